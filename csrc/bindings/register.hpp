@@ -1,0 +1,6 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+void register_diagonal(pybind11::module_ &);
+void register_parts(pybind11::module_ &);

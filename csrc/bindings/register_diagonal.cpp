@@ -1,0 +1,159 @@
+// The seam to Python: one call integrates a whole batch.  Arguments arrive validated and contiguous
+// (kernelrich_fast/backends/cpu.py); shapes are checked again because a wrong one reads memory.
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "../cpu/executor.hpp"
+#include "register.hpp"
+
+namespace py = pybind11;
+
+namespace {
+
+template <class T> using Array = py::array_t<T, py::array::c_style>;
+using Real = Array<double>;
+using Index = Array<long long>;
+
+void expect(bool holds, const char *what) {
+  if (!holds) throw std::invalid_argument(std::string("internal shape error: ") + what);
+}
+
+struct BatchArrays {
+  Real X, y, loss_offset, profile_plus, profile_minus, alpha;
+  Index x_index, y_index, w_index, depth;
+};
+
+void expect_below(const Index &index, long long count, py::ssize_t limit, const char *what) {
+  expect(index.ndim() == 1 && index.shape(0) == count, what);
+  for (long long b = 0; b < count; ++b)
+    expect(index.data()[b] >= 0 && index.data()[b] < limit, what);
+}
+
+krf::cpu::DiagonalBatch batch_of(const BatchArrays &a) {
+  expect(a.X.ndim() == 3 && a.y.ndim() == 2 && a.profile_plus.ndim() == 2, "dimensions");
+  krf::cpu::DiagonalBatch b;
+  expect(a.X.shape(1) < (1 << 20) && a.X.shape(2) < (1 << 26), "problem size");
+  b.n = static_cast<int>(a.X.shape(1));
+  b.d = static_cast<int>(a.X.shape(2));
+  b.count = a.alpha.size();
+  expect(b.n > 0 && b.d > 0, "empty problem");
+  expect(a.y.shape(1) == b.n && a.profile_plus.shape(1) == b.d, "n_samples or n_features");
+  expect(a.profile_minus.ndim() == 2 && a.profile_minus.shape(0) == a.profile_plus.shape(0) &&
+             a.profile_minus.shape(1) == b.d,
+         "profiles");
+  expect(a.loss_offset.size() == a.y.shape(0), "loss_offset");
+  expect_below(a.x_index, b.count, a.X.shape(0), "x_index");
+  expect_below(a.y_index, b.count, a.y.shape(0), "y_index");
+  expect_below(a.w_index, b.count, a.profile_plus.shape(0), "w_index");
+  expect_below(a.depth, b.count, 1 << 20, "depth");
+  b.X = a.X.data();
+  b.y = a.y.data();
+  b.loss_offset = a.loss_offset.data();
+  b.profile_plus = a.profile_plus.data();
+  b.profile_minus = a.profile_minus.data();
+  b.x_index = a.x_index.data();
+  b.y_index = a.y_index.data();
+  b.w_index = a.w_index.data();
+  b.alpha = a.alpha.data();
+  b.depth = a.depth.data();
+  return b;
+}
+
+// Reports progress and notices Ctrl-C, with the GIL held only for that.
+krf::cpu::Watch watch_with(const py::object &progress, bool &interrupted) {
+  return [&progress, &interrupted](long long done) {
+    py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) {
+      interrupted = true;
+      return false;
+    }
+    if (progress.is_none()) return true;
+    try {
+      progress(done);
+    } catch (py::error_already_set &error) {
+      error.restore();
+      interrupted = true;
+      return false;
+    }
+    return true;
+  };
+}
+
+template <class Call> void call_native(const py::object &progress, const Call &call) {
+  bool interrupted = false;
+  {
+    const auto watch = watch_with(progress, interrupted);
+    py::gil_scoped_release release;
+    call(watch);
+  }
+  if (interrupted) throw py::error_already_set();
+}
+
+py::dict flow_diagonal(const BatchArrays &arrays, const Real &rtol, const Real &t_max,
+                       const Real &stop_loss, double atol, long long max_steps, int method,
+                       const Real &t_eval, int threads, const py::object &progress) {
+  const auto batch = batch_of(arrays);
+  expect(rtol.size() == batch.count && t_max.size() == batch.count &&
+             stop_loss.size() == batch.count,
+         "per-run options");
+  const py::ssize_t count = batch.count, n_eval = t_eval.size();
+  const py::ssize_t rows = n_eval > 0 ? n_eval : 1;
+  Real beta({count, rows, py::ssize_t(batch.d)}), w_plus({count, rows, py::ssize_t(batch.d)}),
+      w_minus({count, rows, py::ssize_t(batch.d)}), nu({count, rows, py::ssize_t(batch.n)}),
+      loss({count, rows}), t({count, rows});
+  Array<int> status(count);
+  Index n_steps(count), n_rhs(count);
+  krf::cpu::FlowSettings settings{rtol.data(), t_max.data(), stop_loss.data(), atol,  max_steps,
+                                  method,      t_eval.data(), static_cast<int>(n_eval)};
+  krf::cpu::FlowResults results{beta.mutable_data(),   w_plus.mutable_data(), w_minus.mutable_data(),
+                                nu.mutable_data(),     loss.mutable_data(),   t.mutable_data(),
+                                status.mutable_data(), n_steps.mutable_data(), n_rhs.mutable_data()};
+  call_native(progress, [&](const krf::cpu::Watch &watch) {
+    krf::cpu::run_flows(batch, settings, results, threads, watch);
+  });
+  using namespace py::literals;
+  return py::dict("beta"_a = beta, "w_plus"_a = w_plus, "w_minus"_a = w_minus, "dual"_a = nu,
+                  "loss"_a = loss, "t"_a = t, "status"_a = status, "n_steps"_a = n_steps,
+                  "n_rhs"_a = n_rhs);
+}
+
+py::dict limit_diagonal(const BatchArrays &arrays, double tolerance, int max_iterations,
+                        int threads, const py::object &progress) {
+  const auto batch = batch_of(arrays);
+  const py::ssize_t count = batch.count;
+  Real beta({count, py::ssize_t(batch.d)}), w_plus({count, py::ssize_t(batch.d)}),
+      w_minus({count, py::ssize_t(batch.d)}), nu({count, py::ssize_t(batch.n)}), loss(count);
+  Array<int> status(count);
+  Index n_iterations(count);
+  krf::cpu::LimitResults results{beta.mutable_data(), w_plus.mutable_data(), w_minus.mutable_data(),
+                                 nu.mutable_data(),   loss.mutable_data(),   status.mutable_data(),
+                                 n_iterations.mutable_data()};
+  call_native(progress, [&](const krf::cpu::Watch &watch) {
+    krf::cpu::run_limits(batch, {tolerance, max_iterations}, results, threads, watch);
+  });
+  using namespace py::literals;
+  return py::dict("beta"_a = beta, "w_plus"_a = w_plus, "w_minus"_a = w_minus, "dual"_a = nu,
+                  "loss"_a = loss, "status"_a = status, "n_iterations"_a = n_iterations);
+}
+
+} // namespace
+
+void register_diagonal(py::module_ &m) {
+  py::class_<BatchArrays>(m, "DiagonalBatch", "A batch of diagonal problems, by index into shared arrays.")
+      .def(py::init([](Real X, Real y, Real loss_offset, Real profile_plus, Real profile_minus,
+                       Real alpha, Index depth, Index x_index, Index y_index, Index w_index) {
+             return BatchArrays{X,     y,       loss_offset, profile_plus, profile_minus,
+                                alpha, x_index, y_index,     w_index,      depth};
+           }),
+           py::kw_only(), py::arg("X"), py::arg("y"), py::arg("loss_offset"),
+           py::arg("profile_plus"), py::arg("profile_minus"), py::arg("alpha"), py::arg("depth"),
+           py::arg("x_index"), py::arg("y_index"), py::arg("w_index"));
+  m.def("flow_diagonal", &flow_diagonal, py::arg("batch"), py::kw_only(), py::arg("rtol"),
+        py::arg("t_max"), py::arg("stop_loss"), py::arg("atol"), py::arg("max_steps"),
+        py::arg("method"), py::arg("t_eval"), py::arg("threads"), py::arg("progress"));
+  m.def("limit_diagonal", &limit_diagonal, py::arg("batch"), py::kw_only(), py::arg("tolerance"),
+        py::arg("max_iterations"), py::arg("threads"), py::arg("progress"));
+}

@@ -1,0 +1,124 @@
+// Single parts of the CPU team, for tests/test_cpu_team.py and bench/kernels.py.
+#include <pybind11/numpy.h>
+
+#include <stdexcept>
+#include <vector>
+
+#include "../core/config.hpp"
+#include "../cpu/kernels.hpp"
+#include "register.hpp"
+
+namespace py = pybind11;
+
+namespace {
+
+using Real = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+std::vector<double> zeros(long long count) { return std::vector<double>(static_cast<std::size_t>(count), 0.0); }
+
+// Feature after feature, padded.
+std::vector<double> pack(const Real &X) {
+  const long long n = X.shape(0), d = X.shape(1), ld = krf::padded(static_cast<int>(n));
+  auto out = zeros(ld * krf::padded(static_cast<int>(d)));
+  for (long long i = 0; i < d; ++i)
+    for (long long j = 0; j < n; ++j) out[i * ld + j] = X.at(j, i);
+  return out;
+}
+
+// Columns of a square matrix, padded.
+std::vector<double> pack_square(const Real &A) {
+  if (A.ndim() != 2 || A.shape(0) != A.shape(1)) throw std::invalid_argument("A must be square");
+  return pack(A);
+}
+
+Real elementary(int function, const Real &x) {
+  const int count = static_cast<int>(x.size()), ld = krf::padded(count);
+  auto in = zeros(ld), out = zeros(ld);
+  std::copy(x.data(), x.data() + count, in.begin());
+  krf::cpu::kernels().elementary(function, ld, in.data(), out.data());
+  Real y(count);
+  std::copy(out.begin(), out.begin() + count, y.mutable_data());
+  return y;
+}
+
+// X diag(weight) X^T, `repeats` times the work for timing.
+Real gram(const Real &X, const Real &weight, int repeats) {
+  if (X.ndim() != 2 || weight.ndim() != 1 || weight.shape(0) != X.shape(1))
+    throw std::invalid_argument("X must be (n, d) and weight (d,)");
+  const int n = static_cast<int>(X.shape(0)), d = static_cast<int>(X.shape(1));
+  const long long ld = krf::padded(n);
+  const auto packed = pack(X);
+  auto scratch = zeros(2LL * krf::padded(d)), G = zeros(ld * ld);
+  for (int r = 0; r < repeats; ++r) {
+    std::fill(G.begin(), G.end(), 0.0);
+    krf::cpu::kernels().gram(n, d, packed.data(), weight.data(), G.data(), scratch.data());
+  }
+  Real out({n, n});
+  for (int j = 0; j < n; ++j)
+    for (int i = j; i < n; ++i) out.mutable_at(i, j) = out.mutable_at(j, i) = G[j * ld + i];
+  return out;
+}
+
+// X (X^T V) for three columns V, in one pass over X.
+Real sweep(const Real &X, const Real &V, int repeats) {
+  if (X.ndim() != 2 || V.ndim() != 2 || V.shape(0) != X.shape(0) || V.shape(1) != 3)
+    throw std::invalid_argument("X must be (n, d) and V (n, 3)");
+  const int n = static_cast<int>(X.shape(0)), d = static_cast<int>(X.shape(1));
+  const long long ld = krf::padded(n);
+  const auto packed = pack(X), v = pack(V);
+  auto acc = zeros(3 * ld);
+  for (int r = 0; r < repeats; ++r) krf::cpu::kernels().sweep(n, d, packed.data(), v.data(), acc.data());
+  Real out({n, 3});
+  for (int k = 0; k < 3; ++k)
+    for (int i = 0; i < n; ++i) out.mutable_at(i, k) = acc[k * ld + i];
+  return out;
+}
+
+py::tuple solve(const Real &A, const Real &b, int repeats) {
+  const auto packed = pack_square(A);
+  const int n = static_cast<int>(A.shape(0)), ld = krf::padded(n);
+  if (b.ndim() != 1 || b.shape(0) != n) throw std::invalid_argument("b must be (n,)");
+  auto L = packed, x = zeros(ld), pivot = zeros(ld);
+  double kept = 0;
+  for (int r = 0; r < repeats; ++r) {
+    L = packed;
+    std::copy(b.data(), b.data() + n, x.begin());
+    kept = krf::cpu::kernels().solve(n, L.data(), pivot.data(), x.data());
+  }
+  Real out(n);
+  std::copy(x.begin(), x.begin() + n, out.mutable_data());
+  return py::make_tuple(out, kept);
+}
+
+// (A + i shift I) x = b for real b; returns the parts of x.
+py::tuple solve_complex(const Real &A, double shift, const Real &b, int repeats) {
+  const auto packed = pack_square(A);
+  const int n = static_cast<int>(A.shape(0));
+  const long long ld = krf::padded(n);
+  if (b.ndim() != 1 || b.shape(0) != n) throw std::invalid_argument("b must be (n,)");
+  auto Lr = packed, Li = packed, xr = zeros(ld), xi = zeros(ld), pr = zeros(ld), pi = zeros(ld);
+  for (int r = 0; r < repeats; ++r) {
+    Lr = packed;
+    std::fill(Li.begin(), Li.end(), 0.0);
+    for (int i = 0; i < n; ++i) Li[i * ld + i] = shift;
+    std::copy(b.data(), b.data() + n, xr.begin());
+    std::fill(xi.begin(), xi.end(), 0.0);
+    krf::cpu::kernels().solve_complex(n, Lr.data(), Li.data(), pr.data(), pi.data(), xr.data(), xi.data());
+  }
+  Real real(n), imaginary(n);
+  std::copy(xr.begin(), xr.begin() + n, real.mutable_data());
+  std::copy(xi.begin(), xi.begin() + n, imaginary.mutable_data());
+  return py::make_tuple(real, imaginary);
+}
+
+} // namespace
+
+void register_parts(py::module_ &m) {
+  auto parts = m.def_submodule("parts", "Dense and elementary parts of the CPU team.");
+  parts.def("elementary", &elementary, py::arg("function"), py::arg("x"));
+  parts.def("gram", &gram, py::arg("X"), py::arg("weight"), py::arg("repeats") = 1);
+  parts.def("sweep", &sweep, py::arg("X"), py::arg("V"), py::arg("repeats") = 1);
+  parts.def("solve", &solve, py::arg("A"), py::arg("b"), py::arg("repeats") = 1);
+  parts.def("solve_complex", &solve_complex, py::arg("A"), py::arg("shift"), py::arg("b"),
+            py::arg("repeats") = 1);
+}

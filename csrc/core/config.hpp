@@ -1,0 +1,36 @@
+// Names shared by every core header.
+//
+// The CPU executor compiles the core once per instruction set.  Each of those translation units
+// defines KRF_ISA, and the inline namespace keeps their symbols apart: without it the linker
+// would merge one template instantiated with different machine flags into one body.
+#pragma once
+
+#ifdef __CUDACC__
+#define KRF_HD __host__ __device__
+#else
+#define KRF_HD
+#endif
+
+#ifndef KRF_ISA
+#define KRF_ISA generic
+#endif
+
+#define KRF_BEGIN_NAMESPACE                                                                        \
+  namespace krf {                                                                                  \
+  inline namespace KRF_ISA {
+#define KRF_END_NAMESPACE                                                                          \
+  }                                                                                                \
+  }
+
+KRF_BEGIN_NAMESPACE
+
+inline constexpr double kInfinity = __builtin_huge_val();
+inline constexpr double kEpsilon = 2.220446049250313e-16;
+// Rows of X, and the features, are padded to this many doubles: one AVX-512 register.
+inline constexpr int kLanes = 8;
+
+KRF_HD inline constexpr int padded(int n) { return (n + kLanes - 1) / kLanes * kLanes; }
+KRF_HD inline double larger(double a, double b) { return a > b ? a : b; }
+KRF_HD inline double smaller(double a, double b) { return a < b ? a : b; }
+
+KRF_END_NAMESPACE

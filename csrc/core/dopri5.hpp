@@ -1,0 +1,114 @@
+// Dormand-Prince 5(4) on the dual flow, first-same-as-last, with Shampine's quartic interpolant.
+//
+// Tableau: Dormand & Prince, J. Comput. Appl. Math. 6 (1980); interpolant: Shampine, Math. Comp. 46
+// (1986).
+#pragma once
+
+#include "dual_state.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+namespace dopri5 {
+inline constexpr double kA[6][6] = {
+    {1.0 / 5.0},
+    {3.0 / 40.0, 9.0 / 40.0},
+    {44.0 / 45.0, -56.0 / 15.0, 32.0 / 9.0},
+    {19372.0 / 6561.0, -25360.0 / 2187.0, 64448.0 / 6561.0, -212.0 / 729.0},
+    {9017.0 / 3168.0, -355.0 / 33.0, 46732.0 / 5247.0, 49.0 / 176.0, -5103.0 / 18656.0},
+    {35.0 / 384.0, 0.0, 500.0 / 1113.0, 125.0 / 192.0, -2187.0 / 6784.0, 11.0 / 84.0}};
+inline constexpr double kError[7] = {71.0 / 57600.0,      0.0,          -71.0 / 16695.0, 71.0 / 1920.0,
+                                     -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0};
+inline constexpr double kDense[7][4] = {
+    {1.0, -8048581381.0 / 2820520608.0, 8663915743.0 / 2820520608.0,
+     -12715105075.0 / 11282082432.0},
+    {0.0, 0.0, 0.0, 0.0},
+    {0.0, 131558114200.0 / 32700410799.0, -68118460800.0 / 10900136933.0,
+     87487479700.0 / 32700410799.0},
+    {0.0, -1754552775.0 / 470086768.0, 14199869525.0 / 1410260304.0,
+     -10690763975.0 / 1880347072.0},
+    {0.0, 127303824393.0 / 49829197408.0, -318862633887.0 / 49829197408.0,
+     701980252875.0 / 199316789632.0},
+    {0.0, -282668133.0 / 205662961.0, 2019193451.0 / 616988883.0, -1453857185.0 / 822651844.0},
+    {0.0, 40617522.0 / 29380423.0, -110615467.0 / 29380423.0, 69997945.0 / 29380423.0}};
+} // namespace dopri5
+
+template <class Team, class Mirror> struct Dopri5 {
+  using T = typename Team::Value;
+  using State = DualState<Team, Mirror>;
+
+  State &s;
+  double *k;   // seven fields
+  double *dnu; // end of the step
+  double *stage;
+  double *Z; // dz at the end of the step
+  double *defect;
+  double stiffness = 0; // h times the largest eigenvalue, as seen between the last two stages
+  long long n_rhs = 0;
+
+  Dopri5(State &state, Arena &arena)
+      : s(state), k(arena.take(7 * s.ldn)), dnu(arena.take(s.ldn)), stage(arena.take(s.ldn)),
+        Z(arena.take(s.ldd)), defect(arena.take(s.ldn)) {}
+
+  // k[j] at nu + at; keeps dz and the mirror's values, which belong to the end point when j = 6.
+  bool field(int j, const double *at) {
+    T bad = splat<T>(0.0);
+    double *out = k + j * s.ldn;
+    s.team.template sweep<1>(s.X, s.ldn, s.ldd, at, out, [&](int i, const T *z, T *o) {
+      write(Z + i, z[0]);
+      s.store(i, z[0], bad);
+      o[0] = read<T>(s.next_beta + i);
+    });
+    ++n_rhs;
+    s.team.for_each(s.ldn, [&](int i) { write(out + i, read<T>(s.y + i) - read<T>(out + i)); });
+    return !(s.team.max(bad) > 0.0);
+  }
+
+  double attempt(double h, double rtol, double atol, double norm_before) {
+    const int ldn = s.ldn;
+    s.team.for_each(ldn, [&](int i) { write(k + i, read<T>(s.residual + i)); });
+    for (int j = 1; j < 7; ++j) {
+      double *at = j == 6 ? dnu : stage;
+      s.team.for_each(ldn, [&](int i) {
+        T sum = splat<T>(0.0);
+        for (int l = 0; l < j; ++l) sum += dopri5::kA[j - 1][l] * read<T>(k + l * ldn + i);
+        write(at + i, h * sum);
+      });
+      if (!field(j, at)) return -1.0;
+    }
+    T slow = splat<T>(0.0), fast = splat<T>(0.0);
+    s.team.for_each(ldn, [&](int i) {
+      T sum = splat<T>(0.0);
+      for (int l = 0; l < 7; ++l) sum += dopri5::kError[l] * read<T>(k + l * ldn + i);
+      write(defect + i, h * sum);
+      const T dx = read<T>(dnu + i) - read<T>(stage + i);
+      const T df = read<T>(k + 6 * ldn + i) - read<T>(k + 5 * ldn + i);
+      slow += dx * dx;
+      fast += df * df;
+    });
+    const double distance = s.team.sum(slow);
+    stiffness = distance > 0 ? h * std::sqrt(s.team.sum(fast) / distance) : 0.0;
+    return s.change_of(defect).relative_to(atol, rtol, norm_before);
+  }
+
+  void accept(double) {
+    s.team.for_each(s.ldn, [&](int i) { write(s.residual + i, read<T>(k + 6 * s.ldn + i)); });
+    s.advance(Z, dnu);
+  }
+
+  void interpolate(double x, double h, double *dz, double *at) {
+    double b[7];
+    for (int j = 0; j < 7; ++j) {
+      const double *p = dopri5::kDense[j];
+      b[j] = h * x * (p[0] + x * (p[1] + x * (p[2] + x * p[3])));
+    }
+    s.team.for_each(s.ldn, [&](int i) {
+      T sum = splat<T>(0.0);
+      for (int j = 0; j < 7; ++j) sum += b[j] * read<T>(k + j * s.ldn + i);
+      write(at + i, sum);
+    });
+    s.team.template sweep<1>(s.X, s.ldn, s.ldd, at, nullptr,
+                             [&](int i, const T *z, T *) { write(dz + i, z[0]); });
+  }
+};
+
+KRF_END_NAMESPACE

@@ -1,0 +1,254 @@
+// Where one diagonal run stands: the dual nu, the mirror, predictor, slopes and residual.
+#pragma once
+
+#include "arena.hpp"
+#include "mirror.hpp"
+#include "problem.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+// The size of a change dz: worst relative change of one weight, and change of beta as a whole.
+struct Change {
+  double single = 0, whole = 0, beta_norm = 0;
+  double relative_to(double atol, double rtol, double norm_before) const {
+    const double scale = atol + rtol * larger(norm_before, beta_norm);
+    return larger(single / rtol, scale > 0 ? whole / scale : (whole > 0 ? kInfinity : 0.0));
+  }
+};
+
+template <class Team, class Mirror> struct DualState {
+  using T = typename Team::Value;
+
+  Team &team;
+  int n, d, ldn, ldd;
+  const double *X;
+  const double *feature_norm;
+  double *y, *nu, *residual;
+  double *beta, *slope, *size;                // at the position
+  double *next_beta, *next_slope, *next_size; // at the end of a trial step
+  double *velocity;                           // X^T residual
+  double *mirror_storage;
+  Mirror mirror;
+  // The residual space may be turned by Householder reflections so that features with huge slope
+  // occupy leading rows only.  Inner products are unchanged; what changes is that x_i . nu of such
+  // a feature no longer sums large numbers of opposite sign, and that the Gram matrix is graded:
+  // its large block comes first, its tiny complement is not drowned in rounding.
+  double *turned_X, *reflectors, *is_graded, *turn;
+  int n_reflectors = 0;
+  double y_norm2 = 0;
+
+  DualState(Team &team_, const DiagonalProblem &p, Arena &arena)
+      : team(team_), n(p.n), d(p.d), ldn(padded(p.n)), ldd(padded(p.d)), X(p.X),
+        feature_norm(p.feature_norm), y(arena.take(ldn)), nu(arena.take(ldn)),
+        residual(arena.take(ldn)), beta(arena.take(ldd)), slope(arena.take(ldd)),
+        size(arena.take(ldd)), next_beta(arena.take(ldd)), next_slope(arena.take(ldd)),
+        next_size(arena.take(ldd)), velocity(arena.take(ldd)),
+        mirror_storage(arena.take(static_cast<long long>(Mirror::kArrays) * ldd)),
+        mirror(p.depth, mirror_storage, ldd),
+        turned_X(arena.take(static_cast<long long>(ldd) * ldn)),
+        reflectors(arena.take(static_cast<long long>(ldn) * ldn)), is_graded(arena.take(ldd)),
+        turn(arena.take(ldn)) {}
+
+  // False if the initial weights are outside the floating-point range.
+  bool start(const DiagonalProblem &p) {
+    team.for_each(ldn, [&](int i) {
+      write(y + i, read<T>(p.y + i));
+      write(nu + i, splat<T>(0.0));
+    });
+    for (int i = 0; i < ldd; ++i) {
+      mirror.start(i, p.w_plus0[i], p.w_minus0[i]);
+      is_graded[i] = 0.0;
+    }
+    y_norm2 = team.dot(y, y, ldn);
+    if (!refresh()) return false;
+    return true;
+  }
+
+  // Predictor, slopes and residual at the position.
+  bool refresh() {
+    T bad = splat<T>(0.0);
+    team.for_each(ldd, [&](int i) { store(i, splat<T>(0.0), bad); });
+    if (team.max(bad) > 0.0) return false;
+    swap_next();
+    subtract_prediction(beta, residual);
+    return true;
+  }
+
+  void store(int i, T dz, T &bad) {
+    auto good = dz < dz;
+    const MirrorValue<T> v = mirror.evaluate(i, dz, good);
+    write(next_beta + i, v.beta);
+    write(next_slope + i, v.slope);
+    write(next_size + i, v.size);
+    bad = select(good, bad, splat<T>(1.0));
+  }
+
+  void swap_next() {
+    double *b = beta, *s = slope, *z = size;
+    beta = next_beta, slope = next_slope, size = next_size;
+    next_beta = b, next_slope = s, next_size = z;
+  }
+
+  // out = y - X b
+  void subtract_prediction(const double *b, double *out) {
+    team.template sweep<1>(X, ldn, ldd, nu, out,
+                           [&](int i, const T *, T *o) { o[0] = read<T>(b + i); });
+    team.for_each(ldn, [&](int i) { write(out + i, read<T>(y + i) - read<T>(out + i)); });
+  }
+
+  double loss() { return team.dot(residual, residual, ldn); }
+  double beta_norm() {
+    T sum = splat<T>(0.0);
+    team.for_each(ldd, [&](int i) { sum += read<T>(beta + i) * read<T>(beta + i); });
+    return std::sqrt(team.sum(sum));
+  }
+
+  // velocity = X^T residual.  Returns true where it is nothing but rounding.
+  bool measure_velocity() {
+    T prediction = splat<T>(0.0);
+    team.for_each(ldd, [&](int i) {
+      prediction += absolute(read<T>(beta + i)) * read<T>(feature_norm + i);
+    });
+    const double noise = 32.0 * kEpsilon * (std::sqrt(y_norm2) + team.sum(prediction));
+    T above = splat<T>(0.0);
+    team.template sweep<1>(X, ldn, ldd, residual, nullptr, [&](int i, const T *z, T *) {
+      write(velocity + i, z[0]);
+      above = greater_of(above, absolute(z[0]) - noise * read<T>(feature_norm + i));
+    });
+    return !(team.max(above) > 0.0);
+  }
+
+  // How long every coordinate stays predictable at constant velocity.
+  double step_cap() {
+    const double log_residual = 0.5 * std::log(loss()) + std::log(kFelt);
+    T cap = splat<T>(kInfinity);
+    team.for_each(ldd, [&](int i) {
+      const T log_felt = log_residual - logarithm(read<T>(feature_norm + i));
+      const T v = read<T>(velocity + i);
+      const T here = mirror.step_cap(i, v, log_felt);
+      // A feature that relaxes within that time does not keep its velocity; a padding or zero one
+      // never moves (0 / 0 above).
+      const T norm = read<T>(feature_norm + i);
+      const T relaxation = here * read<T>(slope + i) * norm * norm;
+      const auto binds = (absolute(v) > 0.0) & (relaxation < 1.0);
+      cap = lesser_of(cap, select(binds, here, splat<T>(kInfinity)));
+    });
+    return -team.max(0.0 - cap);
+  }
+
+  // The change of beta and of the weights if z moved by X^T dnu, judged at the trial end.
+  Change change_of(const double *dnu) {
+    T single = splat<T>(0.0), whole = splat<T>(0.0), norm = splat<T>(0.0);
+    team.template sweep<1>(X, ldn, ldd, dnu, nullptr, [&](int i, const T *z, T *) {
+      const T moved = read<T>(next_slope + i) * absolute(z[0]);
+      single = greater_of(single, moved / read<T>(next_size + i));
+      whole += moved * moved;
+      const T b = read<T>(next_beta + i);
+      norm += b * b;
+    });
+    return {team.max(single), std::sqrt(team.sum(whole)), std::sqrt(team.sum(norm))};
+  }
+
+  // Move to position + dz, whose predictor and slopes are in next_*.
+  void advance(const double *dz, const double *dnu) {
+    team.for_each(ldd, [&](int i) { mirror.advance(i, read<T>(dz + i)); });
+    team.for_each(ldn, [&](int i) { write(nu + i, read<T>(nu + i) + read<T>(dnu + i)); });
+    swap_next();
+  }
+
+  void reflect_vector(const double *v, double *x) {
+    const double scale = -2.0 * team.dot(v, x, ldn);
+    team.for_each(ldn, [&](int i) { write(x + i, read<T>(x + i) + scale * read<T>(v + i)); });
+  }
+
+  // Turn the residual space so that features with weight > threshold, largest first, lead.
+  // `remaining` (d) is scratch.  Returns whether anything turned; the residual is renewed then.
+  bool grade(const double *weight, double threshold, double *remaining) {
+    // A feature with less than 1e-12 of its length left lies in the rows already taken.
+    constexpr double kDependent = 1e-24;
+    const auto rest_of = [&](int i) {
+      const double *x = X + static_cast<long long>(i) * ldn;
+      double rest = 0;
+      for (int c = n_reflectors; c < n; ++c) rest += x[c] * x[c];
+      return rest;
+    };
+    for (int i = 0; i < d; ++i)
+      remaining[i] = is_graded[i] == 0.0 && weight[i] > threshold ? rest_of(i) : 0.0;
+    bool turned = false;
+    while (n_reflectors < n) {
+      // Greedy by what is left of each weighted feature below the rows already taken.
+      int best = -1;
+      double best_weight = 0;
+      for (int i = 0; i < d; ++i) {
+        const double norm = feature_norm[i] * feature_norm[i];
+        if (!(remaining[i] > kDependent * norm)) continue;
+        const double w = weight[i] * remaining[i] / norm;
+        if (w > best_weight) best = i, best_weight = w;
+      }
+      if (best < 0) break;
+      is_graded[best] = 1.0;
+      turn_to(best, std::sqrt(rest_of(best)));
+      turned = true;
+      remaining[best] = 0;
+      for (int i = 0; i < d; ++i) {
+        if (remaining[i] == 0.0) continue;
+        const double taken = X[static_cast<long long>(i) * ldn + n_reflectors - 1];
+        remaining[i] -= taken * taken;
+        if (remaining[i] < 1e-6 * feature_norm[i] * feature_norm[i]) remaining[i] = rest_of(i);
+      }
+    }
+    if (turned) subtract_prediction(beta, residual);
+    return turned;
+  }
+
+  // Back to the basis of the problem.
+  void ungrade(const DiagonalProblem &p) {
+    to_original(nu);
+    X = p.X;
+    n = p.n;
+    n_reflectors = 0;
+    team.for_each(ldn, [&](int i) { write(y + i, read<T>(p.y + i)); });
+    team.for_each(ldd, [&](int i) { write(is_graded + i, splat<T>(0.0)); });
+    subtract_prediction(beta, residual);
+  }
+
+  // The Householder turn that leaves feature i with nothing below row n_reflectors.
+  void turn_to(int i, double left) {
+    if (X != turned_X) {
+      team.for_each(ldd * ldn, [&](int c) { write(turned_X + c, read<T>(X + c)); });
+      X = turned_X;
+    }
+    const int k = n_reflectors++;
+    double *x = turned_X + static_cast<long long>(i) * ldn;
+    double *v = reflectors + static_cast<long long>(k) * ldn;
+    for (int c = 0; c < ldn; ++c) v[c] = c >= k ? x[c] : 0.0;
+    v[k] += v[k] < 0 ? -left : left;
+    const double scale = 1.0 / std::sqrt(team.dot(v, v, ldn));
+    for (int c = 0; c < ldn; ++c) v[c] *= scale;
+    team.reflect(turned_X, ldn, ldd, v);
+    for (int c = k + 1; c < ldn; ++c) x[c] = 0.0;
+    reflect_vector(v, y);
+    reflect_vector(v, nu);
+  }
+
+  // After grading with threshold zero: rows beyond the rank of X hold nothing but rounding.  Drops
+  // them and returns the part of |y|^2 that lies there.
+  double drop_null_rows() {
+    double unreachable = 0;
+    for (int c = n_reflectors; c < n; ++c) {
+      unreachable += y[c] * y[c];
+      y[c] = nu[c] = residual[c] = 0.0;
+      for (int i = 0; i < ldd; ++i) turned_X[static_cast<long long>(i) * ldn + c] = 0.0;
+    }
+    n = n_reflectors;
+    return unreachable;
+  }
+
+  // A dual vector in the caller's basis, in place.
+  void to_original(double *x) {
+    for (int k = n_reflectors - 1; k >= 0; --k)
+      reflect_vector(reflectors + static_cast<long long>(k) * ldn, x);
+  }
+};
+
+KRF_END_NAMESPACE

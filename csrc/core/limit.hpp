@@ -1,0 +1,272 @@
+// The t -> infinity limit of the flow: the minimiser of the convex dual, by damped Newton
+// continued in the scale from the kernel regime down to the wanted alpha.
+#pragma once
+
+#include "gram.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+template <class Team, class Mirror> class LimitSolver {
+  using T = typename Team::Value;
+  Team &team_;
+  DualState<Team, Mirror> s_;
+  ScaledGram<Team, Mirror> gram_;
+  double *factor_, *pivot_, *step_, *dz_, *trial_, *weight_, *phi_, *kept_, *trial_residual_, *field_;
+  double loss_offset_ = 0, offset_ = 0;
+
+public:
+  LimitSolver(Team &team, const DiagonalProblem &p, Arena &arena)
+      : team_(team), s_(team, p, arena), gram_(s_.ldn, s_.ldd, arena),
+        factor_(arena.take(static_cast<long long>(s_.ldn) * s_.ldn)), pivot_(arena.take(s_.ldn)),
+        step_(arena.take(s_.ldn)), dz_(arena.take(s_.ldd)), trial_(arena.take(s_.ldd)),
+        weight_(arena.take(s_.ldd)), phi_(arena.take(s_.ldd)), kept_(arena.take(s_.ldd)),
+        trial_residual_(arena.take(s_.ldn)), field_(arena.take(s_.ldn)) {}
+
+  void run(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
+    out.n_iterations = 0;
+    out.status = Status::kFailed;
+    if (s_.start(p)) {
+      loss_offset_ = offset_ = o.loss_offset;
+      out.status = solve(p, o, out);
+    }
+    report(p, out);
+  }
+
+private:
+  Status solve(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
+    gram_.clear(s_);
+    for (int i = 0; i < s_.ldd; ++i) phi_[i] = p.depth == 2 ? mirror_phi(p, i) : 0.0;
+    // log of how many times larger the weights are than wanted; each stage lowers it.
+    double level = kernel_level(p);
+    rescale(level, 1.0);
+    const double goal = o.tolerance * o.y_norm;
+    double depth_below = 2.0; // decades (natural) already below the kernel regime
+    for (;;) {
+      const double target = level > 0 ? larger(0.01 * o.y_norm, goal) : goal;
+      const Status status = newton(p, goal, target, o.max_iterations, out);
+      if (status != Status::kConverged) return status;
+      if (level <= 0)
+        return offset_ > goal * goal ? Status::kStationary : Status::kConverged;
+      const double drop =
+          smaller(level, p.depth == 2 ? depth_below : (p.depth < 4 ? 4.0 : 6.0) / p.depth);
+      const double stretch = (depth_below + drop) / depth_below;
+      depth_below += drop;
+      level -= drop;
+      continue_to(p, drop, p.depth == 2 ? stretch : 1.0, goal);
+    }
+  }
+
+  double mirror_phi(const DiagonalProblem &p, int i) const {
+    return logarithm(p.w_plus0[i]) - logarithm(p.w_minus0[i]);
+  }
+
+  // How much larger weights must be for w^D to exceed the size of beta.
+  double kernel_level(const DiagonalProblem &p) {
+    double largest = 0, log_weight = 0;
+    for (int i = 0; i < s_.d; ++i) {
+      largest = larger(largest, s_.feature_norm[i]);
+      log_weight += 0.5 * (std::log(p.w_plus0[i]) + std::log(p.w_minus0[i])) / s_.d;
+    }
+    const double size = largest > 0 ? std::sqrt(s_.y_norm2) / largest : 0.0;
+    return size > 0 ? larger(0.0, std::log(size) / p.depth - log_weight) : 0.0;
+  }
+
+  void rescale(double log_factor, double stretch) {
+    for (int i = 0; i < s_.ldd; ++i) s_.mirror.rescale(i, log_factor, stretch, phi_[i]);
+    const double nu_scale = s_.mirror.dual_scale(log_factor, stretch);
+    for (int i = 0; i < s_.ldn; ++i) s_.nu[i] *= nu_scale;
+    s_.refresh();
+  }
+
+  // Lower the scale by e^-drop and move to where the large coordinates of beta are as they were:
+  // the weighted least-squares fit of nu to the z_i that would restore them.
+  void continue_to(const DiagonalProblem &p, double drop, double stretch, double goal) {
+    double largest = 0;
+    for (int i = 0; i < s_.d; ++i) {
+      kept_[i] = s_.beta[i];
+      largest = larger(largest, kept_[i] < 0 ? -kept_[i] : kept_[i]);
+    }
+    rescale(-drop, stretch);
+    for (int i = 0; i < s_.ldd; ++i) {
+      const double size = i < s_.d ? (kept_[i] < 0 ? -kept_[i] : kept_[i]) : 0.0;
+      dz_[i] = 0;
+      weight_[i] = s_.slope[i];
+      if (size > 1e-3 * largest) dz_[i] = s_.mirror.restore(i, kept_[i], weight_[i]);
+    }
+    team_.template sweep<1>(s_.X, s_.ldn, s_.ldd, s_.nu, step_, [&](int i, const T *, T *o) {
+      o[0] = read<T>(weight_ + i) * read<T>(dz_ + i);
+    });
+    if (!factor(p, weight_, relaxation(goal))) return;
+    if (basis_changed_) { // the right-hand side belongs to the old basis
+      team_.template sweep<1>(s_.X, s_.ldn, s_.ldd, s_.nu, step_, [&](int i, const T *, T *o) {
+        o[0] = read<T>(weight_ + i) * read<T>(dz_ + i);
+      });
+    }
+    team_.solve(factor_, s_.ldn, s_.n, pivot_, step_);
+    project();
+    double length = smaller(1.0, longest() * 4.0);
+    for (int tries = 0; tries < 40 && !move(length); ++tries) length *= 0.5;
+  }
+
+  bool basis_changed_ = false;
+
+  // The equation solved is y - X beta = relax nu: components of y far below the tolerance, such as
+  // the rounding of exactly sparse data, need not be fitted by weights they would have to wake.
+  double relaxation(double goal) {
+    const double norm = std::sqrt(team_.dot(s_.nu, s_.nu, s_.ldn));
+    return norm > 0 ? 0.3 * goal / norm : 0.0;
+  }
+
+  void set_vector(double *to, const double *from) {
+    team_.for_each(s_.ldn, [&](int i) { set(to + i, read<T>(from + i)); });
+  }
+
+  // Factor X diag(weight) X^T + relax I; grades the basis, and drops null rows, when digits were
+  // lost in the present one.
+  bool factor(const DiagonalProblem &p, const double *weight, double relax) {
+    basis_changed_ = false;
+    for (int tries = 0;; ++tries) {
+      // A graded matrix is built anew: what an update leaves of a large column is not small there.
+      if (s_.n_reflectors > 0) gram_.clear(s_);
+      gram_.update(s_, weight, 0.0, 0.05);
+      team_.for_each(s_.ldn * s_.ldn,
+                     [&](int i) { set(factor_ + i, read<T>(gram_.matrix + i)); });
+      for (int i = 0; i < s_.n; ++i) factor_[static_cast<long long>(i) * s_.ldn + i] += relax;
+      const double kept = team_.factor(factor_, s_.ldn, s_.n, pivot_);
+      if (kept > 1e-9) return true;
+      if (tries > 0) return kept > 0.0;
+      if (s_.n_reflectors > 0) {
+        s_.ungrade(p);
+        offset_ = loss_offset_;
+      }
+      team_.for_each(s_.ldd, [&](int i) {
+        const T norm = read<T>(s_.feature_norm + i);
+        set(trial_ + i, read<T>(weight + i) * norm * norm);
+      });
+      s_.grade(trial_, 0.0, gram_.change);
+      basis_changed_ = true;
+      if (s_.n_reflectors < s_.n) {
+        offset_ += s_.drop_null_rows();
+        s_.subtract_prediction(s_.beta, s_.residual);
+      }
+      gram_.clear(s_);
+    }
+  }
+
+  static void set(double *p, T x) { Arithmetic<T>::write(p, x); }
+
+  void project() { // dz = X^T step
+    team_.template sweep<1>(s_.X, s_.ldn, s_.ldd, step_, nullptr,
+                            [&](int i, const T *z, T *) { set(dz_ + i, z[0]); });
+  }
+
+  // Longest step along dz over which the mirror's local model holds; coordinates too small to be
+  // felt by the residual may go further.
+  double longest() {
+    const double log_residual = 0.5 * std::log(larger(s_.loss(), 1e-300)) + std::log(kFelt);
+    T cap = splat<T>(kInfinity);
+    team_.for_each(s_.ldd, [&](int i) {
+      const T z = read<T>(dz_ + i);
+      const T log_felt = log_residual - logarithm(read<T>(s_.feature_norm + i));
+      const T here = greater_of(s_.mirror.damping(i, z), s_.mirror.step_cap(i, z, log_felt));
+      cap = lesser_of(cap, select(absolute(z) > 0.0, here, splat<T>(kInfinity)));
+    });
+    return -team_.max(0.0 - cap);
+  }
+
+  bool look(double length) { // trial residual at position + length dz
+    T bad = splat<T>(0.0);
+    team_.for_each(s_.ldd, [&](int i) {
+      const T z = length * read<T>(dz_ + i);
+      set(trial_ + i, z);
+      s_.store(i, z, bad);
+    });
+    if (team_.max(bad) > 0.0) return false;
+    s_.subtract_prediction(s_.next_beta, trial_residual_);
+    return true;
+  }
+
+  void take(double length) {
+    team_.for_each(s_.ldn, [&](int i) {
+      set(step_ + i, length * read<T>(step_ + i));
+      set(s_.residual + i, read<T>(trial_residual_ + i));
+    });
+    s_.advance(trial_, step_);
+  }
+
+  bool move(double length) {
+    if (!look(length)) return false;
+    take(length);
+    return true;
+  }
+
+  Status newton(const DiagonalProblem &p, double goal, double target, int max_iterations,
+                LimitOutput &out) {
+    double best = kInfinity;
+    int stalled = 0;
+    for (;;) {
+      const double size = std::sqrt(s_.loss());
+      if (size <= target) return Status::kConverged;
+      stalled = size < 0.9 * best ? 0 : stalled + 1;
+      best = smaller(best, size);
+      if (out.n_iterations >= max_iterations) return Status::kMaxSteps;
+      if (team_.cancelled() || stalled > 60) return Status::kFailed;
+      ++out.n_iterations;
+      const double relax = relaxation(goal);
+      if (!factor(p, s_.slope, relax)) return Status::kFailed;
+      if (basis_changed_ && std::sqrt(s_.loss()) <= target) return Status::kConverged;
+      const auto field = [&](const double *residual, double ahead, const double *along, double *out) {
+        team_.for_each(s_.ldn, [&](int i) {
+          const T nu = read<T>(s_.nu + i) + ahead * read<T>(along + i);
+          set(out + i, read<T>(residual + i) - relax * nu);
+        });
+      };
+      field(s_.residual, 0.0, s_.nu, step_);
+      set_vector(field_, step_);
+      team_.solve(factor_, s_.ldn, s_.n, pivot_, step_);
+      project();
+      const double start = team_.dot(step_, field_, s_.ldn); // minus the slope of the dual
+      const double before = team_.dot(field_, field_, s_.ldn);
+      double length = smaller(1.0, longest());
+      bool moved = false;
+      for (int tries = 0; tries < 50; ++tries) {
+        if (!look(length)) {
+          length *= 0.25;
+          continue;
+        }
+        field(trial_residual_, length, step_, field_);
+        const double now = team_.dot(step_, field_, s_.ldn);
+        if (now >= -0.5 * start || team_.dot(field_, field_, s_.ldn) < before) {
+          moved = true;
+          break;
+        }
+        const double secant = start / (start - now);
+        length *= smaller(0.6, larger(0.1, secant));
+      }
+      if (!moved) return Status::kFailed;
+      take(length);
+    }
+  }
+
+  void report(const DiagonalProblem &p, LimitOutput &out) {
+    out.loss = s_.loss() + offset_;
+    for (int i = 0; i < p.d; ++i) out.beta[i] = s_.beta[i];
+    team_.for_each(s_.ldd, [&](int i) {
+      T plus, minus;
+      s_.mirror.weights(i, splat<T>(0.0), plus, minus);
+      set(dz_ + i, plus);
+      set(trial_ + i, minus);
+    });
+    for (int i = 0; i < p.d; ++i) out.w_plus[i] = dz_[i], out.w_minus[i] = trial_[i];
+    s_.to_original(s_.nu);
+    for (int i = 0; i < p.n; ++i) out.nu[i] = s_.nu[i];
+  }
+};
+
+template <class Team, class Mirror>
+void solve_limit(Team &team, const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out,
+                 Arena &arena) {
+  LimitSolver<Team, Mirror>(team, p, arena).run(p, o, out);
+}
+
+KRF_END_NAMESPACE

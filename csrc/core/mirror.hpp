@@ -1,0 +1,197 @@
+// Mirror maps: the coordinate-wise functions z_i -> weights, predictor and slope.
+//
+// A mirror keeps the position of every coordinate in variables that hold each weight to its own
+// relative accuracy, and evaluates at position + dz, so no step subtracts two large numbers.
+// All functions are elementwise in a value type T (a double, or a register of doubles).
+#pragma once
+
+#include "math.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+// A predicted step may multiply a squared weight by e^4, or halve u = w^(2-D), unless the
+// coordinate stays too small for the residual to feel it.
+inline constexpr double kGrowth = 4.0;
+inline constexpr double kShrink = 0.5;
+// The residual feels a coordinate whose predictor exceeds this fraction of it.
+inline constexpr double kFelt = 1e-4;
+// u may lose eight digits in one step; below that the rounding of z decides where it lands.
+inline constexpr double kSmallestShrink = 1e-8;
+
+template <class T> struct MirrorValue {
+  T beta;
+  T slope; // d beta / d z > 0
+  T size;  // w_plus^D + w_minus^D, the scale of a relative error in the weights
+};
+
+// Depth 2: theta = 8 z + phi, beta = kappa sinh(theta), with log(kappa / 2) kept instead of kappa
+// so that alpha = 1e-150 is an ordinary number.
+struct Depth2Mirror {
+  double *theta;
+  double *log_half_kappa;
+
+  static constexpr int kArrays = 2;
+  explicit Depth2Mirror(int, double *storage, int ld) : theta(storage), log_half_kappa(storage + ld) {}
+
+  KRF_HD void start(int i, double w_plus0, double w_minus0) {
+    const double log_plus = logarithm(w_plus0), log_minus = logarithm(w_minus0);
+    theta[i] = log_plus - log_minus;
+    log_half_kappa[i] = log_plus + log_minus;
+  }
+
+  // False in `good` where a weight leaves the floating-point range.
+  template <class T, class M>
+  KRF_HD MirrorValue<T> evaluate(int i, T dz, M &good) const {
+    const T position = read<T>(theta + i) + 8.0 * dz;
+    const T level = read<T>(log_half_kappa + i);
+    const T plus = exponential(level + position), minus = exponential(level - position);
+    const T one = splat<T>(1.0);
+    const T clipped = greater_of(lesser_of(position, one), 0.0 - one);
+    const T small = 2.0 * exponential(level) * sinh_small(clipped);
+    const T size = plus + minus;
+    good = size < 1e300;
+    return {select(absolute(position) < 1.0, small, plus - minus), 8.0 * size, size};
+  }
+
+  template <class T>
+  KRF_HD void advance(int i, T dz) const {
+    write(theta + i, read<T>(theta + i) + 8.0 * dz);
+  }
+
+  template <class T>
+  KRF_HD void weights(int i, T dz, T &w_plus, T &w_minus) const {
+    const T position = read<T>(theta + i) + 8.0 * dz;
+    const T level = read<T>(log_half_kappa + i);
+    w_plus = exponential(0.5 * (level + position));
+    w_minus = exponential(0.5 * (level - position));
+  }
+
+  // Longest step at constant velocity that the coordinate can be predicted over.
+  template <class T>
+  KRF_HD T step_cap(int i, T velocity, T log_felt) const {
+    const T rate = 8.0 * absolute(velocity);
+    const T position = read<T>(theta + i);
+    const T along = select(velocity > 0.0, position, 0.0 - position);
+    const T ahead = log_felt - read<T>(log_half_kappa + i) - along;
+    return greater_of(splat<T>(kGrowth), ahead) / rate;
+  }
+
+  // Longest multiple of dz a Newton step may take.
+  template <class T> KRF_HD T damping(int, T dz) const { return 2.0 / (8.0 * absolute(dz)); }
+
+  // Multiply both initial weights by e^log_factor, keeping z; `stretch` first scales z.
+  KRF_HD void rescale(int i, double log_factor, double stretch, double phi) {
+    log_half_kappa[i] += 2.0 * log_factor;
+    theta[i] = phi + stretch * (theta[i] - phi);
+  }
+  KRF_HD double dual_scale(double, double stretch) const { return stretch; }
+  // The move of z that would restore beta after a rescaling, and the slope there.
+  KRF_HD double restore(int i, double beta, double &slope) const {
+    const double size = beta < 0 ? -beta : beta;
+    const double level = log_half_kappa[i];
+    const double ratio = exponential(-level) * 0.5; // 1 / kappa, infinite only below 1e-308
+    const double log_term = size * ratio < 1e100 ? std::asinh(size * ratio) : logarithm(size) - level;
+    const double target = beta < 0 ? -log_term : log_term;
+    slope = 8.0 * std::hypot(beta, 2.0 * exponential(level));
+    return (target - theta[i]) / 8.0;
+  }
+};
+
+// Depth D >= 3: u = w^(2-D) is linear in z and beta = u_plus^-p - u_minus^-p, p = D / (D - 2).
+struct DeepMirror {
+  double depth, speed, power;
+  double *u_plus;
+  double *u_minus;
+  double *u_gap; // u_plus - u_minus, accumulated: near the kernel regime the two agree to many digits
+
+  static constexpr int kArrays = 3;
+  DeepMirror(int D, double *storage, int ld)
+      : depth(D), speed(2.0 * D * (D - 2.0)), power(D / (D - 2.0)), u_plus(storage),
+        u_minus(storage + ld), u_gap(storage + 2 * ld) {}
+
+  KRF_HD void start(int i, double w_plus0, double w_minus0) {
+    u_plus[i] = exponential((2.0 - depth) * logarithm(w_plus0));
+    u_minus[i] = exponential((2.0 - depth) * logarithm(w_minus0));
+    u_gap[i] = u_plus[i] - u_minus[i];
+  }
+
+  template <class T, class M>
+  KRF_HD MirrorValue<T> evaluate(int i, T dz, M &good) const {
+    const T shift = speed * dz;
+    const T up = read<T>(u_plus + i) - shift, um = read<T>(u_minus + i) + shift;
+    T plus, minus, beta;
+    if (depth == 3.0 || depth == 4.0) {
+      // Integral p: factor the difference of powers, which leaves nothing to cancel.
+      const T inverse_p = 1.0 / up, inverse_m = 1.0 / um;
+      const T gap = load_gap(i, shift);
+      const bool three = depth == 3.0;
+      plus = inverse_p * inverse_p * (three ? inverse_p : splat<T>(1.0));
+      minus = inverse_m * inverse_m * (three ? inverse_m : splat<T>(1.0));
+      beta = 0.0 - gap * minus * (three ? up * (up + um) + um * um : up + um) * plus;
+    } else {
+      plus = exponential(-power * logarithm(up));
+      minus = exponential(-power * logarithm(um));
+      const T ratio = load_gap(i, shift) / um, quarter = splat<T>(0.25);
+      const T clipped = greater_of(lesser_of(ratio, quarter), 0.0 - quarter);
+      const T small = minus * expm1(-power * log1p_small(clipped));
+      beta = select(absolute(ratio) < 0.25, small, plus - minus);
+    }
+    const T slope = 2.0 * depth * depth * (plus / up + minus / um);
+    good = (lesser_of(up, um) > 0.0) & (slope < 1e300);
+    return {beta, slope, plus + minus};
+  }
+
+  template <class T> KRF_HD T load_gap(int i, T shift) const {
+    return read<T>(u_gap + i) - 2.0 * shift;
+  }
+
+  template <class T>
+  KRF_HD void advance(int i, T dz) const {
+    const T shift = speed * dz;
+    write(u_plus + i, read<T>(u_plus + i) - shift);
+    write(u_minus + i, read<T>(u_minus + i) + shift);
+    write(u_gap + i, read<T>(u_gap + i) - 2.0 * shift);
+  }
+
+  template <class T>
+  KRF_HD void weights(int i, T dz, T &w_plus, T &w_minus) const {
+    const T shift = speed * dz;
+    const double root = -1.0 / (depth - 2.0);
+    w_plus = exponential(root * logarithm(read<T>(u_plus + i) - shift));
+    w_minus = exponential(root * logarithm(read<T>(u_minus + i) + shift));
+  }
+
+  template <class T>
+  KRF_HD T step_cap(int i, T velocity, T log_felt) const {
+    const T shrinking = select(velocity > 0.0, read<T>(u_plus + i), read<T>(u_minus + i));
+    const T felt = greater_of(exponential((-1.0 / power) * log_felt), kSmallestShrink * shrinking);
+    const T room = greater_of(kShrink * shrinking, shrinking - felt);
+    return room / (speed * absolute(velocity));
+  }
+
+  template <class T> KRF_HD T damping(int i, T dz) const {
+    const T shrinking = select(dz > 0.0, read<T>(u_plus + i), read<T>(u_minus + i));
+    return 0.9 * shrinking / (speed * absolute(dz));
+  }
+
+  // Both u scale with w^(2-D); z, in units of u, stays where it is.
+  KRF_HD void rescale(int i, double log_factor, double, double) {
+    const double scale = exponential((2.0 - depth) * log_factor);
+    u_plus[i] *= scale;
+    u_minus[i] *= scale;
+    u_gap[i] *= scale;
+  }
+  KRF_HD double dual_scale(double log_factor, double) const {
+    return exponential((2.0 - depth) * log_factor);
+  }
+  KRF_HD double restore(int i, double beta, double &slope) const {
+    const bool positive = beta > 0;
+    const double size = positive ? beta : -beta;
+    const double from = positive ? u_plus[i] : u_minus[i];
+    const double u = smaller(from, exponential(logarithm(size) / -power));
+    slope = 2.0 * depth * depth * size / u;
+    return (positive ? 1.0 : -1.0) * (from - u) / speed;
+  }
+};
+
+KRF_END_NAMESPACE

@@ -1,0 +1,53 @@
+// Plain data that crosses the seam between executors and the core: one run, its options, its
+// output.  No ownership, no allocation.
+#pragma once
+
+// Outside the per-instruction-set namespaces: no code, so nothing to keep apart.
+namespace krf {
+
+// Values match kernelrich_fast.Status.
+enum class Status : int { kConverged = 0, kTimeEnd = 1, kStationary = 2, kMaxSteps = 3, kFailed = 4 };
+enum class Method : int { kAuto = 0, kExplicit = 1, kStiff = 2 };
+
+// X is stored feature after feature, each padded(n) doubles long; there are padded(d) features.
+// Padding is zero in X and y and one in w_plus0, w_minus0.
+struct DiagonalProblem {
+  int n, d, depth;
+  const double *X;
+  const double *feature_norm;
+  const double *y;
+  const double *w_plus0;
+  const double *w_minus0;
+};
+
+struct FlowOptions {
+  double rtol, atol, t_max;
+  double stop_loss;   // absolute
+  double loss_offset; // part of the loss no beta can remove, left out of (X, y)
+  long long max_steps;
+  Method method;
+  const double *t_eval;
+  int n_eval;
+};
+
+// Rows are written per evaluation time, or once at the end when there are none.  nu has n entries
+// a row, the others d.
+struct FlowOutput {
+  double *beta, *w_plus, *w_minus, *nu, *loss, *t;
+  Status status;
+  long long n_steps, n_rhs;
+};
+
+struct LimitOptions {
+  double tolerance, loss_offset, y_norm;
+  int max_iterations;
+};
+
+struct LimitOutput {
+  double *beta, *w_plus, *w_minus, *nu;
+  double loss;
+  Status status;
+  int n_iterations;
+};
+
+} // namespace krf

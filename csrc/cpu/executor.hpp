@@ -1,0 +1,60 @@
+// Runs a batch of independent diagonal problems on worker threads.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <vector>
+
+#include "../core/problem.hpp"
+
+namespace krf::cpu {
+
+// Run b solves (X[x_index[b]], y[y_index[b]]) from alpha[b] times profile[w_index[b]].
+struct DiagonalBatch {
+  int n = 0, d = 0;
+  long long count = 0;
+  const double *X = nullptr;                                      // (., n, d)
+  const double *y = nullptr;                                      // (., n)
+  const double *loss_offset = nullptr;                            // per y
+  const double *profile_plus = nullptr, *profile_minus = nullptr; // (., d)
+  const long long *x_index = nullptr, *y_index = nullptr, *w_index = nullptr;
+  const double *alpha = nullptr;
+  const long long *depth = nullptr;
+};
+
+struct FlowSettings {
+  const double *rtol, *t_max, *stop_loss; // per run
+  double atol;
+  long long max_steps;
+  int method;
+  const double *t_eval;
+  int n_eval;
+};
+
+struct FlowResults { // per run, then per evaluation time
+  double *beta, *w_plus, *w_minus, *nu, *loss, *t;
+  int *status;
+  long long *n_steps, *n_rhs;
+};
+
+struct LimitSettings {
+  double tolerance;
+  int max_iterations;
+};
+
+struct LimitResults {
+  double *beta, *w_plus, *w_minus, *nu, *loss;
+  int *status;
+  long long *n_iterations;
+};
+
+// Called about twenty times a second on the calling thread with the number of finished runs;
+// returning false cancels.
+using Watch = std::function<bool(long long done)>;
+
+// Both return whether the batch ran to its end.
+bool run_flows(const DiagonalBatch &, const FlowSettings &, FlowResults &, int threads, const Watch &);
+bool run_limits(const DiagonalBatch &, const LimitSettings &, LimitResults &, int threads,
+                const Watch &);
+
+} // namespace krf::cpu

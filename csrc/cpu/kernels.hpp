@@ -1,0 +1,36 @@
+// The seam inside the CPU executor: one table of entry points per instruction set.
+#pragma once
+
+#include "../core/problem.hpp"
+
+namespace krf::cpu {
+
+struct Kernels {
+  const char *name;
+  // Doubles of scratch one run needs.
+  long long (*workspace)(int n, int d, int depth);
+  void (*flow)(const DiagonalProblem &, const FlowOptions &, FlowOutput &, double *workspace,
+               const int *cancel);
+  void (*limit)(const DiagonalProblem &, const LimitOptions &, LimitOutput &, double *workspace,
+                const int *cancel);
+
+  // Single parts, for tests and bench/kernels.py.  Sizes are padded as in problem.hpp.
+  void (*elementary)(int function, int count, const double *x, double *y);
+  void (*sweep)(int n, int d, const double *X, const double *V, double *acc);
+  void (*gram)(int n, int d, const double *X, const double *weight, double *G, double *scratch);
+  double (*solve)(int n, double *A, double *pivot, double *b);
+  void (*solve_complex)(int n, double *Ar, double *Ai, double *pr, double *pi, double *br,
+                        double *bi);
+};
+
+const Kernels &baseline_kernels();
+#ifdef KRF_X86_DISPATCH
+const Kernels &avx2_kernels();
+const Kernels &avx512_kernels();
+#endif
+
+// The best table this processor can run, unless the environment variable KRF_ISA names a smaller
+// one (baseline, avx2 or avx512).
+const Kernels &kernels();
+
+} // namespace krf::cpu

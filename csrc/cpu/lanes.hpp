@@ -1,0 +1,78 @@
+// A register of doubles that move together: the value type of the CPU team.
+//
+// GCC and Clang vector types, as wide as the widest register of the instruction set this
+// translation unit is compiled for (wider ones would be split through memory).
+#pragma once
+
+#include "../core/math.hpp"
+
+#if defined(__AVX512F__)
+#define KRF_LANES 8
+#elif defined(__AVX__)
+#define KRF_LANES 4
+#else
+#define KRF_LANES 2
+#endif
+
+KRF_BEGIN_NAMESPACE
+
+inline constexpr int kWidth = KRF_LANES;
+static_assert(kLanes % kWidth == 0, "padding must hold whole registers");
+
+typedef double Lanes __attribute__((vector_size(8 * KRF_LANES)));
+typedef std::int64_t LaneBits __attribute__((vector_size(8 * KRF_LANES)));
+// For memory that is only known to be aligned like a double.
+typedef double UnalignedLanes __attribute__((vector_size(8 * KRF_LANES), aligned(8), may_alias));
+
+template <> struct Arithmetic<Lanes> {
+  using Bits = LaneBits;
+  static Lanes splat(double x) { return Lanes{} + x; }
+  static Lanes read(const double *p) { return *reinterpret_cast<const UnalignedLanes *>(p); }
+  static void write(double *p, Lanes x) { *reinterpret_cast<UnalignedLanes *>(p) = x; }
+  static Lanes select(LaneBits mask, Lanes a, Lanes b) { return mask ? a : b; }
+  static Lanes abs(Lanes x) { return value(bits(x) & 0x7fffffffffffffffLL); }
+  static Bits bits(Lanes x) { return reinterpret_cast<LaneBits>(x); }
+  static Lanes value(LaneBits b) { return reinterpret_cast<Lanes>(b); }
+};
+
+inline double sum_of(Lanes x) {
+#if KRF_LANES == 8
+  return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
+#elif KRF_LANES == 4
+  return (x[0] + x[2]) + (x[1] + x[3]);
+#else
+  return x[0] + x[1];
+#endif
+}
+
+inline double max_of(Lanes x) {
+  double m = x[0];
+  for (int i = 1; i < kWidth; ++i) m = larger(m, x[i]);
+  return m;
+}
+
+// Lane i of the result is the sum over the lanes of x[i], i < kWidth.
+inline Lanes sums_of(const Lanes *x) {
+#if KRF_LANES == 8
+  Lanes pair[4], quad[2];
+  for (int i = 0; i < 4; ++i)
+    pair[i] = __builtin_shuffle(x[2 * i], x[2 * i + 1], LaneBits{0, 8, 2, 10, 4, 12, 6, 14}) +
+              __builtin_shuffle(x[2 * i], x[2 * i + 1], LaneBits{1, 9, 3, 11, 5, 13, 7, 15});
+  for (int i = 0; i < 2; ++i)
+    quad[i] = __builtin_shuffle(pair[2 * i], pair[2 * i + 1], LaneBits{0, 1, 8, 9, 4, 5, 12, 13}) +
+              __builtin_shuffle(pair[2 * i], pair[2 * i + 1], LaneBits{2, 3, 10, 11, 6, 7, 14, 15});
+  return __builtin_shuffle(quad[0], quad[1], LaneBits{0, 1, 2, 3, 8, 9, 10, 11}) +
+         __builtin_shuffle(quad[0], quad[1], LaneBits{4, 5, 6, 7, 12, 13, 14, 15});
+#elif KRF_LANES == 4
+  Lanes pair[2];
+  for (int i = 0; i < 2; ++i)
+    pair[i] = __builtin_shuffle(x[2 * i], x[2 * i + 1], LaneBits{0, 4, 2, 6}) +
+              __builtin_shuffle(x[2 * i], x[2 * i + 1], LaneBits{1, 5, 3, 7});
+  return __builtin_shuffle(pair[0], pair[1], LaneBits{0, 1, 4, 5}) +
+         __builtin_shuffle(pair[0], pair[1], LaneBits{2, 3, 6, 7});
+#else
+  return __builtin_shuffle(x[0], x[1], LaneBits{0, 2}) + __builtin_shuffle(x[0], x[1], LaneBits{1, 3});
+#endif
+}
+
+KRF_END_NAMESPACE

@@ -1,0 +1,183 @@
+// Unpivoted L D L^T of symmetric positive definite, and of complex symmetric matrices whose real
+// part is positive definite and imaginary part a positive multiple of the identity.
+//
+// Both kinds need no pivoting (for the complex one: Higham, Math. Comp. 67, 1998).  Pivots follow
+// the order of the rows, which is what keeps a graded matrix accurate: its large block comes first.
+#pragma once
+
+#include "symmetric_update.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+// On entry the lower triangle of A; on exit unit L (explicit zeros up to and including the
+// diagonal inside each block of eight) and the reciprocal pivots.  Returns the smallest ratio of a
+// pivot to its diagonal entry: the digits lost to cancellation; not positive if A is not definite.
+inline double factor_ldlt(double *A, int ld, int n, double *inverse_pivot) {
+  double worst = 1.0;
+  const double *panel[8];
+  double weight[8];
+  for (int j = 0; j < n; ++j) inverse_pivot[j] = A[static_cast<long>(j) * ld + j];
+  for (int start = 0; start < n; start += 8) {
+    const int stop = start + 8 < n ? start + 8 : n;
+    for (int j = start; j < stop; ++j) {
+      double *column = A + static_cast<long>(j) * ld;
+      for (int k = start; k < j; ++k) {
+        const double *left = A + static_cast<long>(k) * ld;
+        const double scale = left[j] * weight[k - start];
+        for (int i = start; i < ld; i += kWidth)
+          write<Lanes>(column + i, read<Lanes>(column + i) + scale * read<Lanes>(left + i));
+      }
+      const double pivot = column[j];
+      const double ratio = pivot / inverse_pivot[j];
+      if (!(ratio > 0.0)) return -1.0;
+      worst = smaller(worst, ratio);
+      inverse_pivot[j] = 1.0 / pivot;
+      for (int i = start; i < ld; i += kWidth)
+        write<Lanes>(column + i, read<Lanes>(column + i) * inverse_pivot[j]);
+      // The loops above run over whole blocks; rows up to the diagonal are not part of L.
+      for (int i = start; i <= j; ++i) column[i] = 0.0;
+      weight[j - start] = -pivot;
+      panel[j - start] = column;
+    }
+    if (stop < n) update_symmetric(A, ld, start + 8, panel, weight, stop - start);
+  }
+  return worst;
+}
+
+inline void factor_complex_ldlt(double *Ar, double *Ai, int ld, int n, double *inverse_r,
+                                double *inverse_i) {
+  double wr[8], wi[8];
+  for (int start = 0; start < n; start += 8) {
+    const int stop = start + 8 < n ? start + 8 : n;
+    const long base = static_cast<long>(start) * ld;
+    for (int j = start; j < stop; ++j) {
+      double *cr = Ar + static_cast<long>(j) * ld, *ci = Ai + static_cast<long>(j) * ld;
+      for (int k = start; k < j; ++k) {
+        const double *lr = Ar + static_cast<long>(k) * ld, *li = Ai + static_cast<long>(k) * ld;
+        const double fr = lr[j] * wr[k - start] - li[j] * wi[k - start];
+        const double fi = lr[j] * wi[k - start] + li[j] * wr[k - start];
+        for (int i = start; i < ld; i += kWidth) {
+          const Lanes r = read<Lanes>(lr + i), m = read<Lanes>(li + i);
+          write<Lanes>(cr + i, read<Lanes>(cr + i) + (fr * r - fi * m));
+          write<Lanes>(ci + i, read<Lanes>(ci + i) + (fr * m + fi * r));
+        }
+      }
+      const double pr = cr[j], pi = ci[j];
+      const double norm = pr * pr + pi * pi;
+      inverse_r[j] = pr / norm;
+      inverse_i[j] = -pi / norm;
+      for (int i = start; i < ld; i += kWidth) {
+        const Lanes r = read<Lanes>(cr + i), m = read<Lanes>(ci + i);
+        write<Lanes>(cr + i, r * inverse_r[j] - m * inverse_i[j]);
+        write<Lanes>(ci + i, r * inverse_i[j] + m * inverse_r[j]);
+      }
+      for (int i = start; i <= j; ++i) cr[i] = ci[i] = 0.0;
+      wr[j - start] = -pr;
+      wi[j - start] = -pi;
+    }
+    for (int column = start + 8; column < n; column += kComplexTile)
+      for (int row = column / kWidth * kWidth; row < ld; row += kWidth)
+        update_complex_tile(Ar, Ai, ld, row, column, Ar + base, Ai + base, ld, wr, wi, stop - start);
+  }
+}
+
+// b <- (L D L^T)^-1 b, in blocks of eight so that the chain of dependent operations stays short.
+inline void solve_ldlt(const double *L, int ld, int n, const double *inverse_pivot, double *b) {
+  for (int start = 0; start < n; start += 8) {
+    const double *block = L + static_cast<long>(start) * ld;
+    const int width = start + 8 < n ? 8 : n - start;
+    double y[8] = {};
+    for (int q = 0; q < width; ++q) {
+      double sum = b[start + q];
+      for (int r = 0; r < q; ++r) sum -= block[r * static_cast<long>(ld) + start + q] * y[r];
+      b[start + q] = y[q] = sum;
+    }
+    for (int i = start + 8; i < ld; i += kWidth) {
+      Lanes sum = read<Lanes>(b + i);
+      for (int q = 0; q < width; ++q) sum -= read<Lanes>(block + q * static_cast<long>(ld) + i) * y[q];
+      write<Lanes>(b + i, sum);
+    }
+  }
+  for (int i = 0; i < n; ++i) b[i] *= inverse_pivot[i];
+  for (int start = (n - 1) / 8 * 8; start >= 0; start -= 8) {
+    const double *block = L + static_cast<long>(start) * ld;
+    const int width = start + 8 < n ? 8 : n - start;
+    Lanes dot[8] = {};
+    for (int i = start + 8; i < ld; i += kWidth) {
+      const Lanes x = read<Lanes>(b + i);
+      for (int q = 0; q < width; ++q) dot[q] += read<Lanes>(block + q * static_cast<long>(ld) + i) * x;
+    }
+    for (int q = width - 1; q >= 0; --q) {
+      double sum = b[start + q] - sum_of(dot[q]);
+      const double *column = block + q * static_cast<long>(ld) + start;
+      for (int r = q + 1; r < width; ++r) sum -= column[r] * b[start + r];
+      b[start + q] = sum;
+    }
+  }
+}
+
+inline void solve_complex_ldlt(const double *Lr, const double *Li, int ld, int n,
+                               const double *inverse_r, const double *inverse_i, double *br,
+                               double *bi) {
+  for (int start = 0; start < n; start += 8) {
+    const long base = static_cast<long>(start) * ld;
+    const int width = start + 8 < n ? 8 : n - start;
+    double yr[8] = {}, yi[8] = {};
+    for (int q = 0; q < width; ++q) {
+      double sr = br[start + q], si = bi[start + q];
+      for (int r = 0; r < q; ++r) {
+        const long at = base + r * static_cast<long>(ld) + start + q;
+        sr -= Lr[at] * yr[r] - Li[at] * yi[r];
+        si -= Lr[at] * yi[r] + Li[at] * yr[r];
+      }
+      br[start + q] = yr[q] = sr;
+      bi[start + q] = yi[q] = si;
+    }
+    for (int i = start + 8; i < ld; i += kWidth) {
+      Lanes sr = read<Lanes>(br + i), si = read<Lanes>(bi + i);
+      for (int q = 0; q < width; ++q) {
+        const long at = base + q * static_cast<long>(ld) + i;
+        const Lanes r = read<Lanes>(Lr + at), m = read<Lanes>(Li + at);
+        sr -= r * yr[q];
+        si -= r * yi[q];
+        sr += m * yi[q];
+        si -= m * yr[q];
+      }
+      write<Lanes>(br + i, sr);
+      write<Lanes>(bi + i, si);
+    }
+  }
+  for (int i = 0; i < n; ++i) {
+    const double r = br[i], m = bi[i];
+    br[i] = r * inverse_r[i] - m * inverse_i[i];
+    bi[i] = r * inverse_i[i] + m * inverse_r[i];
+  }
+  for (int start = (n - 1) / 8 * 8; start >= 0; start -= 8) {
+    const long base = static_cast<long>(start) * ld;
+    const int width = start + 8 < n ? 8 : n - start;
+    Lanes dr[8] = {}, di[8] = {};
+    for (int i = start + 8; i < ld; i += kWidth) {
+      const Lanes xr = read<Lanes>(br + i), xi = read<Lanes>(bi + i);
+      for (int q = 0; q < width; ++q) {
+        const long at = base + q * static_cast<long>(ld) + i;
+        const Lanes r = read<Lanes>(Lr + at), m = read<Lanes>(Li + at);
+        dr[q] += r * xr;
+        di[q] += r * xi;
+        dr[q] -= m * xi;
+        di[q] += m * xr;
+      }
+    }
+    for (int q = width - 1; q >= 0; --q) {
+      double sr = br[start + q] - sum_of(dr[q]), si = bi[start + q] - sum_of(di[q]);
+      for (int r = q + 1; r < width; ++r) {
+        const long at = base + q * static_cast<long>(ld) + start + r;
+        sr -= Lr[at] * br[start + r] - Li[at] * bi[start + r];
+        si -= Lr[at] * bi[start + r] + Li[at] * br[start + r];
+      }
+      br[start + q] = sr;
+      bi[start + q] = si;
+    }
+  }
+}
+
+KRF_END_NAMESPACE

@@ -1,0 +1,52 @@
+"""Command line: ``python -m kernelrich_fast info | reproduce FIGURE``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="kernelrich", description="From the kernel to the rich regime."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("info", help="versions, and which backends work here")
+    figures = commands.add_parser("reproduce", help="compute a figure of the paper")
+    figures.add_argument("figure", choices=["fig1", "fig2", "fig3"])
+    figures.add_argument("--out", default=".", metavar="DIR", help="directory to write to")
+    figures.add_argument("--quick", action="store_true", help="a small version")
+    figures.add_argument("--backend", default="auto", metavar="B", help="auto, cuda, cpu or numpy")
+    options = parser.parse_args(argv)
+
+    # Imported here so that --help answers at once.
+    if options.command == "info":
+        from .config import show_config
+
+        print(show_config())
+        return 0
+    from .errors import BackendUnavailableError
+    from .experiments import reproduce
+
+    try:
+        text = reproduce(
+            options.figure,
+            options.out,
+            quick=options.quick,
+            backend=options.backend,
+            progress=True,
+        )
+    except (BackendUnavailableError, ValueError, OSError) as error:
+        print(f"kernelrich: {error}", file=sys.stderr)
+        return 1
+    print(text)
+    print(f"written to {options.out}: {options.figure}.png, .pdf and .nc")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Real = NDArray[np.float64]
+_Index = NDArray[np.int64]
+
+instruction_set: str
+
+class DiagonalBatch:
+    def __init__(
+        self,
+        *,
+        X: _Real,
+        y: _Real,
+        loss_offset: _Real,
+        profile_plus: _Real,
+        profile_minus: _Real,
+        alpha: _Real,
+        depth: _Index,
+        x_index: _Index,
+        y_index: _Index,
+        w_index: _Index,
+    ) -> None: ...
+
+def flow_diagonal(
+    batch: DiagonalBatch,
+    *,
+    rtol: _Real,
+    t_max: _Real,
+    stop_loss: _Real,
+    atol: float,
+    max_steps: int,
+    method: int,
+    t_eval: _Real,
+    threads: int,
+    progress: Callable[[int], None] | None,
+) -> dict[str, Any]: ...
+def limit_diagonal(
+    batch: DiagonalBatch,
+    *,
+    tolerance: float,
+    max_iterations: int,
+    threads: int,
+    progress: Callable[[int], None] | None,
+) -> dict[str, Any]: ...
+
+class parts:
+    @staticmethod
+    def elementary(function: int, x: _Real) -> _Real: ...
+    @staticmethod
+    def gram(X: _Real, weight: _Real, repeats: int = 1) -> _Real: ...
+    @staticmethod
+    def sweep(X: _Real, V: _Real, repeats: int = 1) -> _Real: ...
+    @staticmethod
+    def solve(A: _Real, b: _Real, repeats: int = 1) -> tuple[_Real, float]: ...
+    @staticmethod
+    def solve_complex(
+        A: _Real, shift: float, b: _Real, repeats: int = 1
+    ) -> tuple[_Real, _Real]: ...

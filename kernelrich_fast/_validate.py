@@ -1,0 +1,118 @@
+"""Checks at the public boundary: every message names the argument, what came, what was expected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._types import FloatArray, IntArray
+
+__all__ = [
+    "choice",
+    "data_pair",
+    "depth_array",
+    "integer",
+    "positive_array",
+    "profile",
+    "real_array",
+    "scalar",
+    "time_grid",
+]
+
+
+def real_array(name: str, value: Any, *, ndim: int | None = None, finite: bool = True) -> FloatArray:
+    """A float64 array from anything real; never a view that could be written through."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise TypeError(f"{name}: expected a rectangular array of real numbers ({error})") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}")
+    array = np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
+    if ndim is not None and array.ndim < ndim:
+        raise ValueError(f"{name}: expected at least {ndim} dimensions, got shape {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{name}: expected a non-empty array, got shape {array.shape}")
+    if np.isnan(array).any() or (finite and np.isinf(array).any()):
+        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+    return array
+
+
+def positive_array(name: str, value: Any, *, zero: bool = False, finite: bool = True) -> FloatArray:
+    array = real_array(name, value, finite=finite)
+    low = array.min()
+    if low < 0 or (low == 0 and not zero):
+        raise ValueError(
+            f"{name}: expected {'non-negative' if zero else 'positive'} values, got {low}"
+        )
+    return array
+
+
+def depth_array(name: str, value: Any) -> IntArray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        if array.dtype.kind != "f" or not np.all(np.equal(np.mod(array, 1), 0)):
+            raise TypeError(f"{name}: expected integers, got {value!r}")
+    if array.size == 0:
+        raise ValueError(f"{name}: expected a non-empty array, got shape {array.shape}")
+    if array.min() < 2:
+        raise ValueError(f"{name}: expected values of at least 2, got {array.min()}")
+    return array.astype(np.int64)
+
+
+def scalar(name: str, value: Any, *, low: float, high: float = np.inf, open_low: bool = True) -> float:
+    array = real_array(name, value, finite=False)
+    if array.ndim:
+        raise TypeError(f"{name}: expected a single number, got shape {array.shape}")
+    x = float(array)
+    if x < low or (open_low and x == low) or x > high:
+        left = "(" if open_low else "["
+        raise ValueError(f"{name}: expected a value in {left}{low}, {high}], got {x}")
+    return x
+
+
+def integer(name: str, value: Any, *, low: int, high: int = 2**62) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    if not low <= value <= high:
+        raise ValueError(f"{name}: expected an integer in [{low}, {high}], got {value}")
+    return int(value)
+
+
+def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+    if value not in allowed:
+        raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+    return value
+
+
+def data_pair(X: Any, y: Any) -> tuple[FloatArray, FloatArray]:
+    X, y = real_array("X", X, ndim=2), real_array("y", y, ndim=1)
+    if X.shape[-2] != y.shape[-1]:
+        raise ValueError(
+            f"y: expected {X.shape[-2]} samples to match X of shape {X.shape}, got shape {y.shape}"
+        )
+    return X, y
+
+
+def profile(name: str, value: Any, n_features: int) -> FloatArray:
+    """A positive weight profile (..., n_features); a scalar means a constant one."""
+    array = positive_array(name, value)
+    if array.ndim == 0:
+        return np.full(n_features, float(array))
+    if array.shape[-1] != n_features:
+        raise ValueError(
+            f"{name}: expected {n_features} values on the last axis, got shape {array.shape}"
+        )
+    return array
+
+
+def time_grid(name: str, value: Any) -> FloatArray:
+    array = real_array(name, value)
+    if array.ndim != 1:
+        raise ValueError(f"{name}: expected a one-dimensional array, got shape {array.shape}")
+    if array[0] < 0 or np.any(np.diff(array) < 0):
+        raise ValueError(f"{name}: expected ascending times from 0 on, got {array}")
+    return array

@@ -1,0 +1,50 @@
+"""Registry of backends: cuda, cpu, numpy, in the order "auto" prefers them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from ..errors import BackendUnavailableError
+from .base import Backend
+from .batch import DiagonalBatch, make_batch
+
+__all__ = ["BACKENDS", "Backend", "DiagonalBatch", "available_backends", "get_backend", "make_batch"]
+
+BACKENDS = ("cuda", "cpu", "numpy")
+
+
+@cache
+def _load(name: str) -> Backend | str:
+    """The backend, or the reason why it does not work here."""
+    if name == "numpy":
+        from .numpy import NumpyBackend
+
+        return NumpyBackend()
+    if name == "cpu":
+        try:
+            from .cpu import CpuBackend
+
+            return CpuBackend()
+        except ImportError as error:
+            return (
+                f"the compiled module kernelrich_fast._core does not load ({error}); install the "
+                "package with a C++20 compiler present"
+            )
+    return "this version of kernelrich_fast has no CUDA module; use backend='cpu'"
+
+
+def get_backend(name: str) -> Backend:
+    """The backend called ``name``; "auto" takes the first one that works."""
+    if name == "auto":
+        return next(found for each in BACKENDS if not isinstance(found := _load(each), str))
+    found = _load(name)
+    if isinstance(found, str):
+        raise BackendUnavailableError(f"backend {name!r}: {found}")
+    return found
+
+
+def available_backends() -> dict[str, str | None]:
+    """For every backend, None if it works here, else the reason why not."""
+    return {
+        name: found if isinstance(found := _load(name), str) else None for name in BACKENDS
+    }

@@ -1,0 +1,111 @@
+"""A batch of diagonal problems by index into shared arrays: what every backend is given.
+
+Broadcasting over leading axes would repeat X for every alpha; instead the distinct arrays are
+kept once and each run carries indices.  Problems with more samples than features are turned into
+square ones here (the flow sees y only through X^T y), so backends always have N <= d.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._types import FloatArray, IntArray
+
+__all__ = ["DiagonalBatch", "make_batch"]
+
+
+@dataclass(frozen=True)
+class DiagonalBatch:
+    """Runs ``b`` of ``X[x_index[b]], y[y_index[b]]`` from ``alpha[b] * profile[w_index[b]]``."""
+
+    shape: tuple[int, ...]
+    X: FloatArray
+    y: FloatArray
+    loss_offset: FloatArray
+    profile_plus: FloatArray
+    profile_minus: FloatArray
+    alpha: FloatArray
+    depth: IntArray
+    x_index: IntArray
+    y_index: IntArray
+    w_index: IntArray
+    y_norm2: FloatArray  # of the whole y, per run
+    basis: FloatArray | None  # (n_X, n_samples, n): columns span the samples, where reduced
+    y_rest: FloatArray | None  # (n_y, n_samples): the part of y no beta can reach
+
+    def __len__(self) -> int:
+        return len(self.alpha)
+
+    def to_samples(self, dual: FloatArray, t: FloatArray) -> FloatArray:
+        """Dual vectors (B, T, n) at times (B, T), in the caller's samples (B, T, n_samples)."""
+        if self.basis is None or self.y_rest is None:
+            return dual
+        lifted = np.einsum("bsn,btn->bts", self.basis[self.x_index], dual)
+        # The unreachable residual is constant, so its integral grows with t; at t = inf it is left.
+        with np.errstate(invalid="ignore"):
+            rest = t[:, :, None] * self.y_rest[self.y_index][:, None, :]
+        return lifted + np.where(np.isfinite(rest), rest, 0.0)
+
+
+def _index(lead: tuple[int, ...], shape: tuple[int, ...]) -> IntArray:
+    """For every run, which of an argument's entries (leading shape ``lead``) it uses."""
+    count = np.arange(int(np.prod(lead, dtype=np.int64)), dtype=np.int64).reshape(lead)
+    return np.ascontiguousarray(np.broadcast_to(count, shape).ravel())
+
+
+def make_batch(
+    X: FloatArray,
+    y: FloatArray,
+    alpha: FloatArray,
+    depth: IntArray,
+    profile_plus: FloatArray,
+    profile_minus: FloatArray,
+    extra: tuple[tuple[int, ...], ...] = (),
+) -> DiagonalBatch:
+    """Broadcast validated arguments; ``extra`` are the shapes of further per-run options."""
+    profile_plus, profile_minus = np.broadcast_arrays(profile_plus, profile_minus)
+    leads = {
+        "X": X.shape[:-2],
+        "y": y.shape[:-1],
+        "alpha": alpha.shape,
+        "depth": depth.shape,
+        "w0": profile_plus.shape[:-1],
+    }
+    try:
+        shape = np.broadcast_shapes(*leads.values(), *extra)
+    except ValueError:
+        raise ValueError(
+            "leading shapes do not broadcast: "
+            + ", ".join(f"{name} {lead}" for name, lead in leads.items())
+        ) from None
+    y_norm2 = np.sum(y * y, axis=-1).ravel()[_index(y.shape[:-1], shape)]
+    basis = y_rest = None
+    n_samples, d = X.shape[-2:]
+    if n_samples > d:
+        basis, R = np.linalg.qr(X)
+        reduced = np.squeeze(np.swapaxes(basis, -1, -2) @ y[..., None], -1)
+        y_rest = y - np.squeeze(basis @ reduced[..., None], -1)
+        # What rounding leaves of a consistent y is not an obstacle.
+        floor = 1e-14 * np.linalg.norm(y, axis=-1)
+        y_rest = np.where((np.linalg.norm(y_rest, axis=-1) <= floor)[..., None], 0.0, y_rest)
+        X, y = R, reduced
+        basis = basis.reshape(-1, n_samples, d)
+    offset = np.zeros(y.shape[:-1]) if y_rest is None else np.sum(y_rest**2, axis=-1)
+    return DiagonalBatch(
+        shape=shape,
+        X=np.ascontiguousarray(X.reshape(-1, *X.shape[-2:])),
+        y=np.ascontiguousarray(y.reshape(-1, y.shape[-1])),
+        loss_offset=offset.ravel(),
+        profile_plus=np.ascontiguousarray(profile_plus.reshape(-1, d)),
+        profile_minus=np.ascontiguousarray(profile_minus.reshape(-1, d)),
+        alpha=np.broadcast_to(alpha, shape).ravel(),
+        depth=np.broadcast_to(depth, shape).ravel(),
+        x_index=_index(leads["X"], shape),
+        y_index=_index(y.shape[:-1], shape),
+        w_index=_index(leads["w0"], shape),
+        y_norm2=y_norm2,
+        basis=basis,
+        y_rest=None if y_rest is None else y_rest.reshape(-1, n_samples),
+    )

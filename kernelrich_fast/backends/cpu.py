@@ -1,0 +1,66 @@
+"""The compiled CPU executor."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import numpy as np
+
+from .base import METHODS, FlowOptions, FlowRaw, LimitOptions, LimitRaw
+from .batch import DiagonalBatch
+
+__all__ = ["CpuBackend"]
+
+
+@final
+class CpuBackend:
+    """Worker threads over whole runs, vectorised within a run."""
+
+    name = "cpu"
+
+    def __init__(self) -> None:
+        from .. import _core
+
+        self._core = _core
+        self.detail = f"instruction set {_core.instruction_set}"
+
+    def _batch(self, batch: DiagonalBatch) -> Any:
+        return self._core.DiagonalBatch(
+            X=batch.X,
+            y=batch.y,
+            loss_offset=batch.loss_offset,
+            profile_plus=batch.profile_plus,
+            profile_minus=batch.profile_minus,
+            alpha=batch.alpha,
+            depth=batch.depth,
+            x_index=batch.x_index,
+            y_index=batch.y_index,
+            w_index=batch.w_index,
+        )
+
+    def flow_diagonal(self, batch: DiagonalBatch, options: FlowOptions) -> FlowRaw:
+        raw = self._core.flow_diagonal(
+            self._batch(batch),
+            rtol=options.rtol,
+            t_max=options.t_max,
+            stop_loss=options.stop_loss,
+            atol=options.atol,
+            max_steps=options.max_steps,
+            method=METHODS.index(options.method),
+            t_eval=np.empty(0) if options.t_eval is None else options.t_eval,
+            threads=options.num_threads,
+            progress=options.progress,
+        )
+        raw["status"] = raw["status"].astype(np.int64)
+        return FlowRaw(**raw)
+
+    def limit_diagonal(self, batch: DiagonalBatch, options: LimitOptions) -> LimitRaw:
+        raw = self._core.limit_diagonal(
+            self._batch(batch),
+            tolerance=options.tol,
+            max_iterations=options.max_iter,
+            threads=options.num_threads,
+            progress=options.progress,
+        )
+        raw["status"] = raw["status"].astype(np.int64)
+        return LimitRaw(**raw)

@@ -1,0 +1,13 @@
+"""Exceptions and warnings of the package."""
+
+from __future__ import annotations
+
+__all__ = ["BackendUnavailableError", "ConvergenceWarning"]
+
+
+class BackendUnavailableError(RuntimeError):
+    """A backend was asked for by name and cannot work here; the message says what is missing."""
+
+
+class ConvergenceWarning(UserWarning):
+    """Some runs of a call ended without convergence; their status says which."""

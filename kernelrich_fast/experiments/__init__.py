@@ -1,0 +1,66 @@
+"""The paper's figures, one module each: `reproduce` writes pictures, data and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from . import fig1, fig2, fig3
+from .output import Settings
+
+__all__ = ["FIGURES", "Settings", "reproduce"]
+
+FIGURES: dict[str, Callable[[Settings], str]] = {
+    "fig1": fig1.run,
+    "fig2": fig2.run,
+    "fig3": fig3.run,
+}
+
+
+def reproduce(
+    figure: str,
+    out: str | Path = ".",
+    *,
+    quick: bool = False,
+    backend: str = "auto",
+    progress: bool = False,
+) -> str:
+    """Compute a figure of the paper and write it to a directory.
+
+    Parameters
+    ----------
+    figure : {"fig1", "fig2", "fig3"}
+        Which figure; all of its panels are made.
+    out : path
+        Directory for FIGURE.png, FIGURE.pdf and one NetCDF file of data per panel.
+    quick : bool
+        A small version of the same, for trying out.
+    backend : str
+        As in `flow_diagonal`.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    str
+        A short table of the results.
+
+    Raises
+    ------
+    ValueError
+        If there is no such figure.
+
+    References
+    ----------
+    Woodworth et al. (COLT 2020).
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     print(reproduce("fig2", folder).splitlines()[0])
+    figure 2: implicit q and explicit r
+    """
+    if figure not in FIGURES:
+        raise ValueError(f"figure: expected one of {', '.join(FIGURES)}, got {figure!r}")
+    return FIGURES[figure](Settings(Path(out), quick, backend, progress))

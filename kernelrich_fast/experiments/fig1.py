@@ -1,0 +1,93 @@
+"""Figure 1: sparse regression from the kernel to the rich regime.
+
+Settings of the paper where it states them; d = 1000, N = 100 (a, b) and sparsity 5 are inferred from
+its curves and from later work of its authors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from .. import datasets, plot
+from ..sweep import sweep_diagonal
+from .output import Settings, save, table
+from .sample_complexity import critical_alpha_data
+
+__all__ = ["run"]
+
+ALPHA_A = 0.003 * np.exp(np.arange(17) / 3.0)
+ALPHA_B = np.geomspace(0.010, 0.57, 17)
+N_SAMPLES = (52, 53, 55, 57, 59, 61, 65, 70, 80, 90, 100, 125, 250, 500)
+
+
+def run(settings: Settings) -> str:
+    """Write all panels; returns the table."""
+    from matplotlib.figure import Figure
+
+    quick = settings.quick
+    data = datasets.sparse_regression(40 if quick else 100, 100 if quick else 1000, 5)
+    sweeps = {
+        panel: sweep_diagonal(
+            data.X,
+            data.y,
+            alpha=alpha,
+            limit=True,
+            beta_star=data.beta_star,
+            progress=settings.progress,
+            backend=settings.backend,
+        )
+        for panel, alpha in (("a", ALPHA_A), ("b", ALPHA_B))
+    }
+    critical = critical_alpha_data(
+        depths=(2,),
+        n_samples=(30, 40, 60) if quick else N_SAMPLES,
+        n_features=100 if quick else 1000,
+        sparsity=5,
+        seeds=range(1 if quick else 3),
+        backend=settings.backend,
+        progress=settings.progress,
+    )
+    figure = Figure(figsize=(12.0, 3.4), layout="constrained")
+    axes = figure.subplots(1, 3)
+    plot.population_error(sweeps["a"], axes[0])
+    plot.excess_norms(sweeps["b"], axes[1])
+    plot.critical_alpha(critical, axes[2])
+    for axis, title in zip(axes, ("a  generalisation", "b  norms", "c  samples"), strict=True):
+        axis.set_title(title, loc="left")
+    save(settings, "fig1", figure, {**sweeps, "c": critical})
+    return "\n\n".join(
+        [
+            _sweep_table("figure 1a: population error", sweeps["a"], ["population_error"]),
+            _sweep_table("figure 1b: excess norms", sweeps["b"], ["excess_l1", "excess_l2"]),
+            critical_table("figure 1c", critical),
+        ]
+    )
+
+
+def _sweep_table(title: str, ds: xr.Dataset, names: list[str]) -> str:
+    rows = [
+        [float(a), *(float(ds[name].sel(alpha=a)) for name in names)] for a in ds.alpha.values[::2]
+    ]
+    return table(title, ["alpha", *names], rows)
+
+
+def critical_table(name: str, ds: xr.Dataset) -> str:
+    """Median log10 of critical alpha^D per number of samples."""
+    values = ds.critical_alpha.where(ds.critical_alpha > 0)
+    power = np.log10(values) * ds.depth
+    rows = []
+    for n in ds.n_samples.values:
+        at = power.sel(n_samples=n)
+        seeds = at.notnull().sum("seed").values
+        medians = [
+            float(at.sel(depth=D).median("seed")) if count else float("nan")
+            for D, count in zip(ds.depth.values, seeds, strict=True)
+        ]
+        rows.append([int(n), *medians])
+    line = ", ".join(f"{x:.0f}" for x in ds.n_samples_l1.values)
+    title = (
+        f"{name}: log10 of critical alpha^D, median of {ds.sizes['seed']} seeds "
+        f"(minimum l1 needs N = {line})"
+    )
+    return table(title, ["N", *(f"D={int(D)}" for D in ds.depth.values)], rows)

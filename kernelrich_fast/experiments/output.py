@@ -1,0 +1,55 @@
+"""What every experiment shares: settings, files, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Settings", "save", "table"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where and how to run an experiment."""
+
+    out: Path
+    quick: bool = False
+    backend: str = "auto"
+    progress: bool = False
+
+
+def save(settings: Settings, name: str, figure: Figure, panels: dict[str, xr.Dataset]) -> None:
+    """Write name.png, name.pdf, and the data of each panel as NetCDF."""
+    settings.out.mkdir(parents=True, exist_ok=True)
+    for suffix in ("png", "pdf"):
+        figure.savefig(settings.out / f"{name}.{suffix}", dpi=200)
+    for panel, ds in panels.items():
+        # NetCDF 3, which SciPy writes, has no 64-bit integers.
+        small = ds.map(lambda v: v.astype(np.int32) if v.dtype.kind == "i" else v)
+        small = small.assign_coords(
+            {k: v.astype(np.int32) for k, v in ds.coords.items() if v.dtype.kind == "i"}
+        )
+        small.attrs = ds.attrs
+        small.to_netcdf(settings.out / f"{name}{panel}.nc", engine="scipy")
+
+
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A plain text table."""
+    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = ["  ".join(text.rjust(w) for text, w in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join([title, *lines])
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float | np.floating):
+        return "-" if np.isnan(value) else f"{value:.4g}"
+    return str(value)

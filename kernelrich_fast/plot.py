@@ -1,0 +1,260 @@
+"""Pictures: one function per kind of figure, each takes a Dataset and returns the Axes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "critical_alpha",
+    "depth_potentials",
+    "excess_norms",
+    "population_error",
+    "potentials",
+    "sparsity_ratio",
+]
+
+# Okabe-Ito: told apart without colour vision; line styles keep them apart in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+STYLES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (5, 1)))
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(4.0, 3.0), layout="constrained").add_subplot()
+
+
+def _line(index: int) -> dict[str, Any]:
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[index % len(STYLES)]}
+
+
+def _curves(ds: xr.Dataset, variable: str) -> list[tuple[str, xr.DataArray]]:
+    """The curves of a variable over alpha, one per depth, averaged over problems."""
+    values = ds[variable]
+    if "problem" in values.dims:
+        values = values.mean("problem")
+    if "depth" not in values.dims:
+        return [("", values)]
+    return [(f"$D={int(D)}$", values.sel(depth=D)) for D in ds.depth.values]
+
+
+def population_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
+    r"""Population error against alpha (figure 1a of the paper).
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        From `sweep_diagonal` with ``beta_star``.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw in.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> X, y, b = krf.datasets.sparse_regression(10, 20, 2)
+    >>> ds = krf.sweep_diagonal(X, y, alpha=[0.01, 1.0], beta_star=b, limit=True)
+    >>> krf.plot.population_error(ds).get_xlabel()
+    '$\\alpha$'
+    """
+    ax = _axes(ax)
+    for index, (label, curve) in enumerate(_curves(ds, "population_error")):
+        ax.plot(ds.alpha, curve, marker="o", markersize=3, label=label, **_line(index))
+        if label:
+            ax.legend()
+    ax.set(xscale="log", xlabel=r"$\alpha$", ylabel="population error")
+    return ax
+
+
+def excess_norms(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
+    r"""Excess l1 norm (left axis) and l2 norm (right axis) against alpha (figure 1b).
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        From `sweep_diagonal`.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw in.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The left axes.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> X, y, _ = krf.datasets.sparse_regression(10, 20, 2)
+    >>> ds = krf.sweep_diagonal(X, y, alpha=[0.01, 1.0], limit=True)
+    >>> len(krf.plot.excess_norms(ds).get_lines())
+    1
+    """
+    ax = _axes(ax)
+    right = ax.twinx()
+    pairs = (
+        (ax, "excess_l1", r"$\|\beta\|_1 - \|\beta_{\ell_1}\|_1$"),
+        (right, "excess_l2", r"$\|\beta\|_2 - \|\beta_{\ell_2}\|_2$"),
+    )
+    for index, (axis, name, label) in enumerate(pairs):
+        for _, curve in _curves(ds, name):
+            axis.plot(ds.alpha, curve, marker="os"[index], markersize=3, **_line(index))
+        axis.set_ylabel(label, color=COLOURS[index])
+    ax.set(xscale="log", xlabel=r"$\alpha$")
+    return ax
+
+
+def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = False) -> Axes:
+    r"""Largest scale that generalises against the number of samples (figures 1c and 3c).
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        ``critical_alpha`` (depth, seed, n_samples), ``n_samples_l1`` (seed).
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw in.
+    power : bool
+        Show alpha^D instead of alpha.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes; the median over seeds with their range as error bars, the dashed line at the
+        number of samples the minimum-l1 interpolant needs.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> import kernelrich_fast as krf
+    >>> ds = xr.Dataset(
+    ...     {"critical_alpha": (("depth", "seed", "n_samples"), [[[1e-3, 1e-2]]]),
+    ...      "n_samples_l1": ("seed", [51.0])},
+    ...     coords={"depth": [2], "n_samples": [60, 100]})
+    >>> krf.plot.critical_alpha(ds).get_yscale()
+    'log'
+    """
+    ax = _axes(ax)
+    for index, D in enumerate(ds.depth.values):
+        values = ds.critical_alpha.sel(depth=D) ** (int(D) if power else 1)
+        values = values.where(values > 0)
+        some = values.notnull().any("seed")
+        middle = values.median("seed").where(some)
+        low, high = values.min("seed"), values.max("seed")
+        ax.errorbar(
+            ds.n_samples,
+            middle,
+            yerr=np.stack([middle - low, high - middle]),
+            marker="o",
+            markersize=3,
+            capsize=2,
+            label=f"$D={int(D)}$",
+            **_line(index),
+        )
+    ax.axvline(float(ds.n_samples_l1.median()), color="0.4", linestyle="--", linewidth=1)
+    ylabel = r"critical $\alpha^D$" if power else r"critical $\alpha$"
+    ax.set(yscale="log", xlabel="number of samples $N$", ylabel=ylabel)
+    if len(ds.depth) > 1:
+        ax.legend()
+    return ax
+
+
+def potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Implicit q against explicit r, rescaled to meet at the ends (figure 2).
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        ``q`` and ``r`` over ``z``.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw in.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Examples
+    --------
+    >>> from kernelrich_fast.experiments.fig2 import potential_data
+    >>> import kernelrich_fast as krf
+    >>> len(krf.plot.potentials(potential_data(11)).get_lines())
+    2
+    """
+    ax = _axes(ax)
+    for index, name in enumerate(("q", "r")):
+        ax.plot(ds.z, ds[name] / ds[name][-1], label=f"${name}(z)$, rescaled", **_line(index))
+    ax.set(xlabel="$z$")
+    ax.legend()
+    return ax
+
+
+def depth_potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """q_D for several depths, rescaled to agree at a quarter of the width (figure 3a).
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        ``q`` (depth, z).
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw in.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Examples
+    --------
+    >>> from kernelrich_fast.experiments.fig3 import depth_potential_data
+    >>> import kernelrich_fast as krf
+    >>> len(krf.plot.depth_potentials(depth_potential_data(9)).get_lines())
+    5
+    """
+    ax = _axes(ax)
+    for index, D in enumerate(ds.depth.values):
+        ax.plot(ds.z, ds.q.sel(depth=D), label=f"$D={int(D)}$", **_line(index))
+    ax.set(xlabel="$z$", ylabel="$q_D(z)$, rescaled")
+    ax.legend()
+    return ax
+
+
+def sparsity_ratio(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
+    r"""Q(e_1) / Q(1 / sqrt d) against ln alpha^D (figure 3b).
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        ``ratio`` (depth, log_scale).
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw in.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Examples
+    --------
+    >>> from kernelrich_fast.experiments.fig3 import sparsity_ratio_data
+    >>> import kernelrich_fast as krf
+    >>> len(krf.plot.sparsity_ratio(sparsity_ratio_data(9)).get_lines())
+    5
+    """
+    ax = _axes(ax)
+    for index, D in enumerate(ds.depth.values):
+        ax.plot(ds.log_scale, ds.ratio.sel(depth=D), label=f"$D={int(D)}$", **_line(index))
+    label = r"$Q(e_1)\,/\,Q(\mathbf{1}_d/\sqrt{d})$"
+    ax.set(xlabel=r"$\ln\,\alpha^D$", ylabel=label)
+    ax.legend()
+    return ax

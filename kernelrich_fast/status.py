@@ -1,0 +1,46 @@
+"""How a run ended."""
+
+from __future__ import annotations
+
+import warnings
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ConvergenceWarning
+
+__all__ = ["Status", "warn_unless_converged"]
+
+
+class Status(IntEnum):
+    """How a run ended.
+
+    Examples
+    --------
+    >>> Status(1).name
+    'T_END'
+    """
+
+    CONVERGED = 0
+    """The loss reached ``stop_loss``, or the limit its tolerance."""
+    T_END = 1
+    """The last requested time was reached first."""
+    STATIONARY = 2
+    """The gradient vanished above ``stop_loss``: no weights fit the data."""
+    MAX_STEPS = 3
+    """The step or iteration budget was used up."""
+    FAILED = 4
+    """No step could be made, or the problem leaves the floating-point range."""
+
+
+def warn_unless_converged(status: NDArray[np.int64], what: str) -> None:
+    """Warn once, with counts, if any run ended as MAX_STEPS or FAILED."""
+    counts = {s.name: int(np.count_nonzero(status == s)) for s in (Status.MAX_STEPS, Status.FAILED)}
+    bad = [f"{count} {name}" for name, count in counts.items() if count]
+    if bad:
+        warnings.warn(
+            f"{what}: of {status.size} runs, {' and '.join(bad)}; see the status field",
+            ConvergenceWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,96 @@
+"""The largest scale of the initialisation that still generalises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _validate as check
+from .._types import ArrayLike
+from ..diagonal import limit_diagonal
+
+__all__ = ["critical_alpha"]
+
+
+def critical_alpha(
+    X: ArrayLike,
+    y: ArrayLike,
+    beta_star: ArrayLike,
+    depth: int = 2,
+    threshold: float = 0.025,
+    *,
+    log10_range: tuple[float, float] = (-24.0, 2.0),
+    xtol: float = 0.01,
+    **limit_options: Any,
+) -> float:
+    """Largest alpha whose limit has population error |beta - beta_star|^2 <= threshold.
+
+    Parameters
+    ----------
+    X : array_like, (n_samples, n_features)
+        Inputs.
+    y : array_like, (n_samples,)
+        Targets.
+    beta_star : array_like, (n_features,)
+        The teacher; the population error is that of standard normal inputs without noise.
+    depth : int
+        Number of layers.
+    threshold : float
+        Accepted population error.
+    log10_range : (float, float)
+        Range of log10(alpha^D) searched.
+    xtol : float
+        Accuracy in log10(alpha^D).
+    **limit_options
+        Passed to `limit_diagonal`.
+
+    Returns
+    -------
+    float
+        The critical alpha; 0.0 if not even the smallest scale searched generalises, inf if every
+        scale does.
+
+    Notes
+    -----
+    A grid of sixteen scales in one batch, then eight per round inside the last interval that
+    crosses the threshold from below. Where the error is not monotone in alpha the largest
+    crossing of the grid is refined.
+
+    References
+    ----------
+    Woodworth et al. (COLT 2020), figures 1c and 3c.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> X, y, beta_star = krf.datasets.sparse_regression(60, 100, 3)
+    >>> 1e-3 < krf.theory.critical_alpha(X, y, beta_star) < 1.0
+    True
+    """
+    X, y = check.data_pair(X, y)
+    star = check.real_array("beta_star", beta_star, ndim=1)
+    if star.shape != X.shape[-1:]:
+        raise ValueError(f"beta_star: expected shape {X.shape[-1:]}, got {star.shape}")
+    depth = check.integer("depth", depth, low=2)
+    threshold = check.scalar("threshold", threshold, low=0.0)
+    xtol = check.scalar("xtol", xtol, low=0.0, high=1.0)
+    low, high = (check.scalar("log10_range", end, low=-300.0, high=12.0) for end in log10_range)
+    if low >= high:
+        raise ValueError(f"log10_range: expected ascending ends, got {log10_range}")
+
+    points = 16
+    while True:
+        grid = np.linspace(low, high, points)
+        beta = limit_diagonal(X, y, alpha=10.0 ** (grid / depth), depth=depth, **limit_options).beta
+        good = np.sum((beta - star) ** 2, axis=-1) <= threshold
+        if points == 16:
+            if not good.any():
+                return 0.0
+            if good[-1]:
+                return float(np.inf)
+        at = int(np.flatnonzero(good)[-1]) if good.any() else 0
+        low, high = float(grid[at]), float(grid[min(at + 1, points - 1)])
+        if high - low <= xtol:
+            return float(10.0 ** (0.5 * (low + high) / depth))
+        points = 8
