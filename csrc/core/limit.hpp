@@ -6,12 +6,17 @@
 
 KRF_BEGIN_NAMESPACE
 
+// Newton iterations a stage may take, and may take without progress, before it is cut shorter.
+inline constexpr int kStage = 200;
+inline constexpr int kStall = 60;
+
 template <class Team, class Mirror> class LimitSolver {
   using T = typename Team::Value;
   Team &team_;
   DualState<Team, Mirror> s_;
   ScaledGram<Team, Mirror> gram_;
-  double *factor_, *pivot_, *step_, *dz_, *trial_, *weight_, *phi_, *kept_, *trial_residual_, *field_;
+  double *factor_, *pivot_, *step_, *dz_, *trial_, *weight_, *phi_, *kept_, *trial_residual_, *field_,
+      *saved_mirror_, *saved_nu_;
   double loss_offset_ = 0, offset_ = 0;
 
 public:
@@ -20,7 +25,9 @@ public:
         factor_(arena.take(static_cast<long long>(s_.ldn) * s_.ldn)), pivot_(arena.take(s_.ldn)),
         step_(arena.take(s_.ldn)), dz_(arena.take(s_.ldd)), trial_(arena.take(s_.ldd)),
         weight_(arena.take(s_.ldd)), phi_(arena.take(s_.ldd)), kept_(arena.take(s_.ldd)),
-        trial_residual_(arena.take(s_.ldn)), field_(arena.take(s_.ldn)) {}
+        trial_residual_(arena.take(s_.ldn)), field_(arena.take(s_.ldn)),
+        saved_mirror_(arena.take(static_cast<long long>(Mirror::kArrays) * s_.ldd)),
+        saved_nu_(arena.take(s_.ldn)) {}
 
   void run(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
     out.n_iterations = 0;
@@ -40,20 +47,47 @@ private:
     double level = kernel_level(p);
     rescale(level, 1.0);
     const double goal = o.tolerance * o.y_norm;
-    double depth_below = 2.0; // decades (natural) already below the kernel regime
+    double below = 2.0; // how far, in the logarithm, the weights are below the kernel regime
+    double drop = 0.0, pace = 1.0;
+    bool saved = false;
     for (;;) {
-      const double target = level > 0 ? larger(0.01 * o.y_norm, goal) : goal;
+      const double target = level > 0 ? larger(1e-4 * o.y_norm, goal) : goal;
       const Status status = newton(p, goal, target, o.max_iterations, out);
-      if (status != Status::kConverged) return status;
-      if (level <= 0)
-        return offset_ > goal * goal ? Status::kStationary : Status::kConverged;
-      const double drop =
-          smaller(level, p.depth == 2 ? depth_below : (p.depth < 4 ? 4.0 : 6.0) / p.depth);
-      const double stretch = (depth_below + drop) / depth_below;
-      depth_below += drop;
+      if (status == Status::kConverged) {
+        if (level <= 0)
+          return offset_ > goal * goal ? Status::kStationary : Status::kConverged;
+        save();
+        saved = true;
+        pace = smaller(1.0, 1.5 * pace);
+      } else { // a shorter stage from the last one that converged
+        if (status != Status::kFailed || !saved || pace < 1e-3 || team_.cancelled()) return status;
+        restore(p);
+        level += drop;
+        below -= drop;
+        pace *= 0.3;
+      }
+      const double stage = p.depth == 2 ? below : (p.depth == 3 ? 4.0 : 6.0) / p.depth;
+      drop = smaller(level, pace * stage);
+      const double stretch = (below + drop) / below;
+      below += drop;
       level -= drop;
       continue_to(p, drop, p.depth == 2 ? stretch : 1.0, goal);
     }
+  }
+
+  // Position and dual, in the basis of the problem.
+  void save() {
+    for (int i = 0; i < Mirror::kArrays * s_.ldd; ++i) saved_mirror_[i] = s_.mirror_storage[i];
+    set_vector(saved_nu_, s_.nu);
+    s_.to_original(saved_nu_);
+  }
+  void restore(const DiagonalProblem &p) {
+    for (int i = 0; i < Mirror::kArrays * s_.ldd; ++i) s_.mirror_storage[i] = saved_mirror_[i];
+    s_.ungrade(p);
+    set_vector(s_.nu, saved_nu_);
+    s_.refresh();
+    offset_ = loss_offset_;
+    gram_.clear(s_);
   }
 
   double mirror_phi(const DiagonalProblem &p, int i) const {
@@ -204,13 +238,13 @@ private:
                 LimitOutput &out) {
     double best = kInfinity;
     int stalled = 0;
-    for (;;) {
+    for (int stage_iterations = 0;; ++stage_iterations) {
       const double size = std::sqrt(s_.loss());
       if (size <= target) return Status::kConverged;
       stalled = size < 0.9 * best ? 0 : stalled + 1;
       best = smaller(best, size);
       if (out.n_iterations >= max_iterations) return Status::kMaxSteps;
-      if (team_.cancelled() || stalled > 60) return Status::kFailed;
+      if (team_.cancelled() || stalled > kStall || stage_iterations > kStage) return Status::kFailed;
       ++out.n_iterations;
       const double relax = relaxation(goal);
       if (!factor(p, s_.slope, relax)) return Status::kFailed;

@@ -10,7 +10,8 @@ enum class Status : int { kConverged = 0, kTimeEnd = 1, kStationary = 2, kMaxSte
 enum class Method : int { kAuto = 0, kExplicit = 1, kStiff = 2 };
 
 // X is stored feature after feature, each padded(n) doubles long; there are padded(d) features.
-// Padding is zero in X and y and one in w_plus0, w_minus0.
+// Padding is zero in X and y; in w_plus0 and w_minus0 it repeats w_plus0[0], so that its predictor is
+// zero and its size ordinary.
 struct DiagonalProblem {
   int n, d, depth;
   const double *X;

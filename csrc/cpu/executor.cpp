@@ -47,8 +47,9 @@ public:
     std::fill(std::copy(source, source + batch_.n, y), y + ldn_, 0.0);
     const long long row = batch_.w_index[b] * batch_.d;
     for (int i = 0; i < ldd_; ++i) {
-      plus[i] = i < batch_.d ? batch_.alpha[b] * batch_.profile_plus[row + i] : 1.0;
-      minus[i] = i < batch_.d ? batch_.alpha[b] * batch_.profile_minus[row + i] : 1.0;
+      const bool real = i < batch_.d;
+      plus[i] = real ? batch_.alpha[b] * batch_.profile_plus[row + i] : plus[0];
+      minus[i] = real ? batch_.alpha[b] * batch_.profile_minus[row + i] : plus[0];
     }
     return {batch_.n, batch_.d, static_cast<int>(batch_.depth[b]), X_.get(), norm, y, plus, minus};
   }

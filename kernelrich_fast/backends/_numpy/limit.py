@@ -6,6 +6,8 @@ that are nothing but the rounding of sparse data then wake no weights.
 
 from __future__ import annotations
 
+import copy
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +21,11 @@ from .radau5 import kept_digits
 from .state import DualState
 
 __all__ = ["LimitRun", "solve_limit"]
+
+
+# Newton iterations a stage may take, and may take without progress, before it is cut shorter.
+STAGE = 200
+STALL = 60
 
 
 @dataclass
@@ -75,14 +82,28 @@ class _Solver:
         # How much larger weights must be for w^D to exceed the size of beta.
         level = max(0.0, np.log(size) / depth - log_weight) if size > 0 else 0.0
         self.rescale(level, 1.0)
-        below = 2.0
+        below, drop, pace = 2.0, 0.0, 1.0
+        saved: tuple[Mirror, FloatArray] | None = None
         while True:
-            status = self.newton(goal, max(0.01 * s.y_norm, goal) if level > 0 else goal)
-            if status != Status.CONVERGED:
-                return status
-            if level <= 0:
-                return Status.STATIONARY if self.offset > goal**2 else Status.CONVERGED
-            drop = min(level, below if depth == 2 else (4.0 if depth < 4 else 6.0) / depth)
+            status = self.newton(goal, max(1e-4 * s.y_norm, goal) if level > 0 else goal)
+            if status == Status.CONVERGED:
+                if level <= 0:
+                    return Status.STATIONARY if self.offset > goal**2 else Status.CONVERGED
+                saved = (copy.copy(s.mirror), s.original(s.nu))
+                pace = min(1.0, 1.5 * pace)
+            else:  # a shorter stage from the last one that converged
+                if status != Status.FAILED or saved is None or pace < 1e-3:
+                    return status
+                s.ungrade()
+                s.mirror, s.nu = copy.copy(saved[0]), saved[1]
+                s.start()
+                self.offset = self.loss_offset
+                self.gram.clear()
+                level += drop
+                below -= drop
+                pace *= 0.3
+            stage = below if depth == 2 else (4.0 if depth == 3 else 6.0) / depth
+            drop = min(level, pace * stage)
             stretch = (below + drop) / below
             below += drop
             level -= drop
@@ -161,7 +182,7 @@ class _Solver:
     def newton(self, goal: float, target: float) -> Status:
         s = self.s
         best, stalled = np.inf, 0
-        while True:
+        for stage_iterations in itertools.count():
             size = np.sqrt(s.loss)
             if size <= target:
                 return Status.CONVERGED
@@ -171,7 +192,7 @@ class _Solver:
                 return Status.MAX_STEPS
             self.n_iterations += 1
             relax = self.relaxation(goal)
-            if stalled > 60 or not self.factor(s.at.slope, relax):
+            if stalled > STALL or stage_iterations > STAGE or not self.factor(s.at.slope, relax):
                 return Status.FAILED
             if np.sqrt(s.loss) <= target:
                 return Status.CONVERGED
@@ -193,3 +214,4 @@ class _Solver:
                 length *= min(0.6, max(0.1, start / (start - now)))
             if not self.take(length, dnu, dz):
                 return Status.FAILED
+        raise AssertionError
