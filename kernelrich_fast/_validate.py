@@ -94,6 +94,10 @@ def data_pair(X: Any, y: Any) -> tuple[FloatArray, FloatArray]:
         raise ValueError(
             f"y: expected {X.shape[-2]} samples to match X of shape {X.shape}, got shape {y.shape}"
         )
+    for name, array in (("X", X), ("y", y)):
+        # Squares are summed everywhere.
+        if np.abs(array).max() > 1e140:
+            raise ValueError(f"{name}: expected values up to 1e140, got {np.abs(array).max()}")
     return X, y
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .errors import ConvergenceWarning
 
-__all__ = ["Status", "warn_unless_converged"]
+__all__ = ["Status"]
 
 
 class Status(IntEnum):

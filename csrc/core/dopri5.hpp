@@ -90,6 +90,8 @@ template <class Team, class Mirror> struct Dopri5 {
     return s.change_of(defect).relative_to(atol, rtol, norm_before);
   }
 
+  const double *end_residual() const { return k + 6 * s.ldn; }
+
   void accept(double) {
     s.team.for_each(s.ldn, [&](int i) { write(s.residual + i, read<T>(k + 6 * s.ldn + i)); });
     s.advance(Z, dnu);

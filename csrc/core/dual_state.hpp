@@ -36,6 +36,7 @@ template <class Team, class Mirror> struct DualState {
   double *turned_X, *reflectors, *is_graded, *turn;
   int n_reflectors = 0;
   double y_norm2 = 0;
+  double noise = 0; // rounding of the residual's norm
 
   DualState(Team &team_, const DiagonalProblem &p, Arena &arena)
       : team(team_), n(p.n), d(p.d), ldn(padded(p.n)), ldd(padded(p.d)), X(p.X),
@@ -109,13 +110,19 @@ template <class Team, class Mirror> struct DualState {
     team.for_each(ldd, [&](int i) {
       prediction += absolute(read<T>(beta + i)) * read<T>(feature_norm + i);
     });
-    const double noise = 32.0 * kEpsilon * (std::sqrt(y_norm2) + team.sum(prediction));
+    noise = 32.0 * kEpsilon * (std::sqrt(y_norm2) + team.sum(prediction));
     T above = splat<T>(0.0);
     team.template sweep<1>(X, ldn, ldd, residual, nullptr, [&](int i, const T *z, T *) {
       write(velocity + i, z[0]);
       above = greater_of(above, absolute(z[0]) - noise * read<T>(feature_norm + i));
     });
     return !(team.max(above) > 0.0);
+  }
+
+  // Along the flow the loss never increases; whether a trial end keeps to that.
+  bool decreases(const double *end) {
+    const double bound = std::sqrt(loss()) * (1.0 + 1e-9) + 2.0 * noise;
+    return std::sqrt(team.dot(end, end, ldn)) <= bound;
   }
 
   // How long every coordinate stays predictable at constant velocity.

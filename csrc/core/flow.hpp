@@ -80,7 +80,7 @@ public:
         out.status = Status::kMaxSteps;
         break;
       }
-      if (team_.cancelled() || failures > kMaxFailures || !(h > 0.0)) break;
+      if (team_.cancelled() || failures > kMaxFailures || !(h > 0.0) || !(t_ < 1e300)) break;
       ++attempts;
 
       const bool stiff = choice.stiff();
@@ -99,7 +99,7 @@ public:
       const double tolerance = stiff ? radau_tolerance(o.rtol) : o.rtol;
       const double error = stiff ? radau_.attempt(step, tolerance, o.atol, beta_norm)
                                  : dopri_.attempt(step, tolerance, o.atol, beta_norm);
-      if (!(error >= 0.0)) {
+      if (!(error >= 0.0) || (!stiff && error < 1.0 && !s_.decreases(dopri_.end_residual()))) {
         h = step * 0.25;
         ++failures;
         continue;

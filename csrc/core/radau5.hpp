@@ -29,6 +29,12 @@ inline constexpr double kErrorWeights[3] = {-10.048809399827415562, 1.3821427331
                                             -0.33333333333333333333};
 inline constexpr int kMaxNewton = 8;
 inline constexpr double kGramDrift = 0.2;
+// After a Newton iteration slower than this the matrix is brought up to date more closely.
+inline constexpr double kSlowRate = 0.1;
+inline constexpr double kFineDrift = 0.02;
+// Longest step, in units of the last one, over which its polynomial is extrapolated.
+inline constexpr double kExtrapolate = 2.0;
+inline constexpr double kStepShare = 0.03;
 
 // Lagrange weights at x of the polynomial through (0, 0) and the three stages.
 KRF_HD inline void dense_weights(double x, double weights[3]) {
@@ -53,7 +59,8 @@ template <class Team, class Mirror> struct Radau5 {
   double *Z;                                            // stages of z
   double *mean_slope, *scratch, *defect;
   double *old_N;                                        // stages of the last accepted step
-  double h_factored = 0, h_old = 0, newton_tolerance = 0;
+  double h_factored = 0, h_old = 0, newton_tolerance = 0, step_change = 0;
+  double rate = 0; // of the last Newton iteration that measured one
   int iterations = 0;
   long long n_rhs = 0, n_factor = 0;
 
@@ -80,7 +87,7 @@ template <class Team, class Mirror> struct Radau5 {
       double w[3] = {0.0, 0.0, ratio * radau5::kC[j]}, along_residual = 0.0;
       if (h_old == 0.0) {
         along_residual = h * radau5::kC[j];
-      } else if (ratio < 4.0) {
+      } else if (ratio < radau5::kExtrapolate) {
         radau5::dense_weights(1.0 + ratio * radau5::kC[j], w);
         w[2] -= 1.0;
       }
@@ -93,10 +100,10 @@ template <class Team, class Mirror> struct Radau5 {
   }
 
   // One pass: Z (+)= X^T V, fields F at the new stages, and the size of the change.  False where a
-  // stage leaves the domain of the mirror.
+  // stage leaves the domain of the mirror.  step_change is that of beta over the whole step.
   bool move_stages(const double *V, bool add, Change &change) {
     T bad = splat<T>(0.0), single = splat<T>(0.0);
-    T whole[3] = {}, norm = splat<T>(0.0);
+    T whole[3] = {}, norm = splat<T>(0.0), total = splat<T>(0.0);
     const int ldd = s.ldd;
     s.team.template sweep<3>(s.X, s.ldn, ldd, V, F, [&](int i, const T *z, T *out) {
       T mean = splat<T>(0.0);
@@ -114,6 +121,7 @@ template <class Team, class Mirror> struct Radau5 {
         out[j] = v.beta;
         if (j == 2) {
           norm += v.beta * v.beta;
+          total += v.slope * dz * (v.slope * dz);
           write(s.next_beta + i, v.beta);
           write(s.next_slope + i, v.slope);
           write(s.next_size + i, v.size);
@@ -123,6 +131,7 @@ template <class Team, class Mirror> struct Radau5 {
     });
     n_rhs += 3;
     if (s.team.max(bad) > 0.0) return false;
+    step_change = std::sqrt(s.team.sum(total));
     for (int j = 0; j < 3; ++j)
       s.team.for_each(s.ldn, [&](int i) {
         double *f = F + j * s.ldn + i;
@@ -137,7 +146,8 @@ template <class Team, class Mirror> struct Radau5 {
   // the basis changed, which invalidates N.
   bool prepare(double h, bool &turned) {
     turned = false;
-    if (!gram.update(s, mean_slope, radau5::kGamma / h, radau5::kGramDrift) && h == h_factored)
+    const double drift = rate > radau5::kSlowRate ? radau5::kFineDrift : radau5::kGramDrift;
+    if (!gram.update(s, mean_slope, radau5::kGamma / h, drift) && h == h_factored)
       return true;
     const double lost = factor(h);
     if (lost > 1e-8) return true;
@@ -221,7 +231,8 @@ template <class Team, class Mirror> struct Radau5 {
       }
       if (!prepare(h, turned)) return -1.0;
     }
-    double previous = 0, rate = 0;
+    double previous = 0;
+    rate = 0;
     for (iterations = 1;; ++iterations) {
       correct(h);
       if (!move_stages(dN, true, change)) return -1.0;
@@ -230,9 +241,13 @@ template <class Team, class Mirror> struct Radau5 {
         rate = size / previous;
         if (!(rate < 1.0)) return -1.0;
       }
-      // Without a measured rate a first change already below the tolerance is trusted.
-      const double left = iterations > 1 ? size * rate / (1.0 - rate) : size;
-      if (left <= newton_tolerance) break;
+      // Without a measured rate the first change stands for the error left.  Unless that is also
+      // small against the step itself, a second correction is made: a residual that the tolerance
+      // no longer sees still has to decay.
+      const double shrink = iterations > 1 ? rate / (1.0 - rate) : 1.0;
+      const double left = size * shrink;
+      const bool decays = iterations > 1 || change.whole <= radau5::kStepShare * step_change;
+      if (left <= newton_tolerance && decays && s.decreases(F + 2 * s.ldn)) break;
       if (iterations == radau5::kMaxNewton) return -1.0;
       if (iterations > 2 &&
           left * std::pow(rate, radau5::kMaxNewton - iterations) > newton_tolerance)

@@ -64,8 +64,8 @@ def critical_alpha(
     Examples
     --------
     >>> import kernelrich_fast as krf
-    >>> X, y, beta_star = krf.datasets.sparse_regression(60, 100, 3)
-    >>> 1e-3 < krf.theory.critical_alpha(X, y, beta_star) < 1.0
+    >>> X, y, beta_star = krf.datasets.sparse_regression(60, 100, 3, noise_variance=1e-4)
+    >>> 0.01 < krf.theory.critical_alpha(X, y, beta_star) < 1.0
     True
     """
     X, y = check.data_pair(X, y)

@@ -61,7 +61,7 @@ def mirror_map(t: ArrayLike, depth: int = 2) -> FloatArray:
     --------
     >>> import kernelrich_fast as krf
     >>> float(krf.theory.mirror_map(0.5, depth=4))
-    1.7777777777777777
+    3.555555555555556
     """
     t, depth = check.real_array("t", t), check.integer("depth", depth, low=2)
     if depth == 2:
@@ -101,7 +101,7 @@ def inverse_mirror_map(z: ArrayLike, depth: int = 2) -> FloatArray:
     Examples
     --------
     >>> import kernelrich_fast as krf
-    >>> float(krf.theory.inverse_mirror_map(krf.theory.mirror_map(0.25, 5), 5))
+    >>> round(float(krf.theory.inverse_mirror_map(krf.theory.mirror_map(0.25, 5), 5)), 12)
     0.25
     """
     z, depth = check.real_array("z", z), check.integer("depth", depth, low=2)
@@ -195,7 +195,7 @@ def q_potential(
     --------
     >>> import kernelrich_fast as krf
     >>> round(float(krf.theory.q_potential([25.0], 1.0)), 2)
-    38.14
+    57.43
     """
     b = check.real_array("beta", beta, ndim=1)
     a = check.positive_array("alpha", alpha)[..., None]

@@ -91,7 +91,7 @@ def integrate_flow(
             status = Status.CONVERGED if loss <= stop_loss else Status.STATIONARY
         elif attempts >= max_steps:
             status = Status.MAX_STEPS
-        elif failures <= MAX_FAILURES and h > 0.0:
+        elif failures <= MAX_FAILURES and h > 0.0 and t < 1e300:
             status = Status.FAILED
             attempts += 1
             cap = s.flow_cap()
@@ -103,8 +103,14 @@ def integrate_flow(
             last = step >= left
             step = left if last else (0.5 * left if step > 0.5 * left else step)
             stepper: Dopri5 | Radau5 = radau if stiff else dopri
-            error = stepper.attempt(step, tolerance[stiff], atol, s.beta_norm)
-            if error is None or np.isnan(error):
+            # What overflows on the way shows as an error that is not a number.
+            with np.errstate(all="ignore"):
+                error = stepper.attempt(step, tolerance[stiff], atol, s.beta_norm)
+            if (
+                error is None
+                or np.isnan(error)
+                or (not stiff and error < 1.0 and not s.decreases(dopri.k[6]))
+            ):
                 h = 0.25 * step
                 failures += 1
                 continue

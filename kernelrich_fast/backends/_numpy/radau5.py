@@ -40,6 +40,12 @@ T_INVERSE = np.array(
 ERROR_WEIGHTS = np.array([-13.0 - 7.0 * ROOT6, -13.0 + 7.0 * ROOT6, -1.0]) / 3.0
 MAX_NEWTON = 8
 GRAM_DRIFT = 0.2
+# After a Newton iteration slower than this the matrix is brought up to date more closely.
+SLOW_RATE = 0.1
+FINE_DRIFT = 0.02
+STEP_SHARE = 0.03
+# Longest step, in units of the last one, over which its polynomial is extrapolated.
+EXTRAPOLATE = 2.0
 DIGITS_KEPT = 1e-8
 
 
@@ -67,7 +73,7 @@ class Radau5:
         self.s = state
         self.gram = ScaledGram(state)
         self.newton_tolerance = newton_tolerance
-        self.h_factored = self.h_old = 0.0
+        self.h_factored = self.h_old = self.rate = 0.0
         self.old = np.zeros((len(state.y), 3))
         self.n_rhs = self.iterations = 0
 
@@ -79,7 +85,7 @@ class Radau5:
         if self.h_old == 0.0:
             return np.outer(self.s.residual, h * C)
         ratio = h / self.h_old
-        if ratio >= 4.0:
+        if ratio >= EXTRAPOLATE:
             return np.outer(self.old[:, 2], ratio * C)
         weights = np.stack([dense_weights(1.0 + ratio * c) for c in C], axis=1)
         weights[2] -= 1.0
@@ -99,7 +105,8 @@ class Radau5:
         """Gram matrix and factors for a step h: (usable, whether the basis turned)."""
         s = self.s
         slope = self.at.slope.mean(axis=1)
-        if not self.gram.update(slope, GAMMA / h, GRAM_DRIFT) and h == self.h_factored:
+        drift = FINE_DRIFT if self.rate > SLOW_RATE else GRAM_DRIFT
+        if not self.gram.update(slope, GAMMA / h, drift) and h == self.h_factored:
             return True, False
         self.h_factored = h
         G, eye = self.gram.matrix, np.eye(len(s.y))
@@ -146,7 +153,7 @@ class Radau5:
             usable, turned = self.prepare(h)
             if not usable:
                 return None
-        previous = rate = 0.0
+        previous = self.rate = 0.0
         for self.iterations in range(1, MAX_NEWTON + 1):
             dN = self.correct(h)
             dZ = s.X.T @ dN
@@ -154,16 +161,21 @@ class Radau5:
             if not self.evaluate():
                 return None
             size = relative_change(dZ, self.at, rtol, atol, norm_before)
-            left = size
             if self.iterations > 1:
-                rate = size / previous
-                if not rate < 1.0:
+                self.rate = size / previous
+                if not self.rate < 1.0:
                     return None
-                left = size * rate / (1.0 - rate)
-            if left <= self.newton_tolerance:
+            # Without a measured rate the first change stands for the error left.  Unless that is
+            # also small against the step, a second correction is made: a residual the tolerance no
+            # longer sees still has to decay.
+            left = size * (self.rate / (1.0 - self.rate) if self.iterations > 1 else 1.0)
+            moved = np.linalg.norm(self.at.slope * dZ, axis=0).max()
+            step_change = np.linalg.norm(self.at.slope[:, 2] * self.Z[:, 2])
+            decays = self.iterations > 1 or moved <= STEP_SHARE * step_change
+            if left <= self.newton_tolerance and decays and s.decreases(self.F[:, 2]):
                 break
             if self.iterations > 2:
-                ahead = left * rate ** (MAX_NEWTON - self.iterations)
+                ahead = left * self.rate ** (MAX_NEWTON - self.iterations)
                 if ahead > self.newton_tolerance:
                     return None
             previous = size

@@ -69,9 +69,14 @@ class DualState:
     def measure_velocity(self) -> bool:
         """X^T residual; returns True where it is nothing but rounding."""
         self.velocity = self.X.T @ self.residual
-        noise = 32 * np.finfo(float).eps
-        noise *= self.y_norm + float(np.abs(self.at.beta) @ self.feature_norm)
-        return not np.any(np.abs(self.velocity) > noise * self.feature_norm)
+        self.noise = 32 * np.finfo(float).eps
+        self.noise *= self.y_norm + float(np.abs(self.at.beta) @ self.feature_norm)
+        return not np.any(np.abs(self.velocity) > self.noise * self.feature_norm)
+
+    def decreases(self, residual: FloatArray) -> bool:
+        """Along the flow the loss never increases; whether a trial end keeps to that."""
+        bound = np.sqrt(self.loss) * (1.0 + 1e-9) + 2.0 * self.noise
+        return bool(np.linalg.norm(residual) <= bound)
 
     def step_cap(self, velocity: FloatArray) -> FloatArray:
         """Longest multiple of ``velocity`` every coordinate stays predictable over."""
@@ -83,7 +88,7 @@ class DualState:
     def flow_cap(self) -> float:
         """`step_cap` along the flow, without features that relax within that time."""
         cap = self.step_cap(self.velocity)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             relaxes = cap * self.at.slope * self.feature_norm**2 >= 1.0
         return float(np.min(np.where(relaxes, np.inf, cap)))
 

@@ -1,0 +1,41 @@
+"""Fixtures: every test that takes ``backend`` runs on every backend."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# "python -m pytest" puts the source tree first, which has no compiled module: test what is
+# installed.
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+
+import kernelrich_fast as krf  # noqa: E402
+from kernelrich_fast.backends import BACKENDS, available_backends  # noqa: E402
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    reason = available_backends()[request.param]
+    if reason is not None:
+        pytest.skip(f"{request.param}: {reason}")
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def small() -> krf.datasets.SparseRegression:
+    """A problem small enough for slow oracles."""
+    return krf.datasets.sparse_regression(6, 15, 2, seed=3)
+
+
+@pytest.fixture(scope="session")
+def medium() -> krf.datasets.SparseRegression:
+    return krf.datasets.sparse_regression(20, 60, 3, seed=1)
+
+
+def relative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Euclidean distance of rows of a from rows of b, relative to b."""
+    return np.linalg.norm(a - b, axis=-1) / np.linalg.norm(b, axis=-1)

@@ -1,0 +1,42 @@
+"""Every example in a docstring runs."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import warnings
+
+import pytest
+
+import kernelrich_fast
+
+MODULES = sorted(
+    info.name
+    for info in pkgutil.walk_packages(kernelrich_fast.__path__, "kernelrich_fast.")
+    if not info.name.endswith(("__main__", "._core"))
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name):
+    module = importlib.import_module(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = doctest.testmod(module)
+    assert result.failed == 0
+
+
+def test_every_public_function_has_an_example():
+    for name in MODULES:
+        module = importlib.import_module(name)
+        if any(part.startswith("_") for part in name.split(".")) or ".backends" in name:
+            continue
+        for public in getattr(module, "__all__", ()):
+            thing = getattr(module, public)
+            home = getattr(thing, "__module__", name)
+            if home != name or isinstance(thing, type) or not callable(thing):
+                continue
+            if ".experiments." in name:
+                continue
+            assert ">>>" in (thing.__doc__ or ""), f"{name}.{public} has no example"

@@ -1,0 +1,88 @@
+"""Along the flow: within 10 rtol of an independent weight-space integration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import relative
+from oracles import weight_space_flow
+
+import kernelrich_fast as krf
+
+CASES = [(2, 1.0), (2, 0.1), (2, 0.01), (3, 1.0), (3, 0.1), (4, 0.3), (7, 0.6)]
+
+
+def _profiles(kind: str, d: int) -> dict[str, np.ndarray]:
+    ramp = np.linspace(0.7, 1.4, d)
+    if kind == "plain":
+        return {}
+    if kind == "shaped":
+        return {"w0": ramp}
+    return {"w_plus0": ramp, "w_minus0": ramp[::-1]}
+
+
+def _starts(profiles: dict[str, np.ndarray], alpha: float, d: int):
+    common = profiles.get("w0", np.ones(d))
+    return [alpha * profiles.get(k, common) for k in ("w_plus0", "w_minus0")]
+
+
+@pytest.mark.parametrize("kind", ["plain", "shaped", "biased"])
+@pytest.mark.parametrize(("depth", "alpha"), CASES)
+@pytest.mark.parametrize("method", ["auto", "radau5", "dopri5"])
+def test_path_matches_weight_space(small, backend, depth, alpha, kind, method):
+    X, y, _ = small
+    profiles = _profiles(kind, X.shape[1])
+    options = dict(alpha=alpha, depth=depth, backend=backend, **profiles)
+    end = float(krf.flow_diagonal(X, y, **options, stop_loss=1e-8).t)
+    times = end * np.concatenate([np.geomspace(1e-3, 0.1, 6), np.linspace(0.15, 1.0, 12)])
+    expected = weight_space_flow(X, y, *_starts(profiles, alpha, X.shape[1]), depth, times)
+    tolerances = (1e-3, 1e-6) if method == "dopri5" else (1e-3, 1e-6, 1e-9)
+    for rtol in tolerances:
+        flow = krf.flow_diagonal(X, y, **options, t_eval=times, rtol=rtol, method=method)
+        assert relative(flow.beta, expected).max() < 10 * rtol
+        assert np.all(flow.t == times)
+
+
+def test_tight_tolerance(small):
+    X, y, _ = small
+    times = np.linspace(0.05, 1.0, 8)
+    expected = weight_space_flow(X, y, *[np.full(15, 0.3)] * 2, 2, times)
+    flow = krf.flow_diagonal(X, y, alpha=0.3, t_eval=times, rtol=1e-10)
+    assert relative(flow.beta, expected).max() < 1e-9
+
+
+def test_end_of_the_flow_is_the_limit(medium, backend):
+    X, y, _ = medium
+    for depth, alpha in ((2, 1e-3), (2, 1e-20), (3, 1e-3), (4, 0.05), (8, 0.3)):
+        flow = krf.flow_diagonal(X, y, alpha=alpha, depth=depth, stop_loss=1e-20, backend=backend)
+        limit = krf.limit_diagonal(X, y, alpha=alpha, depth=depth, backend=backend)
+        assert flow.status == krf.Status.CONVERGED
+        assert relative(flow.beta, limit.beta) < 1e-5
+
+
+def test_weights_loss_and_dual_are_consistent(medium, backend):
+    X, y, _ = medium
+    for depth in (2, 3, 5):
+        flow = krf.flow_diagonal(X, y, alpha=0.2, depth=depth, backend=backend)
+        beta = flow.w_plus**depth - flow.w_minus**depth
+        assert np.allclose(beta, flow.beta, rtol=1e-9, atol=1e-12)
+        assert np.isclose(flow.loss, np.sum((X @ beta - y) ** 2), rtol=1e-6, atol=1e-20)
+        z = X.T @ flow.dual
+        if depth == 2:
+            assert np.allclose(0.2**2 * 2 * np.sinh(8 * z), beta, rtol=1e-9, atol=1e-13)
+        else:
+            speed = 2 * depth * (depth - 2)
+            u = 0.2 ** (2 - depth) - speed * z
+            assert np.allclose(u ** (-1 / (depth - 2)), flow.w_plus, rtol=1e-9)
+
+
+def test_cpu_agrees_with_numpy_specification(medium):
+    X, y, _ = medium
+    for depth, alpha in ((2, 1e-6), (3, 0.01), (6, 0.4)):
+        a, b = (
+            krf.flow_diagonal(X, y, alpha=alpha, depth=depth, backend=name, method="radau5")
+            for name in ("cpu", "numpy")
+        )
+        assert relative(a.beta, b.beta) < 1e-5
+        # The same algorithm: rounding may flip single decisions, not the step count at large.
+        assert abs(int(a.n_steps) - int(b.n_steps)) <= 2 + 0.05 * int(b.n_steps)

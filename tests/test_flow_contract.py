@@ -1,0 +1,194 @@
+"""Shapes, statuses, stopping rules, and problems at the edge of the legal."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from conftest import relative
+
+import kernelrich_fast as krf
+from kernelrich_fast import Status
+
+
+def test_broadcasting_shapes(backend):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((3, 1, 4, 9)), rng.standard_normal((3, 1, 4))
+    flow = krf.flow_diagonal(
+        X, y, alpha=[0.1, 1.0], depth=[[2], [3], [4]], t_eval=[0.0, 0.1], backend=backend
+    )
+    assert flow.beta.shape == (3, 2, 2, 9)
+    assert flow.dual.shape == (3, 2, 2, 4)
+    assert flow.loss.shape == flow.t.shape == (3, 2, 2)
+    assert flow.status.shape == flow.n_steps.shape == flow.n_rhs.shape == (3, 2)
+    assert flow.backend == backend
+    limit = krf.limit_diagonal(X, y, alpha=[0.1, 1.0], backend=backend)
+    assert limit.beta.shape == (3, 2, 9)
+
+
+def test_batch_equals_single_runs_bit_for_bit(medium, backend):
+    X, y, _ = medium
+    alpha, depth = np.array([1e-3, 0.1, 2.0]), np.array([2, 3, 5])
+    batch = krf.flow_diagonal(X, y, alpha=alpha, depth=depth, backend=backend, num_threads=2)
+    limits = krf.limit_diagonal(X, y, alpha=alpha, depth=depth, backend=backend, num_threads=2)
+    for i in range(3):
+        one = krf.flow_diagonal(
+            X, y, alpha=alpha[i], depth=depth[i], backend=backend, num_threads=1
+        )
+        assert np.array_equal(one.beta, batch.beta[i])
+        assert one.t == batch.t[i]
+        end = krf.limit_diagonal(X, y, alpha=alpha[i], depth=depth[i], backend=backend)
+        assert np.array_equal(end.beta, limits.beta[i])
+
+
+def test_thread_count_changes_nothing(medium):
+    X, y, _ = medium
+    alpha = np.geomspace(1e-4, 1, 9)
+    runs = [krf.flow_diagonal(X, y, alpha=alpha, num_threads=n, backend="cpu") for n in (1, 2, 7)]
+    for run in runs[1:]:
+        assert np.array_equal(run.beta, runs[0].beta)
+        assert np.array_equal(run.n_rhs, runs[0].n_rhs)
+
+
+def test_options_broadcast_like_alpha(small, backend):
+    X, y, _ = small
+    flow = krf.flow_diagonal(
+        X, y, alpha=0.5, stop_loss=[1e-2, 1e-6], t_max=[[np.inf], [1e-4]], backend=backend
+    )
+    assert flow.loss.shape == (2, 2)
+    assert flow.loss[0, 1] < flow.loss[0, 0] <= 1e-2 * (y @ y)
+    assert np.all(flow.status == [[Status.CONVERGED] * 2, [Status.T_END] * 2])
+    assert np.all(flow.t[1] == 1e-4)
+
+
+def test_t_eval_rows_and_end(small, backend):
+    X, y, _ = small
+    flow = krf.flow_diagonal(
+        X, y, alpha=0.5, t_eval=[0.0, 0.01, 0.01, 5.0], t_max=1.0, backend=backend
+    )
+    assert np.all(flow.beta[0] == 0.0)
+    assert np.array_equal(flow.beta[1], flow.beta[2])
+    assert flow.t[-1] <= 1.0  # says what was reached instead of pretending
+    assert np.all(np.isfinite(flow.beta))
+    beyond = krf.flow_diagonal(X, y, alpha=0.5, t_eval=[1.0, 1e9], backend=backend)
+    assert np.all(beyond.t == [1.0, 1e9])
+    assert beyond.loss[1] < 1e-12
+
+
+def test_already_converged_and_zero_targets(small, backend):
+    X, y, _ = small
+    flow = krf.flow_diagonal(X, 0 * y, alpha=0.5, backend=backend)
+    assert flow.status == Status.CONVERGED
+    assert flow.t == 0.0
+    limit = krf.limit_diagonal(X, 0 * y, alpha=0.5, backend=backend)
+    assert limit.status == Status.CONVERGED
+    assert np.all(limit.beta == 0.0)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 5])
+def test_inconsistent_ends_at_least_squares(backend, depth):
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((12, 4))
+    y = X @ [1.0, 0.0, 0.0, -1.0] + 0.3 * rng.standard_normal(12)
+    expected, *_ = np.linalg.lstsq(X, y, rcond=None)
+    flow = krf.flow_diagonal(X, y, alpha=0.1, depth=depth, backend=backend)
+    assert flow.status == Status.STATIONARY
+    assert relative(flow.beta, expected) < 1e-6
+    assert np.isclose(flow.loss, np.sum((X @ expected - y) ** 2))
+    limit = krf.limit_diagonal(X, y, alpha=0.1, depth=depth, backend=backend)
+    assert limit.status == Status.STATIONARY
+    assert relative(limit.beta, expected) < 1e-8
+
+
+@pytest.mark.parametrize("depth", [2, 4])
+def test_contradicting_duplicate_rows(backend, depth):
+    rng = np.random.default_rng(2)
+    row = rng.standard_normal((1, 8))
+    X = np.vstack([row, row, rng.standard_normal((2, 8))])
+    y = np.array([1.0, 2.0, 0.5, -0.5])
+    mean = np.array([1.5, 0.5, -0.5])
+    flow = krf.flow_diagonal(X, y, alpha=0.1, depth=depth, backend=backend)
+    limit = krf.limit_diagonal(X, y, alpha=0.1, depth=depth, backend=backend)
+    reference = krf.limit_diagonal(X[1:], mean, alpha=0.1, depth=depth, backend=backend)
+    assert flow.status == limit.status == Status.STATIONARY
+    assert relative(flow.beta, reference.beta) < 1e-5
+    assert relative(limit.beta, reference.beta) < 1e-8
+    assert np.isclose(limit.loss, 0.5)
+
+
+def test_degenerate_but_legal(backend):
+    options = dict(backend=backend)
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((3, 7))
+    X[:, 2] = 0.0  # a zero column stays where it starts
+    flow = krf.flow_diagonal(X, X[:, 0], alpha=0.1, **options)
+    assert flow.status == Status.CONVERGED
+    assert flow.beta[2] == 0.0
+    doubled = krf.flow_diagonal(np.vstack([X, X]), np.tile(X[:, 0], 2), alpha=0.1, **options)
+    assert doubled.status == Status.CONVERGED
+    one = krf.flow_diagonal([[2.0]], [3.0], alpha=0.3, **options)  # one sample, one feature
+    assert np.isclose(one.beta[0], 1.5, rtol=1e-5)
+    tall = krf.flow_diagonal([[1.0], [2.0], [3.0]], [2.0, 4.0, 6.0], alpha=0.3, **options)
+    assert tall.status == Status.CONVERGED
+    assert tall.dual.shape == (3,)
+    zero = krf.flow_diagonal(np.zeros((2, 3)), [1.0, 1.0], alpha=1.0, **options)
+    assert zero.status == Status.STATIONARY
+    equal = krf.limit_diagonal(np.vstack([X, X]), np.tile(X[:, 0], 2), alpha=0.1, **options)
+    assert equal.status == Status.CONVERGED
+    assert relative(equal.beta, krf.limit_diagonal(X, X[:, 0], alpha=0.1, **options).beta) < 1e-8
+
+
+def test_dual_of_more_samples_than_features(backend):
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((6, 3))
+    y = rng.standard_normal(6)
+    times = np.linspace(0.0, 0.2, 2001)
+    flow = krf.flow_diagonal(X, y, alpha=0.5, t_eval=times, backend=backend)
+    integral = np.trapezoid(y - flow.beta @ X.T, times, axis=0)
+    assert np.allclose(flow.dual[-1], integral, atol=1e-5)
+
+
+def test_budget_warns_once_with_counts(small, backend):
+    X, y, _ = small
+    with pytest.warns(krf.ConvergenceWarning, match="of 2 runs, 2 MAX_STEPS") as record:
+        flow = krf.flow_diagonal(X, y, alpha=[1e-4, 1e-5], max_steps=3, backend=backend)
+    assert len(record) == 1
+    assert np.all(flow.status == Status.MAX_STEPS)
+    assert np.all(np.isfinite(flow.beta))
+    with pytest.warns(krf.ConvergenceWarning, match="limit_diagonal"):
+        limit = krf.limit_diagonal(X, y, alpha=1e-6, max_iter=1, backend=backend)
+    assert limit.status == Status.MAX_STEPS
+
+
+def test_inputs_are_not_changed(small, backend):
+    X, y, _ = small
+    X_before, y_before = X.copy(), y.copy()
+    krf.flow_diagonal(X, y, alpha=0.1, depth=4, backend=backend)
+    krf.limit_diagonal(X, y, alpha=1e-6, depth=4, backend=backend)
+    assert np.array_equal(X, X_before)
+    assert np.array_equal(y, y_before)
+
+
+def test_layouts_and_dtypes(small, backend):
+    X, y, _ = small
+    expected = krf.flow_diagonal(X, y, alpha=0.2, backend=backend).beta
+    strided = np.zeros((6, 30))[:, ::2]
+    strided[:] = X
+    for other in (np.asfortranarray(X), X.tolist(), strided, X.astype(">f8")):
+        assert np.array_equal(
+            krf.flow_diagonal(other, y, alpha=0.2, backend=backend).beta, expected
+        )
+    single = krf.flow_diagonal(X.astype(np.float32), y, alpha=0.2, backend=backend)
+    assert single.beta.dtype == np.float64
+    assert krf.flow_diagonal([[1, 2]], [2], alpha=1, backend=backend).status == Status.CONVERGED
+
+
+def test_what_cannot_be_reached_is_not_called_converged(backend):
+    # beta = 1e200 needs weights of 1e100 from 1e-3, with rates that overflow on the way.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", krf.ConvergenceWarning)
+        flow = krf.flow_diagonal([[1e-130]], [1e130], alpha=1e-3, backend=backend, max_steps=2000)
+    reached = abs(1e-130 * flow.beta[0] - 1e130) <= 1e-5 * 1e130
+    assert reached == (flow.status == Status.CONVERGED)
+    assert np.all(np.isfinite(flow.beta))
