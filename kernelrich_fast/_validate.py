@@ -21,7 +21,9 @@ __all__ = [
 ]
 
 
-def real_array(name: str, value: Any, *, ndim: int | None = None, finite: bool = True) -> FloatArray:
+def real_array(
+    name: str, value: Any, *, ndim: int | None = None, finite: bool = True
+) -> FloatArray:
     """A float64 array from anything real; never a view that could be written through."""
     try:
         array = np.asarray(value)
@@ -51,9 +53,9 @@ def positive_array(name: str, value: Any, *, zero: bool = False, finite: bool = 
 
 def depth_array(name: str, value: Any) -> IntArray:
     array = np.asarray(value)
-    if array.dtype.kind not in "iu":
-        if array.dtype.kind != "f" or not np.all(np.equal(np.mod(array, 1), 0)):
-            raise TypeError(f"{name}: expected integers, got {value!r}")
+    whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and bool(np.all(array % 1 == 0)))
+    if not whole:
+        raise TypeError(f"{name}: expected integers, got {value!r}")
     if array.size == 0:
         raise ValueError(f"{name}: expected a non-empty array, got shape {array.shape}")
     if array.min() < 2:
@@ -61,7 +63,9 @@ def depth_array(name: str, value: Any) -> IntArray:
     return array.astype(np.int64)
 
 
-def scalar(name: str, value: Any, *, low: float, high: float = np.inf, open_low: bool = True) -> float:
+def scalar(
+    name: str, value: Any, *, low: float, high: float = np.inf, open_low: bool = True
+) -> float:
     array = real_array(name, value, finite=False)
     if array.ndim:
         raise TypeError(f"{name}: expected a single number, got shape {array.shape}")

@@ -156,8 +156,8 @@ def flow_diagonal(
     -----
     The flow is integrated on its dual nu' = y - X beta(X^T nu), an n_samples-dimensional convex
     gradient flow, for any depth [1]_ [2]_.  Accuracy: beta at t_eval and at the end lies within
-    10 rtol of the exact flow, in the Euclidean norm relative to |beta|.  Cost of a stiff step: about
-    four passes over X and 5/3 n_samples^3 operations.
+    10 rtol of the exact flow, in the Euclidean norm relative to |beta|.  Cost of a stiff step:
+    about four passes over X and 5/3 n_samples^3 operations.
 
     References
     ----------
@@ -178,7 +178,7 @@ def flow_diagonal(
     check.choice("backend", backend, ("auto", *BACKENDS))
     rtol_array = check.positive_array("rtol", rtol)
     if rtol_array.min() < 1e-12 or rtol_array.max() > 0.1:
-        raise ValueError(f"rtol: expected values in [1e-12, 0.1], got {rtol}")
+        raise ValueError(f"rtol: expected values in [1e-12, 0.1], got {rtol!r}")
     t_max_array = check.positive_array("t_max", t_max, finite=False)
     stop_array = check.positive_array("stop_loss", stop_loss, zero=True)
     times = None if t_eval is None else check.time_grid("t_eval", t_eval)
@@ -386,4 +386,8 @@ class _Bar:
         bar = self._bar
         if bar is None:
             return None
-        return lambda done: None if bar.update(done - bar.n) else None
+
+        def show(done: int) -> None:
+            bar.update(done - bar.n)
+
+        return show

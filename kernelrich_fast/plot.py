@@ -163,7 +163,9 @@ def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = Fals
         )
     ax.axvline(float(ds.n_samples_l1.median()), color="0.4", linestyle="--", linewidth=1)
     ylabel = r"critical $\alpha^D$" if power else r"critical $\alpha$"
-    ax.set(yscale="log", xlabel="number of samples $N$", ylabel=ylabel)
+    ax.set(xlabel="number of samples $N$", ylabel=ylabel)
+    if bool((ds.critical_alpha > 0).any()):
+        ax.set_yscale("log")
     if len(ds.depth) > 1:
         ax.legend()
     return ax

@@ -12,7 +12,7 @@ import xarray as xr
 from . import _validate as check
 from ._types import ArrayLike, FloatArray
 from .config import __version__
-from .diagonal import flow_diagonal, limit_diagonal
+from .diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
 from .theory.interpolants import min_l1, min_l2
 from .theory.kernels import kernel_distance, tangent_kernel
 
@@ -120,6 +120,7 @@ def sweep_diagonal(
     depth_run = layers.reshape(layers.shape + (1,) * scales.ndim)
     options = dict(alpha=scales, depth=depth_run, progress=bool(show), **flow_options)
     times = None
+    result: DiagonalFlow | DiagonalLimit
     if limit:
         ended = limit_diagonal(X_run, y_run, **options)
         t = np.full(ended.status.shape, np.inf)
@@ -247,8 +248,6 @@ def _kernel_distances(
     return distance
 
 
-def _kernel_direction(
-    X: FloatArray, plus: FloatArray, minus: FloatArray, depth: int
-) -> FloatArray:
+def _kernel_direction(X: FloatArray, plus: FloatArray, minus: FloatArray, depth: int) -> FloatArray:
     top = np.maximum(np.max(plus, axis=-1), np.max(minus, axis=-1))[..., None]
     return tangent_kernel(X, plus / top, minus / top, depth)

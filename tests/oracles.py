@@ -31,7 +31,7 @@ def weight_space_flow(X, y, w_plus, w_minus, depth, times):
 
 
 def dual_coordinates(beta, alpha, depth):
-    """grad Q (up to a factor common to all coordinates) at 50 digits, from beta alone (w0 = 1)."""
+    """Grad Q (up to a factor common to all coordinates) at 50 digits, from beta alone (w0 = 1)."""
     mpmath.mp.dps = 50
     scale = mpmath.mpf(alpha) ** depth
     result = []

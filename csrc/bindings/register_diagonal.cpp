@@ -18,7 +18,8 @@ using Real = Array<double>;
 using Index = Array<long long>;
 
 void expect(bool holds, const char *what) {
-  if (!holds) throw std::invalid_argument(std::string("internal shape error: ") + what);
+  if (!holds)
+    throw std::invalid_argument(std::string("internal shape error: ") + what);
 }
 
 struct BatchArrays {
@@ -70,7 +71,8 @@ krf::cpu::Watch watch_with(const py::object &progress, bool &interrupted) {
       interrupted = true;
       return false;
     }
-    if (progress.is_none()) return true;
+    if (progress.is_none())
+      return true;
     try {
       progress(done);
     } catch (py::error_already_set &error) {
@@ -89,7 +91,8 @@ template <class Call> void call_native(const py::object &progress, const Call &c
     py::gil_scoped_release release;
     call(watch);
   }
-  if (interrupted) throw py::error_already_set();
+  if (interrupted)
+    throw py::error_already_set();
 }
 
 py::dict flow_diagonal(const BatchArrays &arrays, const Real &rtol, const Real &t_max,
@@ -106,11 +109,13 @@ py::dict flow_diagonal(const BatchArrays &arrays, const Real &rtol, const Real &
       loss({count, rows}), t({count, rows});
   Array<int> status(count);
   Index n_steps(count), n_rhs(count);
-  krf::cpu::FlowSettings settings{rtol.data(), t_max.data(), stop_loss.data(), atol,  max_steps,
-                                  method,      t_eval.data(), static_cast<int>(n_eval)};
-  krf::cpu::FlowResults results{beta.mutable_data(),   w_plus.mutable_data(), w_minus.mutable_data(),
-                                nu.mutable_data(),     loss.mutable_data(),   t.mutable_data(),
-                                status.mutable_data(), n_steps.mutable_data(), n_rhs.mutable_data()};
+  krf::cpu::FlowSettings settings{
+      rtol.data(), t_max.data(), stop_loss.data(), atol,
+      max_steps,   method,       t_eval.data(),    static_cast<int>(n_eval)};
+  krf::cpu::FlowResults results{
+      beta.mutable_data(),   w_plus.mutable_data(),  w_minus.mutable_data(),
+      nu.mutable_data(),     loss.mutable_data(),    t.mutable_data(),
+      status.mutable_data(), n_steps.mutable_data(), n_rhs.mutable_data()};
   call_native(progress, [&](const krf::cpu::Watch &watch) {
     krf::cpu::run_flows(batch, settings, results, threads, watch);
   });
@@ -128,9 +133,9 @@ py::dict limit_diagonal(const BatchArrays &arrays, double tolerance, int max_ite
       w_minus({count, py::ssize_t(batch.d)}), nu({count, py::ssize_t(batch.n)}), loss(count);
   Array<int> status(count);
   Index n_iterations(count);
-  krf::cpu::LimitResults results{beta.mutable_data(), w_plus.mutable_data(), w_minus.mutable_data(),
-                                 nu.mutable_data(),   loss.mutable_data(),   status.mutable_data(),
-                                 n_iterations.mutable_data()};
+  krf::cpu::LimitResults results{
+      beta.mutable_data(), w_plus.mutable_data(), w_minus.mutable_data(),     nu.mutable_data(),
+      loss.mutable_data(), status.mutable_data(), n_iterations.mutable_data()};
   call_native(progress, [&](const krf::cpu::Watch &watch) {
     krf::cpu::run_limits(batch, {tolerance, max_iterations}, results, threads, watch);
   });
@@ -142,7 +147,8 @@ py::dict limit_diagonal(const BatchArrays &arrays, double tolerance, int max_ite
 } // namespace
 
 void register_diagonal(py::module_ &m) {
-  py::class_<BatchArrays>(m, "DiagonalBatch", "A batch of diagonal problems, by index into shared arrays.")
+  py::class_<BatchArrays>(m, "DiagonalBatch",
+                          "A batch of diagonal problems, by index into shared arrays.")
       .def(py::init([](Real X, Real y, Real loss_offset, Real profile_plus, Real profile_minus,
                        Real alpha, Index depth, Index x_index, Index y_index, Index w_index) {
              return BatchArrays{X,     y,       loss_offset, profile_plus, profile_minus,

@@ -14,20 +14,24 @@ namespace {
 
 using Real = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
-std::vector<double> zeros(long long count) { return std::vector<double>(static_cast<std::size_t>(count), 0.0); }
+std::vector<double> zeros(long long count) {
+  return std::vector<double>(static_cast<std::size_t>(count), 0.0);
+}
 
 // Feature after feature, padded.
 std::vector<double> pack(const Real &X) {
   const long long n = X.shape(0), d = X.shape(1), ld = krf::padded(static_cast<int>(n));
   auto out = zeros(ld * krf::padded(static_cast<int>(d)));
   for (long long i = 0; i < d; ++i)
-    for (long long j = 0; j < n; ++j) out[i * ld + j] = X.at(j, i);
+    for (long long j = 0; j < n; ++j)
+      out[i * ld + j] = X.at(j, i);
   return out;
 }
 
 // Columns of a square matrix, padded.
 std::vector<double> pack_square(const Real &A) {
-  if (A.ndim() != 2 || A.shape(0) != A.shape(1)) throw std::invalid_argument("A must be square");
+  if (A.ndim() != 2 || A.shape(0) != A.shape(1))
+    throw std::invalid_argument("A must be square");
   return pack(A);
 }
 
@@ -55,7 +59,8 @@ Real gram(const Real &X, const Real &weight, int repeats) {
   }
   Real out({n, n});
   for (int j = 0; j < n; ++j)
-    for (int i = j; i < n; ++i) out.mutable_at(i, j) = out.mutable_at(j, i) = G[j * ld + i];
+    for (int i = j; i < n; ++i)
+      out.mutable_at(i, j) = out.mutable_at(j, i) = G[j * ld + i];
   return out;
 }
 
@@ -67,17 +72,20 @@ Real sweep(const Real &X, const Real &V, int repeats) {
   const long long ld = krf::padded(n);
   const auto packed = pack(X), v = pack(V);
   auto acc = zeros(3 * ld);
-  for (int r = 0; r < repeats; ++r) krf::cpu::kernels().sweep(n, d, packed.data(), v.data(), acc.data());
+  for (int r = 0; r < repeats; ++r)
+    krf::cpu::kernels().sweep(n, d, packed.data(), v.data(), acc.data());
   Real out({n, 3});
   for (int k = 0; k < 3; ++k)
-    for (int i = 0; i < n; ++i) out.mutable_at(i, k) = acc[k * ld + i];
+    for (int i = 0; i < n; ++i)
+      out.mutable_at(i, k) = acc[k * ld + i];
   return out;
 }
 
 py::tuple solve(const Real &A, const Real &b, int repeats) {
   const auto packed = pack_square(A);
   const int n = static_cast<int>(A.shape(0)), ld = krf::padded(n);
-  if (b.ndim() != 1 || b.shape(0) != n) throw std::invalid_argument("b must be (n,)");
+  if (b.ndim() != 1 || b.shape(0) != n)
+    throw std::invalid_argument("b must be (n,)");
   auto L = packed, x = zeros(ld), pivot = zeros(ld);
   double kept = 0;
   for (int r = 0; r < repeats; ++r) {
@@ -95,15 +103,18 @@ py::tuple solve_complex(const Real &A, double shift, const Real &b, int repeats)
   const auto packed = pack_square(A);
   const int n = static_cast<int>(A.shape(0));
   const long long ld = krf::padded(n);
-  if (b.ndim() != 1 || b.shape(0) != n) throw std::invalid_argument("b must be (n,)");
+  if (b.ndim() != 1 || b.shape(0) != n)
+    throw std::invalid_argument("b must be (n,)");
   auto Lr = packed, Li = packed, xr = zeros(ld), xi = zeros(ld), pr = zeros(ld), pi = zeros(ld);
   for (int r = 0; r < repeats; ++r) {
     Lr = packed;
     std::fill(Li.begin(), Li.end(), 0.0);
-    for (int i = 0; i < n; ++i) Li[i * ld + i] = shift;
+    for (int i = 0; i < n; ++i)
+      Li[i * ld + i] = shift;
     std::copy(b.data(), b.data() + n, xr.begin());
     std::fill(xi.begin(), xi.end(), 0.0);
-    krf::cpu::kernels().solve_complex(n, Lr.data(), Li.data(), pr.data(), pi.data(), xr.data(), xi.data());
+    krf::cpu::kernels().solve_complex(n, Lr.data(), Li.data(), pr.data(), pi.data(), xr.data(),
+                                      xi.data());
   }
   Real real(n), imaginary(n);
   std::copy(xr.begin(), xr.begin() + n, real.mutable_data());

@@ -16,16 +16,16 @@ inline constexpr double kA[6][6] = {
     {19372.0 / 6561.0, -25360.0 / 2187.0, 64448.0 / 6561.0, -212.0 / 729.0},
     {9017.0 / 3168.0, -355.0 / 33.0, 46732.0 / 5247.0, 49.0 / 176.0, -5103.0 / 18656.0},
     {35.0 / 384.0, 0.0, 500.0 / 1113.0, 125.0 / 192.0, -2187.0 / 6784.0, 11.0 / 84.0}};
-inline constexpr double kError[7] = {71.0 / 57600.0,      0.0,          -71.0 / 16695.0, 71.0 / 1920.0,
-                                     -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0};
+inline constexpr double kError[7] = {
+    71.0 / 57600.0,      0.0,          -71.0 / 16695.0, 71.0 / 1920.0,
+    -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0};
 inline constexpr double kDense[7][4] = {
     {1.0, -8048581381.0 / 2820520608.0, 8663915743.0 / 2820520608.0,
      -12715105075.0 / 11282082432.0},
     {0.0, 0.0, 0.0, 0.0},
     {0.0, 131558114200.0 / 32700410799.0, -68118460800.0 / 10900136933.0,
      87487479700.0 / 32700410799.0},
-    {0.0, -1754552775.0 / 470086768.0, 14199869525.0 / 1410260304.0,
-     -10690763975.0 / 1880347072.0},
+    {0.0, -1754552775.0 / 470086768.0, 14199869525.0 / 1410260304.0, -10690763975.0 / 1880347072.0},
     {0.0, 127303824393.0 / 49829197408.0, -318862633887.0 / 49829197408.0,
      701980252875.0 / 199316789632.0},
     {0.0, -282668133.0 / 205662961.0, 2019193451.0 / 616988883.0, -1453857185.0 / 822651844.0},
@@ -70,15 +70,18 @@ template <class Team, class Mirror> struct Dopri5 {
       double *at = j == 6 ? dnu : stage;
       s.team.for_each(ldn, [&](int i) {
         T sum = splat<T>(0.0);
-        for (int l = 0; l < j; ++l) sum += dopri5::kA[j - 1][l] * read<T>(k + l * ldn + i);
+        for (int l = 0; l < j; ++l)
+          sum += dopri5::kA[j - 1][l] * read<T>(k + l * ldn + i);
         write(at + i, h * sum);
       });
-      if (!field(j, at)) return -1.0;
+      if (!field(j, at))
+        return -1.0;
     }
     T slow = splat<T>(0.0), fast = splat<T>(0.0);
     s.team.for_each(ldn, [&](int i) {
       T sum = splat<T>(0.0);
-      for (int l = 0; l < 7; ++l) sum += dopri5::kError[l] * read<T>(k + l * ldn + i);
+      for (int l = 0; l < 7; ++l)
+        sum += dopri5::kError[l] * read<T>(k + l * ldn + i);
       write(defect + i, h * sum);
       const T dx = read<T>(dnu + i) - read<T>(stage + i);
       const T df = read<T>(k + 6 * ldn + i) - read<T>(k + 5 * ldn + i);
@@ -105,7 +108,8 @@ template <class Team, class Mirror> struct Dopri5 {
     }
     s.team.for_each(s.ldn, [&](int i) {
       T sum = splat<T>(0.0);
-      for (int j = 0; j < 7; ++j) sum += b[j] * read<T>(k + j * s.ldn + i);
+      for (int j = 0; j < 7; ++j)
+        sum += b[j] * read<T>(k + j * s.ldn + i);
       write(at + i, sum);
     });
     s.team.template sweep<1>(s.X, s.ldn, s.ldd, at, nullptr,

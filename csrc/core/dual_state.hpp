@@ -61,7 +61,8 @@ template <class Team, class Mirror> struct DualState {
       is_graded[i] = 0.0;
     }
     y_norm2 = team.dot(y, y, ldn);
-    if (!refresh()) return false;
+    if (!refresh())
+      return false;
     return true;
   }
 
@@ -69,7 +70,8 @@ template <class Team, class Mirror> struct DualState {
   bool refresh() {
     T bad = splat<T>(0.0);
     team.for_each(ldd, [&](int i) { store(i, splat<T>(0.0), bad); });
-    if (team.max(bad) > 0.0) return false;
+    if (team.max(bad) > 0.0)
+      return false;
     swap_next();
     subtract_prediction(beta, residual);
     return true;
@@ -107,9 +109,8 @@ template <class Team, class Mirror> struct DualState {
   // velocity = X^T residual.  Returns true where it is nothing but rounding.
   bool measure_velocity() {
     T prediction = splat<T>(0.0);
-    team.for_each(ldd, [&](int i) {
-      prediction += absolute(read<T>(beta + i)) * read<T>(feature_norm + i);
-    });
+    team.for_each(
+        ldd, [&](int i) { prediction += absolute(read<T>(beta + i)) * read<T>(feature_norm + i); });
     noise = 32.0 * kEpsilon * (std::sqrt(y_norm2) + team.sum(prediction));
     T above = splat<T>(0.0);
     team.template sweep<1>(X, ldn, ldd, residual, nullptr, [&](int i, const T *z, T *) {
@@ -176,7 +177,8 @@ template <class Team, class Mirror> struct DualState {
     const auto rest_of = [&](int i) {
       const double *x = X + static_cast<long long>(i) * ldn;
       double rest = 0;
-      for (int c = n_reflectors; c < n; ++c) rest += x[c] * x[c];
+      for (int c = n_reflectors; c < n; ++c)
+        rest += x[c] * x[c];
       return rest;
     };
     for (int i = 0; i < d; ++i)
@@ -188,23 +190,29 @@ template <class Team, class Mirror> struct DualState {
       double best_weight = 0;
       for (int i = 0; i < d; ++i) {
         const double norm = feature_norm[i] * feature_norm[i];
-        if (!(remaining[i] > kDependent * norm)) continue;
+        if (!(remaining[i] > kDependent * norm))
+          continue;
         const double w = weight[i] * remaining[i] / norm;
-        if (w > best_weight) best = i, best_weight = w;
+        if (w > best_weight)
+          best = i, best_weight = w;
       }
-      if (best < 0) break;
+      if (best < 0)
+        break;
       is_graded[best] = 1.0;
       turn_to(best, std::sqrt(rest_of(best)));
       turned = true;
       remaining[best] = 0;
       for (int i = 0; i < d; ++i) {
-        if (remaining[i] == 0.0) continue;
+        if (remaining[i] == 0.0)
+          continue;
         const double taken = X[static_cast<long long>(i) * ldn + n_reflectors - 1];
         remaining[i] -= taken * taken;
-        if (remaining[i] < 1e-6 * feature_norm[i] * feature_norm[i]) remaining[i] = rest_of(i);
+        if (remaining[i] < 1e-6 * feature_norm[i] * feature_norm[i])
+          remaining[i] = rest_of(i);
       }
     }
-    if (turned) subtract_prediction(beta, residual);
+    if (turned)
+      subtract_prediction(beta, residual);
     return turned;
   }
 
@@ -228,12 +236,15 @@ template <class Team, class Mirror> struct DualState {
     const int k = n_reflectors++;
     double *x = turned_X + static_cast<long long>(i) * ldn;
     double *v = reflectors + static_cast<long long>(k) * ldn;
-    for (int c = 0; c < ldn; ++c) v[c] = c >= k ? x[c] : 0.0;
+    for (int c = 0; c < ldn; ++c)
+      v[c] = c >= k ? x[c] : 0.0;
     v[k] += v[k] < 0 ? -left : left;
     const double scale = 1.0 / std::sqrt(team.dot(v, v, ldn));
-    for (int c = 0; c < ldn; ++c) v[c] *= scale;
+    for (int c = 0; c < ldn; ++c)
+      v[c] *= scale;
     team.reflect(turned_X, ldn, ldd, v);
-    for (int c = k + 1; c < ldn; ++c) x[c] = 0.0;
+    for (int c = k + 1; c < ldn; ++c)
+      x[c] = 0.0;
     reflect_vector(v, y);
     reflect_vector(v, nu);
   }
@@ -245,7 +256,8 @@ template <class Team, class Mirror> struct DualState {
     for (int c = n_reflectors; c < n; ++c) {
       unreachable += y[c] * y[c];
       y[c] = nu[c] = residual[c] = 0.0;
-      for (int i = 0; i < ldd; ++i) turned_X[static_cast<long long>(i) * ldn + c] = 0.0;
+      for (int i = 0; i < ldd; ++i)
+        turned_X[static_cast<long long>(i) * ldn + c] = 0.0;
     }
     n = n_reflectors;
     return unreachable;

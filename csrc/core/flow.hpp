@@ -52,7 +52,8 @@ public:
     radau_.newton_tolerance = newton_tolerance(o.rtol);
     const double t_end = o.n_eval > 0 ? smaller(o.t_eval[o.n_eval - 1], o.t_max) : o.t_max;
     MethodChoice choice(o.method == Method::kAuto, o.method == Method::kStiff, s_.n, s_.d);
-    for (int i = 0; i < s_.ldn; ++i) power_vector_[i] = 0.0;
+    for (int i = 0; i < s_.ldn; ++i)
+      power_vector_[i] = 0.0;
 
     bool still = s_.measure_velocity();
     double h = first_step(o.rtol);
@@ -61,7 +62,8 @@ public:
     int failures = 0;
     long long attempts = 0;
     out.status = Status::kFailed;
-    while (row < o.n_eval && o.t_eval[row] <= 0.0) write_row(out, row++, nullptr, nullptr, 0.0);
+    while (row < o.n_eval && o.t_eval[row] <= 0.0)
+      write_row(out, row++, nullptr, nullptr, 0.0);
     for (;;) {
       const double loss = s_.loss() + o.loss_offset;
       if (o.n_eval == 0 && loss <= o.stop_loss) {
@@ -80,7 +82,8 @@ public:
         out.status = Status::kMaxSteps;
         break;
       }
-      if (team_.cancelled() || failures > kMaxFailures || !(h > 0.0) || !(t_ < 1e300)) break;
+      if (team_.cancelled() || failures > kMaxFailures || !(h > 0.0) || !(t_ < 1e300))
+        break;
       ++attempts;
 
       const bool stiff = choice.stiff();
@@ -90,11 +93,14 @@ public:
       // Evaluation times: the stiff method interpolates with an error like its embedded estimate,
       // larger than at the end of a step, so it stops at a time it could not interpolate.
       const double next_time = row < o.n_eval ? remaining(o.t_eval[row]) : kInfinity;
-      if (stiff && next_time < step) step = smaller(step, larger(next_time, dense_h));
+      if (stiff && next_time < step)
+        step = smaller(step, larger(next_time, dense_h));
       const bool last = step >= left;
       // Two halves instead of one step and a sliver.
-      if (last) step = left;
-      else if (step > 0.5 * left) step = 0.5 * left;
+      if (last)
+        step = left;
+      else if (step > 0.5 * left)
+        step = 0.5 * left;
 
       const double tolerance = stiff ? radau_tolerance(o.rtol) : o.rtol;
       const double error = stiff ? radau_.attempt(step, tolerance, o.atol, beta_norm)
@@ -106,7 +112,8 @@ public:
       }
       const double order = stiff ? 4.0 : 5.0;
       double factor = kSafety * std::pow(larger(error, 1e-14), -1.0 / order);
-      if (stiff) factor *= 17.0 / (16.0 + radau_.iterations);
+      if (stiff)
+        factor *= 17.0 / (16.0 + radau_.iterations);
       if (!(error < 1.0)) {
         h = step * larger(kMinShrink, smaller(factor, 0.9));
         ++failures;
@@ -115,36 +122,48 @@ public:
       if (stiff && o.n_eval > 0) {
         const double quality = larger(error, 1e-14) * tolerance / o.rtol;
         dense_h = step * kSafety * std::pow(quality, -0.25);
-        if (next_time < step && quality > 1.0) continue; // again, shorter; h stays
+        if (next_time < step && quality > 1.0)
+          continue; // again, shorter; h stays
       }
       failures = 0;
       ++out.n_steps;
       while (row < o.n_eval && o.t_eval[row] <= t_end && remaining(o.t_eval[row]) <= step) {
         const double x = remaining(o.t_eval[row]) / step;
-        if (stiff) radau_.interpolate(x, dense_z_, dense_nu_);
-        else dopri_.interpolate(x, step, dense_z_, dense_nu_);
+        if (stiff)
+          radau_.interpolate(x, dense_z_, dense_nu_);
+        else
+          dopri_.interpolate(x, step, dense_z_, dense_nu_);
         write_row(out, row, dense_z_, dense_nu_, o.t_eval[row]);
         ++row;
       }
-      if (stiff) radau_.accept(step);
-      else dopri_.accept(step);
-      if (last) t_ = t_end, t_low_ = 0;
-      else add_time(step);
+      if (stiff)
+        radau_.accept(step);
+      else
+        dopri_.accept(step);
+      if (last)
+        t_ = t_end, t_low_ = 0;
+      else
+        add_time(step);
       beta_norm = s_.beta_norm();
       still = s_.measure_velocity();
 
       factor = smaller(kMaxGrowth, larger(0.2, factor));
       // Refactoring for a slightly longer step does not pay.
-      if (stiff && factor >= 1.0 && factor < 1.2 && step == h) factor = 1.0;
+      if (stiff && factor >= 1.0 && factor < 1.2 && step == h)
+        factor = 1.0;
       // A step cut short says nothing against h; one cut by the cap says little for it.
-      if (step < cap && step < h) h = larger(h, step * factor);
-      else h = step < h ? larger(step * factor, smaller(h, 4.0 * step)) : step * factor;
+      if (step < cap && step < h)
+        h = larger(h, step * factor);
+      else
+        h = step < h ? larger(step * factor, smaller(h, 4.0 * step)) : step * factor;
 
       const double stiffness = !stiff ? dopri_.stiffness
-                               : choice.wants_eigenvalue() && s_.n_reflectors == 0 ? step * largest_eigenvalue()
-                                                           : -1.0;
+                               : choice.wants_eigenvalue() && s_.n_reflectors == 0
+                                   ? step * largest_eigenvalue()
+                                   : -1.0;
       h = smaller(h, cap);
-      if (choice.accepted(h, stiffness)) radau_.forget();
+      if (choice.accepted(h, stiffness))
+        radau_.forget();
     }
     out.n_rhs = radau_.n_rhs + dopri_.n_rhs;
     if (out.status == Status::kStationary || out.status == Status::kConverged)
@@ -152,9 +171,11 @@ public:
         write_row(out, row, nullptr, nullptr, o.t_eval[row]), ++row;
     // Times that were not reached show the last state, with the time it belongs to.
     const int rows = o.n_eval > 0 ? o.n_eval : 1;
-    for (; row < rows; ++row) write_row(out, row, nullptr, nullptr, t_);
+    for (; row < rows; ++row)
+      write_row(out, row, nullptr, nullptr, t_);
     if (o.loss_offset > 0)
-      for (int r = 0; r < rows; ++r) out.loss[r] += o.loss_offset;
+      for (int r = 0; r < rows; ++r)
+        out.loss[r] += o.loss_offset;
   }
 
 private:
@@ -181,7 +202,8 @@ private:
   double largest_eigenvalue() {
     const double norm = std::sqrt(team_.dot(power_vector_, power_vector_, s_.ldn));
     if (!(norm > 0.0)) {
-      for (int i = 0; i < s_.n; ++i) power_vector_[i] = 1.0 + 0.1 * (i % 7);
+      for (int i = 0; i < s_.n; ++i)
+        power_vector_[i] = 1.0 + 0.1 * (i % 7);
       return kInfinity;
     }
     team_.for_each(s_.ldn, [&](int i) {
@@ -210,7 +232,8 @@ private:
     });
     s_.subtract_prediction(beta, power_image_);
     out.loss[row] = team_.dot(power_image_, power_image_, s_.ldn);
-    for (int i = 0; i < d; ++i) out.beta[static_cast<long long>(row) * d + i] = beta[i];
+    for (int i = 0; i < d; ++i)
+      out.beta[static_cast<long long>(row) * d + i] = beta[i];
     team_.for_each(s_.ldd, [&](int i) {
       T plus, minus;
       s_.mirror.weights(i, dz ? read<T>(dz + i) : zero, plus, minus);
@@ -225,7 +248,8 @@ private:
       write(power_image_ + i, read<T>(s_.nu + i) + (dnu ? read<T>(dnu + i) : zero));
     });
     s_.to_original(power_image_);
-    for (int i = 0; i < n; ++i) out.nu[static_cast<long long>(row) * n + i] = power_image_[i];
+    for (int i = 0; i < n; ++i)
+      out.nu[static_cast<long long>(row) * n + i] = power_image_[i];
     out.t[row] = t;
   }
 
@@ -233,8 +257,10 @@ private:
     const int rows = o.n_eval > 0 ? o.n_eval : 1;
     for (long long i = 0; i < static_cast<long long>(rows) * s_.d; ++i)
       out.beta[i] = out.w_plus[i] = out.w_minus[i] = 0.0;
-    for (long long i = 0; i < static_cast<long long>(rows) * s_.n; ++i) out.nu[i] = 0.0;
-    for (int r = 0; r < rows; ++r) out.loss[r] = s_.y_norm2 + o.loss_offset, out.t[r] = 0.0;
+    for (long long i = 0; i < static_cast<long long>(rows) * s_.n; ++i)
+      out.nu[i] = 0.0;
+    for (int r = 0; r < rows; ++r)
+      out.loss[r] = s_.y_norm2 + o.loss_offset, out.t[r] = 0.0;
   }
 };
 

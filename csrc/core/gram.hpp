@@ -35,20 +35,25 @@ template <class Team, class Mirror> struct ScaledGram {
     for (int i = 0; i < s.d; ++i) {
       const double step = target[i] - slope[i];
       const double size = step < 0 ? -step : step;
-      if (size <= drift * smaller(target[i], slope[i])) continue;
-      if (size * s.feature_norm[i] * s.feature_norm[i] <= negligible) continue;
+      if (size <= drift * smaller(target[i], slope[i]))
+        continue;
+      if (size * s.feature_norm[i] * s.feature_norm[i] <= negligible)
+        continue;
       moved[count] = i;
       change[count++] = step;
     }
-    if (count == 0) return false;
+    if (count == 0)
+      return false;
     if (2 * count > s.d) { // also sheds the rounding of earlier updates
       clear(s);
-      for (int i = 0; i < s.d; ++i) moved[i] = i, change[i] = target[i];
+      for (int i = 0; i < s.d; ++i)
+        moved[i] = i, change[i] = target[i];
       count = s.d;
     }
     s.team.add_columns(matrix, s.ldn, s.X, moved, change, count,
                        reinterpret_cast<const double **>(columns));
-    for (int k = 0; k < count; ++k) slope[moved[k]] = target[moved[k]];
+    for (int k = 0; k < count; ++k)
+      slope[moved[k]] = target[moved[k]];
     n_updates += count;
     return true;
   }

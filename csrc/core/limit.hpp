@@ -15,8 +15,8 @@ template <class Team, class Mirror> class LimitSolver {
   Team &team_;
   DualState<Team, Mirror> s_;
   ScaledGram<Team, Mirror> gram_;
-  double *factor_, *pivot_, *step_, *dz_, *trial_, *weight_, *phi_, *kept_, *trial_residual_, *field_,
-      *saved_mirror_, *saved_nu_;
+  double *factor_, *pivot_, *step_, *dz_, *trial_, *weight_, *phi_, *kept_, *trial_residual_,
+      *field_, *saved_mirror_, *saved_nu_;
   double loss_offset_ = 0, offset_ = 0;
 
 public:
@@ -42,7 +42,8 @@ public:
 private:
   Status solve(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
     gram_.clear(s_);
-    for (int i = 0; i < s_.ldd; ++i) phi_[i] = p.depth == 2 ? mirror_phi(p, i) : 0.0;
+    for (int i = 0; i < s_.ldd; ++i)
+      phi_[i] = p.depth == 2 ? mirror_phi(p, i) : 0.0;
     // log of how many times larger the weights are than wanted; each stage lowers it.
     double level = kernel_level(p);
     rescale(level, 1.0);
@@ -60,7 +61,8 @@ private:
         saved = true;
         pace = smaller(1.0, 1.5 * pace);
       } else { // a shorter stage from the last one that converged
-        if (status != Status::kFailed || !saved || pace < 1e-3 || team_.cancelled()) return status;
+        if (status != Status::kFailed || !saved || pace < 1e-3 || team_.cancelled())
+          return status;
         restore(p);
         level += drop;
         below -= drop;
@@ -77,12 +79,14 @@ private:
 
   // Position and dual, in the basis of the problem.
   void save() {
-    for (int i = 0; i < Mirror::kArrays * s_.ldd; ++i) saved_mirror_[i] = s_.mirror_storage[i];
+    for (int i = 0; i < Mirror::kArrays * s_.ldd; ++i)
+      saved_mirror_[i] = s_.mirror_storage[i];
     set_vector(saved_nu_, s_.nu);
     s_.to_original(saved_nu_);
   }
   void restore(const DiagonalProblem &p) {
-    for (int i = 0; i < Mirror::kArrays * s_.ldd; ++i) s_.mirror_storage[i] = saved_mirror_[i];
+    for (int i = 0; i < Mirror::kArrays * s_.ldd; ++i)
+      s_.mirror_storage[i] = saved_mirror_[i];
     s_.ungrade(p);
     set_vector(s_.nu, saved_nu_);
     s_.refresh();
@@ -106,9 +110,11 @@ private:
   }
 
   void rescale(double log_factor, double stretch) {
-    for (int i = 0; i < s_.ldd; ++i) s_.mirror.rescale(i, log_factor, stretch, phi_[i]);
+    for (int i = 0; i < s_.ldd; ++i)
+      s_.mirror.rescale(i, log_factor, stretch, phi_[i]);
     const double nu_scale = s_.mirror.dual_scale(log_factor, stretch);
-    for (int i = 0; i < s_.ldn; ++i) s_.nu[i] *= nu_scale;
+    for (int i = 0; i < s_.ldn; ++i)
+      s_.nu[i] *= nu_scale;
     s_.refresh();
   }
 
@@ -125,12 +131,14 @@ private:
       const double size = i < s_.d ? (kept_[i] < 0 ? -kept_[i] : kept_[i]) : 0.0;
       dz_[i] = 0;
       weight_[i] = s_.slope[i];
-      if (size > 1e-3 * largest) dz_[i] = s_.mirror.restore(i, kept_[i], weight_[i]);
+      if (size > 1e-3 * largest)
+        dz_[i] = s_.mirror.restore(i, kept_[i], weight_[i]);
     }
     team_.template sweep<1>(s_.X, s_.ldn, s_.ldd, s_.nu, step_, [&](int i, const T *, T *o) {
       o[0] = read<T>(weight_ + i) * read<T>(dz_ + i);
     });
-    if (!factor(p, weight_, relaxation(goal))) return;
+    if (!factor(p, weight_, relaxation(goal)))
+      return;
     if (basis_changed_) { // the right-hand side belongs to the old basis
       team_.template sweep<1>(s_.X, s_.ldn, s_.ldd, s_.nu, step_, [&](int i, const T *, T *o) {
         o[0] = read<T>(weight_ + i) * read<T>(dz_ + i);
@@ -139,7 +147,8 @@ private:
     team_.solve(factor_, s_.ldn, s_.n, pivot_, step_);
     project();
     double length = smaller(1.0, longest() * 4.0);
-    for (int tries = 0; tries < 40 && !move(length); ++tries) length *= 0.5;
+    for (int tries = 0; tries < 40 && !move(length); ++tries)
+      length *= 0.5;
   }
 
   bool basis_changed_ = false;
@@ -161,14 +170,17 @@ private:
     basis_changed_ = false;
     for (int tries = 0;; ++tries) {
       // A graded matrix is built anew: what an update leaves of a large column is not small there.
-      if (s_.n_reflectors > 0) gram_.clear(s_);
+      if (s_.n_reflectors > 0)
+        gram_.clear(s_);
       gram_.update(s_, weight, 0.0, 0.05);
-      team_.for_each(s_.ldn * s_.ldn,
-                     [&](int i) { set(factor_ + i, read<T>(gram_.matrix + i)); });
-      for (int i = 0; i < s_.n; ++i) factor_[static_cast<long long>(i) * s_.ldn + i] += relax;
+      team_.for_each(s_.ldn * s_.ldn, [&](int i) { set(factor_ + i, read<T>(gram_.matrix + i)); });
+      for (int i = 0; i < s_.n; ++i)
+        factor_[static_cast<long long>(i) * s_.ldn + i] += relax;
       const double kept = team_.factor(factor_, s_.ldn, s_.n, pivot_);
-      if (kept > 1e-9) return true;
-      if (tries > 0) return kept > 0.0;
+      if (kept > 1e-9)
+        return true;
+      if (tries > 0)
+        return kept > 0.0;
       if (s_.n_reflectors > 0) {
         s_.ungrade(p);
         offset_ = loss_offset_;
@@ -215,7 +227,8 @@ private:
       set(trial_ + i, z);
       s_.store(i, z, bad);
     });
-    if (team_.max(bad) > 0.0) return false;
+    if (team_.max(bad) > 0.0)
+      return false;
     s_.subtract_prediction(s_.next_beta, trial_residual_);
     return true;
   }
@@ -229,7 +242,8 @@ private:
   }
 
   bool move(double length) {
-    if (!look(length)) return false;
+    if (!look(length))
+      return false;
     take(length);
     return true;
   }
@@ -240,16 +254,22 @@ private:
     int stalled = 0;
     for (int stage_iterations = 0;; ++stage_iterations) {
       const double size = std::sqrt(s_.loss());
-      if (size <= target) return Status::kConverged;
+      if (size <= target)
+        return Status::kConverged;
       stalled = size < 0.9 * best ? 0 : stalled + 1;
       best = smaller(best, size);
-      if (out.n_iterations >= max_iterations) return Status::kMaxSteps;
-      if (team_.cancelled() || stalled > kStall || stage_iterations > kStage) return Status::kFailed;
+      if (out.n_iterations >= max_iterations)
+        return Status::kMaxSteps;
+      if (team_.cancelled() || stalled > kStall || stage_iterations > kStage)
+        return Status::kFailed;
       ++out.n_iterations;
       const double relax = relaxation(goal);
-      if (!factor(p, s_.slope, relax)) return Status::kFailed;
-      if (basis_changed_ && std::sqrt(s_.loss()) <= target) return Status::kConverged;
-      const auto field = [&](const double *residual, double ahead, const double *along, double *out) {
+      if (!factor(p, s_.slope, relax))
+        return Status::kFailed;
+      if (basis_changed_ && std::sqrt(s_.loss()) <= target)
+        return Status::kConverged;
+      const auto field = [&](const double *residual, double ahead, const double *along,
+                             double *out) {
         team_.for_each(s_.ldn, [&](int i) {
           const T nu = read<T>(s_.nu + i) + ahead * read<T>(along + i);
           set(out + i, read<T>(residual + i) - relax * nu);
@@ -277,23 +297,27 @@ private:
         const double secant = start / (start - now);
         length *= smaller(0.6, larger(0.1, secant));
       }
-      if (!moved) return Status::kFailed;
+      if (!moved)
+        return Status::kFailed;
       take(length);
     }
   }
 
   void report(const DiagonalProblem &p, LimitOutput &out) {
     out.loss = s_.loss() + offset_;
-    for (int i = 0; i < p.d; ++i) out.beta[i] = s_.beta[i];
+    for (int i = 0; i < p.d; ++i)
+      out.beta[i] = s_.beta[i];
     team_.for_each(s_.ldd, [&](int i) {
       T plus, minus;
       s_.mirror.weights(i, splat<T>(0.0), plus, minus);
       set(dz_ + i, plus);
       set(trial_ + i, minus);
     });
-    for (int i = 0; i < p.d; ++i) out.w_plus[i] = dz_[i], out.w_minus[i] = trial_[i];
+    for (int i = 0; i < p.d; ++i)
+      out.w_plus[i] = dz_[i], out.w_minus[i] = trial_[i];
     s_.to_original(s_.nu);
-    for (int i = 0; i < p.n; ++i) out.nu[i] = s_.nu[i];
+    for (int i = 0; i < p.n; ++i)
+      out.nu[i] = s_.nu[i];
   }
 };
 

@@ -86,7 +86,8 @@ template <class T> KRF_HD inline T exponential(T x) {
 }
 
 template <class T> KRF_HD inline T expm1(T x) {
-  return select(absolute(x) < 0.36, expm1_small(lesser_of(greater_of(x, splat<T>(-0.36)), splat<T>(0.36))),
+  return select(absolute(x) < 0.36,
+                expm1_small(lesser_of(greater_of(x, splat<T>(-0.36)), splat<T>(0.36))),
                 exponential(x) - 1.0);
 }
 

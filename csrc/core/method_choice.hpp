@@ -27,13 +27,16 @@ public:
   // largest eigenvalue where known, else negative.  Returns whether the method changed; going back
   // after a trial resumes with the step length of before.
   KRF_HD bool accepted(double &h, double stiffness) {
-    if (!free_) return false;
+    if (!free_)
+      return false;
     ++steps_;
     if (on_trial_) {
-      if (steps_ < kTrial) return false;
+      if (steps_ < kTrial)
+        return false;
       on_trial_ = false;
       const double gain = stiff_ ? h / (cost_ratio_ * other_h_) : h * cost_ratio_ / other_h_;
-      if (gain >= 1.0) return false;
+      if (gain >= 1.0)
+        return false;
       patience_ *= 3;
       const double resume = other_h_;
       change(h, false);
@@ -42,11 +45,13 @@ public:
     }
     if (!stiff_) {
       stiff_steps_ = stiffness > kStabilityEdge ? stiff_steps_ + 1 : 0;
-      if (stiff_steps_ >= 3 || steps_ >= kTrial * patience_) return change(h, true);
+      if (stiff_steps_ >= 3 || steps_ >= kTrial * patience_)
+        return change(h, true);
     } else if (stiffness >= 0.0) {
       // An explicit method is limited to h times eigenvalue of about three.
       easy_ = stiffness < kStabilityEdge * cost_ratio_ ? easy_ + 1 : 0;
-      if (easy_ >= patience_) return change(h, true);
+      if (easy_ >= patience_)
+        return change(h, true);
     }
     return false;
   }

@@ -31,7 +31,8 @@ struct Depth2Mirror {
   double *log_half_kappa;
 
   static constexpr int kArrays = 2;
-  explicit Depth2Mirror(int, double *storage, int ld) : theta(storage), log_half_kappa(storage + ld) {}
+  explicit Depth2Mirror(int, double *storage, int ld)
+      : theta(storage), log_half_kappa(storage + ld) {}
 
   KRF_HD void start(int i, double w_plus0, double w_minus0) {
     const double log_plus = logarithm(w_plus0), log_minus = logarithm(w_minus0);
@@ -40,8 +41,7 @@ struct Depth2Mirror {
   }
 
   // False in `good` where a weight leaves the floating-point range.
-  template <class T, class M>
-  KRF_HD MirrorValue<T> evaluate(int i, T dz, M &good) const {
+  template <class T, class M> KRF_HD MirrorValue<T> evaluate(int i, T dz, M &good) const {
     const T position = read<T>(theta + i) + 8.0 * dz;
     const T level = read<T>(log_half_kappa + i);
     const T plus = exponential(level + position), minus = exponential(level - position);
@@ -53,13 +53,11 @@ struct Depth2Mirror {
     return {select(absolute(position) < 1.0, small, plus - minus), 8.0 * size, size};
   }
 
-  template <class T>
-  KRF_HD void advance(int i, T dz) const {
+  template <class T> KRF_HD void advance(int i, T dz) const {
     write(theta + i, read<T>(theta + i) + 8.0 * dz);
   }
 
-  template <class T>
-  KRF_HD void weights(int i, T dz, T &w_plus, T &w_minus) const {
+  template <class T> KRF_HD void weights(int i, T dz, T &w_plus, T &w_minus) const {
     const T position = read<T>(theta + i) + 8.0 * dz;
     const T level = read<T>(log_half_kappa + i);
     w_plus = exponential(0.5 * (level + position));
@@ -67,8 +65,7 @@ struct Depth2Mirror {
   }
 
   // Longest step at constant velocity that the coordinate can be predicted over.
-  template <class T>
-  KRF_HD T step_cap(int i, T velocity, T log_felt) const {
+  template <class T> KRF_HD T step_cap(int i, T velocity, T log_felt) const {
     const T rate = 8.0 * absolute(velocity);
     const T position = read<T>(theta + i);
     const T along = select(velocity > 0.0, position, 0.0 - position);
@@ -90,7 +87,8 @@ struct Depth2Mirror {
     const double size = beta < 0 ? -beta : beta;
     const double level = log_half_kappa[i];
     const double ratio = exponential(-level) * 0.5; // 1 / kappa, infinite only below 1e-308
-    const double log_term = size * ratio < 1e100 ? std::asinh(size * ratio) : logarithm(size) - level;
+    const double log_term =
+        size * ratio < 1e100 ? std::asinh(size * ratio) : logarithm(size) - level;
     const double target = beta < 0 ? -log_term : log_term;
     slope = 8.0 * std::hypot(beta, 2.0 * exponential(level));
     return (target - theta[i]) / 8.0;
@@ -102,7 +100,8 @@ struct DeepMirror {
   double depth, speed, power;
   double *u_plus;
   double *u_minus;
-  double *u_gap; // u_plus - u_minus, accumulated: near the kernel regime the two agree to many digits
+  double
+      *u_gap; // u_plus - u_minus, accumulated: near the kernel regime the two agree to many digits
 
   static constexpr int kArrays = 3;
   DeepMirror(int D, double *storage, int ld)
@@ -115,8 +114,7 @@ struct DeepMirror {
     u_gap[i] = u_plus[i] - u_minus[i];
   }
 
-  template <class T, class M>
-  KRF_HD MirrorValue<T> evaluate(int i, T dz, M &good) const {
+  template <class T, class M> KRF_HD MirrorValue<T> evaluate(int i, T dz, M &good) const {
     const T shift = speed * dz;
     const T up = read<T>(u_plus + i) - shift, um = read<T>(u_minus + i) + shift;
     T plus, minus, beta;
@@ -145,24 +143,21 @@ struct DeepMirror {
     return read<T>(u_gap + i) - 2.0 * shift;
   }
 
-  template <class T>
-  KRF_HD void advance(int i, T dz) const {
+  template <class T> KRF_HD void advance(int i, T dz) const {
     const T shift = speed * dz;
     write(u_plus + i, read<T>(u_plus + i) - shift);
     write(u_minus + i, read<T>(u_minus + i) + shift);
     write(u_gap + i, read<T>(u_gap + i) - 2.0 * shift);
   }
 
-  template <class T>
-  KRF_HD void weights(int i, T dz, T &w_plus, T &w_minus) const {
+  template <class T> KRF_HD void weights(int i, T dz, T &w_plus, T &w_minus) const {
     const T shift = speed * dz;
     const double root = -1.0 / (depth - 2.0);
     w_plus = exponential(root * logarithm(read<T>(u_plus + i) - shift));
     w_minus = exponential(root * logarithm(read<T>(u_minus + i) + shift));
   }
 
-  template <class T>
-  KRF_HD T step_cap(int i, T velocity, T log_felt) const {
+  template <class T> KRF_HD T step_cap(int i, T velocity, T log_felt) const {
     const T shrinking = select(velocity > 0.0, read<T>(u_plus + i), read<T>(u_minus + i));
     const T felt = greater_of(exponential((-1.0 / power) * log_felt), kSmallestShrink * shrinking);
     const T room = greater_of(kShrink * shrinking, shrinking - felt);

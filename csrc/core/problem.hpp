@@ -6,12 +6,18 @@
 namespace krf {
 
 // Values match kernelrich_fast.Status.
-enum class Status : int { kConverged = 0, kTimeEnd = 1, kStationary = 2, kMaxSteps = 3, kFailed = 4 };
+enum class Status : int {
+  kConverged = 0,
+  kTimeEnd = 1,
+  kStationary = 2,
+  kMaxSteps = 3,
+  kFailed = 4
+};
 enum class Method : int { kAuto = 0, kExplicit = 1, kStiff = 2 };
 
 // X is stored feature after feature, each padded(n) doubles long; there are padded(d) features.
-// Padding is zero in X and y; in w_plus0 and w_minus0 it repeats w_plus0[0], so that its predictor is
-// zero and its size ordinary.
+// Padding is zero in X and y; in w_plus0 and w_minus0 it repeats w_plus0[0], so that its predictor
+// is zero and its size ordinary.
 struct DiagonalProblem {
   int n, d, depth;
   const double *X;

@@ -41,7 +41,8 @@ KRF_HD inline void dense_weights(double x, double weights[3]) {
   for (int j = 0; j < 3; ++j) {
     double w = x / kC[j];
     for (int k = 0; k < 3; ++k)
-      if (k != j) w *= (x - kC[k]) / (kC[j] - kC[k]);
+      if (k != j)
+        w *= (x - kC[k]) / (kC[j] - kC[k]);
     weights[j] = w;
   }
 }
@@ -53,12 +54,12 @@ template <class Team, class Mirror> struct Radau5 {
 
   State &s;
   ScaledGram<Team, Mirror> gram;
-  double *real, *real_pivot;                            // factor of gamma / h + G
-  double *plane_r, *plane_i, *pivot_r, *pivot_i;        // factor of (alpha + i beta) / h + G
-  double *N, *dN, *F;                                   // stages of the dual, changes, fields
-  double *Z;                                            // stages of z
+  double *real, *real_pivot;                     // factor of gamma / h + G
+  double *plane_r, *plane_i, *pivot_r, *pivot_i; // factor of (alpha + i beta) / h + G
+  double *N, *dN, *F;                            // stages of the dual, changes, fields
+  double *Z;                                     // stages of z
   double *mean_slope, *scratch, *defect;
-  double *old_N;                                        // stages of the last accepted step
+  double *old_N; // stages of the last accepted step
   double h_factored = 0, h_old = 0, newton_tolerance = 0, step_change = 0;
   double rate = 0; // of the last Newton iteration that measured one
   int iterations = 0;
@@ -75,7 +76,8 @@ template <class Team, class Mirror> struct Radau5 {
 
   void start() {
     gram.clear(s);
-    for (int i = 0; i < 3 * s.ldn; ++i) old_N[i] = 0.0;
+    for (int i = 0; i < 3 * s.ldn; ++i)
+      old_N[i] = 0.0;
   }
   void forget() { h_old = 0; }
 
@@ -130,14 +132,16 @@ template <class Team, class Mirror> struct Radau5 {
       write(mean_slope + i, mean * (1.0 / 3.0));
     });
     n_rhs += 3;
-    if (s.team.max(bad) > 0.0) return false;
+    if (s.team.max(bad) > 0.0)
+      return false;
     step_change = std::sqrt(s.team.sum(total));
     for (int j = 0; j < 3; ++j)
       s.team.for_each(s.ldn, [&](int i) {
         double *f = F + j * s.ldn + i;
         write(f, read<T>(s.y + i) - read<T>(f));
       });
-    const double worst = larger(s.team.sum(whole[0]), larger(s.team.sum(whole[1]), s.team.sum(whole[2])));
+    const double worst =
+        larger(s.team.sum(whole[0]), larger(s.team.sum(whole[1]), s.team.sum(whole[2])));
     change = {s.team.max(single), std::sqrt(worst), std::sqrt(s.team.sum(norm))};
     return true;
   }
@@ -150,7 +154,8 @@ template <class Team, class Mirror> struct Radau5 {
     if (!gram.update(s, mean_slope, radau5::kGamma / h, drift) && h == h_factored)
       return true;
     const double lost = factor(h);
-    if (lost > 1e-8) return true;
+    if (lost > 1e-8)
+      return true;
     s.team.for_each(s.ldd, [&](int i) {
       const T norm = read<T>(s.feature_norm + i);
       write(scratch + i, h * read<T>(mean_slope + i) * norm * norm);
@@ -226,20 +231,25 @@ template <class Team, class Mirror> struct Radau5 {
     while (turned) {
       predict(h);
       if (!move_stages(N, false, change)) {
-        for (int i = 0; i < 3 * s.ldn; ++i) N[i] = 0.0;
-        if (!move_stages(N, false, change)) return -1.0;
+        for (int i = 0; i < 3 * s.ldn; ++i)
+          N[i] = 0.0;
+        if (!move_stages(N, false, change))
+          return -1.0;
       }
-      if (!prepare(h, turned)) return -1.0;
+      if (!prepare(h, turned))
+        return -1.0;
     }
     double previous = 0;
     rate = 0;
     for (iterations = 1;; ++iterations) {
       correct(h);
-      if (!move_stages(dN, true, change)) return -1.0;
+      if (!move_stages(dN, true, change))
+        return -1.0;
       const double size = change.relative_to(atol, rtol, norm_before);
       if (iterations > 1) {
         rate = size / previous;
-        if (!(rate < 1.0)) return -1.0;
+        if (!(rate < 1.0))
+          return -1.0;
       }
       // Without a measured rate the first change stands for the error left.  Unless that is also
       // small against the step itself, a second correction is made: a residual that the tolerance
@@ -247,8 +257,10 @@ template <class Team, class Mirror> struct Radau5 {
       const double shrink = iterations > 1 ? rate / (1.0 - rate) : 1.0;
       const double left = size * shrink;
       const bool decays = iterations > 1 || change.whole <= radau5::kStepShare * step_change;
-      if (left <= newton_tolerance && decays && s.decreases(F + 2 * s.ldn)) break;
-      if (iterations == radau5::kMaxNewton) return -1.0;
+      if (left <= newton_tolerance && decays && s.decreases(F + 2 * s.ldn))
+        break;
+      if (iterations == radau5::kMaxNewton)
+        return -1.0;
       if (iterations > 2 &&
           left * std::pow(rate, radau5::kMaxNewton - iterations) > newton_tolerance)
         return -1.0;
@@ -280,12 +292,12 @@ template <class Team, class Mirror> struct Radau5 {
     radau5::dense_weights(x, w);
     const int ldd = s.ldd, ldn = s.ldn;
     s.team.for_each(ldd, [&](int i) {
-      write(dz + i, w[0] * read<T>(Z + i) + w[1] * read<T>(Z + ldd + i) +
-                        w[2] * read<T>(Z + 2 * ldd + i));
+      write(dz + i,
+            w[0] * read<T>(Z + i) + w[1] * read<T>(Z + ldd + i) + w[2] * read<T>(Z + 2 * ldd + i));
     });
     s.team.for_each(ldn, [&](int i) {
-      write(dnu + i, w[0] * read<T>(N + i) + w[1] * read<T>(N + ldn + i) +
-                         w[2] * read<T>(N + 2 * ldn + i));
+      write(dnu + i,
+            w[0] * read<T>(N + i) + w[1] * read<T>(N + ldn + i) + w[2] * read<T>(N + 2 * ldn + i));
     });
   }
 };

@@ -33,7 +33,8 @@ public:
   explicit Worker(const DiagonalBatch &batch)
       : batch_(batch), ldn_(padded(batch.n)), ldd_(padded(batch.d)),
         X_(allocate(static_cast<long long>(ldn_) * ldd_)), vectors_(allocate(3LL * ldd_ + ldn_)) {
-    const bool deep = std::any_of(batch.depth, batch.depth + batch.count, [](long long D) { return D > 2; });
+    const bool deep =
+        std::any_of(batch.depth, batch.depth + batch.count, [](long long D) { return D > 2; });
     scratch_ = allocate(std::max(kernels().workspace(batch.n, batch.d, 2),
                                  deep ? kernels().workspace(batch.n, batch.d, 3) : 0));
   }
@@ -42,7 +43,8 @@ public:
 
   DiagonalProblem problem(long long b) {
     double *norm = vectors_.get(), *plus = norm + ldd_, *minus = plus + ldd_, *y = minus + ldd_;
-    if (batch_.x_index[b] != packed_) pack(batch_.x_index[b], norm);
+    if (batch_.x_index[b] != packed_)
+      pack(batch_.x_index[b], norm);
     const double *source = batch_.y + batch_.y_index[b] * batch_.n;
     std::fill(std::copy(source, source + batch_.n, y), y + ldn_, 0.0);
     const long long row = batch_.w_index[b] * batch_.d;
@@ -104,7 +106,8 @@ bool run_queue(const DiagonalBatch &batch, int threads, const Watch &watch, cons
       Worker worker(batch);
       for (;;) {
         const long long at = next.fetch_add(1);
-        if (at >= batch.count || __atomic_load_n(&cancel, __ATOMIC_RELAXED)) break;
+        if (at >= batch.count || __atomic_load_n(&cancel, __ATOMIC_RELAXED))
+          break;
         run(worker, order[static_cast<std::size_t>(at)], &cancel);
         done.fetch_add(1);
       }
@@ -114,16 +117,19 @@ bool run_queue(const DiagonalBatch &batch, int threads, const Watch &watch, cons
       __atomic_store_n(&cancel, 1, __ATOMIC_RELAXED);
     }
     std::lock_guard lock(mutex);
-    if (--active == 0) idle.notify_one();
+    if (--active == 0)
+      idle.notify_one();
   };
   std::vector<std::thread> workers;
   const int count = active;
   try {
-    for (int i = 0; i < count; ++i) workers.emplace_back(work);
+    for (int i = 0; i < count; ++i)
+      workers.emplace_back(work);
   } catch (const std::system_error &) { // fewer threads than asked for will do, none will not
     std::lock_guard lock(mutex);
     active -= count - static_cast<int>(workers.size());
-    if (workers.empty()) throw;
+    if (workers.empty())
+      throw;
   }
   bool wanted = true;
   {
@@ -138,8 +144,10 @@ bool run_queue(const DiagonalBatch &batch, int threads, const Watch &watch, cons
       lock.lock();
     }
   }
-  for (auto &thread : workers) thread.join();
-  if (failure) std::rethrow_exception(failure);
+  for (auto &thread : workers)
+    thread.join();
+  if (failure)
+    std::rethrow_exception(failure);
   return wanted;
 }
 
@@ -150,11 +158,25 @@ bool run_flows(const DiagonalBatch &batch, const FlowSettings &s, FlowResults &r
   const long long rows = std::max(s.n_eval, 1);
   return run_queue(batch, threads, watch, [&](Worker &worker, long long b, const int *cancel) {
     const double offset = batch.loss_offset[batch.y_index[b]];
-    const FlowOptions options{s.rtol[b], s.atol, s.t_max[b], s.stop_loss[b], offset, s.max_steps,
-                              static_cast<Method>(s.method), s.t_eval, s.n_eval};
+    const FlowOptions options{s.rtol[b],
+                              s.atol,
+                              s.t_max[b],
+                              s.stop_loss[b],
+                              offset,
+                              s.max_steps,
+                              static_cast<Method>(s.method),
+                              s.t_eval,
+                              s.n_eval};
     const long long d = b * rows * batch.d;
-    FlowOutput out{r.beta + d, r.w_plus + d, r.w_minus + d, r.nu + b * rows * batch.n,
-                   r.loss + b * rows, r.t + b * rows, Status::kFailed, 0, 0};
+    FlowOutput out{r.beta + d,
+                   r.w_plus + d,
+                   r.w_minus + d,
+                   r.nu + b * rows * batch.n,
+                   r.loss + b * rows,
+                   r.t + b * rows,
+                   Status::kFailed,
+                   0,
+                   0};
     kernels().flow(worker.problem(b), options, out, worker.scratch(), cancel);
     r.status[b] = static_cast<int>(out.status);
     r.n_steps[b] = out.n_steps;
@@ -168,10 +190,16 @@ bool run_limits(const DiagonalBatch &batch, const LimitSettings &s, LimitResults
     const DiagonalProblem problem = worker.problem(b);
     double norm = batch.loss_offset[batch.y_index[b]];
     const double offset = norm;
-    for (int i = 0; i < batch.n; ++i) norm += problem.y[i] * problem.y[i];
+    for (int i = 0; i < batch.n; ++i)
+      norm += problem.y[i] * problem.y[i];
     const LimitOptions options{s.tolerance, offset, std::sqrt(norm), s.max_iterations};
-    LimitOutput out{r.beta + b * batch.d, r.w_plus + b * batch.d, r.w_minus + b * batch.d,
-                    r.nu + b * batch.n, 0, Status::kFailed, 0};
+    LimitOutput out{r.beta + b * batch.d,
+                    r.w_plus + b * batch.d,
+                    r.w_minus + b * batch.d,
+                    r.nu + b * batch.n,
+                    0,
+                    Status::kFailed,
+                    0};
     kernels().limit(problem, options, out, worker.scratch(), cancel);
     r.loss[b] = out.loss;
     r.status[b] = static_cast<int>(out.status);

@@ -53,7 +53,8 @@ struct LimitResults {
 using Watch = std::function<bool(long long done)>;
 
 // Both return whether the batch ran to its end.
-bool run_flows(const DiagonalBatch &, const FlowSettings &, FlowResults &, int threads, const Watch &);
+bool run_flows(const DiagonalBatch &, const FlowSettings &, FlowResults &, int threads,
+               const Watch &);
 bool run_limits(const DiagonalBatch &, const LimitSettings &, LimitResults &, int threads,
                 const Watch &);
 

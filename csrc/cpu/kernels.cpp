@@ -1,9 +1,9 @@
 // Compiled once per instruction set (see CMakeLists.txt): KRF_ISA names the namespace, KRF_TABLE
 // the table.  Nothing here may instantiate a template of the standard library, which other
 // translation units could share.
+#include "kernels.hpp"
 #include "../core/flow.hpp"
 #include "../core/limit.hpp"
-#include "kernels.hpp"
 #include "team.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -27,16 +27,20 @@ void flow(const DiagonalProblem &p, const FlowOptions &o, FlowOutput &out, doubl
           const int *cancel) {
   SerialTeam team(cancel);
   Arena arena(workspace);
-  if (p.depth == 2) integrate_run<SerialTeam, Depth2Mirror>(team, p, o, out, arena);
-  else integrate_run<SerialTeam, DeepMirror>(team, p, o, out, arena);
+  if (p.depth == 2)
+    integrate_run<SerialTeam, Depth2Mirror>(team, p, o, out, arena);
+  else
+    integrate_run<SerialTeam, DeepMirror>(team, p, o, out, arena);
 }
 
 void limit(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out, double *workspace,
            const int *cancel) {
   SerialTeam team(cancel);
   Arena arena(workspace);
-  if (p.depth == 2) solve_limit<SerialTeam, Depth2Mirror>(team, p, o, out, arena);
-  else solve_limit<SerialTeam, DeepMirror>(team, p, o, out, arena);
+  if (p.depth == 2)
+    solve_limit<SerialTeam, Depth2Mirror>(team, p, o, out, arena);
+  else
+    solve_limit<SerialTeam, DeepMirror>(team, p, o, out, arena);
 }
 
 void elementary(int function, int count, const double *x, double *y) {
@@ -44,11 +48,21 @@ void elementary(int function, int count, const double *x, double *y) {
     const Lanes v = read<Lanes>(x + i);
     Lanes r = v;
     switch (function) {
-    case 0: r = exponential(v); break;
-    case 1: r = expm1(v); break;
-    case 2: r = logarithm(v); break;
-    case 3: r = log1p_small(v); break;
-    case 4: r = sinh_small(v); break;
+    case 0:
+      r = exponential(v);
+      break;
+    case 1:
+      r = expm1(v);
+      break;
+    case 2:
+      r = logarithm(v);
+      break;
+    case 3:
+      r = log1p_small(v);
+      break;
+    case 4:
+      r = sinh_small(v);
+      break;
     }
     write<Lanes>(y + i, r);
   });
@@ -56,13 +70,15 @@ void elementary(int function, int count, const double *x, double *y) {
 
 void sweep(int n, int d, const double *X, const double *V, double *acc) {
   SerialTeam::sweep<3>(X, padded(n), padded(d), V, acc, [](int, const Lanes *z, Lanes *out) {
-    for (int k = 0; k < 3; ++k) out[k] = z[k];
+    for (int k = 0; k < 3; ++k)
+      out[k] = z[k];
   });
 }
 
 void gram(int n, int d, const double *X, const double *weight, double *G, double *scratch) {
   int *index = reinterpret_cast<int *>(scratch);
-  for (int i = 0; i < d; ++i) index[i] = i;
+  for (int i = 0; i < d; ++i)
+    index[i] = i;
   SerialTeam::add_columns(G, padded(n), X, index, weight, d,
                           reinterpret_cast<const double **>(scratch + padded(d)));
 }
@@ -83,8 +99,8 @@ void solve_complex(int n, double *Ar, double *Ai, double *pr, double *pi, double
 #define KRF_STRING_OF(x) #x
 #define KRF_STRING(x) KRF_STRING_OF(x)
 inline const cpu::Kernels &local_table() {
-  static constexpr cpu::Kernels table{KRF_STRING(KRF_ISA), workspace, flow, limit, elementary,
-                                      sweep, gram, solve, solve_complex};
+  static constexpr cpu::Kernels table{
+      KRF_STRING(KRF_ISA), workspace, flow, limit, elementary, sweep, gram, solve, solve_complex};
   return table;
 }
 KRF_END_NAMESPACE

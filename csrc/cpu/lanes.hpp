@@ -47,7 +47,8 @@ inline double sum_of(Lanes x) {
 
 inline double max_of(Lanes x) {
   double m = x[0];
-  for (int i = 1; i < kWidth; ++i) m = larger(m, x[i]);
+  for (int i = 1; i < kWidth; ++i)
+    m = larger(m, x[i]);
   return m;
 }
 
@@ -71,7 +72,8 @@ inline Lanes sums_of(const Lanes *x) {
   return __builtin_shuffle(pair[0], pair[1], LaneBits{0, 1, 4, 5}) +
          __builtin_shuffle(pair[0], pair[1], LaneBits{2, 3, 6, 7});
 #else
-  return __builtin_shuffle(x[0], x[1], LaneBits{0, 2}) + __builtin_shuffle(x[0], x[1], LaneBits{1, 3});
+  return __builtin_shuffle(x[0], x[1], LaneBits{0, 2}) +
+         __builtin_shuffle(x[0], x[1], LaneBits{1, 3});
 #endif
 }
 

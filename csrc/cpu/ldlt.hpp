@@ -16,7 +16,8 @@ inline double factor_ldlt(double *A, int ld, int n, double *inverse_pivot) {
   double worst = 1.0;
   const double *panel[8];
   double weight[8];
-  for (int j = 0; j < n; ++j) inverse_pivot[j] = A[static_cast<long>(j) * ld + j];
+  for (int j = 0; j < n; ++j)
+    inverse_pivot[j] = A[static_cast<long>(j) * ld + j];
   for (int start = 0; start < n; start += 8) {
     const int stop = start + 8 < n ? start + 8 : n;
     for (int j = start; j < stop; ++j) {
@@ -29,17 +30,20 @@ inline double factor_ldlt(double *A, int ld, int n, double *inverse_pivot) {
       }
       const double pivot = column[j];
       const double ratio = pivot / inverse_pivot[j];
-      if (!(ratio > 0.0)) return -1.0;
+      if (!(pivot > 0.0) || !(ratio > 0.0))
+        return -1.0;
       worst = smaller(worst, ratio);
       inverse_pivot[j] = 1.0 / pivot;
       for (int i = start; i < ld; i += kWidth)
         write<Lanes>(column + i, read<Lanes>(column + i) * inverse_pivot[j]);
       // The loops above run over whole blocks; rows up to the diagonal are not part of L.
-      for (int i = start; i <= j; ++i) column[i] = 0.0;
+      for (int i = start; i <= j; ++i)
+        column[i] = 0.0;
       weight[j - start] = -pivot;
       panel[j - start] = column;
     }
-    if (stop < n) update_symmetric(A, ld, start + 8, panel, weight, stop - start);
+    if (stop < n)
+      update_symmetric(A, ld, start + 8, panel, weight, stop - start);
   }
   return worst;
 }
@@ -71,13 +75,15 @@ inline void factor_complex_ldlt(double *Ar, double *Ai, int ld, int n, double *i
         write<Lanes>(cr + i, r * inverse_r[j] - m * inverse_i[j]);
         write<Lanes>(ci + i, r * inverse_i[j] + m * inverse_r[j]);
       }
-      for (int i = start; i <= j; ++i) cr[i] = ci[i] = 0.0;
+      for (int i = start; i <= j; ++i)
+        cr[i] = ci[i] = 0.0;
       wr[j - start] = -pr;
       wi[j - start] = -pi;
     }
     for (int column = start + 8; column < n; column += kComplexTile)
       for (int row = column / kWidth * kWidth; row < ld; row += kWidth)
-        update_complex_tile(Ar, Ai, ld, row, column, Ar + base, Ai + base, ld, wr, wi, stop - start);
+        update_complex_tile(Ar, Ai, ld, row, column, Ar + base, Ai + base, ld, wr, wi,
+                            stop - start);
   }
 }
 
@@ -89,28 +95,33 @@ inline void solve_ldlt(const double *L, int ld, int n, const double *inverse_piv
     double y[8] = {};
     for (int q = 0; q < width; ++q) {
       double sum = b[start + q];
-      for (int r = 0; r < q; ++r) sum -= block[r * static_cast<long>(ld) + start + q] * y[r];
+      for (int r = 0; r < q; ++r)
+        sum -= block[r * static_cast<long>(ld) + start + q] * y[r];
       b[start + q] = y[q] = sum;
     }
     for (int i = start + 8; i < ld; i += kWidth) {
       Lanes sum = read<Lanes>(b + i);
-      for (int q = 0; q < width; ++q) sum -= read<Lanes>(block + q * static_cast<long>(ld) + i) * y[q];
+      for (int q = 0; q < width; ++q)
+        sum -= read<Lanes>(block + q * static_cast<long>(ld) + i) * y[q];
       write<Lanes>(b + i, sum);
     }
   }
-  for (int i = 0; i < n; ++i) b[i] *= inverse_pivot[i];
+  for (int i = 0; i < n; ++i)
+    b[i] *= inverse_pivot[i];
   for (int start = (n - 1) / 8 * 8; start >= 0; start -= 8) {
     const double *block = L + static_cast<long>(start) * ld;
     const int width = start + 8 < n ? 8 : n - start;
     Lanes dot[8] = {};
     for (int i = start + 8; i < ld; i += kWidth) {
       const Lanes x = read<Lanes>(b + i);
-      for (int q = 0; q < width; ++q) dot[q] += read<Lanes>(block + q * static_cast<long>(ld) + i) * x;
+      for (int q = 0; q < width; ++q)
+        dot[q] += read<Lanes>(block + q * static_cast<long>(ld) + i) * x;
     }
     for (int q = width - 1; q >= 0; --q) {
       double sum = b[start + q] - sum_of(dot[q]);
       const double *column = block + q * static_cast<long>(ld) + start;
-      for (int r = q + 1; r < width; ++r) sum -= column[r] * b[start + r];
+      for (int r = q + 1; r < width; ++r)
+        sum -= column[r] * b[start + r];
       b[start + q] = sum;
     }
   }

@@ -1,8 +1,8 @@
 // A += sum_k w_k x_k x_k^T on the lower triangle, real or complex: the one dense kernel behind the
 // scaled Gram product and the trailing update of the factorisations.
 //
-// Matrices are stored by columns, ld x ld, lower triangle; columns x_k are contiguous.  A tile (with
-// AVX-512: 16 x 8, complex 8 x 8) stays in registers while all columns pass.
+// Matrices are stored by columns, ld x ld, lower triangle; columns x_k are contiguous.  A tile
+// (with AVX-512: 16 x 8, complex 8 x 8) stays in registers while all columns pass.
 #pragma once
 
 #include "lanes.hpp"
@@ -20,12 +20,14 @@ inline void update_tile(double *A, int ld, int row, int column, const double *co
     const double *xk = x[k];
     Lanes scaled[R];
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) scaled[r] = w[k] * read<Lanes>(xk + row + kWidth * r);
+    for (int r = 0; r < R; ++r)
+      scaled[r] = w[k] * read<Lanes>(xk + row + kWidth * r);
 #pragma GCC unroll 8
     for (int j = 0; j < kTile; ++j) {
       const Lanes xj = splat<Lanes>(xk[column + j]);
 #pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) sum[j][r] += scaled[r] * xj;
+      for (int r = 0; r < R; ++r)
+        sum[j][r] += scaled[r] * xj;
     }
   }
 #pragma GCC unroll 8
@@ -47,7 +49,8 @@ inline void update_symmetric(double *A, int ld, int first, const double *const *
       int row = column / kWidth * kWidth;
       for (; row + 2 * kWidth <= ld; row += 2 * kWidth)
         update_tile<2>(A, ld, row, column, x + k, w + k, part);
-      if (row < ld) update_tile<1>(A, ld, row, column, x + k, w + k, part);
+      if (row < ld)
+        update_tile<1>(A, ld, row, column, x + k, w + k, part);
     }
   }
 }

@@ -22,12 +22,14 @@ public:
 
   // body(i) handles elements i .. i + kWidth - 1; count must be a multiple of eight.
   template <class Body> static void for_each(int count, Body body) {
-    for (int i = 0; i < count; i += kWidth) body(i);
+    for (int i = 0; i < count; i += kWidth)
+      body(i);
   }
 
   static double dot(const double *a, const double *b, int count) {
     Lanes s = {};
-    for (int i = 0; i < count; i += kWidth) s += read<Lanes>(a + i) * read<Lanes>(b + i);
+    for (int i = 0; i < count; i += kWidth)
+      s += read<Lanes>(a + i) * read<Lanes>(b + i);
     return sum_of(s);
   }
 
@@ -36,38 +38,46 @@ public:
   template <int K, class Body>
   static void sweep(const double *X, int ld, int d, const double *V, double *acc, Body body) {
     if (acc)
-      for (int c = 0; c < K * ld; c += kWidth) write<Lanes>(acc + c, Lanes{});
+      for (int c = 0; c < K * ld; c += kWidth)
+        write<Lanes>(acc + c, Lanes{});
     for (int i = 0; i < d; i += kWidth) {
       const double *x = X + static_cast<long>(i) * ld;
       Lanes dot[K][kWidth] = {};
       for (int c = 0; c < ld; c += kWidth) {
         Lanes v[K];
 #pragma GCC unroll 4
-        for (int k = 0; k < K; ++k) v[k] = read<Lanes>(V + k * ld + c);
+        for (int k = 0; k < K; ++k)
+          v[k] = read<Lanes>(V + k * ld + c);
 #pragma GCC unroll 8
         for (int f = 0; f < kWidth; ++f) {
           const Lanes xf = read<Lanes>(x + static_cast<long>(f) * ld + c);
 #pragma GCC unroll 4
-          for (int k = 0; k < K; ++k) dot[k][f] += xf * v[k];
+          for (int k = 0; k < K; ++k)
+            dot[k][f] += xf * v[k];
         }
       }
       Lanes z[K], out[K];
 #pragma GCC unroll 4
-      for (int k = 0; k < K; ++k) z[k] = sums_of(dot[k]);
+      for (int k = 0; k < K; ++k)
+        z[k] = sums_of(dot[k]);
       body(i, z, out);
-      if (!acc) continue;
+      if (!acc)
+        continue;
       for (int c = 0; c < ld; c += kWidth) {
         Lanes a[K];
 #pragma GCC unroll 4
-        for (int k = 0; k < K; ++k) a[k] = read<Lanes>(acc + k * ld + c);
+        for (int k = 0; k < K; ++k)
+          a[k] = read<Lanes>(acc + k * ld + c);
 #pragma GCC unroll 8
         for (int f = 0; f < kWidth; ++f) {
           const Lanes xf = read<Lanes>(x + static_cast<long>(f) * ld + c);
 #pragma GCC unroll 4
-          for (int k = 0; k < K; ++k) a[k] += xf * out[k][f];
+          for (int k = 0; k < K; ++k)
+            a[k] += xf * out[k][f];
         }
 #pragma GCC unroll 4
-        for (int k = 0; k < K; ++k) write<Lanes>(acc + k * ld + c, a[k]);
+        for (int k = 0; k < K; ++k)
+          write<Lanes>(acc + k * ld + c, a[k]);
       }
     }
   }
@@ -87,7 +97,8 @@ public:
   // A += sum_k weight_k x_{column_k} x_{column_k}^T; `columns` is scratch for count pointers.
   static void add_columns(double *A, int ld, const double *X, const int *index,
                           const double *weight, int count, const double **columns) {
-    for (int k = 0; k < count; ++k) columns[k] = X + static_cast<long>(index[k]) * ld;
+    for (int k = 0; k < count; ++k)
+      columns[k] = X + static_cast<long>(index[k]) * ld;
     update_symmetric(A, ld, 0, columns, weight, count);
   }
 

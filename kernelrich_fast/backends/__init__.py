@@ -8,7 +8,14 @@ from ..errors import BackendUnavailableError
 from .base import Backend
 from .batch import DiagonalBatch, make_batch
 
-__all__ = ["BACKENDS", "Backend", "DiagonalBatch", "available_backends", "get_backend", "make_batch"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "DiagonalBatch",
+    "available_backends",
+    "get_backend",
+    "make_batch",
+]
 
 BACKENDS = ("cuda", "cpu", "numpy")
 
@@ -45,6 +52,4 @@ def get_backend(name: str) -> Backend:
 
 def available_backends() -> dict[str, str | None]:
     """For every backend, None if it works here, else the reason why not."""
-    return {
-        name: found if isinstance(found := _load(name), str) else None for name in BACKENDS
-    }
+    return {name: found if isinstance(found := _load(name), str) else None for name in BACKENDS}

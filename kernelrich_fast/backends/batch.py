@@ -42,7 +42,7 @@ class DiagonalBatch:
         """Dual vectors (B, T, n) at times (B, T), in the caller's samples (B, T, n_samples)."""
         if self.basis is None or self.y_rest is None:
             return dual
-        lifted = np.einsum("bsn,btn->bts", self.basis[self.x_index], dual)
+        lifted: FloatArray = np.einsum("bsn,btn->bts", self.basis[self.x_index], dual)
         # The unreachable residual is constant, so its integral grows with t; at t = inf it is left.
         with np.errstate(invalid="ignore"):
             rest = t[:, :, None] * self.y_rest[self.y_index][:, None, :]

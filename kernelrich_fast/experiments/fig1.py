@@ -1,7 +1,7 @@
 """Figure 1: sparse regression from the kernel to the rich regime.
 
-Settings of the paper where it states them; d = 1000, N = 100 (a, b) and sparsity 5 are inferred from
-its curves and from later work of its authors.
+Settings of the paper where it states them; d = 1000, N = 100 (a, b) and sparsity 5 are inferred
+from its curves and from later work of its authors.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def run(settings: Settings) -> str:
     }
     critical = critical_alpha_data(
         depths=(2,),
-        n_samples=(30, 40, 60) if quick else N_SAMPLES,
-        n_features=100 if quick else 1000,
+        n_samples=(60, 100, 200) if quick else N_SAMPLES,
+        n_features=300 if quick else 1000,
         sparsity=5,
         seeds=range(1 if quick else 3),
         backend=settings.backend,

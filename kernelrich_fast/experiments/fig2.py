@@ -13,7 +13,7 @@ __all__ = ["potential_data", "run"]
 
 
 def potential_data(points: int) -> xr.Dataset:
-    """q and r on [-25, 25]."""
+    """Q and r on [-25, 25]."""
     z = np.linspace(-25.0, 25.0, points)
     q, r = q_potential(z[:, None], 1.0), r_potential(z[:, None], 1.0)
     return xr.Dataset({"q": ("z", q), "r": ("z", r)}, coords={"z": z})

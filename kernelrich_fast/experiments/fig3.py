@@ -56,8 +56,8 @@ def run(settings: Settings) -> str:
     a, b = depth_potential_data(33 if quick else 513), sparsity_ratio_data(10 if quick else 181)
     c = critical_alpha_data(
         depths=(2, 3) if quick else DEPTHS_C,
-        n_samples=(30, 40, 60) if quick else N_SAMPLES_C,
-        n_features=100 if quick else 1000,
+        n_samples=(60, 100, 200) if quick else N_SAMPLES_C,
+        n_features=300 if quick else 1000,
         sparsity=5,
         seeds=range(1 if quick else 3),
         backend=settings.backend,

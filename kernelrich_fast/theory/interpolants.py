@@ -100,7 +100,7 @@ def min_l1(X: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Floa
         bounds=(0.0, None),
         method="highs-ds",
     )
-    if program.status != 0:
+    if program.status != 0 or program.x is None:
         raise ValueError(f"y: expected targets that some beta fits ({program.message})")
     beta = np.asarray((program.x[:d] - program.x[d:]) * scale)
     support = np.flatnonzero(np.abs(beta) > 1e-9 * scale)

@@ -167,8 +167,8 @@ def q_potential(
 ) -> FloatArray:
     """Q_alpha(beta), the implicit regulariser: its minimiser over X beta = y is the flow's limit.
 
-    Q = sum_i s_i q_D(beta_i / s'_i) with s' = (alpha w0)^D and s = (alpha w0)^2 alpha^(D-2), so that
-    Q = alpha^D sum q_D(beta_i / alpha^D) for w0 = 1.
+    Q = sum_i s_i q_D(beta_i / s'_i) with s' = (alpha w0)^D and s = (alpha w0)^2 alpha^(D-2), so
+    that Q = alpha^D sum q_D(beta_i / alpha^D) for w0 = 1.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def q_potential(
     References
     ----------
     Woodworth et al. (COLT 2020), Theorems 1 and 3; the closed form of q_D and the profile at depth
-    three and more are derived in docs/derivations.md.
+    three and more are derived there for w0 = 1 and follow for any w0 by integrating the mirror map.
 
     Examples
     --------
@@ -202,15 +202,12 @@ def q_potential(
     depth = check.integer("depth", depth, low=2)
     w = check.profile("w0", 1.0 if w0 is None else w0, b.shape[-1])
     z = b / (a * w) ** depth
-    if depth == 2:
-        q = np.asarray(hyperbolic_entropy(z))
-    else:
-        q = _q_unit(np.abs(z), depth)
+    q = hyperbolic_entropy(z) if depth == 2 else _q_unit(np.abs(z), depth)
     return np.asarray(np.sum((a * w) ** 2 * a ** (depth - 2) * q, axis=-1))
 
 
 def r_potential(beta: ArrayLike, alpha: ArrayLike) -> FloatArray:
-    """R_alpha(beta) = min |w - alpha 1|^2 over w with F(w) = beta: explicit regularisation, depth 2.
+    """R_alpha(beta) = min |w - alpha 1|^2 over w with F(w) = beta, at depth 2.
 
     Parameters
     ----------
@@ -263,4 +260,3 @@ def _r_unit(z: FloatArray) -> FloatArray:
     # v/(1-v) = (e^2x - 1)/2, v/(1+v) = (1 - e^-2x)/2
     r = 0.25 * (np.expm1(2.0 * x) ** 2 + np.expm1(-2.0 * x) ** 2)
     return np.asarray(np.where(z == 0.0, 0.0, r))
-

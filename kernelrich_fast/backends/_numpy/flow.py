@@ -25,7 +25,7 @@ STABILITY_EDGE = 2.5
 
 def radau_tolerance(rtol: float) -> float:
     """Radau's embedded error has order 3, its step order 5: hence the power 2/3."""
-    return min(0.5 * rtol ** (2.0 / 3.0), 40.0 * rtol)
+    return float(min(0.5 * rtol ** (2.0 / 3.0), 40.0 * rtol))
 
 
 @dataclass
@@ -190,12 +190,18 @@ class _Rows:
         self.t[self.count] = t
         self.count += 1
 
-    def finish(
-        self, s: DualState, t: float, status: Status, n_steps: int, n_rhs: int
-    ) -> FlowRun:
+    def finish(self, s: DualState, t: float, status: Status, n_steps: int, n_rhs: int) -> FlowRun:
         """Times that were not reached show the last state, with the time it belongs to."""
         while self.count < self.total:
             self.add(s, t)
         return FlowRun(
-            self.beta, self.w_plus, self.w_minus, self.dual, self.loss, self.t, status, n_steps, n_rhs
-        )  # fmt: skip
+            beta=self.beta,
+            w_plus=self.w_plus,
+            w_minus=self.w_minus,
+            dual=self.dual,
+            loss=self.loss,
+            t=self.t,
+            status=status,
+            n_steps=n_steps,
+            n_rhs=n_rhs,
+        )

@@ -1,7 +1,7 @@
 """The t -> infinity limit: damped Newton on the convex dual, continued in the scale.
 
-The equation solved is y - X beta = relax nu with relax |nu| far below the tolerance: components of y
-that are nothing but the rounding of sparse data then wake no weights.
+The equation solved is y - X beta = relax nu with relax |nu| far below the tolerance: components of
+y that are nothing but the rounding of sparse data then wake no weights.
 """
 
 from __future__ import annotations
@@ -60,9 +60,7 @@ def solve_limit(
         status = solver.solve(goal, log_weight)
         plus, minus = s.mirror.weights(np.zeros(X.shape[1]))
         loss = s.loss + solver.offset
-        return LimitRun(
-            s.at.beta, plus, minus, s.original(s.nu), loss, status, solver.n_iterations
-        )
+        return LimitRun(s.at.beta, plus, minus, s.original(s.nu), loss, status, solver.n_iterations)
     zero = np.zeros(X.shape[1])
     return LimitRun(zero, zero, zero, s.nu, float(y @ y), status, 0)
 
@@ -118,7 +116,7 @@ class _Solver:
         return 0.3 * goal / norm if norm > 0 else 0.0
 
     def continue_to(self, drop: float, stretch: float, goal: float) -> None:
-        """Lower the scale, then fit nu to the z_i that would leave the large beta_i as they were."""
+        """Lower the scale, then fit nu to the z_i that leave the large beta_i as they were."""
         s = self.s
         kept = s.at.beta
         self.rescale(-drop, stretch)

@@ -51,7 +51,7 @@ class Depth2Mirror:
         self.phi = self.theta
 
     def evaluate(self, dz: FloatArray) -> Value | None:
-        """Values at position + dz, of shape (d,) or (d, k); None outside the floating-point range."""
+        """Values at position + dz, (d,) or (d, k); None outside the floating-point range."""
         theta = _column(self.theta, dz) + 8.0 * dz
         level = _column(self.log_half_kappa, dz)
         with np.errstate(over="ignore", under="ignore"):
@@ -82,7 +82,7 @@ class Depth2Mirror:
         return np.asarray(2.0 / (8.0 * np.abs(dz)))
 
     def rescale(self, log_factor: float, stretch: float) -> float:
-        """Multiply the initial weights by e^log_factor and z by ``stretch``; returns nu's factor."""
+        """Scale the initial weights by e^log_factor, z by ``stretch``; returns nu's factor."""
         self.log_half_kappa = self.log_half_kappa + 2.0 * log_factor
         self.theta = self.phi + stretch * (self.theta - self.phi)
         return stretch

@@ -16,7 +16,7 @@ DEPENDENT = 1e-24
 def relative_change(
     dz: FloatArray, at: Value, rtol: float, atol: float, norm_before: float
 ) -> float:
-    """Size of a change dz (d, k) in units of the tolerance: the worst weight, or beta as a whole."""
+    """Size of a change dz (d, k) in tolerances: the worst weight, or beta as a whole."""
     moved = at.slope * np.abs(dz)
     scale = atol + rtol * max(norm_before, float(np.linalg.norm(at.beta.T[-1])))
     whole = float(np.sqrt(np.max(np.sum(moved**2, axis=0))))

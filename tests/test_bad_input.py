@@ -1,0 +1,129 @@
+"""Every illegal argument is refused by name, before any work."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import kernelrich_fast as krf
+
+X, Y = np.ones((2, 3)), np.ones(2)
+NAN, INF = float("nan"), float("inf")
+COMMON = [
+    ("X", {"X": [[NAN, 1, 1], [1, 1, 1]]}, ValueError),
+    ("X", {"X": [[INF, 1, 1], [1, 1, 1]]}, ValueError),
+    ("X", {"X": np.ones(3)}, ValueError),
+    ("X", {"X": 1.0}, ValueError),
+    ("X", {"X": np.ones((0, 3))}, ValueError),
+    ("X", {"X": np.ones((2, 3), dtype=complex)}, TypeError),
+    ("X", {"X": np.full((2, 3), None)}, TypeError),
+    ("X", {"X": [["a", "b", "c"]] * 2}, TypeError),
+    ("X", {"X": [[1.0], [1.0, 2.0]]}, TypeError),
+    ("X", {"X": np.full((2, 3), 1e200)}, ValueError),
+    ("y", {"y": np.ones(3)}, ValueError),
+    ("y", {"y": 1.0}, ValueError),
+    ("y", {"y": [NAN, 1]}, ValueError),
+    ("y", {"y": [1e200, 1]}, ValueError),
+    ("y", {"y": np.array([1, 2], dtype="datetime64[s]")}, TypeError),
+    ("alpha", {"alpha": 0.0}, ValueError),
+    ("alpha", {"alpha": -1.0}, ValueError),
+    ("alpha", {"alpha": NAN}, ValueError),
+    ("alpha", {"alpha": INF}, ValueError),
+    ("alpha", {"alpha": []}, ValueError),
+    ("alpha", {"alpha": "big"}, TypeError),
+    ("alpha", {"alpha": 1e-160}, ValueError),
+    ("alpha", {"alpha": 1e-60, "depth": 8}, ValueError),
+    ("depth", {"depth": 1}, ValueError),
+    ("depth", {"depth": 0}, ValueError),
+    ("depth", {"depth": -3}, ValueError),
+    ("depth", {"depth": 2.5}, TypeError),
+    ("depth", {"depth": "two"}, TypeError),
+    ("depth", {"depth": []}, ValueError),
+    ("w0", {"w0": np.ones(2)}, ValueError),
+    ("w0", {"w0": [1.0, 0.0, 1.0]}, ValueError),
+    ("w0", {"w0": [1.0, -1.0, 1.0]}, ValueError),
+    ("w_plus0", {"w_plus0": np.ones(5)}, ValueError),
+    ("w_plus0", {"w_plus0": [1.0, NAN, 1.0]}, ValueError),
+    ("w_minus0", {"w_minus0": [1.0, 1.0, -2.0]}, ValueError),
+    ("leading shapes", {"alpha": [1.0, 2.0], "depth": [2, 3, 4]}, ValueError),
+    ("leading shapes", {"X": np.ones((2, 2, 3)), "alpha": [1.0, 2.0, 3.0]}, ValueError),
+    ("backend", {"backend": "gpu"}, ValueError),
+    ("backend", {"backend": None}, TypeError),
+    ("num_threads", {"num_threads": 0}, ValueError),
+    ("num_threads", {"num_threads": 1.5}, TypeError),
+    ("num_threads", {"num_threads": True}, TypeError),
+    ("progress", {"progress": 3}, TypeError),
+]
+FLOW = [
+    ("loss", {"loss": "logistic"}, ValueError),
+    ("t_eval", {"t_eval": []}, ValueError),
+    ("t_eval", {"t_eval": [1.0, 0.5]}, ValueError),
+    ("t_eval", {"t_eval": [-1.0, 0.5]}, ValueError),
+    ("t_eval", {"t_eval": [[0.0, 0.5]]}, ValueError),
+    ("t_eval", {"t_eval": [0.0, NAN]}, ValueError),
+    ("t_eval", {"t_eval": [0.0, INF]}, ValueError),
+    ("t_max", {"t_max": 0.0}, ValueError),
+    ("t_max", {"t_max": -1.0}, ValueError),
+    ("t_max", {"t_max": NAN}, ValueError),
+    ("stop_loss", {"stop_loss": -1e-3}, ValueError),
+    ("stop_loss", {"stop_loss": NAN}, ValueError),
+    ("rtol", {"rtol": 0.0}, ValueError),
+    ("rtol", {"rtol": 1e-14}, ValueError),
+    ("rtol", {"rtol": 0.5}, ValueError),
+    ("atol", {"atol": -1.0}, ValueError),
+    ("atol", {"atol": [0.0, 1.0]}, TypeError),
+    ("method", {"method": "euler"}, ValueError),
+    ("method", {"method": 5}, TypeError),
+    ("max_steps", {"max_steps": 0}, ValueError),
+    ("max_steps", {"max_steps": 1e3}, TypeError),
+]
+LIMIT = [
+    ("tol", {"tol": 0.0}, ValueError),
+    ("tol", {"tol": 1.0}, ValueError),
+    ("max_iter", {"max_iter": 0}, ValueError),
+    ("max_iter", {"max_iter": "many"}, TypeError),
+]
+SWEEP = [
+    ("keep", {"keep": ("everything",)}, ValueError),
+    ("beta_star", {"beta_star": np.ones(4)}, ValueError),
+    ("beta_star", {"beta_star": np.ones((2, 3))}, ValueError),
+    ("alpha", {"alpha": [[1.0]]}, ValueError),
+    ("depth", {"depth": [[2]]}, ValueError),
+    ("X", {"X": np.ones((1, 1, 2, 3))}, ValueError),
+    ("w0", {"w0": np.ones((1, 3))}, ValueError),
+]
+CASES = [
+    *((krf.flow_diagonal, *case) for case in COMMON + FLOW),
+    *((krf.limit_diagonal, *case) for case in COMMON + LIMIT),
+    *((krf.sweep_diagonal, *case) for case in SWEEP),
+]
+
+
+@pytest.mark.parametrize(("function", "name", "bad", "error"), CASES)
+def test_refused_by_name(function, name, bad, error):
+    with pytest.raises(error, match=f"^{name}"):
+        function(**{"X": X, "y": Y, "alpha": 1.0, **bad})
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: krf.datasets.sparse_regression(0, 5, 1), "n_samples"),
+        (lambda: krf.datasets.sparse_regression(5, 5, 6), "sparsity"),
+        (lambda: krf.datasets.sparse_regression(5, 5, 1, noise_variance=-1.0), "noise_variance"),
+        (lambda: krf.theory.q_potential([1.0], 0.0), "alpha"),
+        (lambda: krf.theory.q_potential(1.0, 1.0), "beta"),
+        (lambda: krf.theory.q_potential([1.0], 1.0, depth=1), "depth"),
+        (lambda: krf.theory.min_l1(np.ones((2, 2, 3)), np.ones((2, 2))), "X"),
+        (lambda: krf.theory.tangent_kernel(X, [-1.0, 1, 1], [1.0, 1, 1]), "w_plus"),
+        (lambda: krf.theory.alpha_for_l2(0.0, [1.0]), "eps"),
+    ],
+)
+def test_theory_refuses_by_name(call, name):
+    with pytest.raises(ValueError, match=f"^{name}"):
+        call()
+
+
+def test_missing_backend_says_why():
+    with pytest.raises(krf.BackendUnavailableError, match="no CUDA module"):
+        krf.flow_diagonal(X, Y, alpha=1.0, backend="cuda")

@@ -1,0 +1,94 @@
+"""Parts of the CPU team, on every instruction set this processor has."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import mpmath
+import numpy as np
+import pytest
+
+core = pytest.importorskip("kernelrich_fast._core")
+parts = core.parts
+SIZES = [1, 7, 8, 9, 31, 33, 64, 100, 127, 128, 129]
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_dense_parts_against_numpy(n):
+    rng = np.random.default_rng(n)
+    d = 2 * n + 3
+    X, s, V = rng.standard_normal((n, d)), rng.random(d), rng.standard_normal((n, 3))
+    assert np.allclose(parts.gram(X, s), (X * s) @ X.T, rtol=1e-13, atol=1e-12)
+    assert np.allclose(parts.sweep(X, V), X @ (X.T @ V), rtol=1e-12, atol=1e-10)
+    A, b = X @ X.T + np.eye(n), rng.standard_normal(n)
+    x, kept = parts.solve(A, b)
+    assert np.allclose(A @ x, b, atol=1e-12 * np.linalg.cond(A))
+    assert 0 < kept <= 1
+    real, imaginary = parts.solve_complex(A, 2.0, b)
+    z = np.linalg.solve(A + 2j * np.eye(n), b)
+    assert np.allclose(real + 1j * imaginary, z, rtol=1e-10, atol=1e-13)
+
+
+def test_graded_matrices_keep_their_small_block():
+    rng = np.random.default_rng(0)
+    R = np.triu(rng.standard_normal((12, 12))) + 4 * np.eye(12)
+    s = np.geomspace(1e10, 1e-30, 12)
+    A = (R * s) @ R.T
+    b = R @ (s * (R.T @ np.ones(12)))
+    x, kept = parts.solve(A, b)
+    assert kept > 0.1
+    assert np.allclose(x, 1.0, rtol=1e-9)
+
+
+def test_indefinite_matrix_is_reported():
+    assert parts.solve(-np.eye(3), np.ones(3))[1] <= 0
+
+
+FUNCTIONS = {
+    0: (mpmath.exp, np.concatenate([np.linspace(-700, 700, 301), [-1e-300, 0.0, 1e-17]])),
+    1: (mpmath.expm1, np.concatenate([np.linspace(-3, 3, 301), np.geomspace(1e-300, 0.3, 50)])),
+    2: (mpmath.log, np.concatenate([np.geomspace(1e-300, 1e300, 301), np.linspace(0.5, 2, 301)])),
+    3: (mpmath.log1p, np.concatenate([np.linspace(-0.25, 0.25, 301), [1e-300, -1e-18]])),
+    4: (mpmath.sinh, np.concatenate([np.linspace(-1, 1, 301), [1e-300, -1e-18]])),
+}
+
+
+@pytest.mark.parametrize("which", sorted(FUNCTIONS))
+def test_elementary_functions_against_mpmath(which):
+    mpmath.mp.dps = 40
+    exact, x = FUNCTIONS[which]
+    got = parts.elementary(which, x)
+    for xi, yi in zip(x, got, strict=True):
+        expected = exact(mpmath.mpf(float(xi)))
+        assert abs(mpmath.mpf(float(yi)) - expected) <= 4.5e-16 * abs(expected) + 1e-323
+
+
+def test_elementary_functions_at_the_ends():
+    assert np.array_equal(parts.elementary(0, np.array([800.0, -800.0])), [np.inf, 0.0])
+    assert parts.elementary(0, np.array([-740.0]))[0] == pytest.approx(np.exp(-740.0), rel=1e-2)
+
+
+SCRIPT = """
+import json, numpy as np, kernelrich_fast as krf
+from kernelrich_fast import _core
+X, y, _ = krf.datasets.sparse_regression(21, 50, 3)
+runs = [krf.flow_diagonal(X, y, alpha=0.01, depth=D, rtol=1e-8) for D in (2, 3, 5)]
+ends = [krf.limit_diagonal(X, y, alpha=1e-5, depth=D) for D in (2, 3, 5)]
+print(json.dumps([_core.instruction_set, [r.beta.tolist() for r in runs + ends]]))
+"""
+
+
+def test_instruction_sets_agree():
+    results = {}
+    for isa in ("baseline", "avx2", "avx512"):
+        out = subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env={"KRF_ISA": isa}, capture_output=True, text=True, check=True, cwd=sys.prefix,
+        ).stdout  # fmt: skip
+        name, betas = json.loads(out)
+        results[name] = np.array(betas)
+    assert "baseline" in results
+    for betas in results.values():
+        assert np.allclose(betas, results["baseline"], rtol=1e-6, atol=1e-6)
