@@ -29,15 +29,17 @@ template <class T> struct MirrorValue {
 struct Depth2Mirror {
   double *theta;
   double *log_half_kappa;
+  double *half_kappa; // its exponential, zero where that underflows
 
-  static constexpr int kArrays = 2;
+  static constexpr int kArrays = 3;
   explicit Depth2Mirror(int, double *storage, int ld)
-      : theta(storage), log_half_kappa(storage + ld) {}
+      : theta(storage), log_half_kappa(storage + ld), half_kappa(storage + 2 * ld) {}
 
   KRF_HD void start(int i, double w_plus0, double w_minus0) {
     const double log_plus = logarithm(w_plus0), log_minus = logarithm(w_minus0);
     theta[i] = log_plus - log_minus;
     log_half_kappa[i] = log_plus + log_minus;
+    half_kappa[i] = exponential(log_half_kappa[i]);
   }
 
   // False in `good` where a weight leaves the floating-point range.
@@ -47,7 +49,7 @@ struct Depth2Mirror {
     const T plus = exponential(level + position), minus = exponential(level - position);
     const T one = splat<T>(1.0);
     const T clipped = greater_of(lesser_of(position, one), 0.0 - one);
-    const T small = 2.0 * exponential(level) * sinh_small(clipped);
+    const T small = 2.0 * read<T>(half_kappa + i) * sinh_small(clipped);
     const T size = plus + minus;
     good = size < 1e300;
     return {select(absolute(position) < 1.0, small, plus - minus), 8.0 * size, size};
@@ -79,6 +81,7 @@ struct Depth2Mirror {
   // Multiply both initial weights by e^log_factor, keeping z; `stretch` first scales z.
   KRF_HD void rescale(int i, double log_factor, double stretch, double phi) {
     log_half_kappa[i] += 2.0 * log_factor;
+    half_kappa[i] = exponential(log_half_kappa[i]);
     theta[i] = phi + stretch * (theta[i] - phi);
   }
   KRF_HD double dual_scale(double, double stretch) const { return stretch; }
@@ -90,7 +93,7 @@ struct Depth2Mirror {
     const double log_term =
         size * ratio < 1e100 ? std::asinh(size * ratio) : logarithm(size) - level;
     const double target = beta < 0 ? -log_term : log_term;
-    slope = 8.0 * std::hypot(beta, 2.0 * exponential(level));
+    slope = 8.0 * std::hypot(beta, 2.0 * half_kappa[i]);
     return (target - theta[i]) / 8.0;
   }
 };
