@@ -213,8 +213,11 @@ def main():
     result["limit"] = limit_rows(X, y, options.quick)
     show("limit, one scale, one thread", result["limit"])
     result["machine_share"] = machine_rows(X, y, alphas)
-    print("\nstiff solver, passes over X only: {stiff_gflops:.1f} of {dgemm_gflops:.1f} dgemm GFLOP/s "
-          "({share:.0%})".format(**result["machine_share"]))  # fmt: skip
+    share = result["machine_share"]
+    print(
+        f"\nstiff solver, passes over X only: {share['stiff_gflops']:.1f} of "
+        f"{share['dgemm_gflops']:.1f} dgemm GFLOP/s ({share['share']:.0%})"
+    )
     if not options.quick:
         result["scaling"] = [*scaling_rows(), deep_row()]
         for row in result["scaling"]:
