@@ -35,8 +35,9 @@ public:
     if (s_.start(p)) {
       loss_offset_ = offset_ = o.loss_offset;
       out.status = solve(p, o, out);
+      s_.ungrade(p);
     }
-    report(p, out);
+    report(p, o, out);
   }
 
 private:
@@ -258,6 +259,9 @@ private:
         return Status::kConverged;
       stalled = size < 0.9 * best ? 0 : stalled + 1;
       best = smaller(best, size);
+      // Rounding can keep an ill-conditioned problem above its target.
+      if (stalled > 3 && s_.measure_velocity())
+        return Status::kConverged;
       if (out.n_iterations >= max_iterations)
         return Status::kMaxSteps;
       if (team_.cancelled() || stalled > kStall || stage_iterations > kStage)
@@ -303,8 +307,13 @@ private:
     }
   }
 
-  void report(const DiagonalProblem &p, LimitOutput &out) {
-    out.loss = s_.loss() + offset_;
+  void report(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
+    // In the basis of the problem: what grading took for dependent rows may hold a residual there,
+    // and so may rounding.
+    out.loss = s_.loss() + loss_offset_;
+    const double goal = 1.01 * o.tolerance * o.y_norm;
+    if (out.status == Status::kConverged && out.loss > goal * goal)
+      out.status = Status::kStationary;
     for (int i = 0; i < p.d; ++i)
       out.beta[i] = s_.beta[i];
     team_.for_each(s_.ldd, [&](int i) {
@@ -315,7 +324,6 @@ private:
     });
     for (int i = 0; i < p.d; ++i)
       out.w_plus[i] = dz_[i], out.w_minus[i] = trial_[i];
-    s_.to_original(s_.nu);
     for (int i = 0; i < p.n; ++i)
       out.nu[i] = s_.nu[i];
   }

@@ -57,23 +57,22 @@ inline Lanes sums_of(const Lanes *x) {
 #if KRF_LANES == 8
   Lanes pair[4], quad[2];
   for (int i = 0; i < 4; ++i)
-    pair[i] = __builtin_shuffle(x[2 * i], x[2 * i + 1], LaneBits{0, 8, 2, 10, 4, 12, 6, 14}) +
-              __builtin_shuffle(x[2 * i], x[2 * i + 1], LaneBits{1, 9, 3, 11, 5, 13, 7, 15});
+    pair[i] = __builtin_shufflevector(x[2 * i], x[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14) +
+              __builtin_shufflevector(x[2 * i], x[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
   for (int i = 0; i < 2; ++i)
-    quad[i] = __builtin_shuffle(pair[2 * i], pair[2 * i + 1], LaneBits{0, 1, 8, 9, 4, 5, 12, 13}) +
-              __builtin_shuffle(pair[2 * i], pair[2 * i + 1], LaneBits{2, 3, 10, 11, 6, 7, 14, 15});
-  return __builtin_shuffle(quad[0], quad[1], LaneBits{0, 1, 2, 3, 8, 9, 10, 11}) +
-         __builtin_shuffle(quad[0], quad[1], LaneBits{4, 5, 6, 7, 12, 13, 14, 15});
+    quad[i] = __builtin_shufflevector(pair[2 * i], pair[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13) +
+              __builtin_shufflevector(pair[2 * i], pair[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
+  return __builtin_shufflevector(quad[0], quad[1], 0, 1, 2, 3, 8, 9, 10, 11) +
+         __builtin_shufflevector(quad[0], quad[1], 4, 5, 6, 7, 12, 13, 14, 15);
 #elif KRF_LANES == 4
   Lanes pair[2];
   for (int i = 0; i < 2; ++i)
-    pair[i] = __builtin_shuffle(x[2 * i], x[2 * i + 1], LaneBits{0, 4, 2, 6}) +
-              __builtin_shuffle(x[2 * i], x[2 * i + 1], LaneBits{1, 5, 3, 7});
-  return __builtin_shuffle(pair[0], pair[1], LaneBits{0, 1, 4, 5}) +
-         __builtin_shuffle(pair[0], pair[1], LaneBits{2, 3, 6, 7});
+    pair[i] = __builtin_shufflevector(x[2 * i], x[2 * i + 1], 0, 4, 2, 6) +
+              __builtin_shufflevector(x[2 * i], x[2 * i + 1], 1, 5, 3, 7);
+  return __builtin_shufflevector(pair[0], pair[1], 0, 1, 4, 5) +
+         __builtin_shufflevector(pair[0], pair[1], 2, 3, 6, 7);
 #else
-  return __builtin_shuffle(x[0], x[1], LaneBits{0, 2}) +
-         __builtin_shuffle(x[0], x[1], LaneBits{1, 3});
+  return __builtin_shufflevector(x[0], x[1], 0, 2) + __builtin_shufflevector(x[0], x[1], 1, 3);
 #endif
 }
 
