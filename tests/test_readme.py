@@ -1,0 +1,21 @@
+"""The README's example runs as printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def test_example(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
+    exec(compile(code, "README.md", "exec"), {})
+    assert (tmp_path / "population_error.png").stat().st_size > 5000
+    assert "0.008" in capsys.readouterr().out
+
+
+def test_mentioned_files_exist():
+    for name in re.findall(r"`([A-Za-z_/]+\.(?:md|py))`", README.read_text()):
+        assert (README.parent / name).exists(), name
