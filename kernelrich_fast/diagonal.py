@@ -17,8 +17,9 @@ from .status import warn_unless_converged
 
 __all__ = ["DiagonalFlow", "DiagonalLimit", "flow_diagonal", "limit_diagonal"]
 
-# Logarithm (base 10) of the largest number the weights' powers may come near.
-_LOG_RANGE = 304.0
+# Base-10 logarithms between which powers of the initial weights must lie. Slopes carry a factor of
+# 4 D^2 on top, hence the lower upper end.
+_LOG_RANGE = (-304.0, 296.0)
 
 
 @dataclass(frozen=True)
@@ -348,7 +349,7 @@ def _check_range(alpha: FloatArray, depth: IntArray, plus: FloatArray, minus: Fl
     for deep in np.unique(depth):
         power = 2 if deep == 2 else 2 * int(deep) - 2
         for log in (log_alpha.min() + log_w.min(), log_alpha.max() + log_w.max()):
-            if abs(log) * power > _LOG_RANGE:
+            if not _LOG_RANGE[0] <= log * power <= _LOG_RANGE[1]:
                 raise ValueError(
                     f"alpha: expected weights alpha * w0 whose power {power} (depth {deep}) is a "
                     f"floating-point number, got a weight of 1e{log:.0f}"

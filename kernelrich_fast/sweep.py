@@ -140,7 +140,7 @@ def sweep_diagonal(
         "status": (run_dims, result.status),
         "n_steps": (run_dims, n_steps),
     }
-    n_runs, n_rows = len(run_dims), len(row_dims)
+    n_rows = len(row_dims)
 
     def per_problem(values: FloatArray, rows: int = n_rows) -> FloatArray:
         """A value per problem, shaped to broadcast over the rows of every run."""
@@ -163,7 +163,6 @@ def sweep_diagonal(
         variables["population_error"] = (row_dims, np.sum((beta - target) ** 2, axis=-1))
     if "beta" in groups:
         variables["beta"] = ((*row_dims, "feature"), beta)
-    assert n_runs == len(dims)
     coords: dict[str, Any] = {"depth": layers, "alpha": scales}
     if times is not None:
         coords["time"] = times

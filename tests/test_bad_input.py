@@ -33,6 +33,7 @@ COMMON = [
     ("alpha", {"alpha": "big"}, TypeError),
     ("alpha", {"alpha": 1e-160}, ValueError),
     ("alpha", {"alpha": 1e-60, "depth": 8}, ValueError),
+    ("alpha", {"alpha": 1e30, "depth": 8}, ValueError),
     ("depth", {"depth": 1}, ValueError),
     ("depth", {"depth": 0}, ValueError),
     ("depth", {"depth": -3}, ValueError),

@@ -33,7 +33,7 @@ template <class Team, class Mirror> struct DualState {
   // occupy leading rows only.  Inner products are unchanged; what changes is that x_i . nu of such
   // a feature no longer sums large numbers of opposite sign, and that the Gram matrix is graded:
   // its large block comes first, its tiny complement is not drowned in rounding.
-  double *turned_X, *reflectors, *is_graded, *turn;
+  double *turned_X, *reflectors, *is_graded;
   int n_reflectors = 0;
   double y_norm2 = 0;
   double noise = 0; // rounding of the residual's norm
@@ -47,8 +47,7 @@ template <class Team, class Mirror> struct DualState {
         mirror_storage(arena.take(static_cast<long long>(Mirror::kArrays) * ldd)),
         mirror(p.depth, mirror_storage, ldd),
         turned_X(arena.take(static_cast<long long>(ldd) * ldn)),
-        reflectors(arena.take(static_cast<long long>(ldn) * ldn)), is_graded(arena.take(ldd)),
-        turn(arena.take(ldn)) {}
+        reflectors(arena.take(static_cast<long long>(ldn) * ldn)), is_graded(arena.take(ldd)) {}
 
   // False if the initial weights are outside the floating-point range.
   bool start(const DiagonalProblem &p) {

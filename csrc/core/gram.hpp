@@ -13,7 +13,6 @@ template <class Team, class Mirror> struct ScaledGram {
   double *change;  // weights of the columns being moved
   double *index;   // room for d ints
   double *columns; // room for d pointers
-  long long n_updates = 0;
 
   ScaledGram(int ldn, int ldd, Arena &arena)
       : matrix(arena.take(static_cast<long long>(ldn) * ldn)), slope(arena.take(ldd)),
@@ -54,7 +53,6 @@ template <class Team, class Mirror> struct ScaledGram {
                        reinterpret_cast<const double **>(columns));
     for (int k = 0; k < count; ++k)
       slope[moved[k]] = target[moved[k]];
-    n_updates += count;
     return true;
   }
 };

@@ -32,11 +32,17 @@ public:
   void run(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
     out.n_iterations = 0;
     out.status = Status::kFailed;
-    if (s_.start(p)) {
-      loss_offset_ = offset_ = o.loss_offset;
-      out.status = solve(p, o, out);
-      s_.ungrade(p);
+    if (!s_.start(p)) { // weights outside the floating-point range
+      for (int i = 0; i < p.d; ++i)
+        out.beta[i] = out.w_plus[i] = out.w_minus[i] = 0.0;
+      for (int i = 0; i < p.n; ++i)
+        out.nu[i] = 0.0;
+      out.loss = s_.y_norm2 + o.loss_offset;
+      return;
     }
+    loss_offset_ = offset_ = o.loss_offset;
+    out.status = solve(p, o, out);
+    s_.ungrade(p);
     report(p, o, out);
   }
 

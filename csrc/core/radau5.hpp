@@ -63,7 +63,7 @@ template <class Team, class Mirror> struct Radau5 {
   double h_factored = 0, h_old = 0, newton_tolerance = 0, step_change = 0;
   double rate = 0; // of the last Newton iteration that measured one
   int iterations = 0;
-  long long n_rhs = 0, n_factor = 0;
+  long long n_rhs = 0;
 
   Radau5(State &state, Arena &arena)
       : s(state), gram(s.ldn, s.ldd, arena), real(square(arena)), real_pivot(arena.take(s.ldn)),
@@ -176,7 +176,6 @@ template <class Team, class Mirror> struct Radau5 {
   double factor(double h) {
     const int n = s.n, ldn = s.ldn;
     h_factored = h;
-    ++n_factor;
     s.team.for_each(ldn * ldn, [&](int i) {
       const T g = read<T>(gram.matrix + i);
       write(real + i, g);
