@@ -76,6 +76,20 @@ def test_t_eval_rows_and_end(small, backend):
     assert beyond.loss[1] < 1e-12
 
 
+def test_dense_paths_stay_finite_and_decrease_in_the_deep_rich_regime(backend):
+    X, y, _ = krf.datasets.sparse_regression(5, 12, 1, noise_variance=0.0, seed=4)
+    options = dict(alpha=1e-3, depth=5, rtol=1e-3, backend=backend)
+    end = float(krf.flow_diagonal(X, y, **options).t)
+    times = np.unique(
+        np.concatenate([end * np.linspace(0, 1, 150), end * np.geomspace(1e-9, 1, 150)])
+    )
+    flow = krf.flow_diagonal(X, y, **options, t_eval=times)
+    for part in (flow.beta, flow.w_plus, flow.w_minus, flow.dual, flow.loss):
+        assert np.all(np.isfinite(part))
+    assert np.all(flow.w_plus > 0)
+    assert np.all(np.diff(flow.loss) <= 1e-2 * (y @ y))
+
+
 def test_already_converged_and_zero_targets(small, backend):
     X, y, _ = small
     flow = krf.flow_diagonal(X, 0 * y, alpha=0.5, backend=backend)

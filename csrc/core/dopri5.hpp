@@ -93,6 +93,7 @@ template <class Team, class Mirror> struct Dopri5 {
     return s.change_of(defect).relative_to(atol, rtol, norm_before);
   }
 
+  const double *end_z() const { return Z; }
   const double *end_residual() const { return k + 6 * s.ldn; }
 
   void accept(double) {

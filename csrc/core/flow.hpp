@@ -133,6 +133,7 @@ public:
           radau_.interpolate(x, dense_z_, dense_nu_);
         else
           dopri_.interpolate(x, step, dense_z_, dense_nu_);
+        keep_in_domain(x, stiff ? radau_.end_z() : dopri_.end_z());
         write_row(out, row, dense_z_, dense_nu_, o.t_eval[row]);
         ++row;
       }
@@ -188,6 +189,19 @@ private:
     t_ = total;
   }
 
+  // A polynomial between two points of the mirror's domain may leave it; the chord cannot.
+  void keep_in_domain(double x, const double *end_z) {
+    T bad = splat<T>(0.0);
+    team_.for_each(s_.ldd, [&](int i) {
+      const T dz = read<T>(dense_z_ + i);
+      auto good = dz < dz;
+      s_.mirror.evaluate(i, dz, good);
+      bad = select(good, bad, splat<T>(1.0));
+    });
+    if (team_.max(bad) > 0.0)
+      team_.for_each(s_.ldd, [&](int i) { write(dense_z_ + i, x * read<T>(end_z + i)); });
+  }
+
   double first_step(double rtol) {
     T sum = splat<T>(0.0);
     team_.for_each(s_.ldd, [&](int i) {
@@ -220,7 +234,6 @@ private:
   // State at position + dz (the position itself where dz is null).
   void write_row(FlowOutput &out, int row, const double *dz, const double *dnu, double t) {
     const int d = s_.d, n = s_.n;
-    T bad = splat<T>(0.0);
     const T zero = splat<T>(0.0);
     // The trial arrays still belong to the end of the step; the scratch of the power method and
     // the weights are free here.
@@ -228,7 +241,6 @@ private:
     team_.for_each(s_.ldd, [&](int i) {
       auto good = zero < zero;
       write(beta + i, s_.mirror.evaluate(i, dz ? read<T>(dz + i) : zero, good).beta);
-      bad = select(good, bad, splat<T>(1.0));
     });
     s_.subtract_prediction(beta, power_image_);
     out.loss[row] = team_.dot(power_image_, power_image_, s_.ldn);

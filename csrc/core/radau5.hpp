@@ -275,6 +275,8 @@ template <class Team, class Mirror> struct Radau5 {
     return s.change_of(defect).relative_to(atol, rtol, norm_before);
   }
 
+  const double *end_z() const { return Z + 2 * s.ldd; }
+
   void accept(double h) {
     for (int i = 0; i < s.ldn; i += Team::kWidth)
       write(s.residual + i, read<T>(F + 2 * s.ldn + i));

@@ -35,7 +35,7 @@ class Dopri5:
         previous = end = np.zeros(len(s.y))
         for row in A_ROWS:
             previous, end = end, h * sum(a * k for a, k in zip(row, self.k, strict=True))
-            self.z = s.X.T @ end
+            self.z: FloatArray = s.X.T @ end
             value = s.mirror.evaluate(self.z)
             if value is None:
                 return None
@@ -50,6 +50,10 @@ class Dopri5:
         dz = (s.X.T @ defect)[:, None]
         at = Value(*(part[:, None] for part in self.end))
         return relative_change(dz, at, rtol, atol, norm_before)
+
+    @property
+    def end_z(self) -> FloatArray:
+        return self.z
 
     def accept(self, h: float) -> None:
         self.s.advance(self.dnu, self.z, self.end, self.k[6])

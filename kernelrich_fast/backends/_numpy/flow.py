@@ -134,7 +134,11 @@ def integrate_flow(
                 and remaining(float(times[rows.count])) <= step
             ):
                 when = float(times[rows.count])
-                rows.add(s, when, *stepper.interpolate(remaining(when) / step, step))
+                x = remaining(when) / step
+                dz, dnu = stepper.interpolate(x, step)
+                # A polynomial between two points of the mirror's domain may leave it; the chord
+                # cannot.
+                rows.add(s, when, dz if s.mirror.evaluate(dz) else x * stepper.end_z, dnu)
             stepper.accept(step)
             if last:
                 t, t_low = t_end, 0.0

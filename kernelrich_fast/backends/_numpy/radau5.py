@@ -187,6 +187,10 @@ class Radau5:
         at = Value(*(part[:, 2:] for part in self.at))
         return relative_change((s.X.T @ defect)[:, None], at, rtol, atol, norm_before)
 
+    @property
+    def end_z(self) -> FloatArray:
+        return np.asarray(self.Z[:, 2])
+
     def accept(self, h: float) -> None:
         end = Value(*(part[:, 2] for part in self.at))
         self.s.advance(self.N[:, 2], self.Z[:, 2], end, self.F[:, 2])
