@@ -43,11 +43,16 @@ def test_path_matches_weight_space(small, backend, depth, alpha, kind, method):
         assert np.all(flow.t == times)
 
 
-def test_tight_tolerance(small):
+@pytest.mark.parametrize("method", ["auto", "radau5", "dopri5"])
+@pytest.mark.parametrize(("depth", "alpha"), [(2, 0.3), (3, 0.3), (7, 0.6)])
+def test_tight_tolerance(small, depth, alpha, method):
     X, y, _ = small
-    times = np.linspace(0.05, 1.0, 8)
-    expected = weight_space_flow(X, y, *[np.full(15, 0.3)] * 2, 2, times)
-    flow = krf.flow_diagonal(X, y, alpha=0.3, t_eval=times, rtol=1e-10)
+    end = float(krf.flow_diagonal(X, y, alpha=alpha, depth=depth, stop_loss=1e-6).t)
+    times = end * np.concatenate([np.geomspace(1e-3, 0.1, 6), np.linspace(0.2, 1.0, 8)])
+    expected = weight_space_flow(X, y, *[np.full(15, alpha)] * 2, depth, times)
+    flow = krf.flow_diagonal(
+        X, y, alpha=alpha, depth=depth, t_eval=times, rtol=1e-10, method=method
+    )
     assert relative(flow.beta, expected).max() < 1e-9
 
 
