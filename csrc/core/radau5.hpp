@@ -153,8 +153,8 @@ template <class Team, class Mirror> struct Radau5 {
     const double drift = rate > radau5::kSlowRate ? radau5::kFineDrift : radau5::kGramDrift;
     if (!gram.update(s, mean_slope, radau5::kGamma / h, drift) && h == h_factored)
       return true;
-    const double lost = factor(h);
-    if (lost > 1e-8)
+    const double kept = factor(h);
+    if (kept > 1e-8)
       return true;
     s.team.for_each(s.ldd, [&](int i) {
       const T norm = read<T>(s.feature_norm + i);
@@ -170,7 +170,9 @@ template <class Team, class Mirror> struct Radau5 {
       turned = true;
       return true;
     }
-    return lost > 0.0;
+    if (!(kept > 0.0))
+      h_factored = 0; // there is no factor to reuse
+    return kept > 0.0;
   }
 
   double factor(double h) {

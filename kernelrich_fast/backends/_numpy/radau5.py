@@ -126,6 +126,7 @@ class Radau5:
                     self.old = reflect(v, self.old)
                 return True, True
         if kept <= 0.0:
+            self.h_factored = 0.0  # there is no factor to reuse
             return False, False
         self.complex = scipy.linalg.lu_factor(
             G + eye * ((ALPHA + 1j * BETA) / h), check_finite=False
