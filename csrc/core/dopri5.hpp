@@ -1,10 +1,11 @@
-// Dormand-Prince 5(4) on the dual flow, first-same-as-last, with Shampine's quartic interpolant.
+// Dormand-Prince 5(4) for any model family, first-same-as-last, with Shampine's quartic interpolant.
 //
 // Tableau: Dormand & Prince, J. Comput. Appl. Math. 6 (1980); interpolant: Shampine, Math. Comp. 46
 // (1986).
 #pragma once
 
-#include "dual_state.hpp"
+#include "arena.hpp"
+#include "change.hpp"
 
 KRF_BEGIN_NAMESPACE
 
@@ -32,59 +33,44 @@ inline constexpr double kDense[7][4] = {
     {0.0, 40617522.0 / 29380423.0, -110615467.0 / 29380423.0, 69997945.0 / 29380423.0}};
 } // namespace dopri5
 
-template <class Team, class Mirror> struct Dopri5 {
-  using T = typename Team::Value;
-  using State = DualState<Team, Mirror>;
+template <class System> struct Dopri5 {
+  using T = typename System::Value;
 
-  State &s;
+  System &s;
+  int length;
   double *k;   // seven fields
-  double *dnu; // end of the step
+  double *end; // end of the step, less its start
   double *stage;
-  double *Z; // dz at the end of the step
   double *defect;
   double stiffness = 0; // h times the largest eigenvalue, as seen between the last two stages
   long long n_rhs = 0;
 
-  Dopri5(State &state, Arena &arena)
-      : s(state), k(arena.take(7 * s.ldn)), dnu(arena.take(s.ldn)), stage(arena.take(s.ldn)),
-        Z(arena.take(s.ldd)), defect(arena.take(s.ldn)) {}
-
-  // k[j] at nu + at; keeps dz and the mirror's values, which belong to the end point when j = 6.
-  bool field(int j, const double *at) {
-    T bad = splat<T>(0.0);
-    double *out = k + j * s.ldn;
-    s.team.template sweep<1>(s.X, s.ldn, s.ldd, at, out, [&](int i, const T *z, T *o) {
-      write(Z + i, z[0]);
-      s.store(i, z[0], bad);
-      o[0] = read<T>(s.next_beta + i);
-    });
-    ++n_rhs;
-    s.team.for_each(s.ldn, [&](int i) { write(out + i, read<T>(s.y + i) - read<T>(out + i)); });
-    return !(s.team.max(bad) > 0.0);
-  }
+  Dopri5(System &system, Arena &arena)
+      : s(system), length(s.length), k(arena.take(7LL * length)), end(arena.take(length)),
+        stage(arena.take(length)), defect(arena.take(length)) {}
 
   double attempt(double h, double rtol, double atol, double norm_before) {
-    const int ldn = s.ldn;
-    s.team.for_each(ldn, [&](int i) { write(k + i, read<T>(s.residual + i)); });
+    s.team.for_each(length, [&](int i) { write(k + i, read<T>(s.field + i)); });
     for (int j = 1; j < 7; ++j) {
-      double *at = j == 6 ? dnu : stage;
-      s.team.for_each(ldn, [&](int i) {
+      double *at = j == 6 ? end : stage;
+      s.team.for_each(length, [&](int i) {
         T sum = splat<T>(0.0);
         for (int l = 0; l < j; ++l)
-          sum += dopri5::kA[j - 1][l] * read<T>(k + l * ldn + i);
+          sum += dopri5::kA[j - 1][l] * read<T>(k + l * length + i);
         write(at + i, h * sum);
       });
-      if (!field(j, at))
+      ++n_rhs;
+      if (!s.evaluate(at, k + j * length))
         return -1.0;
     }
     T slow = splat<T>(0.0), fast = splat<T>(0.0);
-    s.team.for_each(ldn, [&](int i) {
+    s.team.for_each(length, [&](int i) {
       T sum = splat<T>(0.0);
       for (int l = 0; l < 7; ++l)
-        sum += dopri5::kError[l] * read<T>(k + l * ldn + i);
+        sum += dopri5::kError[l] * read<T>(k + l * length + i);
       write(defect + i, h * sum);
-      const T dx = read<T>(dnu + i) - read<T>(stage + i);
-      const T df = read<T>(k + 6 * ldn + i) - read<T>(k + 5 * ldn + i);
+      const T dx = read<T>(end + i) - read<T>(stage + i);
+      const T df = read<T>(k + 6 * length + i) - read<T>(k + 5 * length + i);
       slow += dx * dx;
       fast += df * df;
     });
@@ -93,28 +79,27 @@ template <class Team, class Mirror> struct Dopri5 {
     return s.change_of(defect).relative_to(atol, rtol, norm_before);
   }
 
-  const double *end_z() const { return Z; }
-  const double *end_residual() const { return k + 6 * s.ldn; }
+  const double *end_field() const { return k + 6 * length; }
 
   void accept(double) {
-    s.team.for_each(s.ldn, [&](int i) { write(s.residual + i, read<T>(k + 6 * s.ldn + i)); });
-    s.advance(Z, dnu);
+    s.team.for_each(length, [&](int i) { write(s.field + i, read<T>(k + 6 * length + i)); });
+    s.advance(end);
   }
 
-  void interpolate(double x, double h, double *dz, double *at) {
+  // The state at fraction x of the step just tried, relative to its start.
+  void interpolate(double x, double h, double *out) {
     double b[7];
     for (int j = 0; j < 7; ++j) {
       const double *p = dopri5::kDense[j];
       b[j] = h * x * (p[0] + x * (p[1] + x * (p[2] + x * p[3])));
     }
-    s.team.for_each(s.ldn, [&](int i) {
+    s.team.for_each(length, [&](int i) {
       T sum = splat<T>(0.0);
       for (int j = 0; j < 7; ++j)
-        sum += b[j] * read<T>(k + j * s.ldn + i);
-      write(at + i, sum);
+        sum += b[j] * read<T>(k + j * length + i);
+      write(out + i, sum);
     });
-    s.team.template sweep<1>(s.X, s.ldn, s.ldd, at, nullptr,
-                             [&](int i, const T *z, T *) { write(dz + i, z[0]); });
+    s.interpolate_state(out);
   }
 };
 

@@ -2,19 +2,11 @@
 #pragma once
 
 #include "arena.hpp"
+#include "change.hpp"
 #include "mirror.hpp"
 #include "problem.hpp"
 
 KRF_BEGIN_NAMESPACE
-
-// The size of a change dz: worst relative change of one weight, and change of beta as a whole.
-struct Change {
-  double single = 0, whole = 0, beta_norm = 0;
-  double relative_to(double atol, double rtol, double norm_before) const {
-    const double scale = atol + rtol * larger(norm_before, beta_norm);
-    return larger(single / rtol, scale > 0 ? whole / scale : (whole > 0 ? kInfinity : 0.0));
-  }
-};
 
 template <class Team, class Mirror> struct DualState {
   using T = typename Team::Value;

@@ -12,9 +12,9 @@ KRF_BEGIN_NAMESPACE
 
 class MethodChoice {
 public:
-  // A stiff step costs about 12.5 single sweeps over X and two factorisations, an explicit one 8.
-  KRF_HD MethodChoice(bool free, bool stiff, double n, double d)
-      : free_(free), stiff_(stiff), cost_ratio_((12.5 + 0.42 * n * n / d + 4.0 * n / d) / 8.0) {}
+  // cost_ratio is that of a stiff step to an explicit one.
+  KRF_HD MethodChoice(bool free, bool stiff, double cost_ratio)
+      : free_(free), stiff_(stiff), cost_ratio_(cost_ratio) {}
 
   KRF_HD bool stiff() const { return stiff_; }
 

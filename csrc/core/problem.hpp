@@ -30,19 +30,22 @@ struct DiagonalProblem {
 struct FlowOptions {
   double rtol, atol, t_max;
   double stop_loss;   // absolute
-  double loss_offset; // part of the loss no beta can remove, left out of (X, y)
+  double loss_offset; // part of the loss no predictor can remove, left out of the data
   long long max_steps;
   Method method;
   const double *t_eval;
   int n_eval;
 };
 
-// Rows are written per evaluation time, or once at the end when there are none.  nu has n entries
-// a row, the others d.
+// Rows are written per evaluation time, or once at the end when there are none.
 struct FlowOutput {
-  double *beta, *w_plus, *w_minus, *nu, *loss, *t;
+  double *loss, *t;
   Status status;
   long long n_steps, n_rhs;
+};
+
+struct DiagonalFlowOutput : FlowOutput {
+  double *beta, *w_plus, *w_minus, *nu; // nu has n entries a row, the others d
 };
 
 struct LimitOptions {

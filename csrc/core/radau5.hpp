@@ -1,14 +1,13 @@
-// Radau IIA, three stages, order 5, on the dual flow nu' = y - X beta(nu).
+// Radau IIA, three stages, order 5, for the gradient flow of any model family.
 //
 // Simplified Newton in the eigenbasis of the method's matrix (Hairer & Wanner, Solving Ordinary
-// Differential Equations II, section IV.8), with three changes that the problem invites.  The
-// Jacobian -X diag(s) X^T is one Gram matrix, moved column by column (gram.hpp).  Its slopes are
-// the mean over the predicted stages, so an activation inside the step does not surprise Newton.
-// Every iteration is one fused pass over X that moves the stages z by X^T dN, so each z_i keeps
-// the precision of its own small change.
+// Differential Equations II, section IV.8).  The unknowns N are the stages less the state.  The
+// system evaluates the field at the stages, owns the Jacobian (prepare, solve) and measures changes
+// in its own terms.
 #pragma once
 
-#include "gram.hpp"
+#include "arena.hpp"
+#include "change.hpp"
 
 KRF_BEGIN_NAMESPACE
 
@@ -28,10 +27,6 @@ inline constexpr double kTInverse[3][3] = {
 inline constexpr double kErrorWeights[3] = {-10.048809399827415562, 1.3821427331607488958,
                                             -0.33333333333333333333};
 inline constexpr int kMaxNewton = 8;
-inline constexpr double kGramDrift = 0.2;
-// After a Newton iteration slower than this the matrix is brought up to date more closely.
-inline constexpr double kSlowRate = 0.1;
-inline constexpr double kFineDrift = 0.02;
 // Longest step, in units of the last one, over which its polynomial is extrapolated.
 inline constexpr double kExtrapolate = 2.0;
 inline constexpr double kStepShare = 0.03;
@@ -48,183 +43,86 @@ KRF_HD inline void dense_weights(double x, double weights[3]) {
 }
 } // namespace radau5
 
-template <class Team, class Mirror> struct Radau5 {
-  using T = typename Team::Value;
-  using State = DualState<Team, Mirror>;
+template <class System> struct Radau5 {
+  using T = typename System::Value;
 
-  State &s;
-  ScaledGram<Team, Mirror> gram;
-  double *real, *real_pivot;                     // factor of gamma / h + G
-  double *plane_r, *plane_i, *pivot_r, *pivot_i; // factor of (alpha + i beta) / h + G
-  double *N, *dN, *F;                            // stages of the dual, changes, fields
-  double *Z;                                     // stages of z
-  double *mean_slope, *scratch, *defect;
+  System &s;
+  int length;
+  double *N, *dN, *F; // stages, changes, fields
+  double *defect;
   double *old_N; // stages of the last accepted step
-  double h_factored = 0, h_old = 0, newton_tolerance = 0, step_change = 0;
+  double h_old = 0, newton_tolerance = 0;
   double rate = 0; // of the last Newton iteration that measured one
   int iterations = 0;
   long long n_rhs = 0;
 
-  Radau5(State &state, Arena &arena)
-      : s(state), gram(s.ldn, s.ldd, arena), real(square(arena)), real_pivot(arena.take(s.ldn)),
-        plane_r(square(arena)), plane_i(square(arena)), pivot_r(arena.take(s.ldn)),
-        pivot_i(arena.take(s.ldn)), N(arena.take(3 * s.ldn)), dN(arena.take(3 * s.ldn)),
-        F(arena.take(3 * s.ldn)), Z(arena.take(3 * s.ldd)), mean_slope(arena.take(s.ldd)),
-        scratch(arena.take(s.ldd)), defect(arena.take(s.ldn)), old_N(arena.take(3 * s.ldn)) {}
-
-  double *square(Arena &arena) { return arena.take(static_cast<long long>(s.ldn) * s.ldn); }
+  Radau5(System &system, Arena &arena)
+      : s(system), length(s.length), N(arena.take(3LL * length)), dN(arena.take(3LL * length)),
+        F(arena.take(3LL * length)), defect(arena.take(length)), old_N(arena.take(3LL * length)) {}
 
   void start() {
-    gram.clear(s);
-    for (int i = 0; i < 3 * s.ldn; ++i)
+    s.start_stiff();
+    for (int i = 0; i < 3 * length; ++i)
       old_N[i] = 0.0;
   }
   void forget() { h_old = 0; }
 
   // Stages of the last step extrapolated; far ahead only their mean velocity, which unlike the
-  // residual is free of what has relaxed; at first the residual.
+  // field is free of what has relaxed; at first the field.
   void predict(double h) {
     const double ratio = h_old > 0 ? h / h_old : 0.0;
     for (int j = 0; j < 3; ++j) {
-      double w[3] = {0.0, 0.0, ratio * radau5::kC[j]}, along_residual = 0.0;
+      double w[3] = {0.0, 0.0, ratio * radau5::kC[j]}, along_field = 0.0;
       if (h_old == 0.0) {
-        along_residual = h * radau5::kC[j];
+        along_field = h * radau5::kC[j];
       } else if (ratio < radau5::kExtrapolate) {
         radau5::dense_weights(1.0 + ratio * radau5::kC[j], w);
         w[2] -= 1.0;
       }
-      s.team.for_each(s.ldn, [&](int i) {
-        write(N + j * s.ldn + i, w[0] * read<T>(old_N + i) + w[1] * read<T>(old_N + s.ldn + i) +
-                                     w[2] * read<T>(old_N + 2 * s.ldn + i) +
-                                     along_residual * read<T>(s.residual + i));
+      s.team.for_each(length, [&](int i) {
+        write(N + j * length + i, w[0] * read<T>(old_N + i) + w[1] * read<T>(old_N + length + i) +
+                                      w[2] * read<T>(old_N + 2 * length + i) +
+                                      along_field * read<T>(s.field + i));
       });
     }
   }
 
-  // One pass: Z (+)= X^T V, fields F at the new stages, and the size of the change.  False where a
-  // stage leaves the domain of the mirror.  step_change is that of beta over the whole step.
   bool move_stages(const double *V, bool add, Change &change) {
-    T bad = splat<T>(0.0), single = splat<T>(0.0);
-    T whole[3] = {}, norm = splat<T>(0.0), total = splat<T>(0.0);
-    const int ldd = s.ldd;
-    s.team.template sweep<3>(s.X, s.ldn, ldd, V, F, [&](int i, const T *z, T *out) {
-      T mean = splat<T>(0.0);
-      for (int j = 0; j < 3; ++j) {
-        double *at = Z + j * ldd + i;
-        const T dz = add ? read<T>(at) + z[j] : z[j];
-        write(at, dz);
-        auto good = dz < dz;
-        const MirrorValue<T> v = s.mirror.evaluate(i, dz, good);
-        bad = select(good, bad, splat<T>(1.0));
-        const T moved = v.slope * absolute(z[j]);
-        single = greater_of(single, moved / v.size);
-        whole[j] += moved * moved;
-        mean += v.slope;
-        out[j] = v.beta;
-        if (j == 2) {
-          norm += v.beta * v.beta;
-          total += v.slope * dz * (v.slope * dz);
-          write(s.next_beta + i, v.beta);
-          write(s.next_slope + i, v.slope);
-          write(s.next_size + i, v.size);
-        }
-      }
-      write(mean_slope + i, mean * (1.0 / 3.0));
-    });
     n_rhs += 3;
-    if (s.team.max(bad) > 0.0)
-      return false;
-    step_change = std::sqrt(s.team.sum(total));
-    for (int j = 0; j < 3; ++j)
-      s.team.for_each(s.ldn, [&](int i) {
-        double *f = F + j * s.ldn + i;
-        write(f, read<T>(s.y + i) - read<T>(f));
-      });
-    const double worst =
-        larger(s.team.sum(whole[0]), larger(s.team.sum(whole[1]), s.team.sum(whole[2])));
-    change = {s.team.max(single), std::sqrt(worst), std::sqrt(s.team.sum(norm))};
-    return true;
-  }
-
-  // Gram matrix and factors for a step h; false if the matrix was not definite.  Sets `turned` if
-  // the basis changed, which invalidates N.
-  bool prepare(double h, bool &turned) {
-    turned = false;
-    const double drift = rate > radau5::kSlowRate ? radau5::kFineDrift : radau5::kGramDrift;
-    if (!gram.update(s, mean_slope, radau5::kGamma / h, drift) && h == h_factored)
-      return true;
-    const double kept = factor(h);
-    if (kept > 1e-8)
-      return true;
-    s.team.for_each(s.ldd, [&](int i) {
-      const T norm = read<T>(s.feature_norm + i);
-      write(scratch + i, h * read<T>(mean_slope + i) * norm * norm);
-    });
-    const int known = s.n_reflectors;
-    if (s.grade(scratch, 1e3, gram.change)) {
-      gram.clear(s);
-      for (int k = known; k < s.n_reflectors; ++k)
-        for (int j = 0; j < 3; ++j)
-          s.reflect_vector(s.reflectors + static_cast<long long>(k) * s.ldn, old_N + j * s.ldn);
-      h_factored = 0;
-      turned = true;
-      return true;
-    }
-    if (!(kept > 0.0))
-      h_factored = 0; // there is no factor to reuse
-    return kept > 0.0;
-  }
-
-  double factor(double h) {
-    const int n = s.n, ldn = s.ldn;
-    h_factored = h;
-    s.team.for_each(ldn * ldn, [&](int i) {
-      const T g = read<T>(gram.matrix + i);
-      write(real + i, g);
-      write(plane_r + i, g);
-      write(plane_i + i, splat<T>(0.0));
-    });
-    for (int i = 0; i < n; ++i) {
-      const long long at = static_cast<long long>(i) * ldn + i;
-      real[at] += radau5::kGamma / h;
-      plane_r[at] += radau5::kAlpha / h;
-      plane_i[at] += radau5::kBeta / h;
-    }
-    s.team.factor(plane_r, plane_i, ldn, n, pivot_r, pivot_i);
-    return s.team.factor(real, ldn, n, real_pivot);
+    return s.move_stages(N, V, add, F, change);
   }
 
   // dN from the current stages: one simplified Newton correction.
   void correct(double h) {
-    const int ldn = s.ldn;
     const double g = radau5::kGamma / h, a = radau5::kAlpha / h, b = radau5::kBeta / h;
-    s.team.for_each(ldn, [&](int i) {
+    s.team.for_each(length, [&](int i) {
       T w[3], f[3];
       for (int j = 0; j < 3; ++j) {
         w[j] = f[j] = splat<T>(0.0);
         for (int k = 0; k < 3; ++k) {
-          w[j] += radau5::kTInverse[j][k] * read<T>(N + k * ldn + i);
-          f[j] += radau5::kTInverse[j][k] * read<T>(F + k * ldn + i);
+          w[j] += radau5::kTInverse[j][k] * read<T>(N + k * length + i);
+          f[j] += radau5::kTInverse[j][k] * read<T>(F + k * length + i);
         }
       }
       write(dN + i, f[0] - g * w[0]);
-      write(dN + ldn + i, f[1] - (a * w[1] - b * w[2]));
-      write(dN + 2 * ldn + i, f[2] - (b * w[1] + a * w[2]));
+      write(dN + length + i, f[1] - (a * w[1] - b * w[2]));
+      write(dN + 2 * length + i, f[2] - (b * w[1] + a * w[2]));
     });
-    s.team.solve(real, ldn, s.n, real_pivot, dN);
-    s.team.solve(plane_r, plane_i, ldn, s.n, pivot_r, pivot_i, dN + ldn, dN + 2 * ldn);
-    s.team.for_each(ldn, [&](int i) {
-      const T w0 = read<T>(dN + i), w1 = read<T>(dN + ldn + i), w2 = read<T>(dN + 2 * ldn + i);
+    s.solve(dN);
+    s.solve(dN + length, dN + 2 * length);
+    s.team.for_each(length, [&](int i) {
+      const T w0 = read<T>(dN + i), w1 = read<T>(dN + length + i),
+              w2 = read<T>(dN + 2 * length + i);
       for (int j = 0; j < 3; ++j) {
         const T change = radau5::kT[j][0] * w0 + radau5::kT[j][1] * w1 + radau5::kT[j][2] * w2;
-        write(dN + j * ldn + i, change);
-        write(N + j * ldn + i, read<T>(N + j * ldn + i) + change);
+        write(dN + j * length + i, change);
+        write(N + j * length + i, read<T>(N + j * length + i) + change);
       }
     });
   }
 
   // Try a step.  Returns the error relative to the tolerance, or a negative number if Newton did
-  // not converge.  Afterwards N + 2 ldn, Z + 2 ldd and next_* describe the end point.
+  // not converge.  Afterwards N + 2 length and the system's trial values describe the end point.
   double attempt(double h, double rtol, double atol, double norm_before) {
     Change change;
     bool turned = true;
@@ -232,12 +130,12 @@ template <class Team, class Mirror> struct Radau5 {
     while (turned) {
       predict(h);
       if (!move_stages(N, false, change)) {
-        for (int i = 0; i < 3 * s.ldn; ++i)
+        for (int i = 0; i < 3 * length; ++i)
           N[i] = 0.0;
         if (!move_stages(N, false, change))
           return -1.0;
       }
-      if (!prepare(h, turned))
+      if (!s.prepare(h, rate, old_N, turned))
         return -1.0;
     }
     double previous = 0;
@@ -257,8 +155,8 @@ template <class Team, class Mirror> struct Radau5 {
       // no longer sees still has to decay.
       const double shrink = iterations > 1 ? rate / (1.0 - rate) : 1.0;
       const double left = size * shrink;
-      const bool decays = iterations > 1 || change.whole <= radau5::kStepShare * step_change;
-      if (left <= newton_tolerance && decays && s.decreases(F + 2 * s.ldn))
+      const bool decays = iterations > 1 || change.whole <= radau5::kStepShare * change.step;
+      if (left <= newton_tolerance && decays && s.decreases(F + 2 * length))
         break;
       if (iterations == radau5::kMaxNewton)
         return -1.0;
@@ -267,41 +165,34 @@ template <class Team, class Mirror> struct Radau5 {
         return -1.0;
       previous = size;
     }
-    s.team.for_each(s.ldn, [&](int i) {
-      T sum = read<T>(s.residual + i);
+    s.team.for_each(length, [&](int i) {
+      T sum = read<T>(s.field + i);
       for (int j = 0; j < 3; ++j)
-        sum += (radau5::kErrorWeights[j] / h) * read<T>(N + j * s.ldn + i);
+        sum += (radau5::kErrorWeights[j] / h) * read<T>(N + j * length + i);
       write(defect + i, sum);
     });
-    s.team.solve(real, s.ldn, s.n, real_pivot, defect);
+    s.solve(defect);
     return s.change_of(defect).relative_to(atol, rtol, norm_before);
   }
 
-  const double *end_z() const { return Z + 2 * s.ldd; }
-
   void accept(double h) {
-    for (int i = 0; i < s.ldn; i += Team::kWidth)
-      write(s.residual + i, read<T>(F + 2 * s.ldn + i));
-    s.advance(Z + 2 * s.ldd, N + 2 * s.ldn);
+    s.team.for_each(length, [&](int i) { write(s.field + i, read<T>(F + 2 * length + i)); });
+    s.advance(N + 2 * length);
     double *swap = old_N;
     old_N = N;
     N = swap;
     h_old = h;
   }
 
-  // z and nu at fraction x of the step just tried, relative to its start.
-  void interpolate(double x, double *dz, double *dnu) {
+  // The state at fraction x of the step just tried, relative to its start.
+  void interpolate(double x, double *dN_out) {
     double w[3];
     radau5::dense_weights(x, w);
-    const int ldd = s.ldd, ldn = s.ldn;
-    s.team.for_each(ldd, [&](int i) {
-      write(dz + i,
-            w[0] * read<T>(Z + i) + w[1] * read<T>(Z + ldd + i) + w[2] * read<T>(Z + 2 * ldd + i));
+    s.team.for_each(length, [&](int i) {
+      write(dN_out + i, w[0] * read<T>(N + i) + w[1] * read<T>(N + length + i) +
+                            w[2] * read<T>(N + 2 * length + i));
     });
-    s.team.for_each(ldn, [&](int i) {
-      write(dnu + i,
-            w[0] * read<T>(N + i) + w[1] * read<T>(N + ldn + i) + w[2] * read<T>(N + 2 * ldn + i));
-    });
+    s.interpolate_stages(w);
   }
 };
 

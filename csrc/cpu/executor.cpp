@@ -168,15 +168,11 @@ bool run_flows(const DiagonalBatch &batch, const FlowSettings &s, FlowResults &r
                               s.t_eval,
                               s.n_eval};
     const long long d = b * rows * batch.d;
-    FlowOutput out{r.beta + d,
-                   r.w_plus + d,
-                   r.w_minus + d,
-                   r.nu + b * rows * batch.n,
-                   r.loss + b * rows,
-                   r.t + b * rows,
-                   Status::kFailed,
-                   0,
-                   0};
+    DiagonalFlowOutput out{{r.loss + b * rows, r.t + b * rows, Status::kFailed, 0, 0},
+                           r.beta + d,
+                           r.w_plus + d,
+                           r.w_minus + d,
+                           r.nu + b * rows * batch.n};
     kernels().flow(worker.problem(b), options, out, worker.scratch(), cancel);
     r.status[b] = static_cast<int>(out.status);
     r.n_steps[b] = out.n_steps;

@@ -2,6 +2,7 @@
 // the table.  Nothing here may instantiate a template of the standard library, which other
 // translation units could share.
 #include "kernels.hpp"
+#include "../core/dual_system.hpp"
 #include "../core/flow.hpp"
 #include "../core/limit.hpp"
 #include "team.hpp"
@@ -13,7 +14,7 @@ template <class Mirror> long long count_workspace(const DiagonalProblem &p) {
   const int never = 0;
   SerialTeam team(&never);
   Arena flow(nullptr), limit(nullptr);
-  FlowIntegrator<SerialTeam, Mirror> integrator(team, p, flow);
+  FlowIntegrator<DualSystem<SerialTeam, Mirror>> integrator(team, p, flow);
   LimitSolver<SerialTeam, Mirror> solver(team, p, limit);
   return flow.used() > limit.used() ? flow.used() : limit.used();
 }
@@ -23,14 +24,14 @@ long long workspace(int n, int d, int depth) {
   return depth == 2 ? count_workspace<Depth2Mirror>(p) : count_workspace<DeepMirror>(p);
 }
 
-void flow(const DiagonalProblem &p, const FlowOptions &o, FlowOutput &out, double *workspace,
+void flow(const DiagonalProblem &p, const FlowOptions &o, DiagonalFlowOutput &out, double *workspace,
           const int *cancel) {
   SerialTeam team(cancel);
   Arena arena(workspace);
   if (p.depth == 2)
-    integrate_run<SerialTeam, Depth2Mirror>(team, p, o, out, arena);
+    integrate_run<DualSystem<SerialTeam, Depth2Mirror>>(team, p, o, out, arena);
   else
-    integrate_run<SerialTeam, DeepMirror>(team, p, o, out, arena);
+    integrate_run<DualSystem<SerialTeam, DeepMirror>>(team, p, o, out, arena);
 }
 
 void limit(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out, double *workspace,

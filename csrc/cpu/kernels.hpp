@@ -9,8 +9,8 @@ struct Kernels {
   const char *name;
   // Doubles of scratch one run needs.
   long long (*workspace)(int n, int d, int depth);
-  void (*flow)(const DiagonalProblem &, const FlowOptions &, FlowOutput &, double *workspace,
-               const int *cancel);
+  void (*flow)(const DiagonalProblem &, const FlowOptions &, DiagonalFlowOutput &,
+               double *workspace, const int *cancel);
   void (*limit)(const DiagonalProblem &, const LimitOptions &, LimitOutput &, double *workspace,
                 const int *cancel);
 

@@ -1,0 +1,255 @@
+// The diagonal network as the integrators see it: the flow nu' = y - X beta(nu) of its dual.
+//
+// The Jacobian -X diag(s) X^T is one Gram matrix, moved column by column (gram.hpp).  Its slopes
+// are the mean over the predicted stages, so an activation inside the step does not surprise
+// Newton.  Every iteration is one fused pass over X that moves the stages z by X^T dN, so each z_i
+// keeps the precision of its own small change.
+#pragma once
+
+#include "gram.hpp"
+#include "radau5.hpp"
+#include "shifted_factors.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+namespace dual_rules {
+inline constexpr double kGramDrift = 0.2;
+// After a Newton iteration slower than this the matrix is brought up to date more closely.
+inline constexpr double kSlowRate = 0.1;
+inline constexpr double kFineDrift = 0.02;
+} // namespace dual_rules
+
+template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror> {
+  using Team = Team_;
+  using Base = DualState<Team, Mirror>;
+  using Value = typename Team::Value;
+  using T = Value;
+  using Problem = DiagonalProblem;
+  using Output = DiagonalFlowOutput;
+  using Base::beta, Base::d, Base::feature_norm, Base::ldd, Base::ldn, Base::mirror, Base::n,
+      Base::n_reflectors, Base::next_beta, Base::next_size, Base::next_slope, Base::nu,
+      Base::residual, Base::slope, Base::team, Base::velocity, Base::X, Base::y, Base::y_norm2;
+
+  int length;
+  double *field; // nu' is the residual
+  ScaledGram<Team, Mirror> gram;
+  ShiftedFactors<Team> factors;
+  double *Z; // stages of z; the third is the end of a step
+  double *mean_slope, *scratch;
+  double *dense, *dense_z; // a state inside the last step, relative to its start
+  double *w_plus, *w_minus, *power_vector, *power_image;
+
+  DualSystem(Team &team_, const DiagonalProblem &p, Arena &arena)
+      : Base(team_, p, arena), length(ldn), field(residual), gram(ldn, ldd, arena),
+        factors(team_, p.n, arena), Z(arena.take(3LL * ldd)), mean_slope(arena.take(ldd)),
+        scratch(arena.take(ldd)), dense(arena.take(ldn)), dense_z(arena.take(ldd)),
+        w_plus(arena.take(ldd)), w_minus(arena.take(ldd)), power_vector(arena.take(ldn)),
+        power_image(arena.take(ldn)) {}
+
+  static constexpr bool stiff_available() { return true; }
+  // A stiff step costs about 12.5 single sweeps over X and two factorisations, an explicit one 8.
+  double cost_ratio() const {
+    return (12.5 + 0.42 * static_cast<double>(n) * n / d + 4.0 * n / d) / 8.0;
+  }
+  void start_stiff() {
+    gram.clear(*this);
+    for (int i = 0; i < ldn; ++i)
+      power_vector[i] = 0.0;
+  }
+  double predictor_norm() { return this->beta_norm(); }
+  // Nothing to renew between steps: the basis turns in `prepare`.
+  static bool settle(double *) { return false; }
+
+  // Relative rate at which the loss falls.
+  double rate() {
+    T sum = splat<T>(0.0);
+    team.for_each(ldd, [&](int i) {
+      const T v = read<T>(velocity + i);
+      sum += read<T>(slope + i) * v * v;
+    });
+    return team.sum(sum) / larger(this->loss(), 1e-300);
+  }
+
+  // The field at nu + at; keeps z and the mirror's values as those of the end of the step.
+  bool evaluate(const double *at, double *out) {
+    T bad = splat<T>(0.0);
+    team.template sweep<1>(X, ldn, ldd, at, out, [&](int i, const T *z, T *o) {
+      write(Z + 2 * ldd + i, z[0]);
+      this->store(i, z[0], bad);
+      o[0] = read<T>(next_beta + i);
+    });
+    team.for_each(ldn, [&](int i) { write(out + i, read<T>(y + i) - read<T>(out + i)); });
+    return !(team.max(bad) > 0.0);
+  }
+
+  // One pass: Z (+)= X^T V, fields F at the new stages, and the size of the change.  False where a
+  // stage leaves the domain of the mirror.
+  bool move_stages(const double *, const double *V, bool add, double *F, Change &change) {
+    T bad = splat<T>(0.0), single = splat<T>(0.0);
+    T whole[3] = {}, norm = splat<T>(0.0), total = splat<T>(0.0);
+    team.template sweep<3>(X, ldn, ldd, V, F, [&](int i, const T *z, T *out) {
+      T mean = splat<T>(0.0);
+      for (int j = 0; j < 3; ++j) {
+        double *at = Z + j * ldd + i;
+        const T dz = add ? read<T>(at) + z[j] : z[j];
+        write(at, dz);
+        auto good = dz < dz;
+        const MirrorValue<T> v = mirror.evaluate(i, dz, good);
+        bad = select(good, bad, splat<T>(1.0));
+        const T moved = v.slope * absolute(z[j]);
+        single = greater_of(single, moved / v.size);
+        whole[j] += moved * moved;
+        mean += v.slope;
+        out[j] = v.beta;
+        if (j == 2) {
+          norm += v.beta * v.beta;
+          total += v.slope * dz * (v.slope * dz);
+          write(next_beta + i, v.beta);
+          write(next_slope + i, v.slope);
+          write(this->next_size + i, v.size);
+        }
+      }
+      write(mean_slope + i, mean * (1.0 / 3.0));
+    });
+    if (team.max(bad) > 0.0)
+      return false;
+    for (int j = 0; j < 3; ++j)
+      team.for_each(ldn, [&](int i) {
+        double *f = F + j * ldn + i;
+        write(f, read<T>(y + i) - read<T>(f));
+      });
+    const double worst =
+        larger(team.sum(whole[0]), larger(team.sum(whole[1]), team.sum(whole[2])));
+    change = {team.max(single), std::sqrt(worst), std::sqrt(team.sum(norm)),
+              std::sqrt(team.sum(total))};
+    return true;
+  }
+
+  // Gram matrix and factors for a step h; false if the matrix was not definite.  Sets `turned` if
+  // the basis changed, which invalidates the stages; old_N turns along.
+  bool prepare(double h, double newton_rate, double *old_N, bool &turned) {
+    using namespace dual_rules;
+    turned = false;
+    const double drift = newton_rate > kSlowRate ? kFineDrift : kGramDrift;
+    if (!gram.update(*this, mean_slope, radau5::kGamma / h, drift) && h == factors.h_factored)
+      return true;
+    const double kept =
+        factors.factor(gram.matrix, h, radau5::kGamma, radau5::kAlpha, radau5::kBeta);
+    if (kept > 1e-8)
+      return true;
+    team.for_each(ldd, [&](int i) {
+      const T norm = read<T>(feature_norm + i);
+      write(scratch + i, h * read<T>(mean_slope + i) * norm * norm);
+    });
+    const int known = n_reflectors;
+    if (this->grade(scratch, 1e3, gram.change)) {
+      gram.clear(*this);
+      for (int k = known; k < n_reflectors; ++k)
+        for (int j = 0; j < 3; ++j)
+          this->reflect_vector(this->reflectors + static_cast<long long>(k) * ldn,
+                               old_N + j * ldn);
+      factors.h_factored = 0;
+      turned = true;
+      return true;
+    }
+    if (!(kept > 0.0))
+      factors.h_factored = 0; // there is no factor to reuse
+    return kept > 0.0;
+  }
+  void solve(double *b) { factors.solve(b); }
+  void solve(double *b_r, double *b_i) { factors.solve(b_r, b_i); }
+
+  void advance(const double *dnu) { Base::advance(Z + 2 * ldd, dnu); }
+
+  void interpolate_stages(const double w[3]) {
+    team.for_each(ldd, [&](int i) {
+      write(dense_z + i,
+            w[0] * read<T>(Z + i) + w[1] * read<T>(Z + ldd + i) + w[2] * read<T>(Z + 2 * ldd + i));
+    });
+  }
+  void interpolate_state(const double *dnu) {
+    team.template sweep<1>(X, ldn, ldd, dnu, nullptr,
+                           [&](int i, const T *z, T *) { write(dense_z + i, z[0]); });
+  }
+
+  // A polynomial between two points of the mirror's domain may leave it; the chord cannot.
+  void keep_in_domain(double x) {
+    T bad = splat<T>(0.0);
+    team.for_each(ldd, [&](int i) {
+      const T dz = read<T>(dense_z + i);
+      auto good = dz < dz;
+      mirror.evaluate(i, dz, good);
+      bad = select(good, bad, splat<T>(1.0));
+    });
+    if (team.max(bad) > 0.0)
+      team.for_each(ldd, [&](int i) { write(dense_z + i, x * read<T>(Z + 2 * ldd + i)); });
+  }
+
+  // One step of the power method on the Gram matrix, from the vector of the step before; negative
+  // where that would not be faithful.
+  double largest_eigenvalue() {
+    if (n_reflectors > 0)
+      return -1.0;
+    const double norm = std::sqrt(team.dot(power_vector, power_vector, ldn));
+    if (!(norm > 0.0)) {
+      for (int i = 0; i < n; ++i)
+        power_vector[i] = 1.0 + 0.1 * (i % 7);
+      return kInfinity;
+    }
+    team.for_each(ldn, [&](int i) {
+      write(power_vector + i, read<T>(power_vector + i) * (1.0 / norm));
+    });
+    team.template sweep<1>(X, ldn, ldd, power_vector, power_image,
+                           [&](int i, const T *z, T *o) { o[0] = z[0] * read<T>(slope + i); });
+    double *swap = power_vector;
+    power_vector = power_image;
+    power_image = swap;
+    return std::sqrt(team.dot(power_vector, power_vector, ldn));
+  }
+
+  // The position, or the dense state.
+  void write_row(DiagonalFlowOutput &out, int row, bool at_dense, double t) {
+    const T zero = splat<T>(0.0);
+    // The trial arrays still belong to the end of the step; the scratch of the power method and
+    // the weights are free here.
+    double *predictor = w_minus;
+    team.for_each(ldd, [&](int i) {
+      auto good = zero < zero;
+      write(predictor + i, mirror.evaluate(i, at_dense ? read<T>(dense_z + i) : zero, good).beta);
+    });
+    this->subtract_prediction(predictor, power_image);
+    out.loss[row] = team.dot(power_image, power_image, ldn);
+    const long long at = static_cast<long long>(row) * d;
+    for (int i = 0; i < d; ++i)
+      out.beta[at + i] = predictor[i];
+    team.for_each(ldd, [&](int i) {
+      T plus, minus;
+      mirror.weights(i, at_dense ? read<T>(dense_z + i) : zero, plus, minus);
+      write(w_plus + i, plus);
+      write(w_minus + i, minus);
+    });
+    for (int i = 0; i < d; ++i) {
+      out.w_plus[at + i] = w_plus[i];
+      out.w_minus[at + i] = w_minus[i];
+    }
+    team.for_each(ldn, [&](int i) {
+      write(power_image + i, read<T>(nu + i) + (at_dense ? read<T>(dense + i) : zero));
+    });
+    this->to_original(power_image);
+    for (int i = 0; i < n; ++i)
+      out.nu[static_cast<long long>(row) * n + i] = power_image[i];
+    out.t[row] = t;
+  }
+
+  // Rows of a run that could not start.
+  void write_nothing(DiagonalFlowOutput &out, int rows) {
+    for (long long i = 0; i < static_cast<long long>(rows) * d; ++i)
+      out.beta[i] = out.w_plus[i] = out.w_minus[i] = 0.0;
+    for (long long i = 0; i < static_cast<long long>(rows) * n; ++i)
+      out.nu[i] = 0.0;
+    for (int r = 0; r < rows; ++r)
+      out.loss[r] = y_norm2, out.t[r] = 0.0;
+  }
+};
+
+KRF_END_NAMESPACE
