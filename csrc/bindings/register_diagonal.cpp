@@ -1,37 +1,17 @@
 // The seam to Python: one call integrates a whole batch.  Arguments arrive validated and contiguous
 // (kernelrich_fast/backends/cpu.py); shapes are checked again because a wrong one reads memory.
-#include <pybind11/functional.h>
-#include <pybind11/numpy.h>
-
-#include <stdexcept>
-#include <string>
-
-#include "../cpu/executor.hpp"
+#include "../cpu/diagonal_executor.hpp"
+#include "call_native.hpp"
 #include "register.hpp"
-
-namespace py = pybind11;
 
 namespace {
 
-template <class T> using Array = py::array_t<T, py::array::c_style>;
-using Real = Array<double>;
-using Index = Array<long long>;
-
-void expect(bool holds, const char *what) {
-  if (!holds)
-    throw std::invalid_argument(std::string("internal shape error: ") + what);
-}
+using namespace krf::bindings;
 
 struct BatchArrays {
   Real X, y, loss_offset, profile_plus, profile_minus, alpha;
   Index x_index, y_index, w_index, depth;
 };
-
-void expect_below(const Index &index, long long count, py::ssize_t limit, const char *what) {
-  expect(index.ndim() == 1 && index.shape(0) == count, what);
-  for (long long b = 0; b < count; ++b)
-    expect(index.data()[b] >= 0 && index.data()[b] < limit, what);
-}
 
 krf::cpu::DiagonalBatch batch_of(const BatchArrays &a) {
   expect(a.X.ndim() == 3 && a.y.ndim() == 2 && a.profile_plus.ndim() == 2, "dimensions");
@@ -63,38 +43,6 @@ krf::cpu::DiagonalBatch batch_of(const BatchArrays &a) {
   return b;
 }
 
-// Reports progress and notices Ctrl-C, with the GIL held only for that.
-krf::cpu::Watch watch_with(const py::object &progress, bool &interrupted) {
-  return [&progress, &interrupted](long long done) {
-    py::gil_scoped_acquire gil;
-    if (PyErr_CheckSignals() != 0) {
-      interrupted = true;
-      return false;
-    }
-    if (progress.is_none())
-      return true;
-    try {
-      progress(done);
-    } catch (py::error_already_set &error) {
-      error.restore();
-      interrupted = true;
-      return false;
-    }
-    return true;
-  };
-}
-
-template <class Call> void call_native(const py::object &progress, const Call &call) {
-  bool interrupted = false;
-  {
-    const auto watch = watch_with(progress, interrupted);
-    py::gil_scoped_release release;
-    call(watch);
-  }
-  if (interrupted)
-    throw py::error_already_set();
-}
-
 py::dict flow_diagonal(const BatchArrays &arrays, const Real &rtol, const Real &t_max,
                        const Real &stop_loss, double atol, long long max_steps, int method,
                        const Real &t_eval, int threads, const py::object &progress) {
@@ -112,12 +60,12 @@ py::dict flow_diagonal(const BatchArrays &arrays, const Real &rtol, const Real &
   krf::cpu::FlowSettings settings{
       rtol.data(), t_max.data(), stop_loss.data(), atol,
       max_steps,   method,       t_eval.data(),    static_cast<int>(n_eval)};
-  krf::cpu::FlowResults results{
+  krf::cpu::DiagonalFlowResults results{
       beta.mutable_data(),   w_plus.mutable_data(),  w_minus.mutable_data(),
       nu.mutable_data(),     loss.mutable_data(),    t.mutable_data(),
       status.mutable_data(), n_steps.mutable_data(), n_rhs.mutable_data()};
   call_native(progress, [&](const krf::cpu::Watch &watch) {
-    krf::cpu::run_flows(batch, settings, results, threads, watch);
+    krf::cpu::run_diagonal_flows(batch, settings, results, threads, watch);
   });
   using namespace py::literals;
   return py::dict("beta"_a = beta, "w_plus"_a = w_plus, "w_minus"_a = w_minus, "dual"_a = nu,
@@ -133,11 +81,11 @@ py::dict limit_diagonal(const BatchArrays &arrays, double tolerance, int max_ite
       w_minus({count, py::ssize_t(batch.d)}), nu({count, py::ssize_t(batch.n)}), loss(count);
   Array<int> status(count);
   Index n_iterations(count);
-  krf::cpu::LimitResults results{
+  krf::cpu::DiagonalLimitResults results{
       beta.mutable_data(), w_plus.mutable_data(), w_minus.mutable_data(),     nu.mutable_data(),
       loss.mutable_data(), status.mutable_data(), n_iterations.mutable_data()};
   call_native(progress, [&](const krf::cpu::Watch &watch) {
-    krf::cpu::run_limits(batch, {tolerance, max_iterations}, results, threads, watch);
+    krf::cpu::run_diagonal_limits(batch, {tolerance, max_iterations}, results, threads, watch);
   });
   using namespace py::literals;
   return py::dict("beta"_a = beta, "w_plus"_a = w_plus, "w_minus"_a = w_minus, "dual"_a = nu,

@@ -1,4 +1,5 @@
-// Dormand-Prince 5(4) for any model family, first-same-as-last, with Shampine's quartic interpolant.
+// Dormand-Prince 5(4) for any model family, first-same-as-last, with Shampine's quartic
+// interpolant.
 //
 // Tableau: Dormand & Prince, J. Comput. Appl. Math. 6 (1980); interpolant: Shampine, Math. Comp. 46
 // (1986).

@@ -118,8 +118,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
         double *f = F + j * ldn + i;
         write(f, read<T>(y + i) - read<T>(f));
       });
-    const double worst =
-        larger(team.sum(whole[0]), larger(team.sum(whole[1]), team.sum(whole[2])));
+    const double worst = larger(team.sum(whole[0]), larger(team.sum(whole[1]), team.sum(whole[2])));
     change = {team.max(single), std::sqrt(worst), std::sqrt(team.sum(norm)),
               std::sqrt(team.sum(total))};
     return true;
@@ -146,8 +145,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
       gram.clear(*this);
       for (int k = known; k < n_reflectors; ++k)
         for (int j = 0; j < 3; ++j)
-          this->reflect_vector(this->reflectors + static_cast<long long>(k) * ldn,
-                               old_N + j * ldn);
+          this->reflect_vector(this->reflectors + static_cast<long long>(k) * ldn, old_N + j * ldn);
       factors.h_factored = 0;
       turned = true;
       return true;
@@ -196,9 +194,8 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
         power_vector[i] = 1.0 + 0.1 * (i % 7);
       return kInfinity;
     }
-    team.for_each(ldn, [&](int i) {
-      write(power_vector + i, read<T>(power_vector + i) * (1.0 / norm));
-    });
+    team.for_each(
+        ldn, [&](int i) { write(power_vector + i, read<T>(power_vector + i) * (1.0 / norm)); });
     team.template sweep<1>(X, ldn, ldd, power_vector, power_image,
                            [&](int i, const T *z, T *o) { o[0] = z[0] * read<T>(slope + i); });
     double *swap = power_vector;

@@ -24,7 +24,7 @@ KRF_HD inline double dopri_tolerance(double rtol) {
   return rtol * smaller(1.0, std::pow(rtol * 1e6, 0.2));
 }
 KRF_HD inline double newton_tolerance(double rtol) {
-  return smaller(0.03, 0.3 * rtol / radau_tolerance(rtol));
+  return smaller(0.03, 0.3 * dopri_tolerance(rtol) / radau_tolerance(rtol));
 }
 inline constexpr int kMaxFailures = 100; // in a row
 } // namespace flow_rules
@@ -165,7 +165,7 @@ public:
       else
         h = step < h ? larger(step * factor, smaller(h, 4.0 * step)) : step * factor;
 
-      const double stiffness = !stiff ? dopri_.stiffness
+      const double stiffness = !stiff                      ? dopri_.stiffness
                                : choice.wants_eigenvalue() ? step * s_.largest_eigenvalue()
                                                            : -1.0;
       h = smaller(h, cap);

@@ -14,7 +14,9 @@ class MethodChoice {
 public:
   // cost_ratio is that of a stiff step to an explicit one.
   KRF_HD MethodChoice(bool free, bool stiff, double cost_ratio)
-      : free_(free), stiff_(stiff), cost_ratio_(cost_ratio) {}
+      : free_(free), stiff_(stiff), cost_ratio_(cost_ratio),
+        edge_steps_(larger(3.0, 0.5 * cost_ratio)),
+        trial_every_(kTrial * larger(1.0, 0.25 * cost_ratio)) {}
 
   KRF_HD bool stiff() const { return stiff_; }
 
@@ -45,7 +47,7 @@ public:
     }
     if (!stiff_) {
       stiff_steps_ = stiffness > kStabilityEdge ? stiff_steps_ + 1 : 0;
-      if (stiff_steps_ >= 3 || steps_ >= kTrial * patience_)
+      if (stiff_steps_ >= edge_steps_ || steps_ >= trial_every_ * patience_)
         return change(h, true);
     } else if (stiffness >= 0.0) {
       // An explicit method is limited to h times eigenvalue of about three.
@@ -70,7 +72,9 @@ private:
   }
 
   bool free_, stiff_, on_trial_ = false;
-  double cost_ratio_, other_h_ = 0;
+  // A trial of the stiff method costs kTrial times cost_ratio explicit steps, so the dearer it is,
+  // the more explicit steps come first.
+  double cost_ratio_, edge_steps_, trial_every_, other_h_ = 0;
   int steps_ = 0, stiff_steps_ = 0, easy_ = 0, patience_ = 1;
 };
 

@@ -3,6 +3,7 @@
 // translation units could share.
 #include "kernels.hpp"
 #include "../core/dual_system.hpp"
+#include "../core/factor_system.hpp"
 #include "../core/flow.hpp"
 #include "../core/limit.hpp"
 #include "team.hpp"
@@ -24,8 +25,8 @@ long long workspace(int n, int d, int depth) {
   return depth == 2 ? count_workspace<Depth2Mirror>(p) : count_workspace<DeepMirror>(p);
 }
 
-void flow(const DiagonalProblem &p, const FlowOptions &o, DiagonalFlowOutput &out, double *workspace,
-          const int *cancel) {
+void flow(const DiagonalProblem &p, const FlowOptions &o, DiagonalFlowOutput &out,
+          double *workspace, const int *cancel) {
   SerialTeam team(cancel);
   Arena arena(workspace);
   if (p.depth == 2)
@@ -42,6 +43,21 @@ void limit(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out, do
     solve_limit<SerialTeam, Depth2Mirror>(team, p, o, out, arena);
   else
     solve_limit<SerialTeam, DeepMirror>(team, p, o, out, arena);
+}
+
+long long factor_workspace(const FactorProblem &p) {
+  const int never = 0;
+  SerialTeam team(&never);
+  Arena arena(nullptr);
+  FlowIntegrator<FactorSystem<SerialTeam>> integrator(team, p, arena);
+  return arena.used();
+}
+
+void factor_flow(const FactorProblem &p, const FlowOptions &o, FactorFlowOutput &out,
+                 double *workspace, const int *cancel) {
+  SerialTeam team(cancel);
+  Arena arena(workspace);
+  integrate_run<FactorSystem<SerialTeam>>(team, p, o, out, arena);
 }
 
 void elementary(int function, int count, const double *x, double *y) {
@@ -101,7 +117,8 @@ void solve_complex(int n, double *Ar, double *Ai, double *pr, double *pi, double
 #define KRF_STRING(x) KRF_STRING_OF(x)
 inline const cpu::Kernels &local_table() {
   static constexpr cpu::Kernels table{
-      KRF_STRING(KRF_ISA), workspace, flow, limit, elementary, sweep, gram, solve, solve_complex};
+      KRF_STRING(KRF_ISA), workspace, flow, limit, factor_workspace, factor_flow,
+      elementary,          sweep,     gram, solve, solve_complex};
   return table;
 }
 KRF_END_NAMESPACE

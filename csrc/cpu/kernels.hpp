@@ -14,6 +14,10 @@ struct Kernels {
   void (*limit)(const DiagonalProblem &, const LimitOptions &, LimitOutput &, double *workspace,
                 const int *cancel);
 
+  long long (*factor_workspace)(const FactorProblem &);
+  void (*factor_flow)(const FactorProblem &, const FlowOptions &, FactorFlowOutput &,
+                      double *workspace, const int *cancel);
+
   // Single parts, for tests and bench/kernels.py.  Sizes are padded as in problem.hpp.
   void (*elementary)(int function, int count, const double *x, double *y);
   void (*sweep)(int n, int d, const double *X, const double *V, double *acc);

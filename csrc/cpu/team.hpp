@@ -82,6 +82,26 @@ public:
     }
   }
 
+  // out[i][j] (+)= A_i . B_j for the m rows of A and the q rows of B, each ld long.
+  static void products(const double *A, int m, const double *B, int q, int ld, double *out, int ldo,
+                       bool add) {
+    int i = 0;
+    for (; i + 4 <= m; i += 4) {
+      int j = 0;
+      for (; j + 4 <= q; j += 4)
+        product_tile<4, 4>(A, B, i, j, ld, out, ldo, add);
+      for (; j < q; ++j)
+        product_tile<4, 1>(A, B, i, j, ld, out, ldo, add);
+    }
+    for (; i < m; ++i) {
+      int j = 0;
+      for (; j + 4 <= q; j += 4)
+        product_tile<1, 4>(A, B, i, j, ld, out, ldo, add);
+      for (; j < q; ++j)
+        product_tile<1, 1>(A, B, i, j, ld, out, ldo, add);
+    }
+  }
+
   // x_i <- x_i - 2 (v . x_i) v for every feature.
   static void reflect(double *X, int ld, int d, const double *v) {
     sweep<1>(X, ld, d, v, nullptr, [&](int i, const Lanes *z, Lanes *) {
@@ -117,6 +137,31 @@ public:
   }
 
 private:
+  template <int I, int J>
+  static void product_tile(const double *A, const double *B, int i0, int j0, int ld, double *out,
+                           int ldo, bool add) {
+    Lanes sum[I][J] = {};
+    const double *a = A + static_cast<long>(i0) * ld, *b = B + static_cast<long>(j0) * ld;
+    for (int c = 0; c < ld; c += kWidth) {
+      Lanes right[J];
+#pragma GCC unroll 4
+      for (int j = 0; j < J; ++j)
+        right[j] = read<Lanes>(b + static_cast<long>(j) * ld + c);
+#pragma GCC unroll 4
+      for (int i = 0; i < I; ++i) {
+        const Lanes left = read<Lanes>(a + static_cast<long>(i) * ld + c);
+#pragma GCC unroll 4
+        for (int j = 0; j < J; ++j)
+          sum[i][j] += left * right[j];
+      }
+    }
+    for (int i = 0; i < I; ++i)
+      for (int j = 0; j < J; ++j) {
+        double *to = out + static_cast<long>(i0 + i) * ldo + j0 + j;
+        *to = sum_of(sum[i][j]) + (add ? *to : 0.0);
+      }
+  }
+
   const int *cancel_;
 };
 

@@ -1,11 +1,8 @@
 // Runs a batch of independent diagonal problems on worker threads.
 #pragma once
 
-#include <atomic>
-#include <functional>
-#include <vector>
-
-#include "../core/problem.hpp"
+#include "flow_settings.hpp"
+#include "run_queue.hpp"
 
 namespace krf::cpu {
 
@@ -22,16 +19,7 @@ struct DiagonalBatch {
   const long long *depth = nullptr;
 };
 
-struct FlowSettings {
-  const double *rtol, *t_max, *stop_loss; // per run
-  double atol;
-  long long max_steps;
-  int method;
-  const double *t_eval;
-  int n_eval;
-};
-
-struct FlowResults { // per run, then per evaluation time
+struct DiagonalFlowResults { // per run, then per evaluation time
   double *beta, *w_plus, *w_minus, *nu, *loss, *t;
   int *status;
   long long *n_steps, *n_rhs;
@@ -42,20 +30,16 @@ struct LimitSettings {
   int max_iterations;
 };
 
-struct LimitResults {
+struct DiagonalLimitResults {
   double *beta, *w_plus, *w_minus, *nu, *loss;
   int *status;
   long long *n_iterations;
 };
 
-// Called about twenty times a second on the calling thread with the number of finished runs;
-// returning false cancels.
-using Watch = std::function<bool(long long done)>;
-
 // Both return whether the batch ran to its end.
-bool run_flows(const DiagonalBatch &, const FlowSettings &, FlowResults &, int threads,
-               const Watch &);
-bool run_limits(const DiagonalBatch &, const LimitSettings &, LimitResults &, int threads,
-                const Watch &);
+bool run_diagonal_flows(const DiagonalBatch &, const FlowSettings &, DiagonalFlowResults &,
+                        int threads, const Watch &);
+bool run_diagonal_limits(const DiagonalBatch &, const LimitSettings &, DiagonalLimitResults &,
+                         int threads, const Watch &);
 
 } // namespace krf::cpu

@@ -1,0 +1,379 @@
+// Matrix factorisation as the integrators see it: W' = -S W, S = 2 sum_i r_i A_i, for a factor W of
+// the lifted Gram matrix W W^T.
+//
+// W has at most n columns however wide the network is (the flow of W W^T closes), and keeping a
+// factor keeps W W^T positive semidefinite and of its rank.  Every stage of a Runge-Kutta step is
+// some matrix times W, so errors are multiplicative: they are measured column by column, in a basis
+// where every column is a direction of its own (column_basis.hpp), and besides as changes of M,
+// which in the kernel regime is a small difference of large parts.
+//
+// The Jacobian is -2 J^T J - S.  Newton keeps the first part alone: it has rank n_samples, so a
+// solve is one with the tangent kernel J J^T (Sherman-Morrison-Woodbury), and S bounds the step by
+// accuracy anyway, since sleeping directions grow and shrink at its eigenvalues.
+#pragma once
+
+#include "balance.hpp"
+#include "change.hpp"
+#include "column_basis.hpp"
+#include "measurements.hpp"
+#include "radau5.hpp"
+#include "shifted_factors.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+namespace factor_rules {
+inline constexpr int kMaxStiffSamples = 4096; // memory of the factors: 32 n_samples^2 bytes
+inline constexpr double kCosine = 0.1;        // between columns, once they are turned
+inline constexpr double kDrift = 0.5;         // relative motion of a column between two turns
+inline constexpr double kSlowRate = 0.1;      // Newton rate that asks for a new tangent kernel
+inline constexpr double kGrowth = 4.0;        // longest step in units of relative motion
+inline constexpr double kAsleep = 1e-12;      // a direction this small that shrinks is at rest
+} // namespace factor_rules
+
+template <class Team_> struct FactorSystem {
+  using Team = Team_;
+  using Value = typename Team::Value;
+  using T = Value;
+  using Problem = FactorProblem;
+  using Output = FactorFlowOutput;
+
+  Team &team;
+  Measurements<Team> X;
+  ColumnBasis<Team> basis;
+  int n, r, ldr, n_samples, length;
+  bool has_stiff;
+  double *y, *W, *field, *residual, *next_residual, *stage_residual;
+  double *stage;               // W + N, three of them; the third is the end of a step
+  double *norm2, *moved2;      // per column
+  double *jacobian_W, *kernel; // where the tangent kernel was taken, and K
+  double *sample, *sample_i;   // n_samples each
+  double *power, *dense, *row_W;
+  double *turned; // (n, r) or (r, r), scratch
+  Balance<Team> balance;
+  ShiftedFactors<Team> factors;
+  double gamma_h = 0, alpha_h = 0, beta_h = 0;
+  double y_norm2 = 0, noise = 0, motion = 0;
+
+  FactorSystem(Team &team_, const FactorProblem &p, Arena &arena)
+      : team(team_), X(team_, p, arena), basis(team_, p.n, p.r, arena), n(p.n), r(p.r),
+        ldr(padded(p.r)), n_samples(p.n_samples), length(p.n * ldr),
+        has_stiff(p.n_samples <= factor_rules::kMaxStiffSamples), y(arena.take(X.ldn)),
+        W(arena.take(length)), field(arena.take(length)), residual(arena.take(X.ldn)),
+        next_residual(arena.take(X.ldn)), stage_residual(arena.take(X.ldn)),
+        stage(arena.take(3LL * length)), norm2(arena.take(ldr)), moved2(arena.take(ldr)),
+        jacobian_W(arena.take(length)),
+        kernel(arena.take(has_stiff ? static_cast<long long>(X.ldn) * X.ldn : 0)),
+        sample(arena.take(X.ldn)), sample_i(arena.take(X.ldn)), power(arena.take(length)),
+        dense(arena.take(length)), row_W(arena.take(length)),
+        turned(arena.take(static_cast<long long>(larger_of(n, r)) * ldr)),
+        balance(team_, p.n, p.r, p.c0, arena), factors(team_, has_stiff ? p.n_samples : 0, arena) {}
+
+  static int larger_of(int a, int b) { return a > b ? a : b; }
+  bool stiff_available() const { return has_stiff; }
+
+  // About four Newton iterations of three fields, their solves and a share of the factorisation,
+  // against six fields; both measure changes of M.
+  double cost_ratio() const {
+    const double f = X.work(), N = n_samples, change = 2.0 * X.p * X.q * ldr;
+    return (4.0 * (7.0 * f + 5.0 * N * N + change) + 0.9 * N * N * N + change) /
+           (6.0 * f + 1.5 * change);
+  }
+
+  bool start(const FactorProblem &p) {
+    team.for_each(X.ldn, [&](int i) { write(y + i, read<T>(p.y + i)); });
+    y_norm2 = team.dot(y, y, X.ldn);
+    copy(p.W0, W);
+    clear(power);
+    clear(jacobian_W);
+    clear(field);
+    column_norms(W, norm2);
+    double least = kInfinity; // of the columns that are not zero
+    for (int c = 0; c < r; ++c)
+      if (norm2[c] > 0)
+        least = smaller(least, norm2[c]);
+    balance.start(W);
+    basis.start();
+    double *const part[] = {W, field, jacobian_W, stage, stage + length, stage + 2 * length};
+    for (int j = 0; j < 3; ++j)
+      clear(stage + j * length);
+    basis.turn(part, factor_rules::kCosine);
+    // What rounding leaves of dependent columns is not a direction.
+    column_norms(W, norm2);
+    for (int c = 0; c < r; ++c)
+      if (norm2[c] < 1e-28 * least)
+        for (int i = 0; i < n; ++i)
+          W[static_cast<long long>(i) * ldr + c] = 0.0;
+    residual_of(W, residual);
+    field_of(W, residual, field);
+    x_norm = p.X_norm;
+    return finite(team.dot(W, W, length)) && finite(loss());
+  }
+  void start_stiff() { factors.h_factored = 0, fresh = false; }
+
+  double loss() { return team.dot(residual, residual, X.ldn); }
+  double predictor_norm() { return X.image_norm(W, W, false); }
+
+  // Relative rate of change of the loss or of a column.
+  double rate() {
+    const double slope = team.dot(field, field, length) / larger(loss(), 1e-300);
+    return larger(slope, relative_speed());
+  }
+  double step_cap() {
+    const double speed = relative_speed();
+    return speed > 0 ? factor_rules::kGrowth / speed : kInfinity;
+  }
+
+  // Returns true at rest: every column's velocity is rounding, or the column is negligible and
+  // shrinks.
+  bool measure_velocity() {
+    using namespace factor_rules;
+    const double size = team.dot(W, W, length);
+    const double prediction = X.X ? x_norm * size : product_norm();
+    noise = 32.0 * kEpsilon * (std::sqrt(y_norm2) + prediction);
+    const double felt = 2.0 * noise * (X.X ? x_norm : 1.0);
+    column_norms(W, norm2);
+    column_norms(field, moved2);
+    column_cross(W, field, column_rate());
+    for (int c = 0; c < r; ++c) {
+      if (std::sqrt(moved2[c]) <= felt * std::sqrt(norm2[c]))
+        continue;
+      if (norm2[c] <= kAsleep * kAsleep * size && column_rate()[c] < 0)
+        continue;
+      return false;
+    }
+    return true;
+  }
+
+  bool decreases(const double *) {
+    const double bound = std::sqrt(loss()) * (1.0 + 1e-9) + 2.0 * noise;
+    return std::sqrt(team.dot(next_residual, next_residual, X.ldn)) <= bound;
+  }
+
+  // The field at W + at, which becomes the end of the step.
+  bool evaluate(const double *at, double *out) {
+    double *end = stage + 2 * length;
+    add(W, at, end);
+    residual_of(end, next_residual);
+    field_of(end, next_residual, out);
+    return finite(team.dot(next_residual, next_residual, X.ldn));
+  }
+
+  bool move_stages(const double *N, const double *V, bool add_V, double *F, Change &change) {
+    change = {};
+    if (add_V)
+      copy_samples(next_residual, sample_i);
+    for (int j = 0; j < 3; ++j) {
+      double *at = stage + j * length;
+      double *res = j == 2 ? next_residual : stage_residual;
+      add(W, N + j * length, at);
+      residual_of(at, res);
+      field_of(at, res, F + j * length);
+      change.single = larger(change.single, column_change(V + j * length, at));
+    }
+    if (!finite(team.dot(next_residual, next_residual, X.ldn)) || !finite(change.single))
+      return false;
+    if (!add_V)
+      return true;
+    const double *end = stage + 2 * length;
+    change.whole = X.image_norm(V + 2 * length, end, true);
+    change.norm = X.image_norm(end, end, false);
+    // The step's share is judged by what is observed.
+    const double moved = distance(next_residual, sample_i),
+                 whole = distance(next_residual, residual);
+    change.step = moved > 0 ? change.whole * whole / moved : kInfinity;
+    return true;
+  }
+
+  // Tangent kernel and factors for a step h.
+  bool prepare(double h, double newton_rate, double *, bool &turned_basis) {
+    using namespace factor_rules;
+    turned_basis = false;
+    const double N = n_samples;
+    const bool cheap = 0.9 * N * N * N < 3.0 * (7.0 * X.work() + 5.0 * N * N);
+    const bool renew = !fresh || cheap || newton_rate > kSlowRate;
+    if (!renew && h == factors.h_factored)
+      return true;
+    if (renew) {
+      team.for_each(length, [&](int i) {
+        write(jacobian_W + i,
+              (read<T>(stage + i) + read<T>(stage + length + i) + read<T>(stage + 2 * length + i)) *
+                  (1.0 / 3.0));
+      });
+      X.tangent_kernel(jacobian_W, kernel);
+      fresh = true;
+    }
+    gamma_h = radau5::kGamma / h, alpha_h = radau5::kAlpha / h, beta_h = radau5::kBeta / h;
+    const double kept =
+        factors.factor(kernel, h, 0.5 * radau5::kGamma, 0.5 * radau5::kAlpha, 0.5 * radau5::kBeta);
+    if (!(kept > 0.0))
+      factors.h_factored = 0;
+    return kept > 0.0;
+  }
+  // b <- (gamma / h + 2 J^T J)^-1 b
+  void solve(double *b) {
+    X.linearise(jacobian_W, b, sample);
+    factors.solve(sample);
+    X.subtract_adjoint(sample, 1.0, jacobian_W, b);
+    team.for_each(length, [&](int i) { write(b + i, read<T>(b + i) * (1.0 / gamma_h)); });
+  }
+  void solve(double *b_r, double *b_i) {
+    X.linearise(jacobian_W, b_r, sample);
+    X.linearise(jacobian_W, b_i, sample_i);
+    factors.solve(sample, sample_i);
+    X.subtract_adjoint(sample, 1.0, jacobian_W, b_r);
+    X.subtract_adjoint(sample_i, 1.0, jacobian_W, b_i);
+    const double scale = 1.0 / (alpha_h * alpha_h + beta_h * beta_h);
+    const double a = alpha_h * scale, b = beta_h * scale;
+    team.for_each(length, [&](int i) {
+      const T u = read<T>(b_r + i), v = read<T>(b_i + i);
+      write(b_r + i, a * u + b * v);
+      write(b_i + i, a * v - b * u);
+    });
+  }
+
+  // The change of M and of the columns along V, judged at the end of the step.
+  Change change_of(const double *V) {
+    const double *end = stage + 2 * length;
+    return {column_change(V, end), X.image_norm(V, end, true), X.image_norm(end, end, false), 0};
+  }
+
+  void advance(const double *dW) {
+    motion += column_change(dW, W);
+    copy(stage + 2 * length, W);
+    copy_samples(next_residual, residual);
+  }
+
+  // Turns the columns where they may have become dependent; old_N turns along.
+  bool settle(double *old_N) {
+    if (motion < factor_rules::kDrift)
+      return false;
+    motion = 0;
+    double *const part[] = {W, field, jacobian_W, old_N, old_N + length, old_N + 2 * length};
+    return basis.turn(part, factor_rules::kCosine);
+  }
+
+  void interpolate_stages(const double *) {}
+  void interpolate_state(const double *) {}
+  static void keep_in_domain(double) {}
+
+  // Power method on 2 J^T J.
+  double largest_eigenvalue() {
+    const double size = std::sqrt(team.dot(power, power, length));
+    if (!(size > 0.0)) {
+      for (int i = 0; i < n; ++i)
+        for (int c = 0; c < r; ++c)
+          power[static_cast<long long>(i) * ldr + c] = 1.0 + 0.1 * ((i + 3 * c) % 7);
+      return kInfinity;
+    }
+    X.linearise(W, power, sample);
+    clear(power);
+    X.subtract_adjoint(sample, -2.0 / size, W, power);
+    return std::sqrt(team.dot(power, power, length));
+  }
+
+  // The state, or the dense one, with U^T U - V^T V put back to what it was: in the basis of the
+  // caller's columns.
+  void write_row(FactorFlowOutput &out, int row, bool at_dense, double t) {
+    if (at_dense)
+      add(W, dense, row_W);
+    else
+      copy(W, row_W);
+    balance.restore(row_W, basis.Q);
+    residual_of(row_W, stage_residual);
+    out.loss[row] = team.dot(stage_residual, stage_residual, X.ldn);
+    // W = (columns turned) Q^T
+    team.products(row_W, n, basis.Q, r, ldr, turned, ldr, false);
+    double *to = out.W + static_cast<long long>(row) * n * r;
+    for (int i = 0; i < n; ++i)
+      for (int c = 0; c < r; ++c)
+        to[static_cast<long long>(i) * r + c] = turned[static_cast<long long>(i) * ldr + c];
+    out.t[row] = t;
+  }
+
+  void write_nothing(FactorFlowOutput &out, int rows) {
+    for (long long i = 0; i < static_cast<long long>(rows) * n * r; ++i)
+      out.W[i] = 0.0;
+    for (int k = 0; k < rows; ++k)
+      out.loss[k] = y_norm2, out.t[k] = 0.0;
+  }
+
+private:
+  bool fresh = false;
+  double x_norm = 0;
+
+  static bool finite(double x) { return x - x == 0.0; }
+  double *column_rate() { return turned; }
+
+  void copy(const double *from, double *to) {
+    team.for_each(length, [&](int i) { write(to + i, read<T>(from + i)); });
+  }
+  void copy_samples(const double *from, double *to) {
+    team.for_each(X.ldn, [&](int i) { write(to + i, read<T>(from + i)); });
+  }
+  void clear(double *to) {
+    team.for_each(length, [&](int i) { write(to + i, splat<T>(0.0)); });
+  }
+  void add(const double *a, const double *b, double *to) {
+    team.for_each(length, [&](int i) { write(to + i, read<T>(a + i) + read<T>(b + i)); });
+  }
+  double distance(const double *a, const double *b) {
+    T sum = splat<T>(0.0);
+    team.for_each(X.ldn, [&](int i) {
+      const T x = read<T>(a + i) - read<T>(b + i);
+      sum += x * x;
+    });
+    return std::sqrt(team.sum(sum));
+  }
+
+  void residual_of(const double *at, double *out) {
+    for (int i = n_samples; i < X.ldn; ++i)
+      out[i] = 0.0;
+    X.predict(at, out);
+    team.for_each(X.ldn, [&](int i) { write(out + i, read<T>(out + i) - read<T>(y + i)); });
+  }
+  void field_of(const double *at, const double *res, double *out) {
+    clear(out);
+    X.subtract_adjoint(res, 2.0, at, out);
+  }
+
+  // Inner products of the columns of A with those of B, one by one.
+  void column_cross(const double *A, const double *B, double *out) {
+    team.for_each(ldr, [&](int c) {
+      T sum = splat<T>(0.0);
+      for (int i = 0; i < n; ++i)
+        sum += read<T>(A + static_cast<long long>(i) * ldr + c) *
+               read<T>(B + static_cast<long long>(i) * ldr + c);
+      write(out + c, sum);
+    });
+  }
+  void column_norms(const double *A, double *out) { column_cross(A, A, out); }
+
+  // Worst ratio of a column's norm in V to that in `at`; columns that are zero do not count.
+  double column_change(const double *V, const double *at) {
+    T worst = splat<T>(0.0);
+    team.for_each(ldr, [&](int c) {
+      T v = splat<T>(0.0), w = splat<T>(0.0);
+      for (int i = 0; i < n; ++i) {
+        const T a = read<T>(V + static_cast<long long>(i) * ldr + c);
+        const T b = read<T>(at + static_cast<long long>(i) * ldr + c);
+        v += a * a;
+        w += b * b;
+      }
+      worst = greater_of(worst, select(w > 0.0, v / w, splat<T>(0.0)));
+    });
+    return std::sqrt(team.max(worst));
+  }
+  double relative_speed() { return column_change(field, W); }
+
+  // Norm of the products of row norms that the entries' predictions are sums of.
+  double product_norm() {
+    double sum = 0;
+    for (int i = 0; i < n; ++i)
+      turned[i] = team.dot(X.at(W, i), X.at(W, i), ldr);
+    for (int i = 0; i < n_samples; ++i)
+      sum += turned[X.row[i]] * turned[X.column[i]];
+    return std::sqrt(sum);
+  }
+};
+
+KRF_END_NAMESPACE

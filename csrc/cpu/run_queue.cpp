@@ -1,0 +1,84 @@
+#include "run_queue.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <numeric>
+#include <system_error>
+#include <thread>
+
+namespace krf::cpu {
+
+bool run_queue(const std::vector<long long> &order, int threads, const Watch &watch,
+               const std::function<Run()> &make_run) {
+  const long long total = static_cast<long long>(order.size());
+  std::atomic<long long> next{0}, done{0};
+  int cancel = 0; // read by the core through an atomic load
+  std::mutex mutex;
+  std::condition_variable idle;
+  int active = static_cast<int>(std::clamp<long long>(total, 1, threads));
+  std::exception_ptr failure;
+
+  const auto work = [&] {
+    try {
+      const Run run = make_run();
+      for (;;) {
+        const long long at = next.fetch_add(1);
+        if (at >= total || __atomic_load_n(&cancel, __ATOMIC_RELAXED))
+          break;
+        run(order[static_cast<std::size_t>(at)], &cancel);
+        done.fetch_add(1);
+      }
+    } catch (...) {
+      std::lock_guard lock(mutex);
+      failure = std::current_exception();
+      __atomic_store_n(&cancel, 1, __ATOMIC_RELAXED);
+    }
+    std::lock_guard lock(mutex);
+    if (--active == 0)
+      idle.notify_one();
+  };
+  std::vector<std::thread> workers;
+  const int count = active;
+  try {
+    for (int i = 0; i < count; ++i)
+      workers.emplace_back(work);
+  } catch (const std::system_error &) { // fewer threads than asked for will do, none will not
+    std::lock_guard lock(mutex);
+    active -= count - static_cast<int>(workers.size());
+    if (workers.empty())
+      throw;
+  }
+  bool wanted = true;
+  {
+    std::unique_lock lock(mutex);
+    while (active > 0) {
+      idle.wait_for(lock, std::chrono::milliseconds(50));
+      lock.unlock();
+      if (wanted && !watch(done.load())) {
+        wanted = false;
+        __atomic_store_n(&cancel, 1, __ATOMIC_RELAXED);
+      }
+      lock.lock();
+    }
+  }
+  for (auto &thread : workers)
+    thread.join();
+  if (failure)
+    std::rethrow_exception(failure);
+  return wanted;
+}
+
+std::vector<long long> longest_first(long long count,
+                                     const std::function<double(long long)> &expected) {
+  std::vector<long long> order(static_cast<std::size_t>(count));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](long long a, long long b) { return expected(a) > expected(b); });
+  return order;
+}
+
+} // namespace krf::cpu
