@@ -8,6 +8,7 @@ from . import datasets, plot, theory
 from .config import __version__, show_config
 from .diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
 from .errors import BackendUnavailableError, ConvergenceWarning
+from .factorization import FactorizationFlow, flow_factorization
 from .status import Status
 from .sweep import sweep_diagonal
 
@@ -16,10 +17,12 @@ __all__ = [
     "ConvergenceWarning",
     "DiagonalFlow",
     "DiagonalLimit",
+    "FactorizationFlow",
     "Status",
     "__version__",
     "datasets",
     "flow_diagonal",
+    "flow_factorization",
     "limit_diagonal",
     "plot",
     "show_config",

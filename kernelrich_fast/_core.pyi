@@ -47,6 +47,40 @@ def limit_diagonal(
     progress: Callable[[int], None] | None,
 ) -> dict[str, Any]: ...
 
+class FactorBatch:
+    def __init__(
+        self,
+        *,
+        n: int,
+        p: int,
+        q: int,
+        c0: int,
+        row: NDArray[np.int32],
+        column: NDArray[np.int32],
+        X: _Real,
+        y: _Real,
+        starts: _Real,
+        start_offset: _Index,
+        rank: _Index,
+        scale: _Real,
+        y_index: _Index,
+        start_index: _Index,
+    ) -> None: ...
+
+def flow_factorization(
+    batch: FactorBatch,
+    *,
+    rtol: _Real,
+    t_max: _Real,
+    stop_loss: _Real,
+    atol: float,
+    max_steps: int,
+    method: int,
+    t_eval: _Real,
+    threads: int,
+    progress: Callable[[int], None] | None,
+) -> dict[str, Any]: ...
+
 class parts:
     @staticmethod
     def elementary(function: int, x: _Real) -> _Real: ...

@@ -13,6 +13,7 @@ __all__ = [
     "data_pair",
     "depth_array",
     "integer",
+    "integer_array",
     "positive_array",
     "profile",
     "real_array",
@@ -51,16 +52,22 @@ def positive_array(name: str, value: Any, *, zero: bool = False, finite: bool = 
     return array
 
 
-def depth_array(name: str, value: Any) -> IntArray:
+def integer_array(name: str, value: Any, *, low: int, high: int = 2**53) -> IntArray:
     array = np.asarray(value)
     whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and bool(np.all(array % 1 == 0)))
     if not whole:
         raise TypeError(f"{name}: expected integers, got {value!r}")
     if array.size == 0:
         raise ValueError(f"{name}: expected a non-empty array, got shape {array.shape}")
-    if array.min() < 2:
-        raise ValueError(f"{name}: expected values of at least 2, got {array.min()}")
+    if array.min() < low:
+        raise ValueError(f"{name}: expected values of at least {low}, got {array.min()}")
+    if array.max() > high:
+        raise ValueError(f"{name}: expected values of at most {high}, got {array.max()}")
     return array.astype(np.int64)
+
+
+def depth_array(name: str, value: Any) -> IntArray:
+    return integer_array(name, value, low=2)
 
 
 def scalar(

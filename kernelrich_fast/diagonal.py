@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from . import _validate as check
-from ._types import ArrayLike, FloatArray, IntArray, Progress
+from ._runs import FlowRules, RunBar, thread_count
+from ._types import ArrayLike, FloatArray, IntArray
 from .backends import BACKENDS, DiagonalBatch, get_backend, make_batch
-from .backends.base import METHODS, FlowOptions, LimitOptions
+from .backends.base import LimitOptions
 from .status import warn_unless_converged
 
 __all__ = ["DiagonalFlow", "DiagonalLimit", "flow_diagonal", "limit_diagonal"]
@@ -175,49 +174,20 @@ def flow_diagonal(
            [0.4, 0.8]])
     """
     check.choice("loss", loss, ("squared",))
-    check.choice("method", method, METHODS)
     check.choice("backend", backend, ("auto", *BACKENDS))
-    rtol_array = check.positive_array("rtol", rtol)
-    if rtol_array.min() < 1e-12 or rtol_array.max() > 0.1:
-        raise ValueError(f"rtol: expected values in [1e-12, 0.1], got {rtol!r}")
-    t_max_array = check.positive_array("t_max", t_max, finite=False)
-    stop_array = check.positive_array("stop_loss", stop_loss, zero=True)
-    times = None if t_eval is None else check.time_grid("t_eval", t_eval)
-    absolute = check.scalar("atol", atol, low=0.0, high=1e300, open_low=False)
-    budget = check.integer("max_steps", max_steps, low=1)
-    threads = _threads(num_threads)
-    batch = _batch(
-        X, y, alpha, depth, w0, w_plus0, w_minus0,
-        (rtol_array.shape, t_max_array.shape, stop_array.shape),
+    rules = FlowRules.checked(
+        rtol=rtol, t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, atol=atol,
+        max_steps=max_steps, method=method, num_threads=num_threads,
     )  # fmt: skip
+    batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, rules.shapes)
     chosen = get_backend(backend)
-
-    def per_run(array: FloatArray) -> FloatArray:
-        return np.ascontiguousarray(np.broadcast_to(array, batch.shape).ravel())
-
-    with _Bar(progress, len(batch), "flow_diagonal") as bar:
-        raw = chosen.flow_diagonal(
-            batch,
-            FlowOptions(
-                rtol=per_run(rtol_array),
-                t_max=per_run(t_max_array),
-                stop_loss=per_run(stop_array) * batch.y_norm2,
-                atol=absolute,
-                max_steps=budget,
-                method=method,
-                t_eval=times,
-                num_threads=threads,
-                progress=bar.update,
-            ),
-        )
+    with RunBar(progress, len(batch), "flow_diagonal") as bar:
+        raw = chosen.flow_diagonal(batch, rules.for_batch(batch.shape, batch.y_norm2, bar.update))
     status = raw.status.reshape(batch.shape)
     warn_unless_converged(status, "flow_diagonal")
 
     def rows(array: FloatArray) -> FloatArray:
-        """(B, T, ...) in the caller's shape, without the T axis unless t_eval was given."""
-        if times is None:
-            array = array[:, 0]
-        return array.reshape(batch.shape + array.shape[1:])
+        return rules.rows(array, batch.shape)
 
     return DiagonalFlow(
         beta=rows(raw.beta),
@@ -297,10 +267,10 @@ def limit_diagonal(
     check.choice("backend", backend, ("auto", *BACKENDS))
     tolerance = check.scalar("tol", tol, low=1e-14, high=0.1, open_low=False)
     budget = check.integer("max_iter", max_iter, low=1, high=2**30)
-    threads = _threads(num_threads)
+    threads = thread_count(num_threads)
     batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, ())
     chosen = get_backend(backend)
-    with _Bar(progress, len(batch), "limit_diagonal") as bar:
+    with RunBar(progress, len(batch), "limit_diagonal") as bar:
         raw = chosen.limit_diagonal(batch, LimitOptions(tolerance, budget, threads, bar.update))
     status = raw.status.reshape(batch.shape)
     warn_unless_converged(status, "limit_diagonal")
@@ -354,41 +324,3 @@ def _check_range(alpha: FloatArray, depth: IntArray, plus: FloatArray, minus: Fl
                     f"alpha: expected weights alpha * w0 whose power {power} (depth {deep}) is a "
                     f"floating-point number, got a weight of 1e{log:.0f}"
                 )
-
-
-def _threads(num_threads: int | None) -> int:
-    if num_threads is not None:
-        return check.integer("num_threads", num_threads, low=1, high=4096)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-class _Bar:
-    """A tqdm bar fed with the number of finished runs, or nothing."""
-
-    def __init__(self, wanted: bool, total: int, name: str) -> None:
-        if not isinstance(wanted, bool | np.bool_):
-            raise TypeError(f"progress: expected True or False, got {wanted!r}")
-        self._bar = tqdm(total=total, desc=name, unit="run") if wanted else None
-        self._total = total
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if self._bar is not None:
-            if kind is None:
-                self._bar.update(self._total - self._bar.n)
-            self._bar.close()
-
-    @property
-    def update(self) -> Progress | None:
-        bar = self._bar
-        if bar is None:
-            return None
-
-        def show(done: int) -> None:
-            bar.update(done - bar.n)
-
-        return show

@@ -19,7 +19,7 @@ template <class Team> struct Measurements {
   double *M;       // an image of M, (p, q)
   double *lifted;  // W W^T, (n, n): for entries
   double *columns; // factors of the tangent kernel, r of padded(n_samples): for dense X
-  double *index;   // room for r ints, ones and pointers
+  double *index;   // room for r ints, weights and pointers
 
   Measurements(Team &team_, const FactorProblem &problem, Arena &arena)
       : team(team_), n(problem.n), r(problem.r), p(problem.p), q(problem.q), c0(problem.c0),
@@ -96,9 +96,10 @@ template <class Team> struct Measurements {
     if (X) {
       team.for_each(ldn * ldn, [&](int i) { write(K + i, splat<T>(0.0)); });
       for (int i = 0; i < p; ++i)
-        add_features(X + static_cast<long long>(i) * q * ldn, ldn, at(W, c0), q, K);
-      for (int j = 0; j < q; ++j)
-        add_features(X + static_cast<long long>(j) * ldn, static_cast<long long>(q) * ldn, W, p, K);
+        add_features(X + static_cast<long long>(i) * q * ldn, ldn, at(W, c0), q, c0 ? 1.0 : 4.0, K);
+      // For the symmetric model both sides are the same, X_i + X_i^T = 2 X_i.
+      for (int j = 0; c0 && j < q; ++j)
+        add_features(X + static_cast<long long>(j) * ldn, static_cast<long long>(q) * ldn, W, p, 1.0, K);
       return;
     }
     team.products(W, n, W, n, ldr, lifted, n, false);
@@ -146,13 +147,14 @@ private:
     });
   }
 
-  // K += F F^T for the features F_c = sum_j W_jc x_j, c < r.
-  void add_features(const double *x, long long stride, const double *W, int count, double *K) {
+  // K += weight F F^T for the features F_c = sum_j W_jc x_j, c < r.
+  void add_features(const double *x, long long stride, const double *W, int count,
+                    double weight, double *K) {
     int *which = reinterpret_cast<int *>(index);
-    double *ones = index + ldr;
+    double *weights = index + ldr;
     for (int c = 0; c < r; ++c) {
       which[c] = c;
-      ones[c] = 1.0;
+      weights[c] = weight;
       double *feature = columns + static_cast<long long>(c) * ldn;
       team.for_each(ldn, [&](int k) {
         T sum = splat<T>(0.0);
@@ -161,7 +163,7 @@ private:
         write(feature + k, sum);
       });
     }
-    team.add_columns(K, ldn, columns, which, ones, r,
+    team.add_columns(K, ldn, columns, which, weights, r,
                      reinterpret_cast<const double **>(index + 2 * ldr));
   }
 };

@@ -7,11 +7,13 @@ from functools import cache
 from ..errors import BackendUnavailableError
 from .base import Backend
 from .batch import DiagonalBatch, make_batch
+from .factor_batch import FactorBatch
 
 __all__ = [
     "BACKENDS",
     "Backend",
     "DiagonalBatch",
+    "FactorBatch",
     "available_backends",
     "get_backend",
     "make_batch",

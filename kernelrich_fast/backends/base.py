@@ -7,8 +7,9 @@ from typing import Protocol
 
 from .._types import FloatArray, IntArray, Progress
 from .batch import DiagonalBatch
+from .factor_batch import FactorBatch
 
-__all__ = ["METHODS", "Backend", "FlowOptions", "FlowRaw", "LimitOptions", "LimitRaw"]
+__all__ = ["METHODS", "Backend", "FactorRaw", "FlowOptions", "FlowRaw", "LimitOptions", "LimitRaw"]
 
 # Positions are the numbers of csrc/core/problem.hpp.
 METHODS = ("auto", "dopri5", "radau5")
@@ -55,6 +56,18 @@ class FlowRaw:
 
 
 @dataclass(frozen=True)
+class FactorRaw:
+    """Per run the factor W (rows, n, r); the rest runs first, then evaluation times."""
+
+    W: list[FloatArray]
+    loss: FloatArray
+    t: FloatArray
+    status: IntArray
+    n_steps: IntArray
+    n_rhs: IntArray
+
+
+@dataclass(frozen=True)
 class LimitRaw:
     """Runs, then coordinates."""
 
@@ -75,3 +88,5 @@ class Backend(Protocol):
     def flow_diagonal(self, batch: DiagonalBatch, options: FlowOptions) -> FlowRaw: ...
 
     def limit_diagonal(self, batch: DiagonalBatch, options: LimitOptions) -> LimitRaw: ...
+
+    def flow_factorization(self, batch: FactorBatch, options: FlowOptions) -> FactorRaw: ...

@@ -6,8 +6,9 @@ from typing import Any, final
 
 import numpy as np
 
-from .base import METHODS, FlowOptions, FlowRaw, LimitOptions, LimitRaw
+from .base import METHODS, FactorRaw, FlowOptions, FlowRaw, LimitOptions, LimitRaw
 from .batch import DiagonalBatch
+from .factor_batch import FactorBatch
 
 __all__ = ["CpuBackend"]
 
@@ -39,20 +40,34 @@ class CpuBackend:
         )
 
     def flow_diagonal(self, batch: DiagonalBatch, options: FlowOptions) -> FlowRaw:
-        raw = self._core.flow_diagonal(
-            self._batch(batch),
-            rtol=options.rtol,
-            t_max=options.t_max,
-            stop_loss=options.stop_loss,
-            atol=options.atol,
-            max_steps=options.max_steps,
-            method=METHODS.index(options.method),
-            t_eval=np.empty(0) if options.t_eval is None else options.t_eval,
-            threads=options.num_threads,
-            progress=options.progress,
-        )
+        raw = self._core.flow_diagonal(self._batch(batch), **_arguments(options))
         raw["status"] = raw["status"].astype(np.int64)
         return FlowRaw(**raw)
+
+    def flow_factorization(self, batch: FactorBatch, options: FlowOptions) -> FactorRaw:
+        native = self._core.FactorBatch(
+            n=batch.n,
+            p=batch.p,
+            q=batch.n - batch.c0,
+            c0=batch.c0,
+            row=batch.row.astype(np.int32),
+            column=batch.column.astype(np.int32),
+            X=np.empty((0, 1, 1)) if batch.X is None else batch.X,
+            y=batch.y,
+            starts=np.concatenate([W.ravel() for W in batch.starts]),
+            start_offset=np.cumsum([0, *(W.size for W in batch.starts[:-1])]),
+            rank=np.array([W.shape[1] for W in batch.starts]),
+            scale=batch.scale,
+            y_index=batch.y_index,
+            start_index=batch.start_index,
+        )
+        raw = self._core.flow_factorization(native, **_arguments(options))
+        offset = [*raw.pop("W_offset"), raw["W"].size]
+        flat = raw.pop("W")
+        shapes = [(raw["t"].shape[1], batch.n, batch.starts[s].shape[1]) for s in batch.start_index]
+        W = [flat[offset[b] : offset[b + 1]].reshape(shape) for b, shape in enumerate(shapes)]
+        raw["status"] = raw["status"].astype(np.int64)
+        return FactorRaw(W=W, **raw)
 
     def limit_diagonal(self, batch: DiagonalBatch, options: LimitOptions) -> LimitRaw:
         raw = self._core.limit_diagonal(
@@ -64,3 +79,17 @@ class CpuBackend:
         )
         raw["status"] = raw["status"].astype(np.int64)
         return LimitRaw(**raw)
+
+
+def _arguments(options: FlowOptions) -> dict[str, Any]:
+    return {
+        "rtol": options.rtol,
+        "t_max": options.t_max,
+        "stop_loss": options.stop_loss,
+        "atol": options.atol,
+        "max_steps": options.max_steps,
+        "method": METHODS.index(options.method),
+        "t_eval": np.empty(0) if options.t_eval is None else options.t_eval,
+        "threads": options.num_threads,
+        "progress": options.progress,
+    }

@@ -6,11 +6,17 @@ from typing import final
 
 import numpy as np
 
-from ._numpy.flow import integrate_flow
+from .._types import IntArray
+from ._numpy.dual_system import DualSystem
+from ._numpy.factor_system import FactorSystem
+from ._numpy.flow import FlowRun, integrate_flow
 from ._numpy.limit import solve_limit
+from ._numpy.measurements import Measurements
 from ._numpy.mirror import make_mirror
-from .base import FlowOptions, FlowRaw, LimitOptions, LimitRaw
+from ._numpy.system import System
+from .base import FactorRaw, FlowOptions, FlowRaw, LimitOptions, LimitRaw
 from .batch import DiagonalBatch
+from .factor_batch import FactorBatch
 
 __all__ = ["NumpyBackend"]
 
@@ -25,25 +31,30 @@ class NumpyBackend:
         runs = []
         for b in range(len(batch)):
             plus, minus = _weights(batch, b)
-            runs.append(
-                integrate_flow(
-                    batch.X[batch.x_index[b]],
-                    batch.y[batch.y_index[b]],
-                    make_mirror(int(batch.depth[b]), plus, minus),
-                    rtol=float(options.rtol[b]),
-                    atol=options.atol,
-                    t_max=float(options.t_max[b]),
-                    stop_loss=float(options.stop_loss[b]),
-                    loss_offset=float(batch.loss_offset[batch.y_index[b]]),
-                    max_steps=options.max_steps,
-                    method=options.method,
-                    t_eval=options.t_eval,
-                )
+            system = DualSystem(
+                batch.X[batch.x_index[b]],
+                batch.y[batch.y_index[b]],
+                make_mirror(int(batch.depth[b]), plus, minus),
             )
-            if options.progress is not None:
-                options.progress(b + 1)
-        return FlowRaw(
-            *(np.stack([getattr(run, name) for run in runs]) for name in FlowRaw.__annotations__)
+            runs.append(_run(system, b, options, float(batch.loss_offset[batch.y_index[b]])))
+        rows = {name: np.stack([run.rows[name] for run in runs]) for name in runs[0].rows}
+        status, n_steps, n_rhs = _ends(runs)
+        return FlowRaw(**rows, status=status, n_steps=n_steps, n_rhs=n_rhs)
+
+    def flow_factorization(self, batch: FactorBatch, options: FlowOptions) -> FactorRaw:
+        X = Measurements(batch.p, batch.c0, batch.row, batch.column, batch.X)
+        runs = []
+        for b in range(len(batch)):
+            system = FactorSystem(X, batch.y[batch.y_index[b]], batch.start(b))
+            runs.append(_run(system, b, options, 0.0))
+        status, n_steps, n_rhs = _ends(runs)
+        return FactorRaw(
+            W=[run.rows["W"] for run in runs],
+            loss=np.stack([run.rows["loss"] for run in runs]),
+            t=np.stack([run.rows["t"] for run in runs]),
+            status=status,
+            n_steps=n_steps,
+            n_rhs=n_rhs,
         )
 
     def limit_diagonal(self, batch: DiagonalBatch, options: LimitOptions) -> LimitRaw:
@@ -71,3 +82,29 @@ class NumpyBackend:
 def _weights(batch: DiagonalBatch, b: int) -> tuple[np.ndarray, np.ndarray]:
     w = batch.w_index[b]
     return batch.alpha[b] * batch.profile_plus[w], batch.alpha[b] * batch.profile_minus[w]
+
+
+def _run(system: System, b: int, options: FlowOptions, loss_offset: float) -> FlowRun:
+    run = integrate_flow(
+        system,
+        rtol=float(options.rtol[b]),
+        atol=options.atol,
+        t_max=float(options.t_max[b]),
+        stop_loss=float(options.stop_loss[b]),
+        loss_offset=loss_offset,
+        max_steps=options.max_steps,
+        method=options.method,
+        t_eval=options.t_eval,
+    )
+    if options.progress is not None:
+        options.progress(b + 1)
+    return run
+
+
+def _ends(runs: list[FlowRun]) -> tuple[IntArray, IntArray, IntArray]:
+    """Status, n_steps and n_rhs of every run."""
+    return (
+        np.array([run.status for run in runs], dtype=np.int64),
+        np.array([run.n_steps for run in runs], dtype=np.int64),
+        np.array([run.n_rhs for run in runs], dtype=np.int64),
+    )

@@ -1,4 +1,4 @@
-"""Gradient flow of one diagonal network: step control and stopping rules."""
+"""Gradient flow of one model: step control and stopping rules."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import numpy as np
 from ..._types import FloatArray
 from ...status import Status
 from .dopri5 import Dopri5
-from .mirror import Mirror
 from .radau5 import Radau5
-from .state import DualState
+from .system import System
 
 __all__ = ["FlowRun", "integrate_flow"]
 
@@ -35,23 +34,16 @@ def dopri_tolerance(rtol: float) -> float:
 
 @dataclass
 class FlowRun:
-    """Rows of a finished run, and how it ended."""
+    """Rows of a finished run by name, and how it ended."""
 
-    beta: FloatArray
-    w_plus: FloatArray
-    w_minus: FloatArray
-    dual: FloatArray
-    loss: FloatArray
-    t: FloatArray
+    rows: dict[str, FloatArray]
     status: Status
     n_steps: int
     n_rhs: int
 
 
 def integrate_flow(
-    X: FloatArray,
-    y: FloatArray,
-    mirror: Mirror,
+    s: System,
     *,
     rtol: float,
     atol: float,
@@ -63,14 +55,13 @@ def integrate_flow(
     t_eval: FloatArray | None,
 ) -> FlowRun:
     """Integrate until t_max, the last evaluation time, or ``stop_loss`` (absolute)."""
-    s = DualState(X, y, mirror)
-    rows = _Rows(1 if t_eval is None else len(t_eval), X.shape, loss_offset)
+    rows = _Rows(1 if t_eval is None else len(t_eval), loss_offset)
     if not s.start():
         return rows.finish(s, 0.0, Status.FAILED, 0, 0)
     times = np.empty(0) if t_eval is None else t_eval
     t_end = min(float(times[-1]), t_max) if len(times) else t_max
     tolerance = {True: radau_tolerance(rtol), False: dopri_tolerance(rtol)}
-    radau = Radau5(s, min(0.03, 0.3 * rtol / tolerance[True]))
+    radau = Radau5(s, min(0.03, 0.3 * tolerance[False] / tolerance[True]))
     dopri = Dopri5(s)
     stiff = method == "radau5"
     t, t_low = 0.0, 0.0  # two-double: after a plateau of 1e18 a jump of 1e-2 still counts
@@ -79,7 +70,7 @@ def integrate_flow(
         return (until - t) - t_low
 
     still = s.measure_velocity()
-    rate = float(s.at.slope @ s.velocity**2) / max(s.loss, 1e-300)
+    rate = s.rate()
     h = rtol**0.2 / rate if rate > 0 else np.inf
     dense_h = np.inf  # longest step whose interpolant is as good as rtol asks
     failures = n_steps = attempts = stiff_steps = 0
@@ -110,7 +101,7 @@ def integrate_flow(
             stepper: Dopri5 | Radau5 = radau if stiff else dopri
             # What overflows on the way shows as an error that is not a number.
             with np.errstate(all="ignore"):
-                error = stepper.attempt(step, tolerance[stiff], atol, s.beta_norm)
+                error = stepper.attempt(step, tolerance[stiff], atol, s.predictor_norm)
             if (
                 error is None
                 or np.isnan(error)
@@ -140,11 +131,11 @@ def integrate_flow(
             ):
                 when = float(times[rows.count])
                 x = remaining(when) / step
-                dz, dnu = stepper.interpolate(x, step)
-                # A polynomial between two points of the mirror's domain may leave it; the chord
-                # cannot.
-                rows.add(s, when, dz if s.mirror.evaluate(dz) else x * stepper.end_z, dnu)
+                rows.add(s, when, stepper.interpolate(x, step), x)
             stepper.accept(step)
+            turn = s.settle()
+            if turn is not None:
+                radau.old = turn(radau.old)
             if last:
                 t, t_low = t_end, 0.0
             else:
@@ -175,42 +166,23 @@ def integrate_flow(
 class _Rows:
     """Output rows, one per evaluation time or one at the end."""
 
-    def __init__(self, total: int, shape: tuple[int, int], loss_offset: float) -> None:
-        n, d = shape
-        self.count, self.total, self.loss_offset = 0, total, loss_offset
-        self.beta, self.w_plus, self.w_minus = (np.zeros((total, d)) for _ in range(3))
-        self.dual, self.loss, self.t = np.zeros((total, n)), np.zeros(total), np.zeros(total)
+    def __init__(self, total: int, loss_offset: float) -> None:
+        self.total, self.loss_offset = total, loss_offset
+        self.rows: list[dict[str, FloatArray]] = []
 
-    def add(
-        self,
-        s: DualState,
-        t: float,
-        dz: FloatArray | None = None,
-        dnu: FloatArray | float = 0.0,
-    ) -> None:
-        at = np.zeros(s.X.shape[1]) if dz is None else dz
-        value = s.mirror.evaluate(at)
-        if value is not None:
-            self.beta[self.count] = value.beta
-            self.w_plus[self.count], self.w_minus[self.count] = s.mirror.weights(at)
-        residual = s.y - s.X @ self.beta[self.count]
-        self.loss[self.count] = residual @ residual + self.loss_offset
-        self.dual[self.count] = s.original(s.nu + dnu)
-        self.t[self.count] = t
-        self.count += 1
+    @property
+    def count(self) -> int:
+        return len(self.rows)
 
-    def finish(self, s: DualState, t: float, status: Status, n_steps: int, n_rhs: int) -> FlowRun:
+    def add(self, s: System, t: float, dense: FloatArray | None = None, x: float = 0.0) -> None:
+        row = s.row(dense, x)
+        row["loss"] = row["loss"] + self.loss_offset
+        row["t"] = np.asarray(t)
+        self.rows.append(row)
+
+    def finish(self, s: System, t: float, status: Status, n_steps: int, n_rhs: int) -> FlowRun:
         """Times that were not reached show the last state, with the time it belongs to."""
         while self.count < self.total:
             self.add(s, t)
-        return FlowRun(
-            beta=self.beta,
-            w_plus=self.w_plus,
-            w_minus=self.w_minus,
-            dual=self.dual,
-            loss=self.loss,
-            t=self.t,
-            status=status,
-            n_steps=n_steps,
-            n_rhs=n_rhs,
-        )
+        stacked = {name: np.stack([row[name] for row in self.rows]) for name in self.rows[0]}
+        return FlowRun(stacked, status, n_steps, n_rhs)

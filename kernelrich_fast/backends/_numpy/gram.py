@@ -7,7 +7,7 @@ import numpy as np
 from ..._types import FloatArray
 from .state import DualState
 
-__all__ = ["ScaledGram"]
+__all__ = ["ScaledGram", "kept_digits"]
 
 
 class ScaledGram:
@@ -37,3 +37,8 @@ class ScaledGram:
             self.matrix = self.matrix + (columns * change[moved]) @ columns.T
             self.slope[moved] = target[moved]
         return True
+
+
+def kept_digits(L: FloatArray, diagonal: FloatArray) -> float:
+    """Smallest ratio of a pivot to its diagonal entry: what cancellation left."""
+    return float(np.min(np.diag(L) ** 2 / diagonal))

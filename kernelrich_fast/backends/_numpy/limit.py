@@ -15,9 +15,8 @@ import scipy.linalg
 
 from ..._types import FloatArray
 from ...status import Status
-from .gram import ScaledGram
+from .gram import ScaledGram, kept_digits
 from .mirror import Mirror
-from .radau5 import kept_digits
 from .state import DualState
 
 __all__ = ["LimitRun", "solve_limit"]

@@ -7,23 +7,10 @@ import numpy as np
 from ..._types import FloatArray
 from .mirror import FELT, Mirror, Value
 
-__all__ = ["DualState", "relative_change"]
+__all__ = ["DualState", "reflect"]
 
 # A feature with less than 1e-12 of its length left lies in the rows already graded.
 DEPENDENT = 1e-24
-
-
-def relative_change(
-    dz: FloatArray, at: Value, rtol: float, atol: float, norm_before: float
-) -> float:
-    """Size of a change dz (d, k) in tolerances: the worst weight, or beta as a whole."""
-    moved = at.slope * np.abs(dz)
-    scale = atol + rtol * max(norm_before, float(np.linalg.norm(at.beta.T[-1])))
-    whole = float(np.sqrt(np.max(np.sum(moved**2, axis=0))))
-    return max(
-        float(np.max(moved / at.size)) / rtol,
-        whole / scale if scale > 0 else (np.inf if whole > 0 else 0.0),
-    )
 
 
 class DualState:

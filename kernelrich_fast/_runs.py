@@ -1,0 +1,124 @@
+"""What every flow shares: its stopping and accuracy options, threads, a progress bar."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from . import _validate as check
+from ._types import FloatArray, Progress
+from .backends.base import METHODS, FlowOptions
+
+__all__ = ["FlowRules", "RunBar", "thread_count"]
+
+
+@dataclass(frozen=True)
+class FlowRules:
+    """Checked options of a flow; the arrays broadcast to the batch."""
+
+    rtol: FloatArray
+    t_max: FloatArray
+    stop_loss: FloatArray
+    t_eval: FloatArray | None
+    atol: float
+    max_steps: int
+    method: str
+    num_threads: int
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        rtol: Any,
+        t_max: Any,
+        stop_loss: Any,
+        t_eval: Any,
+        atol: Any,
+        max_steps: Any,
+        method: Any,
+        num_threads: Any,
+    ) -> FlowRules:
+        check.choice("method", method, METHODS)
+        tolerance = check.positive_array("rtol", rtol)
+        if tolerance.min() < 1e-12 or tolerance.max() > 0.1:
+            raise ValueError(f"rtol: expected values in [1e-12, 0.1], got {rtol!r}")
+        return cls(
+            rtol=tolerance,
+            t_max=check.positive_array("t_max", t_max, finite=False),
+            stop_loss=check.positive_array("stop_loss", stop_loss, zero=True),
+            t_eval=None if t_eval is None else check.time_grid("t_eval", t_eval),
+            atol=check.scalar("atol", atol, low=0.0, high=1e300, open_low=False),
+            max_steps=check.integer("max_steps", max_steps, low=1),
+            method=method,
+            num_threads=thread_count(num_threads),
+        )
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        return self.rtol.shape, self.t_max.shape, self.stop_loss.shape
+
+    def for_batch(
+        self, shape: tuple[int, ...], y_norm2: FloatArray, progress: Progress | None
+    ) -> FlowOptions:
+        def per_run(array: FloatArray) -> FloatArray:
+            return np.ascontiguousarray(np.broadcast_to(array, shape).ravel())
+
+        return FlowOptions(
+            rtol=per_run(self.rtol),
+            t_max=per_run(self.t_max),
+            stop_loss=per_run(self.stop_loss) * y_norm2,
+            atol=self.atol,
+            max_steps=self.max_steps,
+            method=self.method,
+            t_eval=self.t_eval,
+            num_threads=self.num_threads,
+            progress=progress,
+        )
+
+    def rows(self, array: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+        """(B, T, ...) in the caller's batch shape, without the T axis unless t_eval was given."""
+        if self.t_eval is None:
+            array = array[:, 0]
+        return array.reshape(shape + array.shape[1:])
+
+
+def thread_count(num_threads: Any) -> int:
+    if num_threads is not None:
+        return check.integer("num_threads", num_threads, low=1, high=4096)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class RunBar:
+    """A tqdm bar fed with the number of finished runs, or nothing."""
+
+    def __init__(self, wanted: bool, total: int, name: str) -> None:
+        if not isinstance(wanted, bool | np.bool_):
+            raise TypeError(f"progress: expected True or False, got {wanted!r}")
+        self._bar = tqdm(total=total, desc=name, unit="run") if wanted else None
+        self._total = total
+
+    def __enter__(self) -> RunBar:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._bar is not None:
+            if kind is None:
+                self._bar.update(self._total - self._bar.n)
+            self._bar.close()
+
+    @property
+    def update(self) -> Progress | None:
+        bar = self._bar
+        if bar is None:
+            return None
+
+        def show(done: int) -> None:
+            bar.update(done - bar.n)
+
+        return show

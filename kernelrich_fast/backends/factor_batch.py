@@ -1,0 +1,40 @@
+"""A batch of factorisation problems by index into shared arrays: what every backend is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._types import FloatArray, IntArray
+
+__all__ = ["FactorBatch"]
+
+
+@dataclass(frozen=True)
+class FactorBatch:
+    """Runs ``b`` of ``y[y_index[b]]`` from ``scale[b] * starts[start_index[b]]``.
+
+    A start is a factor W (n, r), r <= n, of the lifted Gram matrix W W^T, whose block of the first
+    p rows and the columns from c0 on is M: c0 = p for M = U V^T, c0 = 0 for M = W W^T.  Samples are
+    entries (row, column) of W W^T, or X (n_samples, p, n - c0), symmetric where c0 = 0.
+    """
+
+    shape: tuple[int, ...]
+    n: int
+    p: int
+    c0: int
+    row: IntArray
+    column: IntArray
+    X: FloatArray | None
+    y: FloatArray
+    starts: list[FloatArray]
+    scale: FloatArray
+    y_index: IntArray
+    start_index: IntArray
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    def start(self, b: int) -> FloatArray:
+        return np.asarray(self.scale[b] * self.starts[self.start_index[b]])

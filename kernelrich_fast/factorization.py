@@ -1,0 +1,346 @@
+"""Matrix factorisation U V^T (and W W^T): its gradient flow, at any width for the price of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import _validate as check
+from ._runs import FlowRules, RunBar
+from ._types import ArrayLike, FloatArray, IntArray
+from .backends import BACKENDS, FactorBatch, get_backend
+from .initialization import gaussian_factor, reduce_factor
+from .measurements import Sensing, check_sensing
+from .status import warn_unless_converged
+
+__all__ = ["FactorizationFlow", "flow_factorization"]
+
+# The stiff method holds six n_samples x n_samples matrices.
+_MAX_STIFF_SAMPLES = 4096
+# Squares of column norms must be floating-point numbers.
+_SMALLEST, _LARGEST = 1e-140, 1e140
+
+
+@dataclass(frozen=True)
+class FactorizationFlow:
+    """Result of `flow_factorization`; B is the batch shape, T the number of evaluation times.
+
+    Attributes
+    ----------
+    M : ndarray, B + (d1, d2) or B + (T, d1, d2)
+        Predictor U V^T, or W W^T for the symmetric model.
+    gram : ndarray, B + (n, n) or B + (T, n, n)
+        [U; V] [U; V]^T with n = d1 + d2 (W W^T with n = d1 for the symmetric model): all that
+        matters of the weights.
+    U, V : ndarray or None, B + (d1, k) and B + (d2, k), or with T before the last two axes
+        The factors themselves, where all runs have the same width k <= n; None otherwise. The
+        symmetric model has V = U.
+    loss, t : ndarray, B or B + (T,)
+        Sum of squared residuals, and the time each row belongs to (a run that ended early repeats
+        its last state, and says so here).
+    status : ndarray of int, B
+        A `Status` per run.
+    n_steps, n_rhs : ndarray of int, B
+        Accepted steps, and evaluations of the vector field.
+    backend : str
+        The backend that ran.
+    """
+
+    M: FloatArray
+    gram: FloatArray
+    U: FloatArray | None
+    V: FloatArray | None
+    loss: FloatArray
+    t: FloatArray
+    status: IntArray
+    n_steps: IntArray
+    n_rhs: IntArray
+    backend: str
+
+
+def flow_factorization(
+    y: ArrayLike,
+    *,
+    entries: tuple[ArrayLike, ArrayLike] | None = None,
+    measurements: ArrayLike | None = None,
+    dims: tuple[int, int] | None = None,
+    symmetric: bool = False,
+    alpha: ArrayLike | None = None,
+    width: ArrayLike | None = None,
+    seed: ArrayLike | None = None,
+    U0: ArrayLike | None = None,
+    V0: ArrayLike | None = None,
+    t_eval: ArrayLike | None = None,
+    t_max: ArrayLike = np.inf,
+    stop_loss: ArrayLike = 1e-12,
+    rtol: ArrayLike = 1e-6,
+    atol: float = 0.0,
+    method: str = "auto",
+    max_steps: int = 100_000,
+    backend: str = "auto",
+    num_threads: int | None = None,
+    progress: bool = False,
+) -> FactorizationFlow:
+    """Integrate the gradient flow of matrix factorisation, a whole batch in one call.
+
+    The model is M = U V^T with U (d1, k), V (d2, k) (or M = W W^T, W (d1, k)), the loss
+    L = sum_i (<X_i, M> - y_i)^2, the flow dU/dt = -dL/dU and so on.  Leading axes of y and of the
+    start (alpha, width, seed, or U0 and V0) and t_max, stop_loss and rtol broadcast to the batch
+    shape B; the measurements are shared.
+
+    Parameters
+    ----------
+    y : array_like, (..., n_samples)
+        Targets.
+    entries : pair of integer array_like, (n_samples,) each
+        Matrix completion: rows and columns of the observed entries, without repetition (for the
+        symmetric model, (i, j) and (j, i) are the same entry).
+    measurements : array_like, (n_samples, d1, d2)
+        Matrix sensing: the X_i, instead of ``entries``.
+    dims : (int, int), optional
+        (d1, d2); needed with ``entries`` unless U0 is given.
+    symmetric : bool
+        Use M = W W^T, with W drawn or given as U0.
+    alpha : array_like, (...)
+        Standard deviation of the i.i.d. Gaussian initial weights, 1e-140 to 1e140.
+    width : array_like of int, (...)
+        Number of columns k >= 1, as large as wanted: cost and memory do not depend on it beyond
+        d1 + d2.
+    seed : array_like of int, (...), optional
+        Seed of the draw, 0 by default. The same (seed, width) gives the same weights up to the
+        factor alpha, in any batch.
+    U0, V0 : array_like, (..., d1, k) and (..., d2, k), optional
+        Initial weights, instead of alpha, width and seed.
+    t_eval : array_like, (T,), optional
+        Ascending times at which the flow is wanted; adds an axis T to the results.  Integration
+        then ends at t_eval[-1] or t_max, whatever the loss.
+    t_max : array_like, (...)
+        Time at which a run ends.
+    stop_loss : array_like, (...)
+        A run ends once L <= stop_loss * sum(y^2).
+    rtol : array_like, (...)
+        Relative accuracy, 1e-12 to 0.1.
+    atol : float
+        Absolute part of the tolerance on |M|.
+    method : {"auto", "dopri5", "radau5"}
+        "dopri5" is explicit, "radau5" stiff; "auto" chooses, and may change, per run. Beyond 4096
+        samples there is only the explicit one.
+    max_steps : int
+        Budget of attempted steps.
+    backend : {"auto", "cuda", "cpu", "numpy"}
+        Where to compute.
+    num_threads : int, optional
+        Threads of the CPU backend; by default all cores this process may use.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    FactorizationFlow
+        Arrays with leading shape B.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For illegal arguments, by name, before any work.
+    BackendUnavailableError
+        If the backend asked for cannot work here.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, if runs ended as MAX_STEPS or FAILED.
+
+    Notes
+    -----
+    With W = [U; V] the flow is W' = -S W, S symmetric and a function of W W^T alone, so any factor
+    of W W^T with n = d1 + d2 columns stands for all k [1]_.  For k > n the factor of an i.i.d.
+    Gaussian start is drawn directly (Bartlett), exactly in distribution; for k <= n the draw is W.
+    Accuracy: M at t_eval and at the end lies within 10 rtol of the exact flow, in the Frobenius
+    norm relative to |M|; U^T U - V^T V is put back to its initial value in what is returned.  Cost
+    of an evaluation of the field: 3 n_samples n multiplications for entries,
+    (2 n_samples + 3 n) d1 d2 for measurements; a stiff step adds about n_samples^3.
+
+    References
+    ----------
+    .. [1] Woodworth et al., Kernel and Rich Regimes in Overparametrized Models, COLT 2020,
+       section 6 and Theorem 4 (the lifted matrix).
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> observed = ([0, 0, 1], [0, 1, 0])  # of [[1, 2], [2, ?]]
+    >>> flow = krf.flow_factorization(
+    ...     [1.0, 2.0, 2.0], entries=observed, dims=(2, 2), alpha=[1e-4, 0.2], width=10**6
+    ... )
+    >>> flow.M[:, 1, 1].round(1)  # rich: rank one; kernel: as at the start
+    array([ 4. , 31.1])
+    """
+    check.choice("backend", backend, ("auto", *BACKENDS))
+    rules = FlowRules.checked(
+        rtol=rtol, t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, atol=atol,
+        max_steps=max_steps, method=method, num_threads=num_threads,
+    )  # fmt: skip
+    targets = check.real_array("y", y, ndim=1)
+    if np.abs(targets).max() > _LARGEST:
+        raise ValueError(f"y: expected values up to {_LARGEST}, got {np.abs(targets).max()}")
+    factors = _explicit_start(U0, V0, symmetric)
+    if dims is None and factors is not None:
+        dims = (factors[0].shape[-2], factors[1].shape[-2])
+    sensing = check_sensing(entries, measurements, dims, symmetric, targets.shape[-1])
+    if method == "radau5" and targets.shape[-1] > _MAX_STIFF_SAMPLES:
+        raise ValueError(
+            f"method: 'radau5' is for at most {_MAX_STIFF_SAMPLES} samples, got {targets.shape[-1]}"
+        )
+    if factors is None:
+        start = _drawn_start(sensing, alpha, width, seed)
+    elif not (alpha is None and width is None and seed is None):
+        raise ValueError("U0: expected either U0 (and V0) or alpha, width and seed, got both")
+    else:
+        start = _given_start(sensing, *factors)
+    batch, y_norm2 = _batch(sensing, targets, start, rules.shapes)
+    chosen = get_backend(backend)
+    with RunBar(progress, len(batch), "flow_factorization") as bar:
+        raw = chosen.flow_factorization(batch, rules.for_batch(batch.shape, y_norm2, bar.update))
+    status = raw.status.reshape(batch.shape)
+    warn_unless_converged(status, "flow_factorization")
+
+    gram = rules.rows(np.stack([W @ np.swapaxes(W, -1, -2) for W in raw.W]), batch.shape)
+    U = V = None
+    if start.common_width is not None and start.common_width <= sensing.n:
+        W = rules.rows(np.stack(raw.W), batch.shape)
+        U = W[..., : sensing.dims[0], :]
+        V = U if symmetric else W[..., sensing.dims[0] :, :]
+    return FactorizationFlow(
+        M=gram if symmetric else np.ascontiguousarray(gram[..., : sensing.dims[0], sensing.c0 :]),
+        gram=gram,
+        U=U,
+        V=V,
+        loss=rules.rows(raw.loss, batch.shape),
+        t=rules.rows(raw.t, batch.shape),
+        status=status,
+        n_steps=raw.n_steps.reshape(batch.shape),
+        n_rhs=raw.n_rhs.reshape(batch.shape),
+        backend=chosen.name,
+    )
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Distinct factors, and per run which one and its scale, in the shape of the start's axes."""
+
+    factors: list[FloatArray]
+    index: IntArray
+    scale: FloatArray
+    common_width: int | None
+
+
+def _explicit_start(U0: Any, V0: Any, symmetric: bool) -> tuple[FloatArray, FloatArray] | None:
+    if not isinstance(symmetric, bool | np.bool_):
+        raise TypeError(f"symmetric: expected True or False, got {symmetric!r}")
+    if U0 is None and V0 is None:
+        return None
+    if symmetric:
+        if U0 is None or V0 is not None:
+            raise ValueError("V0: expected none for the symmetric model, whose start is U0")
+        U = check.real_array("U0", U0, ndim=2)
+        return U, U
+    if U0 is None or V0 is None:
+        raise ValueError("U0: expected U0 and V0 together, got one of them")
+    U, V = check.real_array("U0", U0, ndim=2), check.real_array("V0", V0, ndim=2)
+    if U.shape[-1] != V.shape[-1]:
+        raise ValueError(f"V0: expected {U.shape[-1]} columns like U0, got shape {V.shape}")
+    return U, V
+
+
+def _given_start(sensing: Sensing, U: FloatArray, V: FloatArray) -> _Start:
+    for name, array, rows in (("U0", U, sensing.dims[0]), ("V0", V, sensing.dims[1])):
+        if array.shape[-2] != rows:
+            raise ValueError(f"{name}: expected {rows} rows, got shape {array.shape}")
+    if sensing.c0:
+        try:
+            lead = np.broadcast_shapes(U.shape[:-2], V.shape[:-2])
+        except ValueError:
+            raise ValueError(
+                f"V0: leading shape {V.shape[:-2]} does not broadcast with U0's {U.shape[:-2]}"
+            ) from None
+        parts = [np.broadcast_to(part, lead + part.shape[-2:]) for part in (U, V)]
+        W = np.concatenate(parts, axis=-2)
+    else:
+        lead, W = U.shape[:-2], U
+    norms = np.linalg.norm(W, axis=-2)
+    if norms.max() > _LARGEST or np.any((norms > 0) & (norms < _SMALLEST)):
+        raise ValueError(
+            f"U0: expected columns that are zero or of norm {_SMALLEST} to {_LARGEST}, got "
+            f"{norms[norms > 0].min()} to {norms.max()}"
+        )
+    flat = W.reshape(-1, *W.shape[-2:])
+    return _Start(
+        factors=[reduce_factor(each) for each in flat],
+        index=np.arange(len(flat), dtype=np.int64).reshape(lead),
+        scale=np.ones(lead),
+        common_width=W.shape[-1],
+    )
+
+
+def _drawn_start(sensing: Sensing, alpha: Any, width: Any, seed: Any) -> _Start:
+    if alpha is None or width is None:
+        missing = "alpha" if alpha is None else "width"
+        raise ValueError(f"{missing}: expected alpha and width, or U0 (and V0), got none")
+    scale = check.positive_array("alpha", alpha)
+    if scale.min() < _SMALLEST or scale.max() > _LARGEST:
+        raise ValueError(
+            f"alpha: expected values in [{_SMALLEST}, {_LARGEST}], got {scale.min()} to "
+            f"{scale.max()}"
+        )
+    widths = check.integer_array("width", width, low=1)
+    seeds = check.integer_array("seed", 0 if seed is None else seed, low=0)
+    try:
+        lead = np.broadcast_shapes(scale.shape, widths.shape, seeds.shape)
+    except ValueError:
+        raise ValueError(
+            f"alpha {scale.shape}, width {widths.shape} and seed {seeds.shape} do not broadcast"
+        ) from None
+    pairs = np.stack([np.broadcast_to(a, lead).ravel() for a in (widths, seeds)])
+    distinct, index = np.unique(pairs, axis=1, return_inverse=True)
+    return _Start(
+        factors=[gaussian_factor(sensing.n, int(k), int(s)) for k, s in distinct.T],
+        index=np.asarray(index, dtype=np.int64).reshape(lead),
+        scale=np.broadcast_to(scale, lead),
+        common_width=int(distinct[0, 0]) if np.all(distinct[0] == distinct[0, 0]) else None,
+    )
+
+
+def _batch(
+    sensing: Sensing, y: FloatArray, start: _Start, extra: tuple[tuple[int, ...], ...]
+) -> tuple[FactorBatch, FloatArray]:
+    try:
+        shape = np.broadcast_shapes(y.shape[:-1], start.index.shape, *extra)
+    except ValueError:
+        raise ValueError(
+            f"leading shapes do not broadcast: y {y.shape[:-1]}, start {start.index.shape}, "
+            f"options {extra}"
+        ) from None
+
+    def per_run(array: Any) -> Any:
+        return np.ascontiguousarray(np.broadcast_to(array, shape).ravel())
+
+    flat = np.ascontiguousarray(y.reshape(-1, y.shape[-1]))
+    y_index = per_run(np.arange(len(flat), dtype=np.int64).reshape(y.shape[:-1]))
+    batch = FactorBatch(
+        shape=shape,
+        n=sensing.n,
+        p=sensing.dims[0],
+        c0=sensing.c0,
+        row=sensing.row,
+        column=sensing.column + sensing.c0,
+        X=sensing.X,
+        y=flat,
+        starts=start.factors,
+        scale=per_run(start.scale),
+        y_index=y_index,
+        start_index=per_run(start.index),
+    )
+    return batch, np.sum(flat * flat, axis=-1)[y_index]

@@ -1,0 +1,110 @@
+"""What of a matrix is observed: some of its entries, or its products with given matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import _validate as check
+from ._types import FloatArray, IntArray
+
+__all__ = ["Sensing", "check_sensing"]
+
+
+@dataclass(frozen=True)
+class Sensing:
+    """Entries (row, column), or X (n_samples, d1, d2), of a matrix of shape ``dims``."""
+
+    dims: tuple[int, int]
+    symmetric: bool
+    row: IntArray
+    column: IntArray
+    X: FloatArray | None
+
+    @property
+    def n(self) -> int:
+        """Rows of the lifted factor."""
+        return self.dims[0] if self.symmetric else sum(self.dims)
+
+    @property
+    def c0(self) -> int:
+        """Where the right factor begins in the lifted one."""
+        return 0 if self.symmetric else self.dims[0]
+
+    @property
+    def n_samples(self) -> int:
+        return len(self.row) if self.X is None else len(self.X)
+
+    def matrix(self) -> FloatArray:
+        """The measurements as rows (n_samples, d1 d2)."""
+        d1, d2 = self.dims
+        if self.X is not None:
+            return self.X.reshape(-1, d1 * d2)
+        rows = np.zeros((self.n_samples, d1 * d2))
+        rows[np.arange(self.n_samples), self.row * d2 + self.column] = 1.0
+        return rows
+
+
+def check_sensing(
+    entries: Any, measurements: Any, dims: Any, symmetric: bool, n_samples: int
+) -> Sensing:
+    """Validate ``entries`` or ``measurements`` against ``dims`` and the number of targets."""
+    if (entries is None) == (measurements is None):
+        raise ValueError("entries: expected entries or measurements, and not both")
+    shape = None if dims is None else _dims(dims)
+    none = np.empty(0, dtype=np.int64)
+    if measurements is not None:
+        X = check.real_array("measurements", measurements, ndim=3)
+        if X.ndim != 3:
+            raise ValueError(f"measurements: expected shape (n_samples, d1, d2), got {X.shape}")
+        if shape is not None and X.shape[1:] != shape:
+            raise ValueError(f"dims: expected {X.shape[1:]} like measurements, got {shape}")
+        if np.abs(X).max() > 1e100:
+            raise ValueError(f"measurements: expected values up to 1e100, got {np.abs(X).max()}")
+        shape = (X.shape[1], X.shape[2])
+        row = column = none
+        count = len(X)
+    else:
+        if shape is None:
+            raise ValueError("dims: expected (d1, d2) together with entries, got none")
+        row, column = _entries(entries, shape, symmetric)
+        X, count = None, len(row)
+    if count != n_samples:
+        raise ValueError(f"y: expected {count} samples like the measurements, got {n_samples}")
+    if symmetric and shape[0] != shape[1]:
+        raise ValueError(f"dims: expected a square matrix for the symmetric model, got {shape}")
+    if symmetric and X is not None:
+        X = 0.5 * (X + np.swapaxes(X, 1, 2))
+    return Sensing(shape, symmetric, row, column, X)
+
+
+def _dims(dims: Any) -> tuple[int, int]:
+    if not isinstance(dims, tuple | list) or len(dims) != 2:
+        raise TypeError(f"dims: expected a pair (d1, d2), got {dims!r}")
+    d1, d2 = (check.integer("dims", d, low=1, high=8192) for d in dims)
+    return d1, d2
+
+
+def _entries(entries: Any, dims: tuple[int, int], symmetric: bool) -> tuple[IntArray, IntArray]:
+    if not isinstance(entries, tuple | list | np.ndarray) or len(entries) != 2:
+        raise TypeError(f"entries: expected a pair (rows, columns), got {entries!r}")
+    row, column = (
+        check.integer_array("entries", part, low=0, high=dims[i] - 1)
+        for i, part in enumerate(entries)
+    )
+    if row.ndim != 1 or row.shape != column.shape:
+        raise ValueError(
+            f"entries: expected two arrays of the same length, got shapes {row.shape} and "
+            f"{column.shape}"
+        )
+    low, high = (np.minimum(row, column), np.maximum(row, column)) if symmetric else (row, column)
+    keys = low * dims[1] + high
+    values, counts = np.unique(keys, return_counts=True)
+    if np.any(counts > 1):
+        twice = values[counts > 1][0]
+        raise ValueError(
+            f"entries: expected every entry once, got ({twice // dims[1]}, {twice % dims[1]}) twice"
+        )
+    return row, column
