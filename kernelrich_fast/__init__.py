@@ -1,7 +1,8 @@
 """Gradient flow of very many small models at once, from the kernel to the rich regime.
 
-`flow_diagonal` integrates, `limit_diagonal` jumps to t = infinity, `sweep_diagonal` runs a named
-grid; `theory`, `datasets` and `plot` hold what surrounds them.
+`flow_diagonal` and `flow_factorization` integrate, `limit_diagonal` jumps to t = infinity,
+`sweep_diagonal` and `sweep_factorization` run named grids; `theory`, `datasets` and `plot` hold
+what surrounds them.
 """
 
 from . import datasets, plot, theory
@@ -9,6 +10,7 @@ from .config import __version__, show_config
 from .diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
 from .errors import BackendUnavailableError, ConvergenceWarning
 from .factorization import FactorizationFlow, flow_factorization
+from .factorization_sweep import sweep_factorization
 from .status import Status
 from .sweep import sweep_diagonal
 
@@ -27,5 +29,6 @@ __all__ = [
     "plot",
     "show_config",
     "sweep_diagonal",
+    "sweep_factorization",
     "theory",
 ]

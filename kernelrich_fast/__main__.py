@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="versions, and which backends work here")
     figures = commands.add_parser("reproduce", help="compute a figure of the paper")
-    figures.add_argument("figure", choices=["fig1", "fig2", "fig3"])
+    figures.add_argument("figure", choices=["fig1", "fig2", "fig3", "fig5", "image"])
     figures.add_argument("--out", default=".", metavar="DIR", help="directory to write to")
     figures.add_argument("--quick", action="store_true", help="a small version")
     figures.add_argument("--backend", default="auto", metavar="B", help="auto, cuda, cpu or numpy")
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             backend=options.backend,
             progress=True,
         )
-    except (BackendUnavailableError, ValueError, OSError) as error:
+    except (BackendUnavailableError, ImportError, ValueError, OSError) as error:
         print(f"kernelrich: {error}", file=sys.stderr)
         return 1
     print(text)

@@ -270,11 +270,11 @@ def _given_start(sensing: Sensing, U: FloatArray, V: FloatArray) -> _Start:
         W = np.concatenate(parts, axis=-2)
     else:
         lead, W = U.shape[:-2], U
-    norms = np.linalg.norm(W, axis=-2)
-    if norms.max() > _LARGEST or np.any((norms > 0) & (norms < _SMALLEST)):
+    sizes = np.abs(W).max(axis=-2)
+    if sizes.max() > _LARGEST or np.any((sizes > 0) & (sizes < _SMALLEST)):
         raise ValueError(
-            f"U0: expected columns that are zero or of norm {_SMALLEST} to {_LARGEST}, got "
-            f"{norms[norms > 0].min()} to {norms.max()}"
+            f"U0: expected columns that are zero or of size {_SMALLEST} to {_LARGEST}, got "
+            f"{sizes[sizes > 0].min()} to {sizes.max()}"
         )
     flat = W.reshape(-1, *W.shape[-2:])
     return _Start(

@@ -48,9 +48,9 @@ class Sensing:
 
 
 def check_sensing(
-    entries: Any, measurements: Any, dims: Any, symmetric: bool, n_samples: int
+    entries: Any, measurements: Any, dims: Any, symmetric: bool, n_samples: int | None
 ) -> Sensing:
-    """Validate ``entries`` or ``measurements`` against ``dims`` and the number of targets."""
+    """Validate ``entries`` or ``measurements`` against ``dims`` and, if given, the targets."""
     if (entries is None) == (measurements is None):
         raise ValueError("entries: expected entries or measurements, and not both")
     shape = None if dims is None else _dims(dims)
@@ -64,17 +64,17 @@ def check_sensing(
         if np.abs(X).max() > 1e100:
             raise ValueError(f"measurements: expected values up to 1e100, got {np.abs(X).max()}")
         shape = (X.shape[1], X.shape[2])
+        _expect_square(shape, symmetric)
         row = column = none
         count = len(X)
     else:
         if shape is None:
             raise ValueError("dims: expected (d1, d2) together with entries, got none")
+        _expect_square(shape, symmetric)
         row, column = _entries(entries, shape, symmetric)
         X, count = None, len(row)
-    if count != n_samples:
+    if n_samples is not None and count != n_samples:
         raise ValueError(f"y: expected {count} samples like the measurements, got {n_samples}")
-    if symmetric and shape[0] != shape[1]:
-        raise ValueError(f"dims: expected a square matrix for the symmetric model, got {shape}")
     if symmetric and X is not None:
         X = 0.5 * (X + np.swapaxes(X, 1, 2))
     return Sensing(shape, symmetric, row, column, X)
@@ -85,6 +85,11 @@ def _dims(dims: Any) -> tuple[int, int]:
         raise TypeError(f"dims: expected a pair (d1, d2), got {dims!r}")
     d1, d2 = (check.integer("dims", d, low=1, high=8192) for d in dims)
     return d1, d2
+
+
+def _expect_square(shape: tuple[int, int], symmetric: bool) -> None:
+    if symmetric and shape[0] != shape[1]:
+        raise ValueError(f"dims: expected a square matrix for the symmetric model, got {shape}")
 
 
 def _entries(entries: Any, dims: tuple[int, int], symmetric: bool) -> tuple[IntArray, IntArray]:

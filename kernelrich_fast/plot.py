@@ -14,6 +14,8 @@ __all__ = [
     "critical_alpha",
     "depth_potentials",
     "excess_norms",
+    "factorization_error",
+    "factorization_heatmap",
     "population_error",
     "potentials",
     "sparsity_ratio",
@@ -260,3 +262,86 @@ def sparsity_ratio(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax.set(xlabel=r"$\ln\,\alpha^D$", ylabel=label)
     ax.legend()
     return ax
+
+
+def factorization_heatmap(
+    ds: xr.Dataset, variable: str, ax: Axes | None = None, *, clip: float | None = None
+) -> Axes:
+    r"""A variable over scale and width as a heat map (figure 5 of the paper).
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        From `sweep_factorization` over width and alpha; seeds are averaged.
+    variable : str
+        Name of the variable, "excess_nuclear_norm" or "unobserved_movement", say.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw in.
+    clip : float, optional
+        Upper end of the colour scale.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> data = krf.datasets.low_rank_completion(4, 4, 1, 10)
+    >>> ds = krf.sweep_factorization(
+    ...     data.Y_star, alpha=[0.01, 0.1], width=[4, 100], n_observed=10
+    ... )
+    >>> krf.plot.factorization_heatmap(ds, "excess_nuclear_norm").get_xlabel()
+    'width $k$'
+    """
+    ax = _axes(ax)
+    values = ds[variable].mean("seed") if "seed" in ds[variable].dims else ds[variable]
+    values = values.transpose("alpha", "width")
+    shown = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0.0, vmax=clip)
+    ax.set_xticks(range(values.sizes["width"]), [_short(k) for k in ds.width.values], rotation=60)
+    ax.set_yticks(range(values.sizes["alpha"]), [f"{a**2:.3g}" for a in ds.alpha.values])
+    ax.set_xlabel("width $k$")
+    ax.set_ylabel(r"$\alpha^2$")
+    ax.set_title(variable.replace("_", " "))
+    ax.figure.colorbar(shown, ax=ax)
+    return ax
+
+
+def factorization_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
+    r"""Error on unobserved entries against the scale, a curve per width.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        From `sweep_factorization` over width and alpha; seeds are averaged.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw in.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> data = krf.datasets.low_rank_completion(4, 4, 1, 10)
+    >>> ds = krf.sweep_factorization(
+    ...     data.Y_star, alpha=[0.01, 0.1], width=[4, 100], n_observed=10
+    ... )
+    >>> len(krf.plot.factorization_error(ds).lines)
+    2
+    """
+    ax = _axes(ax)
+    values = ds.test_rmse.mean("seed") if "seed" in ds.test_rmse.dims else ds.test_rmse
+    for i, k in enumerate(ds.width.values):
+        ax.plot(ds.alpha, values.sel(width=k), label=f"$k={_short(k)}$", marker="o", **_line(i))
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel(r"$\alpha$")
+    ax.set_ylabel("RMSE, unobserved entries")
+    ax.legend(frameon=False)
+    return ax
+
+
+def _short(count: int) -> str:
+    return f"{count // 1000}k" if count >= 1000 and count % 1000 == 0 else str(count)

@@ -62,3 +62,35 @@ def kkt_violation(X, beta, alpha, depth):
     s = np.array([float(v) for v in dual_coordinates(beta, alpha, depth)])
     nu, *_ = np.linalg.lstsq(X.T, s, rcond=None)
     return float(np.linalg.norm(s - X.T @ nu) / np.linalg.norm(s))
+
+
+def factor_space_flow(observe, adjoint, y, U0, V0, times):
+    """U and V at ``times`` by DOP853 on the weights themselves, all k columns of them.
+
+    ``observe`` maps M to predictions, ``adjoint`` a residual to sum_i r_i X_i; V0 is None for the
+    symmetric model, whose V is returned as None too.
+    """
+    (d1, k), symmetric = U0.shape, V0 is None
+    start = U0 if symmetric else np.concatenate([U0, V0])
+
+    def field(_, w):
+        W = w.reshape(-1, k)
+        U, V = (W, W) if symmetric else (W[:d1], W[d1:])
+        R = adjoint(observe(U @ V.T) - y)
+        if symmetric:
+            return -2.0 * ((R + R.T) @ W).ravel()
+        return -2.0 * np.concatenate([R @ V, R.T @ U]).ravel()
+
+    out = solve_ivp(
+        field,
+        (0.0, times[-1]),
+        start.ravel(),
+        method="DOP853",
+        t_eval=times,
+        rtol=1e-11,
+        atol=1e-13 * np.abs(start).max(),
+    )
+    assert out.success
+    assert np.all(np.isfinite(out.y))
+    W = out.y.T.reshape(len(times), -1, k)
+    return (W, None) if symmetric else (W[:, :d1], W[:, d1:])

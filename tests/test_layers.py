@@ -13,7 +13,8 @@ PACKAGE = ROOT / "kernelrich_fast"
 PYTHON = [
     ("__main__", 6), ("__init__", 6),
     ("experiments", 5), ("plot", 5),
-    ("sweep", 4), ("theory.critical", 4), ("theory.__init__", 4), ("config", 4),
+    ("sweep", 4), ("factorization_sweep", 4), ("config", 4),
+    ("theory.critical", 4), ("theory.__init__", 4),
     ("diagonal", 3), ("factorization", 3), ("_runs", 3),
     ("backends", 2), ("_core", 1),
     ("theory", 1), ("datasets", 1), ("initialization", 1), ("measurements", 1),

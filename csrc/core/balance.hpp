@@ -9,98 +9,145 @@ KRF_BEGIN_NAMESPACE
 
 template <class Team> struct Balance {
   using T = typename Team::Value;
+  static constexpr int kNewton = 5;
   static constexpr int kIterations = 60;
+  static constexpr double kShare = 1e-9; // of the defect, left by the conjugate gradients
 
   Team &team;
-  int n, r, c0, ldr;
-  double *imbalance, *target, *defect; // (r, ldr): at the start, in turned columns, what is left
-  double *norm2, *moved;
+  int n, r, c0, ldr, size;
+  double *imbalance, *target; // (r, ldr): at the start, and in turned columns
+  double *defect, *scaled, *gram, *L, *direction, *product, *image, *moved, *best;
 
   Balance(Team &team_, int n_, int r_, int c0_, Arena &arena)
-      : team(team_), n(n_), r(r_), c0(c0_), ldr(padded(r_)), imbalance(square(arena)),
-        target(square(arena)), defect(square(arena)), norm2(arena.take(ldr)),
-        moved(arena.take(ldr)) {}
-
-  double *square(Arena &arena) const { return arena.take(static_cast<long long>(r) * ldr); }
+      : team(team_), n(n_), r(r_), c0(c0_), ldr(padded(r_)), size(r_ * ldr),
+        imbalance(arena.take(size)), target(arena.take(size)), defect(arena.take(size)),
+        scaled(arena.take(size)), gram(arena.take(size)), L(arena.take(size)),
+        direction(arena.take(size)), product(arena.take(size)), image(arena.take(size)),
+        moved(arena.take(ldr)), best(arena.take(static_cast<long long>(n) * ldr)) {}
 
   void start(const double *W) { imbalance_of(W, imbalance); }
 
-  // Moves A along J A L, L symmetric, J = diag(I, -I), to where U^T U - V^T V has its first value.
-  // With orthogonal columns L_ij = -D_ij / (|a_i|^2 + |a_j|^2); nearly orthogonal ones iterate.
+  // Moves A along J A L, L symmetric, J = diag(I, -I), to where U^T U - V^T V has its first value:
+  // Newton on the defect E, G L + L G = E with G = A^T A, by conjugate gradients.  As the columns
+  // are nearly orthogonal, dividing E_ij by G_ii + G_jj is a good preconditioner, and one that
+  // leaves every column its own relative accuracy.
   void restore(double *A, const double *Q) {
     if (c0 == 0)
       return;
-    for (int i = 0; i < r; ++i)
-      team.for_each(ldr, [&](int c) {
-        T sum = splat<T>(0.0);
-        for (int k = 0; k < r; ++k)
-          sum += imbalance[static_cast<long long>(i) * ldr + k] *
-                 read<T>(Q + static_cast<long long>(k) * ldr + c);
-        write(defect + static_cast<long long>(i) * ldr + c, sum);
-      });
-    for (int i = 0; i < r; ++i)
-      team.for_each(ldr, [&](int c) {
-        T sum = splat<T>(0.0);
-        for (int k = 0; k < r; ++k)
-          sum += Q[static_cast<long long>(k) * ldr + i] *
-                 read<T>(defect + static_cast<long long>(k) * ldr + c);
-        write(target + static_cast<long long>(i) * ldr + c, sum);
-      });
+    aim(Q);
     double before = kInfinity;
-    for (int iteration = 0; iteration < kIterations; ++iteration) {
-      imbalance_of(A, defect);
-      column_norms(A);
-      double worst = 0;
+    for (int newton = 0; newton < kNewton; ++newton) {
+      imbalance_of(A, image);
+      column_products(A, gram);
       for (int i = 0; i < r; ++i)
-        for (int j = 0; j < ldr; ++j) {
-          const long long at = static_cast<long long>(i) * ldr + j;
-          const double both = norm2[i] + norm2[j];
-          defect[at] = j < r && both > 0 ? (target[at] - defect[at]) / both : 0.0;
-          const double size = defect[at] < 0 ? -defect[at] : defect[at];
-          worst = larger(worst, size);
-        }
-      if (!(worst < 0.95 * before) || worst < 0.5 * kEpsilon)
-        break;
+        for (int j = 0; j < ldr; ++j)
+          defect[at(i, j)] = j < r ? 0.5 * (target[at(i, j)] + target[at(j, i)]) -
+                                         0.5 * (image[at(i, j)] + image[at(j, i)])
+                                   : 0.0;
+      precondition();
+      double worst = 0;
+      for (int i = 0; i < size; ++i)
+        worst = larger(worst, scaled[i] < 0 ? -scaled[i] : scaled[i]);
+      if (!(worst < before)) {
+        team.for_each(n * ldr, [&](int i) { write(A + i, read<T>(best + i)); });
+        return;
+      }
+      if (worst < 0.5 * kEpsilon || newton == kNewton - 1)
+        return;
       before = worst;
+      team.for_each(n * ldr, [&](int i) { write(best + i, read<T>(A + i)); });
+      solve();
       for (int i = 0; i < n; ++i) {
         double *row = A + static_cast<long long>(i) * ldr;
         const double sign = i < c0 ? 1.0 : -1.0;
-        team.for_each(ldr, [&](int c) {
-          T sum = splat<T>(0.0);
-          for (int k = 0; k < r; ++k)
-            sum += row[k] * read<T>(defect + static_cast<long long>(k) * ldr + c);
-          write(moved + c, sum * sign);
-        });
-        team.for_each(ldr, [&](int c) { write(row + c, read<T>(row + c) + read<T>(moved + c)); });
+        combine(row, L, moved);
+        team.for_each(ldr,
+                      [&](int c) { write(row + c, read<T>(row + c) + sign * read<T>(moved + c)); });
       }
     }
   }
 
 private:
-  // U^T U - V^T V, (r, ldr)
-  void imbalance_of(const double *A, double *out) {
-    for (int a = 0; a < r; ++a) {
-      double *to = out + static_cast<long long>(a) * ldr;
+  long long at(int i, int j) const { return static_cast<long long>(i) * ldr + j; }
+
+  // target = Q^T imbalance Q
+  void aim(const double *Q) {
+    for (int i = 0; i < r; ++i)
+      combine(imbalance + at(i, 0), Q, image + at(i, 0));
+    for (int i = 0; i < r; ++i)
+      team.for_each(ldr, [&](int c) {
+        T sum = splat<T>(0.0);
+        for (int k = 0; k < r; ++k)
+          sum += Q[at(k, i)] * read<T>(image + at(k, c));
+        write(target + at(i, c), sum);
+      });
+  }
+
+  // scaled = preconditioner defect
+  void precondition() {
+    for (int i = 0; i < r; ++i)
+      for (int j = 0; j < ldr; ++j) {
+        const double both = j < r ? gram[at(i, i)] + gram[at(j, j)] : 0.0;
+        scaled[at(i, j)] = both > 0 ? defect[at(i, j)] / both : 0.0;
+      }
+  }
+
+  // L from defect, which is used up.
+  void solve() {
+    team.for_each(size, [&](int i) {
+      write(L + i, splat<T>(0.0));
+      write(direction + i, read<T>(scaled + i));
+    });
+    double weight = team.dot(defect, scaled, size);
+    const double enough = weight * kShare * kShare;
+    for (int iteration = 0; iteration < kIterations && weight > enough; ++iteration) {
+      for (int i = 0; i < r; ++i)
+        combine(gram + at(i, 0), direction, product + at(i, 0));
+      for (int i = 0; i < r; ++i)
+        for (int j = 0; j < ldr; ++j)
+          image[at(i, j)] = j < r ? product[at(i, j)] + product[at(j, i)] : 0.0;
+      const double curvature = team.dot(direction, image, size);
+      if (!(curvature > 0.0))
+        return;
+      const double step = weight / curvature;
+      team.for_each(size, [&](int i) {
+        write(L + i, read<T>(L + i) + step * read<T>(direction + i));
+        write(defect + i, read<T>(defect + i) - step * read<T>(image + i));
+      });
+      precondition();
+      const double next = team.dot(defect, scaled, size);
+      const double turn = next / weight;
+      weight = next;
+      team.for_each(size, [&](int i) {
+        write(direction + i, read<T>(scaled + i) + turn * read<T>(direction + i));
+      });
+    }
+  }
+
+  // out = sum_k row_k B_k over the r rows of B.
+  void combine(const double *row, const double *B, double *out) {
+    team.for_each(ldr, [&](int c) {
+      T sum = splat<T>(0.0);
+      for (int k = 0; k < r; ++k)
+        sum += row[k] * read<T>(B + at(k, c));
+      write(out + c, sum);
+    });
+  }
+
+  // A^T diag(sign) A with the sign of V's rows.
+  void products_of(const double *A, double right_sign, double *out) {
+    for (int a = 0; a < r; ++a)
       team.for_each(ldr, [&](int c) {
         T sum = splat<T>(0.0);
         for (int i = 0; i < n; ++i) {
           const double *row = A + static_cast<long long>(i) * ldr;
-          sum += (i < c0 ? row[a] : -row[a]) * read<T>(row + c);
+          sum += (i < c0 ? row[a] : right_sign * row[a]) * read<T>(row + c);
         }
-        write(to + c, sum);
+        write(out + at(a, c), sum);
       });
-    }
   }
-  void column_norms(const double *A) {
-    team.for_each(ldr, [&](int c) {
-      T sum = splat<T>(0.0);
-      for (int i = 0; i < n; ++i) {
-        const T a = read<T>(A + static_cast<long long>(i) * ldr + c);
-        sum += a * a;
-      }
-      write(norm2 + c, sum);
-    });
-  }
+  void imbalance_of(const double *A, double *out) { products_of(A, -1.0, out); }
+  void column_products(const double *A, double *out) { products_of(A, 1.0, out); }
 };
 
 KRF_END_NAMESPACE

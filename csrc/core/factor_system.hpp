@@ -47,7 +47,7 @@ template <class Team_> struct FactorSystem {
   double *norm2, *moved2;      // per column
   double *jacobian_W, *kernel; // where the tangent kernel was taken, and K
   double *sample, *sample_i;   // n_samples each
-  double *power, *dense, *row_W;
+  double *power, *M, *dense, *row_W;
   double *turned; // (n, r) or (r, r), scratch
   Balance<Team> balance;
   ShiftedFactors<Team> factors;
@@ -64,7 +64,7 @@ template <class Team_> struct FactorSystem {
         jacobian_W(arena.take(length)),
         kernel(arena.take(has_stiff ? static_cast<long long>(X.ldn) * X.ldn : 0)),
         sample(arena.take(X.ldn)), sample_i(arena.take(X.ldn)), power(arena.take(length)),
-        dense(arena.take(length)), row_W(arena.take(length)),
+        M(arena.take(X.entries)), dense(arena.take(length)), row_W(arena.take(length)),
         turned(arena.take(static_cast<long long>(larger_of(n, r)) * ldr)),
         balance(team_, p.n, p.r, p.c0, arena), factors(team_, has_stiff ? p.n_samples : 0, arena) {}
 
@@ -111,7 +111,12 @@ template <class Team_> struct FactorSystem {
   void start_stiff() { factors.h_factored = 0, fresh = false; }
 
   double loss() { return team.dot(residual, residual, X.ldn); }
-  double predictor_norm() { return X.image_norm(W, W, false); }
+  // Also keeps M, against which a step's change is judged.
+  double predictor_norm() {
+    const double norm = X.image_norm(W, W, false);
+    team.for_each(X.entries, [&](int i) { write(M + i, read<T>(X.M + i)); });
+    return norm;
+  }
 
   // Relative rate of change of the loss or of a column.
   double rate() {
@@ -160,8 +165,6 @@ template <class Team_> struct FactorSystem {
 
   bool move_stages(const double *N, const double *V, bool add_V, double *F, Change &change) {
     change = {};
-    if (add_V)
-      copy_samples(next_residual, sample_i);
     for (int j = 0; j < 3; ++j) {
       double *at = stage + j * length;
       double *res = j == 2 ? next_residual : stage_residual;
@@ -177,10 +180,7 @@ template <class Team_> struct FactorSystem {
     const double *end = stage + 2 * length;
     change.whole = X.image_norm(V + 2 * length, end, true);
     change.norm = X.image_norm(end, end, false);
-    // The step's share is judged by what is observed.
-    const double moved = distance(next_residual, sample_i),
-                 whole = distance(next_residual, residual);
-    change.step = moved > 0 ? change.whole * whole / moved : kInfinity;
+    change.step = distance(X.M, M, X.entries);
     return true;
   }
 
@@ -316,9 +316,9 @@ private:
   void add(const double *a, const double *b, double *to) {
     team.for_each(length, [&](int i) { write(to + i, read<T>(a + i) + read<T>(b + i)); });
   }
-  double distance(const double *a, const double *b) {
+  double distance(const double *a, const double *b, int count) {
     T sum = splat<T>(0.0);
-    team.for_each(X.ldn, [&](int i) {
+    team.for_each(count, [&](int i) {
       const T x = read<T>(a + i) - read<T>(b + i);
       sum += x * x;
     });

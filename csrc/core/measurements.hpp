@@ -44,8 +44,7 @@ template <class Team> struct Measurements {
   }
   double image_norm(const double *B, const double *W, bool both) {
     image(B, W, both);
-    for (int i = p * q; i < entries; ++i)
-      M[i] = 0.0;
+    clear_padding();
     return std::sqrt(team.dot(M, M, entries));
   }
 
@@ -99,7 +98,8 @@ template <class Team> struct Measurements {
         add_features(X + static_cast<long long>(i) * q * ldn, ldn, at(W, c0), q, c0 ? 1.0 : 4.0, K);
       // For the symmetric model both sides are the same, X_i + X_i^T = 2 X_i.
       for (int j = 0; c0 && j < q; ++j)
-        add_features(X + static_cast<long long>(j) * ldn, static_cast<long long>(q) * ldn, W, p, 1.0, K);
+        add_features(X + static_cast<long long>(j) * ldn, static_cast<long long>(q) * ldn, W, p,
+                     1.0, K);
       return;
     }
     team.products(W, n, W, n, ldr, lifted, n, false);
@@ -128,10 +128,14 @@ template <class Team> struct Measurements {
   }
 
 private:
-  // out = X^T M: M weighs the entries' vectors.
-  void observe(double *out) {
+  void clear_padding() {
     for (int i = p * q; i < entries; ++i)
       M[i] = 0.0;
+  }
+
+  // out = X^T M: M weighs the entries' vectors.
+  void observe(double *out) {
+    clear_padding();
     team.template sweep<1>(X, ldn, entries, out, out,
                            [&](int i, const T *, T *o) { o[0] = read<T>(M + i); });
   }
@@ -148,8 +152,8 @@ private:
   }
 
   // K += weight F F^T for the features F_c = sum_j W_jc x_j, c < r.
-  void add_features(const double *x, long long stride, const double *W, int count,
-                    double weight, double *K) {
+  void add_features(const double *x, long long stride, const double *W, int count, double weight,
+                    double *K) {
     int *which = reinterpret_cast<int *>(index);
     double *weights = index + ldr;
     for (int c = 0; c < r; ++c) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from . import fig1, fig2, fig3
+from . import fig1, fig2, fig3, fig5, image
 from .output import Settings
 
 __all__ = ["FIGURES", "Settings", "reproduce"]
@@ -14,6 +14,8 @@ FIGURES: dict[str, Callable[[Settings], str]] = {
     "fig1": fig1.run,
     "fig2": fig2.run,
     "fig3": fig3.run,
+    "fig5": fig5.run,
+    "image": image.run,
 }
 
 
@@ -29,8 +31,8 @@ def reproduce(
 
     Parameters
     ----------
-    figure : {"fig1", "fig2", "fig3"}
-        Which figure; all of its panels are made.
+    figure : {"fig1", "fig2", "fig3", "fig5", "image"}
+        Which figure of the paper, all panels; or the completion of an image.
     out : path
         Directory for FIGURE.png, FIGURE.pdf and one NetCDF file of data per panel.
     quick : bool

@@ -1,9 +1,17 @@
-"""Potentials, interpolants, bounds and tangent kernels of diagonal networks."""
+"""Potentials, interpolants, bounds and tangent kernels."""
 
 from .bounds import alpha_for_l1, alpha_for_l2
 from .critical import critical_alpha
 from .interpolants import min_l1, min_l2
 from .kernels import kernel_distance, kernel_predictor, relative_kernel_change, tangent_kernel
+from .matrices import (
+    effective_rank,
+    factorization_kernel_predictor,
+    factorization_tangent_kernel,
+    nuclear_norm,
+    schatten_potential,
+)
+from .nuclear import min_nuclear_norm
 from .potentials import (
     hyperbolic_entropy,
     inverse_mirror_map,
@@ -16,15 +24,21 @@ __all__ = [
     "alpha_for_l1",
     "alpha_for_l2",
     "critical_alpha",
+    "effective_rank",
+    "factorization_kernel_predictor",
+    "factorization_tangent_kernel",
     "hyperbolic_entropy",
     "inverse_mirror_map",
     "kernel_distance",
     "kernel_predictor",
     "min_l1",
     "min_l2",
+    "min_nuclear_norm",
     "mirror_map",
+    "nuclear_norm",
     "q_potential",
     "r_potential",
     "relative_kernel_change",
+    "schatten_potential",
     "tangent_kernel",
 ]

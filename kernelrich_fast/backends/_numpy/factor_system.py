@@ -27,7 +27,7 @@ SLOW_RATE = 0.1
 GROWTH = 4.0
 ASLEEP = 1e-12
 SWEEPS = 40
-BALANCE_ITERATIONS = 60
+BALANCE_NEWTON, BALANCE_ITERATIONS, BALANCE_SHARE = 5, 60, 1e-9
 
 
 class FactorSystem:
@@ -67,8 +67,12 @@ class FactorSystem:
         return float(self.residual @ self.residual)
 
     @property
+    def M(self) -> FloatArray:
+        return self.X.image(self.W, self.W)
+
+    @property
     def predictor_norm(self) -> float:
-        return float(np.linalg.norm(self.X.image(self.W, self.W)))
+        return float(np.linalg.norm(self.M))
 
     def rate(self) -> float:
         """Relative rate of change of the loss or of a column."""
@@ -103,7 +107,6 @@ class FactorSystem:
     def move_stages(
         self, N: FloatArray, V: FloatArray, add: bool
     ) -> tuple[FloatArray, Change] | None:
-        before = self.end_residual if add else self.residual
         fields, single = [], 0.0
         stages = [self.W + N[..., j] for j in range(3)]
         for j, stage in enumerate(stages):
@@ -115,10 +118,7 @@ class FactorSystem:
         if not (np.all(np.isfinite(residual)) and np.isfinite(single)):
             return None
         whole = self.change_of(V[..., 2])
-        # The step's share is judged by what is observed.
-        moved = float(np.linalg.norm(residual - before))
-        step = float(np.linalg.norm(residual - self.residual))
-        step = whole.whole * step / moved if moved > 0 else np.inf
+        step = float(np.linalg.norm(self.X.image(self.end, self.end) - self.M))
         return np.stack(fields, axis=-1), Change(single, whole.whole, whole.norm, step)
 
     def prepare(
@@ -214,18 +214,38 @@ class FactorSystem:
         return {"W": W @ self.Q.T, "loss": np.asarray(residual @ residual)}
 
     def balanced(self, W: FloatArray) -> FloatArray:
-        """W moved along J W L, L symmetric, to where U^T U - V^T V has its first value."""
+        """W moved along J W L, L symmetric, to where U^T U - V^T V has its first value.
+
+        Newton on the defect E: G L + L G = E with G = W^T W, by conjugate gradients preconditioned
+        with the diagonal of G, nearly all of it.
+        """
         target = self.Q.T @ self.imbalance @ self.Q
-        before = np.inf
-        for _ in range(BALANCE_ITERATIONS):
-            size = np.sum(W * W, axis=0)
-            both = size[:, None] + size
-            with np.errstate(invalid="ignore"):
-                L = np.where(both > 0, (target - W.T @ (self.sign * W)) / both, 0.0)
-            worst = float(np.max(np.abs(L)))
-            if not worst < 0.95 * before or worst < 0.5 * np.finfo(float).eps:
+        before, best = np.inf, W
+        for _ in range(BALANCE_NEWTON):
+            G = W.T @ W
+            both = np.diag(G)[:, None] + np.diag(G)
+            scale = np.where(both > 0, 1.0 / np.where(both > 0, both, 1.0), 0.0)
+            E = target - W.T @ (self.sign * W)
+            E = 0.5 * (E + E.T)
+            worst = float(np.max(np.abs(E * scale)))
+            if not worst < before:
+                return best
+            if worst < 0.5 * np.finfo(float).eps:
                 break
-            before = worst
+            before, best = worst, W
+            L, P = np.zeros_like(E), E * scale
+            weight = float(np.sum(E * P))
+            enough = weight * BALANCE_SHARE**2
+            for _ in range(BALANCE_ITERATIONS):
+                GP = G @ P
+                curvature = float(np.sum(P * (GP + GP.T)))
+                if not (weight > enough and curvature > 0.0):
+                    break
+                step = weight / curvature
+                L, E = L + step * P, E - step * (GP + GP.T)
+                scaled = E * scale
+                weight, old = float(np.sum(E * scaled)), weight
+                P = scaled + weight / old * P
             W = W + self.sign * (W @ L)
         return W
 

@@ -55,15 +55,33 @@ def integrate_flow(
     t_eval: FloatArray | None,
 ) -> FlowRun:
     """Integrate until t_max, the last evaluation time, or ``stop_loss`` (absolute)."""
-    rows = _Rows(1 if t_eval is None else len(t_eval), loss_offset)
+    # What overflows on the way shows as an error that is not a number, or as a step of zero.
+    with np.errstate(all="ignore"):
+        return _integrate(
+            s, rtol, atol, t_max, stop_loss, loss_offset, max_steps, method == "radau5",
+            method == "auto", np.empty(0) if t_eval is None else t_eval,
+        )  # fmt: skip
+
+
+def _integrate(
+    s: System,
+    rtol: float,
+    atol: float,
+    t_max: float,
+    stop_loss: float,
+    loss_offset: float,
+    max_steps: int,
+    stiff: bool,
+    auto: bool,
+    times: FloatArray,
+) -> FlowRun:
+    rows = _Rows(max(len(times), 1), loss_offset)
     if not s.start():
         return rows.finish(s, 0.0, Status.FAILED, 0, 0)
-    times = np.empty(0) if t_eval is None else t_eval
     t_end = min(float(times[-1]), t_max) if len(times) else t_max
     tolerance = {True: radau_tolerance(rtol), False: dopri_tolerance(rtol)}
     radau = Radau5(s, min(0.03, 0.3 * tolerance[False] / tolerance[True]))
     dopri = Dopri5(s)
-    stiff = method == "radau5"
     t, t_low = 0.0, 0.0  # two-double: after a plateau of 1e18 a jump of 1e-2 still counts
 
     def remaining(until: float) -> float:
@@ -99,9 +117,7 @@ def integrate_flow(
             last = step >= left
             step = left if last else (0.5 * left if step > 0.5 * left else step)
             stepper: Dopri5 | Radau5 = radau if stiff else dopri
-            # What overflows on the way shows as an error that is not a number.
-            with np.errstate(all="ignore"):
-                error = stepper.attempt(step, tolerance[stiff], atol, s.predictor_norm)
+            error = stepper.attempt(step, tolerance[stiff], atol, s.predictor_norm)
             if (
                 error is None
                 or np.isnan(error)
@@ -151,7 +167,7 @@ def integrate_flow(
                 h = max(h, step * factor)
             else:
                 h = max(step * factor, min(h, 4.0 * step)) if step < h else step * factor
-            if method == "auto" and not stiff:
+            if auto and not stiff:
                 stiff_steps = stiff_steps + 1 if dopri.stiffness > STABILITY_EDGE else 0
                 # In interpreted code a stiff step costs hardly more than an explicit one.
                 stiff = stiff_steps >= STIFF_STEPS or n_steps >= 6

@@ -1,0 +1,100 @@
+"""Completing a photograph from 30 % of its pixels, between the kernel and the rich regime."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from .. import datasets, plot
+from .._types import FloatArray
+from ..factorization_sweep import sweep_factorization
+from ..theory import min_nuclear_norm
+from .output import Settings, save, table
+
+__all__ = ["image_data", "run"]
+
+NAME, CORNER = "china", (100, 240)
+SIZES = (64, 160)
+SHARE = 0.3
+ALPHAS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+STOP_LOSS = 1e-6
+SEED = 0
+
+
+def image_data(
+    size: int, alphas: tuple[float, ...], widths: tuple[int, ...], backend: str, progress: bool
+) -> xr.Dataset:
+    """Sweep over the crop; grey values less the mean of the observed ones.
+
+    Beside the sweep's variables: the truth, what is observed (NaN elsewhere), the minimum nuclear
+    norm completion and its error.
+    """
+    picture = datasets.image(NAME, size, CORNER)
+    count = round(SHARE * size * size)
+    entries = datasets.observed_entries(size, size, count, SEED)
+    mean = float(np.mean(picture[entries]))
+    truth = picture - mean
+    ds = sweep_factorization(
+        truth,
+        alpha=alphas,
+        width=widths,
+        seeds=SEED,
+        n_observed=count,
+        stop_loss=STOP_LOSS,
+        keep=("norms", "M"),
+        backend=backend,
+        progress=progress,
+    )
+    least = min_nuclear_norm(truth[entries], entries=entries, dims=(size, size), tol=1e-4)
+    hidden = np.ones((size, size), dtype=bool)
+    hidden[entries] = False
+    observed = np.where(hidden, np.nan, truth)
+    dims = ("row", "column")
+    ds = ds.assign(
+        M=ds.M + mean,
+        truth=(dims, picture),
+        observed=(dims, observed + mean),
+        min_nuclear_norm=(dims, least + mean),
+        min_nuclear_rmse=float(np.sqrt(np.mean((least - truth)[hidden] ** 2))),
+        mean_rmse=float(np.sqrt(np.mean(truth[hidden] ** 2))),
+    )
+    return ds
+
+
+def run(settings: Settings) -> str:
+    """Write errors and pictures of every crop; returns the tables."""
+    from matplotlib.figure import Figure
+
+    quick = settings.quick
+    sizes = (32,) if quick else SIZES
+    panels, tables = {}, []
+    figure = Figure(figsize=(15.0, 3.2 * len(sizes)), layout="constrained")
+    axes = figure.subplots(len(sizes), 5, squeeze=False)
+    for size, row in zip(sizes, axes, strict=True):
+        widths = (size // 4, 2 * size, 100 * size)
+        alphas = ALPHAS[1::2] if quick else ALPHAS
+        ds = image_data(size, alphas, widths, settings.backend, settings.progress)
+        panels[f"-{size}"] = ds
+        plot.factorization_error(ds, row[0])
+        row[0].axhline(float(ds.min_nuclear_rmse), color="0.4", linewidth=0.8)
+        wide = ds.M.sel(width=widths[1])
+        shown: list[tuple[str, FloatArray]] = [
+            ("observed", ds.observed.values),
+            (rf"$\alpha={ds.alpha.values[-1]:g}$", wide.values[-1]),
+            (rf"$\alpha={ds.alpha.values[0]:g}$", wide.values[0]),
+            ("minimum nuclear norm", ds.min_nuclear_norm.values),
+        ]
+        for ax, (title, pixels) in zip(row[1:], shown, strict=True):
+            ax.imshow(pixels, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+            ax.set_title(title)
+            ax.set_axis_off()
+        rows = [[a, *ds.test_rmse.sel(alpha=a).values.tolist()] for a in ds.alpha.values]
+        title = (
+            f"{size} x {size}, {ds.attrs['n_observed']} pixels: RMSE of the others "
+            f"(minimum nuclear norm {float(ds.min_nuclear_rmse):.4f}, mean value "
+            f"{float(ds.mean_rmse):.4f}; {int(np.sum(ds.status.values != 0))} of "
+            f"{ds.status.size} runs not converged)"
+        )
+        tables.append(table(title, ["alpha", *(f"k={k}" for k in widths)], rows))
+    save(settings, "image", figure, panels)
+    return "\n\n".join(tables)

@@ -1,0 +1,226 @@
+"""What the flow of a matrix factorisation is compared with: potential, norms, kernel regime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _validate as check
+from .._types import ArrayLike, FloatArray
+from ..measurements import Sensing, check_sensing
+from .potentials import q_potential
+
+__all__ = [
+    "effective_rank",
+    "factorization_kernel_predictor",
+    "factorization_tangent_kernel",
+    "nuclear_norm",
+    "schatten_potential",
+]
+
+
+def nuclear_norm(M: ArrayLike) -> FloatArray:
+    """Sum of the singular values.
+
+    Parameters
+    ----------
+    M : array_like, (..., d1, d2)
+        Matrices.
+
+    Returns
+    -------
+    ndarray, (...)
+        The norm.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> float(krf.theory.nuclear_norm([[3.0, 0.0], [0.0, -4.0]]))
+    7.0
+    """
+    values = np.linalg.svd(check.real_array("M", M, ndim=2), compute_uv=False)
+    return np.asarray(values.sum(axis=-1))
+
+
+def effective_rank(M: ArrayLike) -> FloatArray:
+    """Exponential of the entropy of the normalised singular values.
+
+    Parameters
+    ----------
+    M : array_like, (..., d1, d2)
+        Matrices.
+
+    Returns
+    -------
+    ndarray, (...)
+        A number between 1 and min(d1, d2), continuous in M; 0 for a zero matrix.
+
+    References
+    ----------
+    Roy and Vetterli, The effective rank: a measure of effective dimensionality, EUSIPCO 2007.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> float(krf.theory.effective_rank([[2.0, 0.0], [0.0, 2.0]]))
+    2.0
+    """
+    values = np.linalg.svd(check.real_array("M", M, ndim=2), compute_uv=False)
+    total = values.sum(axis=-1, keepdims=True)
+    share = values / np.where(total > 0, total, 1.0)
+    entropy = -np.sum(share * np.log(np.where(share > 0, share, 1.0)), axis=-1)
+    return np.asarray(np.where(total[..., 0] > 0, np.exp(entropy), 0.0))
+
+
+def schatten_potential(M: ArrayLike, mu: ArrayLike) -> FloatArray:
+    """Q_mu of the singular values: what gradient flow minimises as the width grows.
+
+    Parameters
+    ----------
+    M : array_like, (..., d1, d2)
+        Matrices.
+    mu : array_like, (...)
+        Scale; for i.i.d. N(0, alpha^2) weights of width k, 2 mu^2 = alpha^2 k.
+
+    Returns
+    -------
+    ndarray, (...)
+        sum_i mu^2 q(sigma_i / mu^2): a multiple of the nuclear norm as mu -> 0, of the squared
+        Frobenius norm as mu -> infinity.
+
+    Notes
+    -----
+    Exact for commuting measurements in the limit of infinite width; conjectural otherwise.
+
+    References
+    ----------
+    Woodworth et al. (COLT 2020), Theorem 4.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> M = [[3.0, 0.0], [0.0, 0.0]]
+    >>> bool(krf.theory.schatten_potential(M, 1.0) == krf.theory.q_potential([3.0], 1.0))
+    True
+    """
+    values = np.linalg.svd(check.real_array("M", M, ndim=2), compute_uv=False)
+    return np.asarray(q_potential(values, check.positive_array("mu", mu), 2))
+
+
+def factorization_tangent_kernel(
+    gram: ArrayLike,
+    *,
+    entries: tuple[ArrayLike, ArrayLike] | None = None,
+    measurements: ArrayLike | None = None,
+    dims: tuple[int, int] | None = None,
+    symmetric: bool = False,
+) -> FloatArray:
+    """Tangent kernel of the observed predictions, from the Gram matrix of the weights alone.
+
+    Parameters
+    ----------
+    gram : array_like, (..., n, n)
+        [U; V] [U; V]^T, or W W^T for the symmetric model: the ``gram`` of `FactorizationFlow`.
+    entries, measurements, dims, symmetric
+        As in `flow_factorization`.
+
+    Returns
+    -------
+    ndarray, (..., n_samples, n_samples)
+        K_ij = <X_i V V^T + U U^T X_i, X_j>.
+
+    References
+    ----------
+    Woodworth et al. (COLT 2020), sections 2 and 6.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> krf.theory.factorization_tangent_kernel(
+    ...     [[2.0, 0.0], [0.0, 3.0]], entries=([0], [0]), dims=(1, 1)
+    ... )
+    array([[5.]])
+    """
+    G = check.real_array("gram", gram, ndim=2)
+    sensing = check_sensing(entries, measurements, dims, symmetric, None)
+    _expect_gram(G, sensing)
+    if sensing.X is None and not symmetric:
+        row, column = sensing.row, sensing.column
+        left = G[..., : sensing.c0, : sensing.c0]
+        right = G[..., sensing.c0 :, sensing.c0 :]
+        K = np.where(row[:, None] == row, right[..., column[:, None], column], 0.0)
+        return K + np.where(column[:, None] == column, left[..., row[:, None], row], 0.0)
+    X = sensing.matrix()
+    moved = _preconditioned(X.reshape(-1, *sensing.dims), G, sensing)
+    return np.asarray(moved.reshape(*moved.shape[:-2], -1) @ X.T)
+
+
+def factorization_kernel_predictor(
+    y: ArrayLike,
+    gram: ArrayLike,
+    *,
+    entries: tuple[ArrayLike, ArrayLike] | None = None,
+    measurements: ArrayLike | None = None,
+    dims: tuple[int, int] | None = None,
+    symmetric: bool = False,
+) -> FloatArray:
+    """Limit of gradient flow on the factorisation linearised at its start.
+
+    Parameters
+    ----------
+    y : array_like, (n_samples,)
+        Targets.
+    gram : array_like, (n, n)
+        Gram matrix of the initial weights, as in `factorization_tangent_kernel`.
+    entries, measurements, dims, symmetric
+        As in `flow_factorization`.
+
+    Returns
+    -------
+    ndarray, (d1, d2)
+        M(0) plus the correction of minimum tangent-kernel norm; the least-squares solution where
+        none fits.
+
+    References
+    ----------
+    Woodworth et al. (COLT 2020), section 2 and Theorem 9.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> krf.theory.factorization_kernel_predictor(
+    ...     [4.0], [[2.0, 1.0], [1.0, 3.0]], entries=([0], [0]), dims=(1, 1)
+    ... )
+    array([[4.]])
+    """
+    targets = check.real_array("y", y, ndim=1)
+    G = check.real_array("gram", gram, ndim=2)
+    if targets.ndim != 1 or G.ndim != 2:
+        raise ValueError(f"gram: expected one problem, got shapes {targets.shape} and {G.shape}")
+    sensing = check_sensing(entries, measurements, dims, symmetric, len(targets))
+    _expect_gram(G, sensing)
+    M = G[: sensing.dims[0], sensing.c0 :]
+    where: dict[str, Any] = dict(
+        entries=entries, measurements=measurements, dims=dims, symmetric=symmetric
+    )
+    K = factorization_tangent_kernel(G, **where)
+    X = sensing.matrix()
+    c = np.linalg.pinv(K, rcond=1e-13, hermitian=True) @ (targets - X @ M.ravel())
+    change = _preconditioned((c @ X).reshape(1, *sensing.dims), G, sensing)
+    return np.asarray(M + change[0])
+
+
+def _expect_gram(G: FloatArray, sensing: Sensing) -> None:
+    if G.shape[-2:] != (sensing.n, sensing.n):
+        raise ValueError(f"gram: expected shape (..., {sensing.n}, {sensing.n}), got {G.shape}")
+
+
+def _preconditioned(X: FloatArray, G: FloatArray, sensing: Sensing) -> FloatArray:
+    """The change of M along J^T of every X (m, d1, d2): X V V^T + U U^T X."""
+    G = G[..., None, :, :]
+    if sensing.symmetric:
+        A = X + np.swapaxes(X, -1, -2)
+        return np.asarray(A @ G + G @ A)
+    c0 = sensing.c0
+    return np.asarray(X @ G[..., c0:, c0:] + G[..., :c0, :c0] @ X)
