@@ -31,6 +31,14 @@ def test_dense_parts_against_numpy(n):
     assert np.allclose(real + 1j * imaginary, z, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.parametrize("m", [1, 3, 4, 5, 31, 33])
+@pytest.mark.parametrize("length", SIZES)
+def test_products_against_numpy(m, length):
+    rng = np.random.default_rng(m + length)
+    A, B = rng.standard_normal((m, length)), rng.standard_normal((2 * m + 1, length))
+    assert np.allclose(parts.products(A, B), A @ B.T, rtol=1e-13, atol=1e-12)
+
+
 def test_graded_matrices_keep_their_small_block():
     rng = np.random.default_rng(0)
     R = np.triu(rng.standard_normal((12, 12))) + 4 * np.eye(12)

@@ -81,14 +81,14 @@ def test_progress_counts_up(medium, name, monkeypatch):
     import kernelrich_fast.diagonal as module
 
     seen: list[int] = []
-    original = module._Bar
+    original = module.RunBar
 
     class Spy(original):
         @property
         def update(self):
             return seen.append
 
-    monkeypatch.setattr(module, "_Bar", Spy)
+    monkeypatch.setattr(module, "RunBar", Spy)
     X, y, _ = medium
     count = 3 if name == "numpy" else 1500
     krf.flow_diagonal(X, y, alpha=np.geomspace(1e-8, 1e-4, count), backend=name, progress=True)

@@ -45,6 +45,25 @@ Real elementary(int function, const Real &x) {
   return y;
 }
 
+// A B^T of matrices stored by rows.
+Real products(const Real &A, const Real &B) {
+  if (A.ndim() != 2 || B.ndim() != 2 || A.shape(1) != B.shape(1))
+    throw std::invalid_argument("A and B must have rows of one length");
+  const int m = static_cast<int>(A.shape(0)), q = static_cast<int>(B.shape(0)),
+            length = static_cast<int>(A.shape(1)), ld = krf::padded(length);
+  const auto rows = [&](const Real &from, int count) {
+    auto out = zeros(static_cast<long long>(count) * ld);
+    for (int i = 0; i < count; ++i)
+      for (int j = 0; j < length; ++j)
+        out[static_cast<std::size_t>(i) * ld + j] = from.at(i, j);
+    return out;
+  };
+  Real out({m, q});
+  krf::cpu::kernels().products(m, q, length, rows(A, m).data(), rows(B, q).data(),
+                               out.mutable_data());
+  return out;
+}
+
 // X diag(weight) X^T, `repeats` times the work for timing.
 Real gram(const Real &X, const Real &weight, int repeats) {
   if (X.ndim() != 2 || weight.ndim() != 1 || weight.shape(0) != X.shape(1))
@@ -127,6 +146,7 @@ py::tuple solve_complex(const Real &A, double shift, const Real &b, int repeats)
 void register_parts(py::module_ &m) {
   auto parts = m.def_submodule("parts", "Dense and elementary parts of the CPU team.");
   parts.def("elementary", &elementary, py::arg("function"), py::arg("x"));
+  parts.def("products", &products, py::arg("A"), py::arg("B"));
   parts.def("gram", &gram, py::arg("X"), py::arg("weight"), py::arg("repeats") = 1);
   parts.def("sweep", &sweep, py::arg("X"), py::arg("V"), py::arg("repeats") = 1);
   parts.def("solve", &solve, py::arg("A"), py::arg("b"), py::arg("repeats") = 1);

@@ -92,6 +92,10 @@ void sweep(int n, int d, const double *X, const double *V, double *acc) {
   });
 }
 
+void products(int m, int q, int length, const double *A, const double *B, double *out) {
+  SerialTeam::products(A, m, B, q, padded(length), out, q, false);
+}
+
 void gram(int n, int d, const double *X, const double *weight, double *G, double *scratch) {
   int *index = reinterpret_cast<int *>(scratch);
   for (int i = 0; i < d; ++i)
@@ -116,9 +120,18 @@ void solve_complex(int n, double *Ar, double *Ai, double *pr, double *pi, double
 #define KRF_STRING_OF(x) #x
 #define KRF_STRING(x) KRF_STRING_OF(x)
 inline const cpu::Kernels &local_table() {
-  static constexpr cpu::Kernels table{
-      KRF_STRING(KRF_ISA), workspace, flow, limit, factor_workspace, factor_flow,
-      elementary,          sweep,     gram, solve, solve_complex};
+  static constexpr cpu::Kernels table{KRF_STRING(KRF_ISA),
+                                      workspace,
+                                      flow,
+                                      limit,
+                                      factor_workspace,
+                                      factor_flow,
+                                      elementary,
+                                      sweep,
+                                      products,
+                                      gram,
+                                      solve,
+                                      solve_complex};
   return table;
 }
 KRF_END_NAMESPACE

@@ -21,6 +21,7 @@ struct Kernels {
   // Single parts, for tests and bench/kernels.py.  Sizes are padded as in problem.hpp.
   void (*elementary)(int function, int count, const double *x, double *y);
   void (*sweep)(int n, int d, const double *X, const double *V, double *acc);
+  void (*products)(int m, int q, int length, const double *A, const double *B, double *out);
   void (*gram)(int n, int d, const double *X, const double *weight, double *G, double *scratch);
   double (*solve)(int n, double *A, double *pivot, double *b);
   void (*solve_complex)(int n, double *Ar, double *Ai, double *pr, double *pi, double *br,
