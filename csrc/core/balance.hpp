@@ -101,8 +101,8 @@ private:
     double weight = team.dot(defect, scaled, size);
     const double enough = weight * kShare * kShare;
     for (int iteration = 0; iteration < kIterations && weight > enough; ++iteration) {
-      for (int i = 0; i < r; ++i)
-        combine(gram + at(i, 0), direction, product + at(i, 0));
+      // G P, P symmetric: rows of one against rows of the other.
+      team.products(gram, r, direction, r, ldr, product, ldr, false);
       for (int i = 0; i < r; ++i)
         for (int j = 0; j < ldr; ++j)
           image[at(i, j)] = j < r ? product[at(i, j)] + product[at(j, i)] : 0.0;
