@@ -18,20 +18,21 @@ template <class Team> struct Balance {
   double *imbalance, *target; // (r, ldr): at the start, and in turned columns
   double *defect, *scaled, *gram, *L, *direction, *product, *image, *moved, *best;
 
-  Balance(Team &team_, int n_, int r_, int c0_, Arena &arena)
+  KRF_HD Balance(Team &team_, int n_, int r_, int c0_, Arena &arena)
       : team(team_), n(n_), r(r_), c0(c0_), ldr(padded(r_)), size(r_ * ldr),
         imbalance(arena.take(size)), target(arena.take(size)), defect(arena.take(size)),
         scaled(arena.take(size)), gram(arena.take(size)), L(arena.take(size)),
         direction(arena.take(size)), product(arena.take(size)), image(arena.take(size)),
-        moved(arena.take(ldr)), best(arena.take(static_cast<long long>(n) * ldr)) {}
+        moved(arena.take(static_cast<long long>(n) * ldr)),
+        best(arena.take(static_cast<long long>(n) * ldr)) {}
 
-  void start(const double *W) { imbalance_of(W, imbalance); }
+  KRF_HD void start(const double *W) { imbalance_of(W, imbalance); }
 
   // Moves A along J A L, L symmetric, J = diag(I, -I), to where U^T U - V^T V has its first value:
   // Newton on the defect E, G L + L G = E with G = A^T A, by conjugate gradients.  As the columns
   // are nearly orthogonal, dividing E_ij by G_ii + G_jj is a good preconditioner, and one that
   // leaves every column its own relative accuracy.
-  void restore(double *A, const double *Q) {
+  KRF_HD void restore(double *A, const double *Q) {
     if (c0 == 0)
       return;
     aim(Q);
@@ -39,15 +40,17 @@ template <class Team> struct Balance {
     for (int newton = 0; newton < kNewton; ++newton) {
       imbalance_of(A, image);
       column_products(A, gram);
-      for (int i = 0; i < r; ++i)
-        for (int j = 0; j < ldr; ++j)
-          defect[at(i, j)] = j < r ? 0.5 * (target[at(i, j)] + target[at(j, i)]) -
-                                         0.5 * (image[at(i, j)] + image[at(j, i)])
-                                   : 0.0;
+      team.each(size, [&](int e) {
+        const int i = e / ldr, j = e % ldr;
+        defect[e] = j < r ? 0.5 * (target[at(i, j)] + target[at(j, i)]) -
+                                0.5 * (image[at(i, j)] + image[at(j, i)])
+                          : 0.0;
+      });
       precondition();
-      double worst = 0;
-      for (int i = 0; i < size; ++i)
-        worst = larger(worst, scaled[i] < 0 ? -scaled[i] : scaled[i]);
+      T largest = splat<T>(0.0);
+      team.for_each(size,
+                    [&](int i) { largest = greater_of(largest, absolute(read<T>(scaled + i))); });
+      const double worst = team.max(largest);
       if (!(worst < before)) {
         team.for_each(n * ldr, [&](int i) { write(A + i, read<T>(best + i)); });
         return;
@@ -57,43 +60,39 @@ template <class Team> struct Balance {
       before = worst;
       team.for_each(n * ldr, [&](int i) { write(best + i, read<T>(A + i)); });
       solve();
-      for (int i = 0; i < n; ++i) {
-        double *row = A + static_cast<long long>(i) * ldr;
+      combine(A, n, L, moved);
+      team.for_rows(n, ldr, [&](int i, int c) {
         const double sign = i < c0 ? 1.0 : -1.0;
-        combine(row, L, moved);
-        team.for_each(ldr,
-                      [&](int c) { write(row + c, read<T>(row + c) + sign * read<T>(moved + c)); });
-      }
+        write(A + at(i, c), read<T>(A + at(i, c)) + sign * read<T>(moved + at(i, c)));
+      });
     }
   }
 
 private:
-  long long at(int i, int j) const { return static_cast<long long>(i) * ldr + j; }
+  KRF_HD long long at(int i, int j) const { return static_cast<long long>(i) * ldr + j; }
 
   // target = Q^T imbalance Q
-  void aim(const double *Q) {
-    for (int i = 0; i < r; ++i)
-      combine(imbalance + at(i, 0), Q, image + at(i, 0));
-    for (int i = 0; i < r; ++i)
-      team.for_each(ldr, [&](int c) {
-        T sum = splat<T>(0.0);
-        for (int k = 0; k < r; ++k)
-          sum += Q[at(k, i)] * read<T>(image + at(k, c));
-        write(target + at(i, c), sum);
-      });
+  KRF_HD void aim(const double *Q) {
+    combine(imbalance, r, Q, image);
+    team.for_rows(r, ldr, [&](int i, int c) {
+      T sum = splat<T>(0.0);
+      for (int k = 0; k < r; ++k)
+        sum += Q[at(k, i)] * read<T>(image + at(k, c));
+      write(target + at(i, c), sum);
+    });
   }
 
   // scaled = preconditioner defect
-  void precondition() {
-    for (int i = 0; i < r; ++i)
-      for (int j = 0; j < ldr; ++j) {
-        const double both = j < r ? gram[at(i, i)] + gram[at(j, j)] : 0.0;
-        scaled[at(i, j)] = both > 0 ? defect[at(i, j)] / both : 0.0;
-      }
+  KRF_HD void precondition() {
+    team.each(size, [&](int e) {
+      const int i = e / ldr, j = e % ldr;
+      const double both = j < r ? gram[at(i, i)] + gram[at(j, j)] : 0.0;
+      scaled[e] = both > 0 ? defect[e] / both : 0.0;
+    });
   }
 
   // L from defect, which is used up.
-  void solve() {
+  KRF_HD void solve() {
     team.for_each(size, [&](int i) {
       write(L + i, splat<T>(0.0));
       write(direction + i, read<T>(scaled + i));
@@ -102,10 +101,11 @@ private:
     const double enough = weight * kShare * kShare;
     for (int iteration = 0; iteration < kIterations && weight > enough; ++iteration) {
       // G P, P symmetric: rows of one against rows of the other.
-      team.products(gram, r, direction, r, ldr, product, ldr, false);
-      for (int i = 0; i < r; ++i)
-        for (int j = 0; j < ldr; ++j)
-          image[at(i, j)] = j < r ? product[at(i, j)] + product[at(j, i)] : 0.0;
+      team.products(gram, ldr, r, direction, ldr, r, ldr, product, ldr, false);
+      team.each(size, [&](int e) {
+        const int i = e / ldr, j = e % ldr;
+        image[e] = j < r ? product[at(i, j)] + product[at(j, i)] : 0.0;
+      });
       const double curvature = team.dot(direction, image, size);
       if (!(curvature > 0.0))
         return;
@@ -124,30 +124,29 @@ private:
     }
   }
 
-  // out = sum_k row_k B_k over the r rows of B.
-  void combine(const double *row, const double *B, double *out) {
-    team.for_each(ldr, [&](int c) {
+  // out_i = sum_k rows_ik B_k over the r rows of B, for `count` rows.
+  KRF_HD void combine(const double *rows, int count, const double *B, double *out) {
+    team.for_rows(count, ldr, [&](int i, int c) {
       T sum = splat<T>(0.0);
       for (int k = 0; k < r; ++k)
-        sum += row[k] * read<T>(B + at(k, c));
-      write(out + c, sum);
+        sum += rows[at(i, k)] * read<T>(B + at(k, c));
+      write(out + at(i, c), sum);
     });
   }
 
-  // A^T diag(sign) A with the sign of V's rows.
-  void products_of(const double *A, double right_sign, double *out) {
-    for (int a = 0; a < r; ++a)
-      team.for_each(ldr, [&](int c) {
-        T sum = splat<T>(0.0);
-        for (int i = 0; i < n; ++i) {
-          const double *row = A + static_cast<long long>(i) * ldr;
-          sum += (i < c0 ? row[a] : right_sign * row[a]) * read<T>(row + c);
-        }
-        write(out + at(a, c), sum);
-      });
+  // A^T diag(1, right_sign) A with the sign for V's rows.
+  KRF_HD void products_of(const double *A, double right_sign, double *out) {
+    team.for_rows(r, ldr, [&](int a, int c) {
+      T sum = splat<T>(0.0);
+      for (int i = 0; i < n; ++i) {
+        const double left = A[at(i, a)];
+        sum += (i < c0 ? left : right_sign * left) * read<T>(A + at(i, c));
+      }
+      write(out + at(a, c), sum);
+    });
   }
-  void imbalance_of(const double *A, double *out) { products_of(A, -1.0, out); }
-  void column_products(const double *A, double *out) { products_of(A, 1.0, out); }
+  KRF_HD void imbalance_of(const double *A, double *out) { products_of(A, -1.0, out); }
+  KRF_HD void column_products(const double *A, double *out) { products_of(A, 1.0, out); }
 };
 
 KRF_END_NAMESPACE

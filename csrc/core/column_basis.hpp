@@ -20,73 +20,73 @@ template <class Team> struct ColumnBasis {
   int n, r, ldn, ldr, stride;
   double *stack; // per column: kParts vectors of n, then the column of Q
   double *norm2; // of the columns of W
+  double *gram;  // their inner products, (r, ldr)
   double *Q;     // (r, r): the columns of W are those of the caller times Q
 
-  ColumnBasis(Team &team_, int n_, int r_, Arena &arena)
+  KRF_HD ColumnBasis(Team &team_, int n_, int r_, Arena &arena)
       : team(team_), n(n_), r(r_), ldn(padded(n_)), ldr(padded(r_)), stride(kParts * ldn + ldr),
         stack(arena.take(static_cast<long long>(r) * stride)), norm2(arena.take(ldr)),
+        gram(arena.take(static_cast<long long>(r) * ldr)),
         Q(arena.take(static_cast<long long>(r) * ldr)) {}
 
-  void start() {
-    for (int i = 0; i < r; ++i)
-      for (int j = 0; j < ldr; ++j)
-        Q[static_cast<long long>(i) * ldr + j] = i == j ? 1.0 : 0.0;
+  KRF_HD void start() {
+    team.each(r * ldr, [&](int e) { Q[e] = e / ldr == e % ldr ? 1.0 : 0.0; });
   }
 
   // Rotates until no two columns of part[0] have a cosine above `cosine`; the other parts (n rows
   // of ldr) and Q turn along.  Returns whether anything turned.
-  bool turn(double *const part[kParts], double cosine) {
+  KRF_HD bool turn(double *const part[kParts], double cosine) {
     load(part[0], 0);
     if (!any_pair(cosine))
       return false;
     for (int k = 1; k < kParts; ++k)
       load(part[k], k);
-    for (int c = 0; c < r; ++c)
-      for (int i = 0; i < ldr; ++i)
-        column(c)[kParts * ldn + i] = i < r ? Q[static_cast<long long>(i) * ldr + c] : 0.0;
+    team.each(r * ldr, [&](int e) {
+      const int c = e / ldr, i = e % ldr;
+      column(c)[kParts * ldn + i] = i < r ? Q[static_cast<long long>(i) * ldr + c] : 0.0;
+    });
     constexpr int kSweeps = 40;
     for (int sweep = 0; sweep < kSweeps; ++sweep)
       if (!rotate_pairs(cosine))
         break;
     for (int k = 0; k < kParts; ++k)
       store(part[k], k);
-    for (int c = 0; c < r; ++c)
-      for (int i = 0; i < r; ++i)
-        Q[static_cast<long long>(i) * ldr + c] = column(c)[kParts * ldn + i];
+    team.each(r * r, [&](int e) {
+      const int c = e / r, i = e % r;
+      Q[static_cast<long long>(i) * ldr + c] = column(c)[kParts * ldn + i];
+    });
     return true;
   }
 
 private:
-  double *column(int c) const { return stack + static_cast<long long>(c) * stride; }
-  double cross(int i, int j) const { return team.dot(column(i), column(j), ldn); }
+  KRF_HD double *column(int c) const { return stack + static_cast<long long>(c) * stride; }
+  KRF_HD double cross(int i, int j) const { return team.dot(column(i), column(j), ldn); }
 
-  void load(const double *W, int part) {
-    for (int c = 0; c < r; ++c) {
-      double *out = column(c) + part * ldn;
-      for (int i = 0; i < ldn; ++i)
-        out[i] = i < n ? W[static_cast<long long>(i) * ldr + c] : 0.0;
-    }
+  KRF_HD void load(const double *W, int part) {
+    team.each(r * ldn, [&](int e) {
+      const int c = e / ldn, i = e % ldn;
+      column(c)[part * ldn + i] = i < n ? W[static_cast<long long>(i) * ldr + c] : 0.0;
+    });
   }
-  void store(double *W, int part) const {
-    for (int c = 0; c < r; ++c)
-      for (int i = 0; i < n; ++i)
-        W[static_cast<long long>(i) * ldr + c] = column(c)[part * ldn + i];
-  }
-
-  bool any_pair(double cosine) {
-    for (int i = 0; i < r; ++i)
-      norm2[i] = cross(i, i);
-    for (int i = 0; i < r; ++i)
-      for (int j = i + 1; j < r; ++j) {
-        const double both = std::sqrt(norm2[i]) * std::sqrt(norm2[j]);
-        const double a = cross(i, j);
-        if ((a < 0 ? -a : a) > cosine * both)
-          return true;
-      }
-    return false;
+  KRF_HD void store(double *W, int part) const {
+    team.each(r * n, [&](int e) {
+      const int c = e / n, i = e % n;
+      W[static_cast<long long>(i) * ldr + c] = column(c)[part * ldn + i];
+    });
   }
 
-  bool rotate_pairs(double cosine) {
+  KRF_HD bool any_pair(double cosine) {
+    team.products(stack, stride, r, stack, stride, r, ldn, gram, ldr, false);
+    team.each(r, [&](int i) { norm2[i] = gram[static_cast<long long>(i) * ldr + i]; });
+    return team.any(r * r, [&](int e) {
+      const int i = e / r, j = e % r;
+      const double a = gram[static_cast<long long>(i) * ldr + j];
+      const double both = std::sqrt(norm2[i]) * std::sqrt(norm2[j]);
+      return i < j && (a < 0 ? -a : a) > cosine * both;
+    });
+  }
+
+  KRF_HD bool rotate_pairs(double cosine) {
     bool any = false;
     for (int i = 0; i < r; ++i)
       for (int j = i + 1; j < r; ++j) {
@@ -105,8 +105,8 @@ private:
           write(x + k, c * u - s * v);
           write(y + k, s * u + c * v);
         });
-        norm2[i] = cross(i, i);
-        norm2[j] = cross(j, j);
+        const double now_i = cross(i, i), now_j = cross(j, j);
+        team.once([&] { norm2[i] = now_i, norm2[j] = now_j; });
       }
     return any;
   }

@@ -10,28 +10,39 @@
 
 KRF_BEGIN_NAMESPACE
 
+// Functions, because device code cannot read a host array.
 namespace dopri5 {
-inline constexpr double kA[6][6] = {
-    {1.0 / 5.0},
-    {3.0 / 40.0, 9.0 / 40.0},
-    {44.0 / 45.0, -56.0 / 15.0, 32.0 / 9.0},
-    {19372.0 / 6561.0, -25360.0 / 2187.0, 64448.0 / 6561.0, -212.0 / 729.0},
-    {9017.0 / 3168.0, -355.0 / 33.0, 46732.0 / 5247.0, 49.0 / 176.0, -5103.0 / 18656.0},
-    {35.0 / 384.0, 0.0, 500.0 / 1113.0, 125.0 / 192.0, -2187.0 / 6784.0, 11.0 / 84.0}};
-inline constexpr double kError[7] = {
-    71.0 / 57600.0,      0.0,          -71.0 / 16695.0, 71.0 / 1920.0,
-    -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0};
-inline constexpr double kDense[7][4] = {
-    {1.0, -8048581381.0 / 2820520608.0, 8663915743.0 / 2820520608.0,
-     -12715105075.0 / 11282082432.0},
-    {0.0, 0.0, 0.0, 0.0},
-    {0.0, 131558114200.0 / 32700410799.0, -68118460800.0 / 10900136933.0,
-     87487479700.0 / 32700410799.0},
-    {0.0, -1754552775.0 / 470086768.0, 14199869525.0 / 1410260304.0, -10690763975.0 / 1880347072.0},
-    {0.0, 127303824393.0 / 49829197408.0, -318862633887.0 / 49829197408.0,
-     701980252875.0 / 199316789632.0},
-    {0.0, -282668133.0 / 205662961.0, 2019193451.0 / 616988883.0, -1453857185.0 / 822651844.0},
-    {0.0, 40617522.0 / 29380423.0, -110615467.0 / 29380423.0, 69997945.0 / 29380423.0}};
+KRF_HD inline double a(int stage, int k) {
+  static constexpr double kA[6][6] = {
+      {1.0 / 5.0},
+      {3.0 / 40.0, 9.0 / 40.0},
+      {44.0 / 45.0, -56.0 / 15.0, 32.0 / 9.0},
+      {19372.0 / 6561.0, -25360.0 / 2187.0, 64448.0 / 6561.0, -212.0 / 729.0},
+      {9017.0 / 3168.0, -355.0 / 33.0, 46732.0 / 5247.0, 49.0 / 176.0, -5103.0 / 18656.0},
+      {35.0 / 384.0, 0.0, 500.0 / 1113.0, 125.0 / 192.0, -2187.0 / 6784.0, 11.0 / 84.0}};
+  return kA[stage][k];
+}
+KRF_HD inline double error(int k) {
+  static constexpr double kError[7] = {
+      71.0 / 57600.0,      0.0,          -71.0 / 16695.0, 71.0 / 1920.0,
+      -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0};
+  return kError[k];
+}
+KRF_HD inline double dense(int k, int power) {
+  static constexpr double kDense[7][4] = {
+      {1.0, -8048581381.0 / 2820520608.0, 8663915743.0 / 2820520608.0,
+       -12715105075.0 / 11282082432.0},
+      {0.0, 0.0, 0.0, 0.0},
+      {0.0, 131558114200.0 / 32700410799.0, -68118460800.0 / 10900136933.0,
+       87487479700.0 / 32700410799.0},
+      {0.0, -1754552775.0 / 470086768.0, 14199869525.0 / 1410260304.0,
+       -10690763975.0 / 1880347072.0},
+      {0.0, 127303824393.0 / 49829197408.0, -318862633887.0 / 49829197408.0,
+       701980252875.0 / 199316789632.0},
+      {0.0, -282668133.0 / 205662961.0, 2019193451.0 / 616988883.0, -1453857185.0 / 822651844.0},
+      {0.0, 40617522.0 / 29380423.0, -110615467.0 / 29380423.0, 69997945.0 / 29380423.0}};
+  return kDense[k][power];
+}
 } // namespace dopri5
 
 template <class System> struct Dopri5 {
@@ -46,18 +57,18 @@ template <class System> struct Dopri5 {
   double stiffness = 0; // h times the largest eigenvalue, as seen between the last two stages
   long long n_rhs = 0;
 
-  Dopri5(System &system, Arena &arena)
+  KRF_HD Dopri5(System &system, Arena &arena)
       : s(system), length(s.length), k(arena.take(7LL * length)), end(arena.take(length)),
         stage(arena.take(length)), defect(arena.take(length)) {}
 
-  double attempt(double h, double rtol, double atol, double norm_before) {
+  KRF_HD double attempt(double h, double rtol, double atol, double norm_before) {
     s.team.for_each(length, [&](int i) { write(k + i, read<T>(s.field + i)); });
     for (int j = 1; j < 7; ++j) {
       double *at = j == 6 ? end : stage;
       s.team.for_each(length, [&](int i) {
         T sum = splat<T>(0.0);
         for (int l = 0; l < j; ++l)
-          sum += dopri5::kA[j - 1][l] * read<T>(k + l * length + i);
+          sum += dopri5::a(j - 1, l) * read<T>(k + l * length + i);
         write(at + i, h * sum);
       });
       ++n_rhs;
@@ -68,7 +79,7 @@ template <class System> struct Dopri5 {
     s.team.for_each(length, [&](int i) {
       T sum = splat<T>(0.0);
       for (int l = 0; l < 7; ++l)
-        sum += dopri5::kError[l] * read<T>(k + l * length + i);
+        sum += dopri5::error(l) * read<T>(k + l * length + i);
       write(defect + i, h * sum);
       const T dx = read<T>(end + i) - read<T>(stage + i);
       const T df = read<T>(k + 6 * length + i) - read<T>(k + 5 * length + i);
@@ -80,19 +91,21 @@ template <class System> struct Dopri5 {
     return s.change_of(defect).relative_to(atol, rtol, norm_before);
   }
 
-  const double *end_field() const { return k + 6 * length; }
+  KRF_HD const double *end_field() const { return k + 6 * length; }
 
-  void accept(double) {
+  KRF_HD void accept(double) {
     s.team.for_each(length, [&](int i) { write(s.field + i, read<T>(k + 6 * length + i)); });
     s.advance(end);
   }
 
   // The state at fraction x of the step just tried, relative to its start.
-  void interpolate(double x, double h, double *out) {
+  KRF_HD void interpolate(double x, double h, double *out) {
     double b[7];
     for (int j = 0; j < 7; ++j) {
-      const double *p = dopri5::kDense[j];
-      b[j] = h * x * (p[0] + x * (p[1] + x * (p[2] + x * p[3])));
+      b[j] = 0;
+      for (int power = 3; power >= 0; --power)
+        b[j] = b[j] * x + dopri5::dense(j, power);
+      b[j] *= h * x;
     }
     s.team.for_each(length, [&](int i) {
       T sum = splat<T>(0.0);

@@ -30,7 +30,7 @@ template <class Team, class Mirror> struct DualState {
   double y_norm2 = 0;
   double noise = 0; // rounding of the residual's norm
 
-  DualState(Team &team_, const DiagonalProblem &p, Arena &arena)
+  KRF_HD DualState(Team &team_, const DiagonalProblem &p, Arena &arena)
       : team(team_), n(p.n), d(p.d), ldn(padded(p.n)), ldd(padded(p.d)), X(p.X),
         feature_norm(p.feature_norm), y(arena.take(ldn)), nu(arena.take(ldn)),
         residual(arena.take(ldn)), beta(arena.take(ldd)), slope(arena.take(ldd)),
@@ -42,15 +42,15 @@ template <class Team, class Mirror> struct DualState {
         reflectors(arena.take(static_cast<long long>(ldn) * ldn)), is_graded(arena.take(ldd)) {}
 
   // False if the initial weights are outside the floating-point range.
-  bool start(const DiagonalProblem &p) {
+  KRF_HD bool start(const DiagonalProblem &p) {
     team.for_each(ldn, [&](int i) {
       write(y + i, read<T>(p.y + i));
       write(nu + i, splat<T>(0.0));
     });
-    for (int i = 0; i < ldd; ++i) {
+    team.each(ldd, [&](int i) {
       mirror.start(i, p.w_plus0[i], p.w_minus0[i]);
       is_graded[i] = 0.0;
-    }
+    });
     y_norm2 = team.dot(y, y, ldn);
     if (!refresh())
       return false;
@@ -58,7 +58,7 @@ template <class Team, class Mirror> struct DualState {
   }
 
   // Predictor, slopes and residual at the position.
-  bool refresh() {
+  KRF_HD bool refresh() {
     T bad = splat<T>(0.0);
     team.for_each(ldd, [&](int i) { store(i, splat<T>(0.0), bad); });
     if (team.max(bad) > 0.0)
@@ -68,7 +68,7 @@ template <class Team, class Mirror> struct DualState {
     return true;
   }
 
-  void store(int i, T dz, T &bad) {
+  KRF_HD void store(int i, T dz, T &bad) {
     auto good = dz < dz;
     const MirrorValue<T> v = mirror.evaluate(i, dz, good);
     write(next_beta + i, v.beta);
@@ -77,28 +77,28 @@ template <class Team, class Mirror> struct DualState {
     bad = select(good, bad, splat<T>(1.0));
   }
 
-  void swap_next() {
+  KRF_HD void swap_next() {
     double *b = beta, *s = slope, *z = size;
     beta = next_beta, slope = next_slope, size = next_size;
     next_beta = b, next_slope = s, next_size = z;
   }
 
   // out = y - X b
-  void subtract_prediction(const double *b, double *out) {
+  KRF_HD void subtract_prediction(const double *b, double *out) {
     team.template sweep<1>(X, ldn, ldd, nu, out,
                            [&](int i, const T *, T *o) { o[0] = read<T>(b + i); });
     team.for_each(ldn, [&](int i) { write(out + i, read<T>(y + i) - read<T>(out + i)); });
   }
 
-  double loss() { return team.dot(residual, residual, ldn); }
-  double beta_norm() {
+  KRF_HD double loss() { return team.dot(residual, residual, ldn); }
+  KRF_HD double beta_norm() {
     T sum = splat<T>(0.0);
     team.for_each(ldd, [&](int i) { sum += read<T>(beta + i) * read<T>(beta + i); });
     return std::sqrt(team.sum(sum));
   }
 
   // velocity = X^T residual.  Returns true where it is nothing but rounding.
-  bool measure_velocity() {
+  KRF_HD bool measure_velocity() {
     T prediction = splat<T>(0.0);
     team.for_each(
         ldd, [&](int i) { prediction += absolute(read<T>(beta + i)) * read<T>(feature_norm + i); });
@@ -112,13 +112,13 @@ template <class Team, class Mirror> struct DualState {
   }
 
   // Along the flow the loss never increases; whether a trial end keeps to that.
-  bool decreases(const double *end) {
+  KRF_HD bool decreases(const double *end) {
     const double bound = std::sqrt(loss()) * (1.0 + 1e-9) + 2.0 * noise;
     return std::sqrt(team.dot(end, end, ldn)) <= bound;
   }
 
   // How long every coordinate stays predictable at constant velocity.
-  double step_cap() {
+  KRF_HD double step_cap() {
     const double log_residual = 0.5 * std::log(loss()) + std::log(kFelt);
     T cap = splat<T>(kInfinity);
     team.for_each(ldd, [&](int i) {
@@ -136,7 +136,7 @@ template <class Team, class Mirror> struct DualState {
   }
 
   // The change of beta and of the weights if z moved by X^T dnu, judged at the trial end.
-  Change change_of(const double *dnu) {
+  KRF_HD Change change_of(const double *dnu) {
     T single = splat<T>(0.0), whole = splat<T>(0.0), norm = splat<T>(0.0);
     team.template sweep<1>(X, ldn, ldd, dnu, nullptr, [&](int i, const T *z, T *) {
       const T moved = read<T>(next_slope + i) * absolute(z[0]);
@@ -149,20 +149,20 @@ template <class Team, class Mirror> struct DualState {
   }
 
   // Move to position + dz, whose predictor and slopes are in next_*.
-  void advance(const double *dz, const double *dnu) {
+  KRF_HD void advance(const double *dz, const double *dnu) {
     team.for_each(ldd, [&](int i) { mirror.advance(i, read<T>(dz + i)); });
     team.for_each(ldn, [&](int i) { write(nu + i, read<T>(nu + i) + read<T>(dnu + i)); });
     swap_next();
   }
 
-  void reflect_vector(const double *v, double *x) {
+  KRF_HD void reflect_vector(const double *v, double *x) {
     const double scale = -2.0 * team.dot(v, x, ldn);
     team.for_each(ldn, [&](int i) { write(x + i, read<T>(x + i) + scale * read<T>(v + i)); });
   }
 
   // Turn the residual space so that features with weight > threshold, largest first, lead.
   // `remaining` (d) is scratch.  Returns whether anything turned; the residual is renewed then.
-  bool grade(const double *weight, double threshold, double *remaining) {
+  KRF_HD bool grade(const double *weight, double threshold, double *remaining) {
     // A feature with less than 1e-12 of its length left lies in the rows already taken.
     constexpr double kDependent = 1e-24;
     const auto rest_of = [&](int i) {
@@ -172,35 +172,32 @@ template <class Team, class Mirror> struct DualState {
         rest += x[c] * x[c];
       return rest;
     };
-    for (int i = 0; i < d; ++i)
+    team.each(d, [&](int i) {
       remaining[i] = is_graded[i] == 0.0 && weight[i] > threshold ? rest_of(i) : 0.0;
+    });
     bool turned = false;
     while (n_reflectors < n) {
       // Greedy by what is left of each weighted feature below the rows already taken.
-      int best = -1;
-      double best_weight = 0;
-      for (int i = 0; i < d; ++i) {
+      const int best = team.largest(d, [&](int i) {
         const double norm = feature_norm[i] * feature_norm[i];
-        if (!(remaining[i] > kDependent * norm))
-          continue;
-        const double w = weight[i] * remaining[i] / norm;
-        if (w > best_weight)
-          best = i, best_weight = w;
-      }
+        return remaining[i] > kDependent * norm ? weight[i] * remaining[i] / norm : 0.0;
+      });
       if (best < 0)
         break;
-      is_graded[best] = 1.0;
       turn_to(best, std::sqrt(rest_of(best)));
       turned = true;
-      remaining[best] = 0;
-      for (int i = 0; i < d; ++i) {
+      team.each(d, [&](int i) {
+        if (i == best) {
+          is_graded[i] = 1.0;
+          remaining[i] = 0.0;
+        }
         if (remaining[i] == 0.0)
-          continue;
+          return;
         const double taken = X[static_cast<long long>(i) * ldn + n_reflectors - 1];
         remaining[i] -= taken * taken;
         if (remaining[i] < 1e-6 * feature_norm[i] * feature_norm[i])
           remaining[i] = rest_of(i);
-      }
+      });
     }
     if (turned)
       subtract_prediction(beta, residual);
@@ -208,7 +205,7 @@ template <class Team, class Mirror> struct DualState {
   }
 
   // Back to the basis of the problem.
-  void ungrade(const DiagonalProblem &p) {
+  KRF_HD void ungrade(const DiagonalProblem &p) {
     to_original(nu);
     X = p.X;
     n = p.n;
@@ -219,7 +216,7 @@ template <class Team, class Mirror> struct DualState {
   }
 
   // The Householder turn that leaves feature i with nothing below row n_reflectors.
-  void turn_to(int i, double left) {
+  KRF_HD void turn_to(int i, double left) {
     if (X != turned_X) {
       team.for_each(ldd * ldn, [&](int c) { write(turned_X + c, read<T>(X + c)); });
       X = turned_X;
@@ -227,35 +224,43 @@ template <class Team, class Mirror> struct DualState {
     const int k = n_reflectors++;
     double *x = turned_X + static_cast<long long>(i) * ldn;
     double *v = reflectors + static_cast<long long>(k) * ldn;
-    for (int c = 0; c < ldn; ++c)
+    team.each(ldn, [&](int c) {
       v[c] = c >= k ? x[c] : 0.0;
-    v[k] += v[k] < 0 ? -left : left;
+      if (c == k)
+        v[c] += v[c] < 0 ? -left : left;
+    });
     const double scale = 1.0 / std::sqrt(team.dot(v, v, ldn));
-    for (int c = 0; c < ldn; ++c)
-      v[c] *= scale;
+    team.each(ldn, [&](int c) { v[c] *= scale; });
     team.reflect(turned_X, ldn, ldd, v);
-    for (int c = k + 1; c < ldn; ++c)
-      x[c] = 0.0;
+    team.each(ldn, [&](int c) {
+      if (c > k)
+        x[c] = 0.0;
+    });
     reflect_vector(v, y);
     reflect_vector(v, nu);
   }
 
   // After grading with threshold zero: rows beyond the rank of X hold nothing but rounding.  Drops
   // them and returns the part of |y|^2 that lies there.
-  double drop_null_rows() {
+  KRF_HD double drop_null_rows() {
     double unreachable = 0;
-    for (int c = n_reflectors; c < n; ++c) {
+    for (int c = n_reflectors; c < n; ++c)
       unreachable += y[c] * y[c];
-      y[c] = nu[c] = residual[c] = 0.0;
-      for (int i = 0; i < ldd; ++i)
+    team.sync();
+    team.each(ldd, [&](int i) {
+      for (int c = n_reflectors; c < n; ++c)
         turned_X[static_cast<long long>(i) * ldn + c] = 0.0;
-    }
+    });
+    team.each(n, [&](int c) {
+      if (c >= n_reflectors)
+        y[c] = nu[c] = residual[c] = 0.0;
+    });
     n = n_reflectors;
     return unreachable;
   }
 
   // A dual vector in the caller's basis, in place.
-  void to_original(double *x) {
+  KRF_HD void to_original(double *x) {
     for (int k = n_reflectors - 1; k >= 0; --k)
       reflect_vector(reflectors + static_cast<long long>(k) * ldn, x);
   }

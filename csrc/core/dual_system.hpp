@@ -39,29 +39,28 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   double *dense, *dense_z; // a state inside the last step, relative to its start
   double *w_plus, *w_minus, *power_vector, *power_image;
 
-  DualSystem(Team &team_, const DiagonalProblem &p, Arena &arena)
+  KRF_HD DualSystem(Team &team_, const DiagonalProblem &p, Arena &arena)
       : Base(team_, p, arena), length(ldn), field(residual), gram(ldn, ldd, arena),
         factors(team_, p.n, arena), Z(arena.take(3LL * ldd)), mean_slope(arena.take(ldd)),
         scratch(arena.take(ldd)), dense(arena.take(ldn)), dense_z(arena.take(ldd)),
         w_plus(arena.take(ldd)), w_minus(arena.take(ldd)), power_vector(arena.take(ldn)),
         power_image(arena.take(ldn)) {}
 
-  static constexpr bool stiff_available() { return true; }
+  KRF_HD static constexpr bool stiff_available() { return true; }
   // A stiff step costs about 12.5 single sweeps over X and two factorisations, an explicit one 8.
-  double cost_ratio() const {
+  KRF_HD double cost_ratio() const {
     return (12.5 + 0.42 * static_cast<double>(n) * n / d + 4.0 * n / d) / 8.0;
   }
-  void start_stiff() {
+  KRF_HD void start_stiff() {
     gram.clear(*this);
-    for (int i = 0; i < ldn; ++i)
-      power_vector[i] = 0.0;
+    team.for_each(ldn, [&](int i) { write(power_vector + i, splat<T>(0.0)); });
   }
-  double predictor_norm() { return this->beta_norm(); }
+  KRF_HD double predictor_norm() { return this->beta_norm(); }
   // Nothing to renew between steps: the basis turns in `prepare`.
-  static bool settle(double *) { return false; }
+  KRF_HD static bool settle(double *) { return false; }
 
   // Relative rate at which the loss falls.
-  double rate() {
+  KRF_HD double rate() {
     T sum = splat<T>(0.0);
     team.for_each(ldd, [&](int i) {
       const T v = read<T>(velocity + i);
@@ -71,7 +70,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   }
 
   // The field at nu + at; keeps z and the mirror's values as those of the end of the step.
-  bool evaluate(const double *at, double *out) {
+  KRF_HD bool evaluate(const double *at, double *out) {
     T bad = splat<T>(0.0);
     team.template sweep<1>(X, ldn, ldd, at, out, [&](int i, const T *z, T *o) {
       write(Z + 2 * ldd + i, z[0]);
@@ -84,7 +83,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
 
   // One pass: Z (+)= X^T V, fields F at the new stages, and the size of the change.  False where a
   // stage leaves the domain of the mirror.
-  bool move_stages(const double *, const double *V, bool add, double *F, Change &change) {
+  KRF_HD bool move_stages(const double *, const double *V, bool add, double *F, Change &change) {
     T bad = splat<T>(0.0), single = splat<T>(0.0);
     T whole[3] = {}, norm = splat<T>(0.0), total = splat<T>(0.0);
     team.template sweep<3>(X, ldn, ldd, V, F, [&](int i, const T *z, T *out) {
@@ -126,7 +125,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
 
   // Gram matrix and factors for a step h; false if the matrix was not definite.  Sets `turned` if
   // the basis changed, which invalidates the stages; old_N turns along.
-  bool prepare(double h, double newton_rate, double *old_N, bool &turned) {
+  KRF_HD bool prepare(double h, double newton_rate, double *old_N, bool &turned) {
     using namespace dual_rules;
     turned = false;
     const double drift = newton_rate > kSlowRate ? kFineDrift : kGramDrift;
@@ -154,24 +153,24 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
       factors.h_factored = 0; // there is no factor to reuse
     return kept > 0.0;
   }
-  void solve(double *b) { factors.solve(b); }
-  void solve(double *b_r, double *b_i) { factors.solve(b_r, b_i); }
+  KRF_HD void solve(double *b) { factors.solve(b); }
+  KRF_HD void solve(double *b_r, double *b_i) { factors.solve(b_r, b_i); }
 
-  void advance(const double *dnu) { Base::advance(Z + 2 * ldd, dnu); }
+  KRF_HD void advance(const double *dnu) { Base::advance(Z + 2 * ldd, dnu); }
 
-  void interpolate_stages(const double w[3]) {
+  KRF_HD void interpolate_stages(const double w[3]) {
     team.for_each(ldd, [&](int i) {
       write(dense_z + i,
             w[0] * read<T>(Z + i) + w[1] * read<T>(Z + ldd + i) + w[2] * read<T>(Z + 2 * ldd + i));
     });
   }
-  void interpolate_state(const double *dnu) {
+  KRF_HD void interpolate_state(const double *dnu) {
     team.template sweep<1>(X, ldn, ldd, dnu, nullptr,
                            [&](int i, const T *z, T *) { write(dense_z + i, z[0]); });
   }
 
   // A polynomial between two points of the mirror's domain may leave it; the chord cannot.
-  void keep_in_domain(double x) {
+  KRF_HD void keep_in_domain(double x) {
     T bad = splat<T>(0.0);
     team.for_each(ldd, [&](int i) {
       const T dz = read<T>(dense_z + i);
@@ -185,13 +184,12 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
 
   // One step of the power method on the Gram matrix, from the vector of the step before; negative
   // where that would not be faithful.
-  double largest_eigenvalue() {
+  KRF_HD double largest_eigenvalue() {
     if (n_reflectors > 0)
       return -1.0;
     const double norm = std::sqrt(team.dot(power_vector, power_vector, ldn));
     if (!(norm > 0.0)) {
-      for (int i = 0; i < n; ++i)
-        power_vector[i] = 1.0 + 0.1 * (i % 7);
+      team.each(n, [&](int i) { power_vector[i] = 1.0 + 0.1 * (i % 7); });
       return kInfinity;
     }
     team.for_each(
@@ -205,7 +203,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   }
 
   // The position, or the dense state.
-  void write_row(DiagonalFlowOutput &out, int row, bool at_dense, double t) {
+  KRF_HD void write_row(DiagonalFlowOutput &out, int row, bool at_dense, double t) {
     const T zero = splat<T>(0.0);
     // The trial arrays still belong to the end of the step; the scratch of the power method and
     // the weights are free here.
@@ -215,37 +213,36 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
       write(predictor + i, mirror.evaluate(i, at_dense ? read<T>(dense_z + i) : zero, good).beta);
     });
     this->subtract_prediction(predictor, power_image);
-    out.loss[row] = team.dot(power_image, power_image, ldn);
+    const double loss_here = team.dot(power_image, power_image, ldn);
     const long long at = static_cast<long long>(row) * d;
-    for (int i = 0; i < d; ++i)
-      out.beta[at + i] = predictor[i];
+    team.each(d, [&](int i) { out.beta[at + i] = predictor[i]; });
     team.for_each(ldd, [&](int i) {
       T plus, minus;
       mirror.weights(i, at_dense ? read<T>(dense_z + i) : zero, plus, minus);
       write(w_plus + i, plus);
       write(w_minus + i, minus);
     });
-    for (int i = 0; i < d; ++i) {
+    team.each(d, [&](int i) {
       out.w_plus[at + i] = w_plus[i];
       out.w_minus[at + i] = w_minus[i];
-    }
+    });
     team.for_each(ldn, [&](int i) {
       write(power_image + i, read<T>(nu + i) + (at_dense ? read<T>(dense + i) : zero));
     });
     this->to_original(power_image);
-    for (int i = 0; i < n; ++i)
-      out.nu[static_cast<long long>(row) * n + i] = power_image[i];
-    out.t[row] = t;
+    team.each(n, [&](int i) { out.nu[static_cast<long long>(row) * n + i] = power_image[i]; });
+    team.once([&] { out.loss[row] = loss_here, out.t[row] = t; });
   }
 
   // Rows of a run that could not start.
-  void write_nothing(DiagonalFlowOutput &out, int rows) {
-    for (long long i = 0; i < static_cast<long long>(rows) * d; ++i)
-      out.beta[i] = out.w_plus[i] = out.w_minus[i] = 0.0;
-    for (long long i = 0; i < static_cast<long long>(rows) * n; ++i)
-      out.nu[i] = 0.0;
-    for (int r = 0; r < rows; ++r)
-      out.loss[r] = y_norm2, out.t[r] = 0.0;
+  KRF_HD void write_nothing(DiagonalFlowOutput &out, int rows) {
+    for (int r = 0; r < rows; ++r) {
+      const long long at = static_cast<long long>(r) * d, at_nu = static_cast<long long>(r) * n;
+      team.each(d,
+                [&](int i) { out.beta[at + i] = out.w_plus[at + i] = out.w_minus[at + i] = 0.0; });
+      team.each(n, [&](int i) { out.nu[at_nu + i] = 0.0; });
+      team.once([&] { out.loss[r] = y_norm2, out.t[r] = 0.0; });
+    }
   }
 };
 

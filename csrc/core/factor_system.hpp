@@ -48,13 +48,13 @@ template <class Team_> struct FactorSystem {
   double *jacobian_W, *kernel; // where the tangent kernel was taken, and K
   double *sample, *sample_i;   // n_samples each
   double *power, *M, *dense, *row_W;
-  double *turned; // (n, r) or (r, r), scratch
+  double *turned; // scratch: a number per row, or per column
   Balance<Team> balance;
   ShiftedFactors<Team> factors;
   double gamma_h = 0, alpha_h = 0, beta_h = 0;
   double y_norm2 = 0, noise = 0, motion = 0;
 
-  FactorSystem(Team &team_, const FactorProblem &p, Arena &arena)
+  KRF_HD FactorSystem(Team &team_, const FactorProblem &p, Arena &arena)
       : team(team_), X(team_, p, arena), basis(team_, p.n, p.r, arena), n(p.n), r(p.r),
         ldr(padded(p.r)), n_samples(p.n_samples), length(p.n * ldr),
         has_stiff(p.n_samples <= factor_rules::kMaxStiffSamples), y(arena.take(X.ldn)),
@@ -65,21 +65,21 @@ template <class Team_> struct FactorSystem {
         kernel(arena.take(has_stiff ? static_cast<long long>(X.ldn) * X.ldn : 0)),
         sample(arena.take(X.ldn)), sample_i(arena.take(X.ldn)), power(arena.take(length)),
         M(arena.take(X.entries)), dense(arena.take(length)), row_W(arena.take(length)),
-        turned(arena.take(static_cast<long long>(larger_of(n, r)) * ldr)),
-        balance(team_, p.n, p.r, p.c0, arena), factors(team_, has_stiff ? p.n_samples : 0, arena) {}
+        turned(arena.take(padded(n) + ldr)), balance(team_, p.n, p.r, p.c0, arena),
+        factors(team_, has_stiff ? p.n_samples : 0, arena) {}
 
-  static int larger_of(int a, int b) { return a > b ? a : b; }
-  bool stiff_available() const { return has_stiff; }
+  KRF_HD static int larger_of(int a, int b) { return a > b ? a : b; }
+  KRF_HD bool stiff_available() const { return has_stiff; }
 
   // About four Newton iterations of three fields, their solves and a share of the factorisation,
   // against six fields; both measure changes of M.
-  double cost_ratio() const {
+  KRF_HD double cost_ratio() const {
     const double f = X.work(), N = n_samples, change = 2.0 * X.p * X.q * ldr;
     return (4.0 * (7.0 * f + 5.0 * N * N + change) + 0.9 * N * N * N + change) /
            (6.0 * f + 1.5 * change);
   }
 
-  bool start(const FactorProblem &p) {
+  KRF_HD bool start(const FactorProblem &p) {
     team.for_each(X.ldn, [&](int i) { write(y + i, read<T>(p.y + i)); });
     y_norm2 = team.dot(y, y, X.ldn);
     copy(p.W0, W);
@@ -101,36 +101,35 @@ template <class Team_> struct FactorSystem {
     column_norms(W, norm2);
     for (int c = 0; c < r; ++c)
       if (norm2[c] < 1e-28 * least)
-        for (int i = 0; i < n; ++i)
-          W[static_cast<long long>(i) * ldr + c] = 0.0;
+        team.each(n, [&](int i) { W[static_cast<long long>(i) * ldr + c] = 0.0; });
     residual_of(W, residual);
     field_of(W, residual, field);
     x_norm = p.X_norm;
     return finite(team.dot(W, W, length)) && finite(loss());
   }
-  void start_stiff() { factors.h_factored = 0, fresh = false; }
+  KRF_HD void start_stiff() { factors.h_factored = 0, fresh = false; }
 
-  double loss() { return team.dot(residual, residual, X.ldn); }
+  KRF_HD double loss() { return team.dot(residual, residual, X.ldn); }
   // Also keeps M, against which a step's change is judged.
-  double predictor_norm() {
+  KRF_HD double predictor_norm() {
     const double norm = X.image_norm(W, W, false);
     team.for_each(X.entries, [&](int i) { write(M + i, read<T>(X.M + i)); });
     return norm;
   }
 
   // Relative rate of change of the loss or of a column.
-  double rate() {
+  KRF_HD double rate() {
     const double slope = team.dot(field, field, length) / larger(loss(), 1e-300);
     return larger(slope, relative_speed());
   }
-  double step_cap() {
+  KRF_HD double step_cap() {
     const double speed = relative_speed();
     return speed > 0 ? factor_rules::kGrowth / speed : kInfinity;
   }
 
   // Returns true at rest: every column's velocity is rounding, or the column is negligible and
   // shrinks.
-  bool measure_velocity() {
+  KRF_HD bool measure_velocity() {
     using namespace factor_rules;
     const double size = team.dot(W, W, length);
     const double prediction = X.X ? x_norm * size : product_norm();
@@ -149,13 +148,13 @@ template <class Team_> struct FactorSystem {
     return true;
   }
 
-  bool decreases(const double *) {
+  KRF_HD bool decreases(const double *) {
     const double bound = std::sqrt(loss()) * (1.0 + 1e-9) + 2.0 * noise;
     return std::sqrt(team.dot(next_residual, next_residual, X.ldn)) <= bound;
   }
 
   // The field at W + at, which becomes the end of the step.
-  bool evaluate(const double *at, double *out) {
+  KRF_HD bool evaluate(const double *at, double *out) {
     double *end = stage + 2 * length;
     add(W, at, end);
     residual_of(end, next_residual);
@@ -163,7 +162,7 @@ template <class Team_> struct FactorSystem {
     return finite(team.dot(next_residual, next_residual, X.ldn));
   }
 
-  bool move_stages(const double *N, const double *V, bool add_V, double *F, Change &change) {
+  KRF_HD bool move_stages(const double *N, const double *V, bool add_V, double *F, Change &change) {
     change = {};
     for (int j = 0; j < 3; ++j) {
       double *at = stage + j * length;
@@ -185,7 +184,7 @@ template <class Team_> struct FactorSystem {
   }
 
   // Tangent kernel and factors for a step h.
-  bool prepare(double h, double newton_rate, double *, bool &turned_basis) {
+  KRF_HD bool prepare(double h, double newton_rate, double *, bool &turned_basis) {
     using namespace factor_rules;
     turned_basis = false;
     const double N = n_samples;
@@ -210,13 +209,13 @@ template <class Team_> struct FactorSystem {
     return kept > 0.0;
   }
   // b <- (gamma / h + 2 J^T J)^-1 b
-  void solve(double *b) {
+  KRF_HD void solve(double *b) {
     X.linearise(jacobian_W, b, sample);
     factors.solve(sample);
     X.subtract_adjoint(sample, 1.0, jacobian_W, b);
     team.for_each(length, [&](int i) { write(b + i, read<T>(b + i) * (1.0 / gamma_h)); });
   }
-  void solve(double *b_r, double *b_i) {
+  KRF_HD void solve(double *b_r, double *b_i) {
     X.linearise(jacobian_W, b_r, sample);
     X.linearise(jacobian_W, b_i, sample_i);
     factors.solve(sample, sample_i);
@@ -232,19 +231,19 @@ template <class Team_> struct FactorSystem {
   }
 
   // The change of M and of the columns along V, judged at the end of the step.
-  Change change_of(const double *V) {
+  KRF_HD Change change_of(const double *V) {
     const double *end = stage + 2 * length;
     return {column_change(V, end), X.image_norm(V, end, true), X.image_norm(end, end, false), 0};
   }
 
-  void advance(const double *dW) {
+  KRF_HD void advance(const double *dW) {
     motion += column_change(dW, W);
     copy(stage + 2 * length, W);
     copy_samples(next_residual, residual);
   }
 
   // Turns the columns where they may have become dependent; old_N turns along.
-  bool settle(double *old_N) {
+  KRF_HD bool settle(double *old_N) {
     if (motion < factor_rules::kDrift)
       return false;
     motion = 0;
@@ -252,17 +251,18 @@ template <class Team_> struct FactorSystem {
     return basis.turn(part, factor_rules::kCosine);
   }
 
-  void interpolate_stages(const double *) {}
-  void interpolate_state(const double *) {}
-  static void keep_in_domain(double) {}
+  KRF_HD void interpolate_stages(const double *) {}
+  KRF_HD void interpolate_state(const double *) {}
+  KRF_HD static void keep_in_domain(double) {}
 
   // Power method on 2 J^T J.
-  double largest_eigenvalue() {
+  KRF_HD double largest_eigenvalue() {
     const double size = std::sqrt(team.dot(power, power, length));
     if (!(size > 0.0)) {
-      for (int i = 0; i < n; ++i)
-        for (int c = 0; c < r; ++c)
-          power[static_cast<long long>(i) * ldr + c] = 1.0 + 0.1 * ((i + 3 * c) % 7);
+      team.each(length, [&](int e) {
+        const int i = e / ldr, c = e % ldr;
+        power[e] = c < r ? 1.0 + 0.1 * ((i + 3 * c) % 7) : 0.0;
+      });
       return kInfinity;
     }
     X.linearise(W, power, sample);
@@ -273,50 +273,48 @@ template <class Team_> struct FactorSystem {
 
   // The state, or the dense one, with U^T U - V^T V put back to what it was: in the basis of the
   // caller's columns.
-  void write_row(FactorFlowOutput &out, int row, bool at_dense, double t) {
+  KRF_HD void write_row(FactorFlowOutput &out, int row, bool at_dense, double t) {
     if (at_dense)
       add(W, dense, row_W);
     else
       copy(W, row_W);
     balance.restore(row_W, basis.Q);
     residual_of(row_W, stage_residual);
-    out.loss[row] = team.dot(stage_residual, stage_residual, X.ldn);
+    const double loss_here = team.dot(stage_residual, stage_residual, X.ldn);
     // W = (columns turned) Q^T
-    team.products(row_W, n, basis.Q, r, ldr, turned, ldr, false);
     double *to = out.W + static_cast<long long>(row) * n * r;
-    for (int i = 0; i < n; ++i)
-      for (int c = 0; c < r; ++c)
-        to[static_cast<long long>(i) * r + c] = turned[static_cast<long long>(i) * ldr + c];
-    out.t[row] = t;
+    team.products(row_W, ldr, n, basis.Q, ldr, r, ldr, to, r, false);
+    team.once([&] { out.loss[row] = loss_here, out.t[row] = t; });
   }
 
-  void write_nothing(FactorFlowOutput &out, int rows) {
-    for (long long i = 0; i < static_cast<long long>(rows) * n * r; ++i)
-      out.W[i] = 0.0;
-    for (int k = 0; k < rows; ++k)
-      out.loss[k] = y_norm2, out.t[k] = 0.0;
+  KRF_HD void write_nothing(FactorFlowOutput &out, int rows) {
+    for (int k = 0; k < rows; ++k) {
+      double *to = out.W + static_cast<long long>(k) * n * r;
+      team.each(n * r, [&](int e) { to[e] = 0.0; });
+      team.once([&] { out.loss[k] = y_norm2, out.t[k] = 0.0; });
+    }
   }
 
 private:
   bool fresh = false;
   double x_norm = 0;
 
-  static bool finite(double x) { return x - x == 0.0; }
-  double *column_rate() { return turned; }
+  KRF_HD static bool finite(double x) { return x - x == 0.0; }
+  KRF_HD double *column_rate() { return turned; }
 
-  void copy(const double *from, double *to) {
+  KRF_HD void copy(const double *from, double *to) {
     team.for_each(length, [&](int i) { write(to + i, read<T>(from + i)); });
   }
-  void copy_samples(const double *from, double *to) {
+  KRF_HD void copy_samples(const double *from, double *to) {
     team.for_each(X.ldn, [&](int i) { write(to + i, read<T>(from + i)); });
   }
-  void clear(double *to) {
+  KRF_HD void clear(double *to) {
     team.for_each(length, [&](int i) { write(to + i, splat<T>(0.0)); });
   }
-  void add(const double *a, const double *b, double *to) {
+  KRF_HD void add(const double *a, const double *b, double *to) {
     team.for_each(length, [&](int i) { write(to + i, read<T>(a + i) + read<T>(b + i)); });
   }
-  double distance(const double *a, const double *b, int count) {
+  KRF_HD double distance(const double *a, const double *b, int count) {
     T sum = splat<T>(0.0);
     team.for_each(count, [&](int i) {
       const T x = read<T>(a + i) - read<T>(b + i);
@@ -325,19 +323,18 @@ private:
     return std::sqrt(team.sum(sum));
   }
 
-  void residual_of(const double *at, double *out) {
-    for (int i = n_samples; i < X.ldn; ++i)
-      out[i] = 0.0;
+  KRF_HD void residual_of(const double *at, double *out) {
+    team.each(X.ldn - n_samples, [&](int i) { out[n_samples + i] = 0.0; });
     X.predict(at, out);
     team.for_each(X.ldn, [&](int i) { write(out + i, read<T>(out + i) - read<T>(y + i)); });
   }
-  void field_of(const double *at, const double *res, double *out) {
+  KRF_HD void field_of(const double *at, const double *res, double *out) {
     clear(out);
     X.subtract_adjoint(res, 2.0, at, out);
   }
 
   // Inner products of the columns of A with those of B, one by one.
-  void column_cross(const double *A, const double *B, double *out) {
+  KRF_HD void column_cross(const double *A, const double *B, double *out) {
     team.for_each(ldr, [&](int c) {
       T sum = splat<T>(0.0);
       for (int i = 0; i < n; ++i)
@@ -346,10 +343,10 @@ private:
       write(out + c, sum);
     });
   }
-  void column_norms(const double *A, double *out) { column_cross(A, A, out); }
+  KRF_HD void column_norms(const double *A, double *out) { column_cross(A, A, out); }
 
   // Worst ratio of a column's norm in V to that in `at`; columns that are zero do not count.
-  double column_change(const double *V, const double *at) {
+  KRF_HD double column_change(const double *V, const double *at) {
     T worst = splat<T>(0.0);
     team.for_each(ldr, [&](int c) {
       T v = splat<T>(0.0), w = splat<T>(0.0);
@@ -363,13 +360,17 @@ private:
     });
     return std::sqrt(team.max(worst));
   }
-  double relative_speed() { return column_change(field, W); }
+  KRF_HD double relative_speed() { return column_change(field, W); }
 
   // Norm of the products of row norms that the entries' predictions are sums of.
-  double product_norm() {
+  KRF_HD double product_norm() {
     double sum = 0;
-    for (int i = 0; i < n; ++i)
-      turned[i] = team.dot(X.at(W, i), X.at(W, i), ldr);
+    team.each(n, [&](int i) {
+      const double *row = X.at(W, i);
+      turned[i] = 0.0;
+      for (int c = 0; c < r; ++c)
+        turned[i] += row[c] * row[c];
+    });
     for (int i = 0; i < n_samples; ++i)
       sum += turned[X.row[i]] * turned[X.column[i]];
     return std::sqrt(sum);

@@ -38,18 +38,18 @@ template <class System> class FlowIntegrator {
   double t_ = 0, t_low_ = 0; // two-double: after a plateau of 1e18 a jump of 1e-2 still counts
 
 public:
-  FlowIntegrator(Team &team, const typename System::Problem &p, Arena &arena)
+  KRF_HD FlowIntegrator(Team &team, const typename System::Problem &p, Arena &arena)
       : team_(team), s_(team, p, arena), radau_(s_, arena), dopri_(s_, arena) {}
 
-  void run(const typename System::Problem &p, const FlowOptions &o, typename System::Output &out) {
+  KRF_HD void run(const typename System::Problem &p, const FlowOptions &o,
+                  typename System::Output &out) {
     using namespace flow_rules;
     out.n_steps = out.n_rhs = 0;
     int row = 0; // next evaluation time
     const int rows = o.n_eval > 0 ? o.n_eval : 1;
     if (!s_.start(p)) {
       s_.write_nothing(out, rows);
-      for (int r = 0; r < rows; ++r)
-        out.loss[r] += o.loss_offset;
+      team_.each(rows, [&](int r) { out.loss[r] += o.loss_offset; });
       out.status = Status::kFailed;
       return;
     }
@@ -180,14 +180,13 @@ public:
     for (; row < rows; ++row)
       s_.write_row(out, row, false, t_);
     if (o.loss_offset > 0)
-      for (int r = 0; r < rows; ++r)
-        out.loss[r] += o.loss_offset;
+      team_.each(rows, [&](int r) { out.loss[r] += o.loss_offset; });
   }
 
 private:
-  double remaining(double t) const { return (t - t_) - t_low_; }
+  KRF_HD double remaining(double t) const { return (t - t_) - t_low_; }
 
-  void add_time(double h) {
+  KRF_HD void add_time(double h) {
     const double total = t_ + h;
     const double part = total - t_;
     t_low_ += (t_ - (total - part)) + (h - part);

@@ -14,11 +14,11 @@ template <class Team, class Mirror> struct ScaledGram {
   double *index;   // room for d ints
   double *columns; // room for d pointers
 
-  ScaledGram(int ldn, int ldd, Arena &arena)
+  KRF_HD ScaledGram(int ldn, int ldd, Arena &arena)
       : matrix(arena.take(static_cast<long long>(ldn) * ldn)), slope(arena.take(ldd)),
         change(arena.take(ldd)), index(arena.take(ldd)), columns(arena.take(ldd)) {}
 
-  void clear(DualState<Team, Mirror> &s) {
+  KRF_HD void clear(DualState<Team, Mirror> &s) {
     s.team.for_each(s.ldn * s.ldn, [&](int i) { write(matrix + i, splat<T>(0.0)); });
     s.team.for_each(s.ldd, [&](int i) { write(slope + i, splat<T>(0.0)); });
   }
@@ -27,32 +27,30 @@ template <class Team, class Mirror> struct ScaledGram {
   // together weigh less than `drift` against shift I.  Then the true matrix G satisfies
   // -drift (shift I + G) <= G - matrix <= drift (shift I + G) up to a factor two, which bounds the
   // contraction of a simplified Newton iteration.  Returns whether anything moved.
-  bool update(DualState<Team, Mirror> &s, const double *target, double shift, double drift) {
+  KRF_HD bool update(DualState<Team, Mirror> &s, const double *target, double shift, double drift) {
     int *moved = reinterpret_cast<int *>(index);
-    int count = 0;
     const double negligible = drift * shift / s.d;
-    for (int i = 0; i < s.d; ++i) {
-      const double step = target[i] - slope[i];
-      const double size = step < 0 ? -step : step;
-      if (size <= drift * smaller(target[i], slope[i]))
-        continue;
-      if (size * s.feature_norm[i] * s.feature_norm[i] <= negligible)
-        continue;
-      moved[count] = i;
-      change[count++] = step;
-    }
+    int count = s.team.collect(
+        s.d,
+        [&](int i) {
+          const double step = target[i] - slope[i];
+          const double size = step < 0 ? -step : step;
+          return size > drift * smaller(target[i], slope[i]) &&
+                 size * s.feature_norm[i] * s.feature_norm[i] > negligible;
+        },
+        moved);
     if (count == 0)
       return false;
     if (2 * count > s.d) { // also sheds the rounding of earlier updates
       clear(s);
-      for (int i = 0; i < s.d; ++i)
-        moved[i] = i, change[i] = target[i];
+      s.team.each(s.d, [&](int i) { moved[i] = i, change[i] = target[i]; });
       count = s.d;
+    } else {
+      s.team.each(count, [&](int k) { change[k] = target[moved[k]] - slope[moved[k]]; });
     }
     s.team.add_columns(matrix, s.ldn, s.X, moved, change, count,
                        reinterpret_cast<const double **>(columns));
-    for (int k = 0; k < count; ++k)
-      slope[moved[k]] = target[moved[k]];
+    s.team.each(count, [&](int k) { slope[moved[k]] = target[moved[k]]; });
     return true;
   }
 };

@@ -20,7 +20,7 @@ template <class Team, class Mirror> class LimitSolver {
   double loss_offset_ = 0, offset_ = 0;
 
 public:
-  LimitSolver(Team &team, const DiagonalProblem &p, Arena &arena)
+  KRF_HD LimitSolver(Team &team, const DiagonalProblem &p, Arena &arena)
       : team_(team), s_(team, p, arena), gram_(s_.ldn, s_.ldd, arena),
         factor_(arena.take(static_cast<long long>(s_.ldn) * s_.ldn)), pivot_(arena.take(s_.ldn)),
         step_(arena.take(s_.ldn)), dz_(arena.take(s_.ldd)), trial_(arena.take(s_.ldd)),
@@ -29,14 +29,12 @@ public:
         saved_mirror_(arena.take(static_cast<long long>(Mirror::kArrays) * s_.ldd)),
         saved_nu_(arena.take(s_.ldn)) {}
 
-  void run(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
+  KRF_HD void run(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
     out.n_iterations = 0;
     out.status = Status::kFailed;
     if (!s_.start(p)) { // weights outside the floating-point range
-      for (int i = 0; i < p.d; ++i)
-        out.beta[i] = out.w_plus[i] = out.w_minus[i] = 0.0;
-      for (int i = 0; i < p.n; ++i)
-        out.nu[i] = 0.0;
+      team_.each(p.d, [&](int i) { out.beta[i] = out.w_plus[i] = out.w_minus[i] = 0.0; });
+      team_.each(p.n, [&](int i) { out.nu[i] = 0.0; });
       out.loss = s_.y_norm2 + o.loss_offset;
       return;
     }
@@ -47,10 +45,9 @@ public:
   }
 
 private:
-  Status solve(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
+  KRF_HD Status solve(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
     gram_.clear(s_);
-    for (int i = 0; i < s_.ldd; ++i)
-      phi_[i] = p.depth == 2 ? mirror_phi(p, i) : 0.0;
+    team_.each(s_.ldd, [&](int i) { phi_[i] = p.depth == 2 ? mirror_phi(p, i) : 0.0; });
     // log of how many times larger the weights are than wanted; each stage lowers it.
     double level = kernel_level(p);
     rescale(level, 1.0);
@@ -85,15 +82,13 @@ private:
   }
 
   // Position and dual, in the basis of the problem.
-  void save() {
-    for (int i = 0; i < Mirror::kArrays * s_.ldd; ++i)
-      saved_mirror_[i] = s_.mirror_storage[i];
+  KRF_HD void save() {
+    team_.each(Mirror::kArrays * s_.ldd, [&](int i) { saved_mirror_[i] = s_.mirror_storage[i]; });
     set_vector(saved_nu_, s_.nu);
     s_.to_original(saved_nu_);
   }
-  void restore(const DiagonalProblem &p) {
-    for (int i = 0; i < Mirror::kArrays * s_.ldd; ++i)
-      s_.mirror_storage[i] = saved_mirror_[i];
+  KRF_HD void restore(const DiagonalProblem &p) {
+    team_.each(Mirror::kArrays * s_.ldd, [&](int i) { s_.mirror_storage[i] = saved_mirror_[i]; });
     s_.ungrade(p);
     set_vector(s_.nu, saved_nu_);
     s_.refresh();
@@ -101,12 +96,12 @@ private:
     gram_.clear(s_);
   }
 
-  double mirror_phi(const DiagonalProblem &p, int i) const {
+  KRF_HD double mirror_phi(const DiagonalProblem &p, int i) const {
     return logarithm(p.w_plus0[i]) - logarithm(p.w_minus0[i]);
   }
 
   // How much larger weights must be for w^D to exceed the size of beta.
-  double kernel_level(const DiagonalProblem &p) {
+  KRF_HD double kernel_level(const DiagonalProblem &p) {
     double largest = 0, log_weight = 0;
     for (int i = 0; i < s_.d; ++i) {
       largest = larger(largest, s_.feature_norm[i]);
@@ -116,31 +111,28 @@ private:
     return size > 0 ? larger(0.0, std::log(size) / p.depth - log_weight) : 0.0;
   }
 
-  void rescale(double log_factor, double stretch) {
-    for (int i = 0; i < s_.ldd; ++i)
-      s_.mirror.rescale(i, log_factor, stretch, phi_[i]);
+  KRF_HD void rescale(double log_factor, double stretch) {
+    team_.each(s_.ldd, [&](int i) { s_.mirror.rescale(i, log_factor, stretch, phi_[i]); });
     const double nu_scale = s_.mirror.dual_scale(log_factor, stretch);
-    for (int i = 0; i < s_.ldn; ++i)
-      s_.nu[i] *= nu_scale;
+    team_.each(s_.ldn, [&](int i) { s_.nu[i] *= nu_scale; });
     s_.refresh();
   }
 
   // Lower the scale by e^-drop and move to where the large coordinates of beta are as they were:
   // the weighted least-squares fit of nu to the z_i that would restore them.
-  void continue_to(const DiagonalProblem &p, double drop, double stretch, double goal) {
+  KRF_HD void continue_to(const DiagonalProblem &p, double drop, double stretch, double goal) {
     double largest = 0;
-    for (int i = 0; i < s_.d; ++i) {
-      kept_[i] = s_.beta[i];
+    team_.each(s_.d, [&](int i) { kept_[i] = s_.beta[i]; });
+    for (int i = 0; i < s_.d; ++i)
       largest = larger(largest, kept_[i] < 0 ? -kept_[i] : kept_[i]);
-    }
     rescale(-drop, stretch);
-    for (int i = 0; i < s_.ldd; ++i) {
+    team_.each(s_.ldd, [&](int i) {
       const double size = i < s_.d ? (kept_[i] < 0 ? -kept_[i] : kept_[i]) : 0.0;
       dz_[i] = 0;
       weight_[i] = s_.slope[i];
       if (size > 1e-3 * largest)
         dz_[i] = s_.mirror.restore(i, kept_[i], weight_[i]);
-    }
+    });
     team_.template sweep<1>(s_.X, s_.ldn, s_.ldd, s_.nu, step_, [&](int i, const T *, T *o) {
       o[0] = read<T>(weight_ + i) * read<T>(dz_ + i);
     });
@@ -162,18 +154,18 @@ private:
 
   // The equation solved is y - X beta = relax nu: components of y far below the tolerance, such as
   // the rounding of exactly sparse data, need not be fitted by weights they would have to wake.
-  double relaxation(double goal) {
+  KRF_HD double relaxation(double goal) {
     const double norm = std::sqrt(team_.dot(s_.nu, s_.nu, s_.ldn));
     return norm > 0 ? 0.3 * goal / norm : 0.0;
   }
 
-  void set_vector(double *to, const double *from) {
+  KRF_HD void set_vector(double *to, const double *from) {
     team_.for_each(s_.ldn, [&](int i) { set(to + i, read<T>(from + i)); });
   }
 
   // Factor X diag(weight) X^T + relax I; grades the basis, and drops null rows, when digits were
   // lost in the present one.
-  bool factor(const DiagonalProblem &p, const double *weight, double relax) {
+  KRF_HD bool factor(const DiagonalProblem &p, const double *weight, double relax) {
     basis_changed_ = false;
     for (int tries = 0;; ++tries) {
       // A graded matrix is built anew: what an update leaves of a large column is not small there.
@@ -181,8 +173,7 @@ private:
         gram_.clear(s_);
       gram_.update(s_, weight, 0.0, 0.05);
       team_.for_each(s_.ldn * s_.ldn, [&](int i) { set(factor_ + i, read<T>(gram_.matrix + i)); });
-      for (int i = 0; i < s_.n; ++i)
-        factor_[static_cast<long long>(i) * s_.ldn + i] += relax;
+      team_.each(s_.n, [&](int i) { factor_[static_cast<long long>(i) * s_.ldn + i] += relax; });
       const double kept = team_.factor(factor_, s_.ldn, s_.n, pivot_);
       if (kept > 1e-9)
         return true;
@@ -206,16 +197,16 @@ private:
     }
   }
 
-  static void set(double *p, T x) { Arithmetic<T>::write(p, x); }
+  KRF_HD static void set(double *p, T x) { Arithmetic<T>::write(p, x); }
 
-  void project() { // dz = X^T step
+  KRF_HD void project() { // dz = X^T step
     team_.template sweep<1>(s_.X, s_.ldn, s_.ldd, step_, nullptr,
                             [&](int i, const T *z, T *) { set(dz_ + i, z[0]); });
   }
 
   // Longest step along dz over which the mirror's local model holds; coordinates too small to be
   // felt by the residual may go further.
-  double longest() {
+  KRF_HD double longest() {
     const double log_residual = 0.5 * std::log(larger(s_.loss(), 1e-300)) + std::log(kFelt);
     T cap = splat<T>(kInfinity);
     team_.for_each(s_.ldd, [&](int i) {
@@ -227,7 +218,7 @@ private:
     return -team_.max(0.0 - cap);
   }
 
-  bool look(double length) { // trial residual at position + length dz
+  KRF_HD bool look(double length) { // trial residual at position + length dz
     T bad = splat<T>(0.0);
     team_.for_each(s_.ldd, [&](int i) {
       const T z = length * read<T>(dz_ + i);
@@ -240,7 +231,7 @@ private:
     return true;
   }
 
-  void take(double length) {
+  KRF_HD void take(double length) {
     team_.for_each(s_.ldn, [&](int i) {
       set(step_ + i, length * read<T>(step_ + i));
       set(s_.residual + i, read<T>(trial_residual_ + i));
@@ -248,15 +239,15 @@ private:
     s_.advance(trial_, step_);
   }
 
-  bool move(double length) {
+  KRF_HD bool move(double length) {
     if (!look(length))
       return false;
     take(length);
     return true;
   }
 
-  Status newton(const DiagonalProblem &p, double goal, double target, int max_iterations,
-                LimitOutput &out) {
+  KRF_HD Status newton(const DiagonalProblem &p, double goal, double target, int max_iterations,
+                       LimitOutput &out) {
     double best = kInfinity;
     int stalled = 0;
     for (int stage_iterations = 0;; ++stage_iterations) {
@@ -313,25 +304,22 @@ private:
     }
   }
 
-  void report(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
+  KRF_HD void report(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
     // In the basis of the problem: what grading took for dependent rows may hold a residual there,
     // and so may rounding.
     out.loss = s_.loss() + loss_offset_;
     const double goal = 1.01 * o.tolerance * o.y_norm;
     if (out.status == Status::kConverged && out.loss > goal * goal)
       out.status = Status::kStationary;
-    for (int i = 0; i < p.d; ++i)
-      out.beta[i] = s_.beta[i];
+    team_.each(p.d, [&](int i) { out.beta[i] = s_.beta[i]; });
     team_.for_each(s_.ldd, [&](int i) {
       T plus, minus;
       s_.mirror.weights(i, splat<T>(0.0), plus, minus);
       set(dz_ + i, plus);
       set(trial_ + i, minus);
     });
-    for (int i = 0; i < p.d; ++i)
-      out.w_plus[i] = dz_[i], out.w_minus[i] = trial_[i];
-    for (int i = 0; i < p.n; ++i)
-      out.nu[i] = s_.nu[i];
+    team_.each(p.d, [&](int i) { out.w_plus[i] = dz_[i], out.w_minus[i] = trial_[i]; });
+    team_.each(p.n, [&](int i) { out.nu[i] = s_.nu[i]; });
   }
 };
 

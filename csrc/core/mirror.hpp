@@ -32,7 +32,7 @@ struct Depth2Mirror {
   double *half_kappa; // its exponential, zero where that underflows
 
   static constexpr int kArrays = 3;
-  explicit Depth2Mirror(int, double *storage, int ld)
+  KRF_HD explicit Depth2Mirror(int, double *storage, int ld)
       : theta(storage), log_half_kappa(storage + ld), half_kappa(storage + 2 * ld) {}
 
   KRF_HD void start(int i, double w_plus0, double w_minus0) {
@@ -107,7 +107,7 @@ struct DeepMirror {
       *u_gap; // u_plus - u_minus, accumulated: near the kernel regime the two agree to many digits
 
   static constexpr int kArrays = 3;
-  DeepMirror(int D, double *storage, int ld)
+  KRF_HD DeepMirror(int D, double *storage, int ld)
       : depth(D), speed(2.0 * D * (D - 2.0)), power(D / (D - 2.0)), u_plus(storage),
         u_minus(storage + ld), u_gap(storage + 2 * ld) {}
 

@@ -12,20 +12,33 @@
 KRF_BEGIN_NAMESPACE
 
 namespace radau5 {
-inline constexpr double kC[3] = {0.15505102572168219018, 0.64494897427831780982, 1.0};
+// Tables are functions, because device code cannot read a host array.
+KRF_HD inline double c(int stage) {
+  static constexpr double kC[3] = {0.15505102572168219018, 0.64494897427831780982, 1.0};
+  return kC[stage];
+}
 inline constexpr double kGamma = 3.6378342527444957322;
 inline constexpr double kAlpha = 2.6810828736277521339;
 inline constexpr double kBeta = 3.0504301992474105694;
-inline constexpr double kT[3][3] = {
-    {0.094438762488975241487, -0.14125529502095420843, -0.030029194105147424492},
-    {0.25021312296533331138, 0.204129352293799932, 0.3829421127572619378},
-    {1.0, 1.0, 0.0}};
-inline constexpr double kTInverse[3][3] = {
-    {4.1787185915519047273, 0.32768282076106238708, 0.52337644549944954804},
-    {-4.1787185915519047273, -0.32768282076106238708, 0.47662355450055045196},
-    {-0.50287263494578687595, 2.5719269498556054292, -0.59603920482822492497}};
-inline constexpr double kErrorWeights[3] = {-10.048809399827415562, 1.3821427331607488958,
-                                            -0.33333333333333333333};
+KRF_HD inline double t(int j, int k) {
+  static constexpr double kT[3][3] = {
+      {0.094438762488975241487, -0.14125529502095420843, -0.030029194105147424492},
+      {0.25021312296533331138, 0.204129352293799932, 0.3829421127572619378},
+      {1.0, 1.0, 0.0}};
+  return kT[j][k];
+}
+KRF_HD inline double t_inverse(int j, int k) {
+  static constexpr double kTInverse[3][3] = {
+      {4.1787185915519047273, 0.32768282076106238708, 0.52337644549944954804},
+      {-4.1787185915519047273, -0.32768282076106238708, 0.47662355450055045196},
+      {-0.50287263494578687595, 2.5719269498556054292, -0.59603920482822492497}};
+  return kTInverse[j][k];
+}
+KRF_HD inline double error_weight(int j) {
+  static constexpr double kErrorWeights[3] = {-10.048809399827415562, 1.3821427331607488958,
+                                              -0.33333333333333333333};
+  return kErrorWeights[j];
+}
 inline constexpr int kMaxNewton = 8;
 // Longest step, in units of the last one, over which its polynomial is extrapolated.
 inline constexpr double kExtrapolate = 2.0;
@@ -34,10 +47,10 @@ inline constexpr double kStepShare = 0.03;
 // Lagrange weights at x of the polynomial through (0, 0) and the three stages.
 KRF_HD inline void dense_weights(double x, double weights[3]) {
   for (int j = 0; j < 3; ++j) {
-    double w = x / kC[j];
+    double w = x / c(j);
     for (int k = 0; k < 3; ++k)
       if (k != j)
-        w *= (x - kC[k]) / (kC[j] - kC[k]);
+        w *= (x - c(k)) / (c(j) - c(k));
     weights[j] = w;
   }
 }
@@ -56,27 +69,26 @@ template <class System> struct Radau5 {
   int iterations = 0;
   long long n_rhs = 0;
 
-  Radau5(System &system, Arena &arena)
+  KRF_HD Radau5(System &system, Arena &arena)
       : s(system), length(s.length), N(arena.take(3LL * length)), dN(arena.take(3LL * length)),
         F(arena.take(3LL * length)), defect(arena.take(length)), old_N(arena.take(3LL * length)) {}
 
-  void start() {
+  KRF_HD void start() {
     s.start_stiff();
-    for (int i = 0; i < 3 * length; ++i)
-      old_N[i] = 0.0;
+    s.team.for_each(3 * length, [&](int i) { write(old_N + i, splat<T>(0.0)); });
   }
-  void forget() { h_old = 0; }
+  KRF_HD void forget() { h_old = 0; }
 
   // Stages of the last step extrapolated; far ahead only their mean velocity, which unlike the
   // field is free of what has relaxed; at first the field.
-  void predict(double h) {
+  KRF_HD void predict(double h) {
     const double ratio = h_old > 0 ? h / h_old : 0.0;
     for (int j = 0; j < 3; ++j) {
-      double w[3] = {0.0, 0.0, ratio * radau5::kC[j]}, along_field = 0.0;
+      double w[3] = {0.0, 0.0, ratio * radau5::c(j)}, along_field = 0.0;
       if (h_old == 0.0) {
-        along_field = h * radau5::kC[j];
+        along_field = h * radau5::c(j);
       } else if (ratio < radau5::kExtrapolate) {
-        radau5::dense_weights(1.0 + ratio * radau5::kC[j], w);
+        radau5::dense_weights(1.0 + ratio * radau5::c(j), w);
         w[2] -= 1.0;
       }
       s.team.for_each(length, [&](int i) {
@@ -87,21 +99,21 @@ template <class System> struct Radau5 {
     }
   }
 
-  bool move_stages(const double *V, bool add, Change &change) {
+  KRF_HD bool move_stages(const double *V, bool add, Change &change) {
     n_rhs += 3;
     return s.move_stages(N, V, add, F, change);
   }
 
   // dN from the current stages: one simplified Newton correction.
-  void correct(double h) {
+  KRF_HD void correct(double h) {
     const double g = radau5::kGamma / h, a = radau5::kAlpha / h, b = radau5::kBeta / h;
     s.team.for_each(length, [&](int i) {
       T w[3], f[3];
       for (int j = 0; j < 3; ++j) {
         w[j] = f[j] = splat<T>(0.0);
         for (int k = 0; k < 3; ++k) {
-          w[j] += radau5::kTInverse[j][k] * read<T>(N + k * length + i);
-          f[j] += radau5::kTInverse[j][k] * read<T>(F + k * length + i);
+          w[j] += radau5::t_inverse(j, k) * read<T>(N + k * length + i);
+          f[j] += radau5::t_inverse(j, k) * read<T>(F + k * length + i);
         }
       }
       write(dN + i, f[0] - g * w[0]);
@@ -114,7 +126,7 @@ template <class System> struct Radau5 {
       const T w0 = read<T>(dN + i), w1 = read<T>(dN + length + i),
               w2 = read<T>(dN + 2 * length + i);
       for (int j = 0; j < 3; ++j) {
-        const T change = radau5::kT[j][0] * w0 + radau5::kT[j][1] * w1 + radau5::kT[j][2] * w2;
+        const T change = radau5::t(j, 0) * w0 + radau5::t(j, 1) * w1 + radau5::t(j, 2) * w2;
         write(dN + j * length + i, change);
         write(N + j * length + i, read<T>(N + j * length + i) + change);
       }
@@ -123,15 +135,14 @@ template <class System> struct Radau5 {
 
   // Try a step.  Returns the error relative to the tolerance, or a negative number if Newton did
   // not converge.  Afterwards N + 2 length and the system's trial values describe the end point.
-  double attempt(double h, double rtol, double atol, double norm_before) {
+  KRF_HD double attempt(double h, double rtol, double atol, double norm_before) {
     Change change;
     bool turned = true;
     iterations = 0;
     while (turned) {
       predict(h);
       if (!move_stages(N, false, change)) {
-        for (int i = 0; i < 3 * length; ++i)
-          N[i] = 0.0;
+        s.team.for_each(3 * length, [&](int i) { write(N + i, splat<T>(0.0)); });
         if (!move_stages(N, false, change))
           return -1.0;
       }
@@ -168,14 +179,14 @@ template <class System> struct Radau5 {
     s.team.for_each(length, [&](int i) {
       T sum = read<T>(s.field + i);
       for (int j = 0; j < 3; ++j)
-        sum += (radau5::kErrorWeights[j] / h) * read<T>(N + j * length + i);
+        sum += (radau5::error_weight(j) / h) * read<T>(N + j * length + i);
       write(defect + i, sum);
     });
     s.solve(defect);
     return s.change_of(defect).relative_to(atol, rtol, norm_before);
   }
 
-  void accept(double h) {
+  KRF_HD void accept(double h) {
     s.team.for_each(length, [&](int i) { write(s.field + i, read<T>(F + 2 * length + i)); });
     s.advance(N + 2 * length);
     double *swap = old_N;
@@ -185,7 +196,7 @@ template <class System> struct Radau5 {
   }
 
   // The state at fraction x of the step just tried, relative to its start.
-  void interpolate(double x, double *dN_out) {
+  KRF_HD void interpolate(double x, double *dN_out) {
     double w[3];
     radau5::dense_weights(x, w);
     s.team.for_each(length, [&](int i) {

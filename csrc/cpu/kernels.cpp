@@ -93,7 +93,7 @@ void sweep(int n, int d, const double *X, const double *V, double *acc) {
 }
 
 void products(int m, int q, int length, const double *A, const double *B, double *out) {
-  SerialTeam::products(A, m, B, q, padded(length), out, q, false);
+  SerialTeam::products(A, padded(length), m, B, padded(length), q, padded(length), out, q, false);
 }
 
 void gram(int n, int d, const double *X, const double *weight, double *G, double *scratch) {

@@ -82,23 +82,98 @@ public:
     }
   }
 
-  // out[i][j] (+)= A_i . B_j for the m rows of A and the q rows of B, each ld long.
-  static void products(const double *A, int m, const double *B, int q, int ld, double *out, int ldo,
-                       bool add) {
+  // body(row, i) handles elements i .. i + kWidth - 1 of a row of ld.
+  template <class Body> static void for_rows(int rows, int ld, Body body) {
+    for (int row = 0; row < rows; ++row)
+      for (int i = 0; i < ld; i += kWidth)
+        body(row, i);
+  }
+  // body(i) handles one element.
+  template <class Body> static void each(int count, Body body) {
+    for (int i = 0; i < count; ++i)
+      body(i);
+  }
+  // One member does it.
+  template <class Body> static void once(Body body) { body(); }
+  // Elements written so far are seen by all members.
+  static void sync() {}
+
+  template <class Holds> static bool any(int count, Holds holds) {
+    for (int i = 0; i < count; ++i)
+      if (holds(i))
+        return true;
+    return false;
+  }
+  // The i with keep(i), ascending, into index; returns how many.
+  template <class Keep> static int collect(int count, Keep keep, int *index) {
+    int found = 0;
+    for (int i = 0; i < count; ++i)
+      if (keep(i))
+        index[found++] = i;
+    return found;
+  }
+  // The first i with the largest positive weight, -1 if there is none.
+  template <class Weight> static int largest(int count, Weight weight) {
+    int best = -1;
+    double most = 0;
+    for (int i = 0; i < count; ++i) {
+      const double w = weight(i);
+      if (w > most)
+        best = i, most = w;
+    }
+    return best;
+  }
+
+  // out_i (+)= A_row[i] . B_column[i], rows of ld.
+  static void pair_dots(int count, const double *A, const int *row, const double *B,
+                        const int *column, int ld, double *out, bool add) {
+    for (int i = 0; i < count; ++i) {
+      const double value =
+          dot(A + static_cast<long>(row[i]) * ld, B + static_cast<long>(column[i]) * ld, ld);
+      out[i] = add ? out[i] + value : value;
+    }
+  }
+
+  // For every pair i: out_row -= scale c_i W_column and out_column -= scale c_i W_row, rows of ld.
+  static void subtract_pairs(int count, const double *c, double scale, const int *row,
+                             const int *column, const double *W, int ld, double *out) {
+    for (int i = 0; i < count; ++i) {
+      const double weight = scale * c[i];
+      const double *wa = W + static_cast<long>(row[i]) * ld;
+      const double *wb = W + static_cast<long>(column[i]) * ld;
+      double *a = out + static_cast<long>(row[i]) * ld,
+             *b = out + static_cast<long>(column[i]) * ld;
+      for (int k = 0; k < ld; k += kWidth)
+        write<Lanes>(a + k, read<Lanes>(a + k) - weight * read<Lanes>(wb + k));
+      for (int k = 0; k < ld; k += kWidth)
+        write<Lanes>(b + k, read<Lanes>(b + k) - weight * read<Lanes>(wa + k));
+    }
+  }
+
+  // out[i][j] (+)= A_i . B_j for the m rows of A (lda apart) and the q rows of B; `length`, a
+  // multiple of eight, elements count.
+  static void products(const double *A, int lda, int m, const double *B, int ldb, int q, int length,
+                       double *out, int ldo, bool add) {
     int i = 0;
     for (; i + 4 <= m; i += 4) {
+      const double *a = A + static_cast<long>(i) * lda;
       int j = 0;
       for (; j + 4 <= q; j += 4)
-        product_tile<4, 4>(A, B, i, j, ld, out, ldo, add);
+        product_tile<4, 4>(a, lda, B + static_cast<long>(j) * ldb, ldb, length,
+                           out + static_cast<long>(i) * ldo + j, ldo, add);
       for (; j < q; ++j)
-        product_tile<4, 1>(A, B, i, j, ld, out, ldo, add);
+        product_tile<4, 1>(a, lda, B + static_cast<long>(j) * ldb, ldb, length,
+                           out + static_cast<long>(i) * ldo + j, ldo, add);
     }
     for (; i < m; ++i) {
+      const double *a = A + static_cast<long>(i) * lda;
       int j = 0;
       for (; j + 4 <= q; j += 4)
-        product_tile<1, 4>(A, B, i, j, ld, out, ldo, add);
+        product_tile<1, 4>(a, lda, B + static_cast<long>(j) * ldb, ldb, length,
+                           out + static_cast<long>(i) * ldo + j, ldo, add);
       for (; j < q; ++j)
-        product_tile<1, 1>(A, B, i, j, ld, out, ldo, add);
+        product_tile<1, 1>(a, lda, B + static_cast<long>(j) * ldb, ldb, length,
+                           out + static_cast<long>(i) * ldo + j, ldo, add);
     }
   }
 
@@ -138,18 +213,17 @@ public:
 
 private:
   template <int I, int J>
-  static void product_tile(const double *A, const double *B, int i0, int j0, int ld, double *out,
-                           int ldo, bool add) {
+  static void product_tile(const double *a, int lda, const double *b, int ldb, int length,
+                           double *out, int ldo, bool add) {
     Lanes sum[I][J] = {};
-    const double *a = A + static_cast<long>(i0) * ld, *b = B + static_cast<long>(j0) * ld;
-    for (int c = 0; c < ld; c += kWidth) {
+    for (int c = 0; c < length; c += kWidth) {
       Lanes right[J];
 #pragma GCC unroll 4
       for (int j = 0; j < J; ++j)
-        right[j] = read<Lanes>(b + static_cast<long>(j) * ld + c);
+        right[j] = read<Lanes>(b + static_cast<long>(j) * ldb + c);
 #pragma GCC unroll 4
       for (int i = 0; i < I; ++i) {
-        const Lanes left = read<Lanes>(a + static_cast<long>(i) * ld + c);
+        const Lanes left = read<Lanes>(a + static_cast<long>(i) * lda + c);
 #pragma GCC unroll 4
         for (int j = 0; j < J; ++j)
           sum[i][j] += left * right[j];
@@ -157,7 +231,7 @@ private:
     }
     for (int i = 0; i < I; ++i)
       for (int j = 0; j < J; ++j) {
-        double *to = out + static_cast<long>(i0 + i) * ldo + j0 + j;
+        double *to = out + static_cast<long>(i) * ldo + j;
         *to = sum_of(sum[i][j]) + (add ? *to : 0.0);
       }
   }
