@@ -1,0 +1,217 @@
+// Runs one problem on a block of host threads: what csrc/cuda does, without a device.
+//
+//     block_runs THREADS < problem > result
+//
+// Numbers are text.  problem: kind (0 flow, 1 limit, 2 factorisation flow), then its fields in the
+// order they are read below.
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../../csrc/core/dual_system.hpp"
+#include "../../csrc/core/factor_system.hpp"
+#include "../../csrc/core/flow.hpp"
+#include "../../csrc/core/limit.hpp"
+#include "../../csrc/cuda/block_team.hpp"
+#include "thread_block.hpp"
+
+using namespace krf;
+using Team = BlockTeam<ThreadBlock>;
+
+namespace {
+
+double number() {
+  char word[64];
+  if (std::scanf("%63s", word) != 1)
+    std::exit(2);
+  return std::strtod(word, nullptr);
+}
+std::vector<double> numbers(long long count) {
+  std::vector<double> out(static_cast<std::size_t>(count));
+  for (double &x : out)
+    x = number();
+  return out;
+}
+void print(const std::vector<double> &values) {
+  for (double x : values)
+    std::printf("%.17g\n", x);
+}
+
+// Calls body(team) on every member of a block, and with a team that only counts before.
+template <class Body> void on_block(int threads, long long room, const Body &body) {
+  std::barrier<> barrier(threads);
+  std::vector<double> exchange(static_cast<std::size_t>(2 * threads)),
+      features(static_cast<std::size_t>(room));
+  const int never = 0;
+  std::vector<std::thread> members;
+  for (int rank = 0; rank < threads; ++rank)
+    members.emplace_back([&, rank] {
+      Team team(ThreadBlock{rank, threads, &barrier}, exchange.data(), features.data(), &never);
+      body(team, rank);
+    });
+  for (auto &member : members)
+    member.join();
+}
+
+Team counting_team() {
+  static const int never = 0;
+  return Team(ThreadBlock{0, 1, nullptr}, nullptr, nullptr, &never);
+}
+
+struct Diagonal {
+  int n, d, depth, ldn, ldd;
+  std::vector<double> X, norm, y, plus, minus;
+  DiagonalProblem problem;
+
+  Diagonal() {
+    n = static_cast<int>(number()), d = static_cast<int>(number());
+    depth = static_cast<int>(number());
+    ldn = padded(n), ldd = padded(d);
+    X.assign(static_cast<std::size_t>(ldn) * ldd, 0.0);
+    norm.assign(ldd, 0.0), y.assign(ldn, 0.0);
+    for (int i = 0; i < d; ++i) {
+      double sum = 0;
+      for (int j = 0; j < n; ++j) {
+        const double x = number();
+        X[static_cast<std::size_t>(i) * ldn + j] = x;
+        sum += x * x;
+      }
+      norm[i] = std::sqrt(sum);
+    }
+    for (int j = 0; j < n; ++j)
+      y[j] = number();
+    plus = numbers(d), minus = numbers(d);
+    plus.resize(ldd, plus[0]), minus.resize(ldd, plus[0]);
+    problem = {n, d, depth, X.data(), norm.data(), y.data(), plus.data(), minus.data()};
+  }
+};
+
+FlowOptions options(std::vector<double> &times) {
+  FlowOptions o{};
+  o.rtol = number(), o.atol = 0, o.t_max = number(), o.stop_loss = number(), o.loss_offset = 0;
+  o.max_steps = static_cast<long long>(number());
+  o.method = static_cast<Method>(static_cast<int>(number()));
+  times = numbers(static_cast<long long>(number()));
+  o.t_eval = times.data(), o.n_eval = static_cast<int>(times.size());
+  return o;
+}
+
+template <class Mirror> void diagonal_flow(int threads, const Diagonal &p) {
+  std::vector<double> times;
+  const FlowOptions o = options(times);
+  const long long rows = o.n_eval > 0 ? o.n_eval : 1;
+  using System = DualSystem<Team, Mirror>;
+  Arena count(nullptr);
+  Team counter = counting_team();
+  FlowIntegrator<System> counted(counter, p.problem, count);
+  std::vector<double> work(static_cast<std::size_t>(count.used())), beta(rows * p.d),
+      plus(rows * p.d), minus(rows * p.d), nu(rows * p.n), loss(rows), t(rows);
+  std::vector<double> ends(3);
+  on_block(threads, Team::sweep_room(p.ldn, p.ldd, threads), [&](Team &team, int rank) {
+    Arena arena(work.data());
+    DiagonalFlowOutput out{{loss.data(), t.data(), Status::kFailed, 0, 0},
+                           beta.data(),
+                           plus.data(),
+                           minus.data(),
+                           nu.data()};
+    integrate_run<System>(team, p.problem, o, out, arena);
+    if (rank == 0)
+      ends = {static_cast<double>(out.status), static_cast<double>(out.n_steps),
+              static_cast<double>(out.n_rhs)};
+  });
+  print(ends), print(beta), print(nu), print(loss), print(t);
+}
+
+template <class Mirror> void diagonal_limit(int threads, const Diagonal &p) {
+  LimitOptions o{};
+  o.tolerance = number(), o.y_norm = 0, o.max_iterations = 500;
+  for (double y : p.y)
+    o.y_norm += y * y;
+  o.y_norm = std::sqrt(o.y_norm);
+  Arena count(nullptr);
+  Team counter = counting_team();
+  LimitSolver<Team, Mirror> counted(counter, p.problem, count);
+  std::vector<double> work(static_cast<std::size_t>(count.used())), beta(p.d), plus(p.d),
+      minus(p.d), nu(p.n), ends(2);
+  on_block(threads, Team::sweep_room(p.ldn, p.ldd, threads), [&](Team &team, int rank) {
+    Arena arena(work.data());
+    LimitOutput out{beta.data(), plus.data(), minus.data(), nu.data(), 0, Status::kFailed, 0};
+    solve_limit<Team, Mirror>(team, p.problem, o, out, arena);
+    if (rank == 0)
+      ends = {static_cast<double>(out.status), static_cast<double>(out.n_iterations)};
+  });
+  print(ends), print(beta);
+}
+
+void factor_flow(int threads) {
+  FactorProblem p{};
+  p.n = static_cast<int>(number()), p.r = static_cast<int>(number());
+  p.p = static_cast<int>(number()), p.q = static_cast<int>(number());
+  p.c0 = static_cast<int>(number()), p.n_samples = static_cast<int>(number());
+  const bool dense = number() != 0;
+  const int ldn = padded(p.n_samples), ldr = padded(p.r), entries = p.p * p.q;
+  std::vector<int> row, column;
+  std::vector<double> X;
+  if (dense) {
+    X.assign(static_cast<std::size_t>(ldn) * padded(entries), 0.0);
+    double sum = 0;
+    for (int i = 0; i < p.n_samples; ++i)
+      for (int e = 0; e < entries; ++e) {
+        const double x = number();
+        X[static_cast<std::size_t>(e) * ldn + i] = x;
+        sum += x * x;
+      }
+    p.X = X.data(), p.X_norm = std::sqrt(sum);
+  } else {
+    for (int i = 0; i < p.n_samples; ++i)
+      row.push_back(static_cast<int>(number()));
+    for (int i = 0; i < p.n_samples; ++i)
+      column.push_back(static_cast<int>(number()));
+    p.row = row.data(), p.column = column.data();
+  }
+  std::vector<double> y = numbers(p.n_samples), W0(static_cast<std::size_t>(p.n) * ldr, 0.0);
+  y.resize(ldn, 0.0);
+  for (int i = 0; i < p.n; ++i)
+    for (int c = 0; c < p.r; ++c)
+      W0[static_cast<std::size_t>(i) * ldr + c] = number();
+  p.y = y.data(), p.W0 = W0.data();
+  std::vector<double> times;
+  const FlowOptions o = options(times);
+  const long long rows = o.n_eval > 0 ? o.n_eval : 1;
+  using System = FactorSystem<Team>;
+  Arena count(nullptr);
+  Team counter = counting_team();
+  FlowIntegrator<System> counted(counter, p, count);
+  std::vector<double> work(static_cast<std::size_t>(count.used())), W(rows * p.n * p.r), loss(rows),
+      t(rows), ends(3);
+  const long long room = Team::sweep_room(ldn, padded(entries), threads);
+  on_block(threads, room, [&](Team &team, int rank) {
+    Arena arena(work.data());
+    FactorFlowOutput out{{loss.data(), t.data(), Status::kFailed, 0, 0}, W.data()};
+    integrate_run<System>(team, p, o, out, arena);
+    if (rank == 0)
+      ends = {static_cast<double>(out.status), static_cast<double>(out.n_steps),
+              static_cast<double>(out.n_rhs)};
+  });
+  print(ends), print(W), print(loss), print(t);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
+  const int kind = static_cast<int>(number());
+  if (kind == 2) {
+    factor_flow(threads);
+    return 0;
+  }
+  const Diagonal p;
+  if (kind == 0)
+    p.depth == 2 ? diagonal_flow<Depth2Mirror>(threads, p) : diagonal_flow<DeepMirror>(threads, p);
+  else
+    p.depth == 2 ? diagonal_limit<Depth2Mirror>(threads, p)
+                 : diagonal_limit<DeepMirror>(threads, p);
+  return 0;
+}

@@ -1,0 +1,148 @@
+"""The team of a CUDA block, played by host threads, against the CPU backend.
+
+csrc/cuda/block_team.hpp and the core templates run here exactly as a device runs them, only with a
+barrier of the C++ library for __syncthreads().  ThreadSanitizer, where the compiler has it, sees
+every element that two members touch without a barrier between.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kernelrich_fast as krf
+
+SOURCE = Path(__file__).resolve().parent / "cpp" / "block_runs.cpp"
+COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")
+METHODS = ["auto", "dopri5", "radau5"]
+
+
+def build(folder: Path, *flags: str) -> Path | None:
+    if COMPILER is None:
+        return None
+    program = folder / "block_runs"
+    command = [COMPILER, "-std=c++20", "-O1", "-pthread", *flags, str(SOURCE), "-o", str(program)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    return program if built.returncode == 0 else None
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    built = build(tmp_path_factory.mktemp("plain"))
+    if built is None:
+        pytest.skip("no C++20 compiler to build tests/cpp/block_runs.cpp with")
+    return built
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory):
+    built = build(tmp_path_factory.mktemp("tsan"), "-fsanitize=thread", "-g")
+    if built is None:
+        pytest.skip("no C++20 compiler with ThreadSanitizer")
+    return built
+
+
+def call(program, threads, *parts):
+    text = "\n".join(
+        f"{x:.17g}" if isinstance(x, float) else str(x)
+        for part in parts
+        for x in np.ravel(part).tolist()
+    )
+    done = subprocess.run(
+        [str(program), str(threads)], input=text, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return np.array(done.stdout.split(), dtype=float)
+
+
+def flow_options(rtol, stop, method, times):
+    return [rtol, np.inf, stop, 100_000, METHODS.index(method), len(times), *times]
+
+
+def diagonal(program, threads, kind, X, y, alpha, depth, *options):
+    d = X.shape[1]
+    return call(
+        program, threads, [kind], [len(y), d, depth], X.T, y, np.full(2 * d, float(alpha)), *options
+    )
+
+
+def factorization(program, threads, data, W0, d1, *options):
+    n, r = W0.shape
+    head = [2, n, r, d1, n - d1, d1, len(data.y), 0]
+    rows, columns = data.entries
+    return call(program, threads, head, rows, columns + d1, data.y, W0, *options)
+
+
+@pytest.mark.parametrize("threads", [1, 3, 4])
+@pytest.mark.parametrize(("depth", "alpha"), [(2, 1e-4), (2, 1.0), (3, 0.01), (5, 0.3)])
+@pytest.mark.parametrize("method", METHODS)
+def test_diagonal_flow(program, threads, depth, alpha, method):
+    X, y, _ = krf.datasets.sparse_regression(9, 21, 2, seed=3)
+    if method == "dopri5" and alpha < 0.01:
+        pytest.skip("tens of thousands of explicit steps")
+    options = flow_options(1e-6, 1e-9 * (y @ y), method, [])
+    out = diagonal(program, threads, 0, X, y, alpha, depth, options)
+    flow = krf.flow_diagonal(
+        X, y, alpha=alpha, depth=depth, stop_loss=1e-9, method=method, backend="cpu"
+    )
+    assert out[0] == flow.status
+    assert abs(out[1] - flow.n_steps) <= 2 + 0.02 * flow.n_steps
+    assert np.linalg.norm(out[3:24] - flow.beta) < 1e-5 * np.linalg.norm(flow.beta)
+
+
+@pytest.mark.parametrize("depth", [2, 4])
+def test_diagonal_limit(program, depth):
+    X, y, _ = krf.datasets.sparse_regression(9, 21, 2, noise_variance=0.0, seed=3)
+    for alpha in (1e-6, 1.0):
+        out = diagonal(program, 3, 1, X, y, alpha, depth, [1e-10])
+        limit = krf.limit_diagonal(X, y, alpha=alpha, depth=depth, backend="cpu")
+        assert out[0] == limit.status
+        assert np.linalg.norm(out[2:] - limit.beta) < 1e-7 * np.linalg.norm(limit.beta)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("width", [2, 9])
+@pytest.mark.parametrize("method", METHODS)
+def test_factorization_flow(program, threads, width, method):
+    data = krf.datasets.low_rank_completion(4, 5, 1, 13)
+    W0 = 0.05 * np.random.default_rng(width).standard_normal((9, width))
+    times = np.array([0.1, 1.0, 8.0])
+    out = factorization(
+        program, threads, data, W0, 4, flow_options(1e-7, 0.0, method, times.tolist())
+    )
+    flow = krf.flow_factorization(
+        data.y, entries=data.entries, U0=W0[:4], V0=W0[4:], t_eval=times, rtol=1e-7,
+        method=method, backend="cpu",
+    )  # fmt: skip
+    W = out[3 : 3 + 27 * width].reshape(3, 9, width)
+    M = W[:, :4] @ np.swapaxes(W[:, 4:], 1, 2)
+    assert np.allclose(M, flow.M, rtol=1e-5, atol=1e-7)
+
+
+def test_the_answer_depends_on_the_size_of_the_block_only_by_rounding(program):
+    X, y, _ = krf.datasets.sparse_regression(9, 21, 2, seed=3)
+    options = flow_options(1e-8, 1e-9 * (y @ y), "radau5", [])
+    runs = [diagonal(program, n, 0, X, y, 1e-3, 2, options) for n in (1, 2, 4, 4)]
+    for run in runs[1:]:
+        assert np.linalg.norm(run[3:24] - runs[0][3:24]) < 1e-7 * np.linalg.norm(runs[0][3:24])
+    assert np.array_equal(runs[2], runs[3])  # and repeats bit for bit
+
+
+def test_no_member_races_another(sanitized):
+    X, y, _ = krf.datasets.sparse_regression(5, 11, 2, noise_variance=0.0, seed=3)
+    for method in ("dopri5", "radau5"):
+        options = flow_options(1e-4, 1e-3 * (y @ y), method, [0.01, 0.1])
+        diagonal(sanitized, 3, 0, X, y, 0.1, 2, options)
+    graded = flow_options(1e-3, 1e-9 * (y @ y), "auto", [])
+    diagonal(sanitized, 3, 0, X, y, 1e-3, 5, graded)
+    diagonal(sanitized, 3, 1, X, y, 1e-6, 4, [1e-10])
+    data = krf.datasets.low_rank_completion(3, 4, 1, 8)
+    W0 = 0.05 * np.random.default_rng(0).standard_normal((7, 7))
+    for method in ("dopri5", "radau5"):
+        options = flow_options(1e-4, 0.0, method, [0.1, 2.0])
+        factorization(sanitized, 3, data, W0, 3, options)
