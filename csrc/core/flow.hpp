@@ -195,8 +195,8 @@ private:
 };
 
 template <class System, class Team>
-void integrate_run(Team &team, const typename System::Problem &p, const FlowOptions &o,
-                   typename System::Output &out, Arena &arena) {
+KRF_HD void integrate_run(Team &team, const typename System::Problem &p, const FlowOptions &o,
+                          typename System::Output &out, Arena &arena) {
   FlowIntegrator<System>(team, p, arena).run(p, o, out);
 }
 

@@ -324,8 +324,8 @@ private:
 };
 
 template <class Team, class Mirror>
-void solve_limit(Team &team, const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out,
-                 Arena &arena) {
+KRF_HD void solve_limit(Team &team, const DiagonalProblem &p, const LimitOptions &o,
+                        LimitOutput &out, Arena &arena) {
   LimitSolver<Team, Mirror>(team, p, arena).run(p, o, out);
 }
 

@@ -1,0 +1,104 @@
+// The wall between nvcc's code and everything else: plain data, opaque streams, no CUDA headers.
+//
+// All pointers are to device memory unless said otherwise; it belongs to the caller.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+#include "../core/problem.hpp"
+
+namespace krf::cuda {
+
+// Any failed call of the CUDA runtime: what was called, where, and what it said.
+class CudaError : public std::runtime_error {
+public:
+  CudaError(const char *call, const char *file, int line, const std::string &reason, bool memory)
+      : std::runtime_error(std::string(call) + " at " + file + ":" + std::to_string(line) + ": " +
+                           reason),
+        out_of_memory(memory) {}
+  bool out_of_memory;
+};
+
+// How many devices there are; throws where the driver does not answer.
+int device_count();
+
+// How a kernel is laid out on the present device.
+struct Plan {
+  int threads, blocks;
+  long long doubles_per_block; // of workspace
+};
+
+struct Settings {
+  const double *rtol, *t_max, *stop_loss; // per run
+  double atol;
+  long long max_steps;
+  int method;
+  const double *t_eval;
+  int n_eval;
+};
+
+struct Queue {
+  const long long *order; // runs, longest expected first
+  long long count;
+  long long *next;            // one number, zero at the start
+  volatile int *host_control; // mapped host memory: [0] cancel, [1] finished runs
+};
+
+struct DiagonalBatch {
+  int n, d, depth;                            // one depth a launch
+  const double *X, *feature_norm;             // packed: (., padded(d), padded(n)), (., padded(d))
+  const double *y;                            // (., padded(n))
+  const double *loss_offset;                  // per y
+  const double *profile_plus, *profile_minus; // (., d)
+  const long long *x_index, *y_index, *w_index;
+  const double *alpha;
+};
+
+struct DiagonalResults { // per run, then per evaluation time
+  double *beta, *w_plus, *w_minus, *nu, *loss, *t;
+  int *status;
+  long long *n_steps, *n_rhs;
+};
+
+struct FactorBatch {
+  int n, p, q, c0, n_samples, rank; // one rank a launch
+  const int *row, *column;
+  const double *X; // packed: (padded(p q), padded(n_samples)), or null
+  double X_norm;
+  const double *y;      // (., padded(n_samples))
+  const double *starts; // (., n, padded(rank))
+  const double *scale;
+  const long long *y_index, *start_index;
+};
+
+struct FactorResults {
+  double *W, *loss, *t; // W (run, evaluation time, n, rank)
+  int *status;
+  long long *n_steps, *n_rhs;
+};
+
+Plan plan_diagonal_flow(const DiagonalBatch &);
+Plan plan_diagonal_limit(const DiagonalBatch &);
+Plan plan_factor_flow(const FactorBatch &);
+
+// X (count, n, d) to packed form, with the norms of the features.
+void launch_pack(const double *X, long long count, int n, int d, double *packed, double *norm,
+                 void *stream);
+void launch_diagonal_flow(const DiagonalBatch &, const Settings &, const DiagonalResults &,
+                          const Queue &, const Plan &, double *workspace, void *stream);
+// `tolerance` in place of the settings; results without rows, n_rhs unused.
+void launch_diagonal_limit(const DiagonalBatch &, double tolerance, int max_iterations,
+                           const DiagonalResults &, const Queue &, const Plan &, double *workspace,
+                           void *stream);
+void launch_factor_flow(const FactorBatch &, const Settings &, const FactorResults &, const Queue &,
+                        const Plan &, double *workspace, void *stream);
+
+// Mapped host memory for a Queue's control, and the end of a stream.
+volatile int *new_control(volatile int **device_view);
+void free_control(volatile int *);
+bool finished(void *event);
+void *record(void *stream);
+void forget(void *event);
+
+} // namespace krf::cuda
