@@ -39,7 +39,24 @@ def _load(name: str) -> Backend | str:
                 f"the compiled module kernelrich_fast._core does not load ({error}); install the "
                 "package with a C++20 compiler present"
             )
-    return "this version of kernelrich_fast has no CUDA module; use backend='cpu'"
+    return _load_cuda()
+
+
+def _load_cuda() -> Backend | str:
+    advice = "use backend='cpu'"
+    try:
+        from .cuda import CudaBackend
+
+        return CudaBackend()
+    except ImportError as error:
+        if "_cuda" in str(error):
+            return (
+                "the CUDA module was not built; install the package where nvcc (12.4 or newer) is "
+                f"found, or {advice}"
+            )
+        return f"CuPy is missing ({error}); pip install 'kernelrich_fast[cuda]', or {advice}"
+    except Exception as error:  # whatever a broken driver raises, "auto" goes on without it
+        return f"no usable CUDA device ({error}); {advice}"
 
 
 def get_backend(name: str) -> Backend:

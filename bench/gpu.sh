@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Builds, checks and measures the CUDA backend on a bare machine with a GPU, nvcc and the Python
+# packages, but no network:   bash bench/gpu.sh OUTDIR
+# Under nine minutes; everything it finds goes to OUTDIR as JSON or text.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+out=${1:?usage: bench/gpu.sh OUTDIR}
+mkdir -p "$out"
+status=0
+step() { # step NAME SECONDS COMMAND...
+  local name=$1 limit=$2 begin=$SECONDS rc
+  shift 2
+  timeout "$limit" "$@" >"$out/$name.txt" 2>&1
+  rc=$?
+  [ $rc -eq 0 ] || status=1
+  printf '{"step": "%s", "rc": %d, "seconds": %d}\n' "$name" $rc $((SECONDS - begin)) |
+    tee -a "$out/steps.jsonl"
+  [ $rc -eq 0 ] || tail -n 30 "$out/$name.txt"
+}
+
+arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d '. ')
+step build 240 python3 -m pip install --no-build-isolation --no-deps . \
+  -C cmake.define.KRF_CUDA=ON -C "cmake.define.KRF_CUDA_ARCHITECTURES=${arch}-real"
+step info 60 python3 -m kernelrich_fast info
+grep -q "cuda: works" "$out/info.txt" || { cat "$out/info.txt"; exit 1; }
+step tests 180 pytest -q -k cuda -p no:cacheprovider
+
+small=$out/small.py
+cat >"$small" <<'PY'
+import numpy as np
+import kernelrich_fast as krf
+
+X, y, _ = krf.datasets.sparse_regression(9, 21, 2)
+krf.flow_diagonal(X, y, alpha=[1e-3, 1.0], depth=[[2], [3]], stop_loss=1e-4, backend="cuda")
+krf.limit_diagonal(X, y, alpha=[1e-3, 1.0], depth=[[2], [3]], backend="cuda")
+data = krf.datasets.low_rank_completion(4, 5, 1, 13)
+where = dict(entries=data.entries, dims=(4, 5))
+krf.flow_factorization(data.y, **where, alpha=[1e-2, 1.0], width=5, stop_loss=1e-4, backend="cuda")
+PY
+for tool in memcheck racecheck; do
+  step "$tool" 120 compute-sanitizer --tool "$tool" --error-exitcode 9 python3 "$small"
+done
+step bench 240 python3 bench/gpu.py --out "$out/gpu.json"
+exit $status
