@@ -139,6 +139,22 @@ def test_too_narrow_a_network_stops_at_the_best_it_can_do(backend):
     assert np.allclose(flow.M, [[2.0, 0.0], [0.0, 0.0]], atol=1e-6)
 
 
+@pytest.mark.parametrize("alpha", [1e-8, 1e-2, 3.0])
+def test_inconsistent_and_narrow_ends_in_few_steps(backend, alpha):
+    # A stable best rank-one fit leaves a residual whose own rates are far above those that are
+    # left; neither method may grind there.
+    rng = np.random.default_rng(8)
+    A, y = rng.standard_normal((30, 5, 4)), rng.standard_normal(30)
+    flow = krf.flow_factorization(
+        y, measurements=A, alpha=alpha, width=1, backend=backend, max_steps=3000
+    )
+    assert flow.status == Status.STATIONARY
+    R = np.tensordot(np.tensordot(A, flow.M, 2) - y, A, 1)
+    gradient = np.concatenate([R @ flow.V, R.T @ flow.U])
+    size = np.linalg.norm(R) * np.linalg.norm(np.concatenate([flow.U, flow.V]))
+    assert np.linalg.norm(gradient) < 1e-6 * size
+
+
 def test_budget_warns_once_with_counts(backend):
     with pytest.warns(krf.ConvergenceWarning, match="of 2 runs, 2 MAX_STEPS") as record:
         flow = krf.flow_factorization(

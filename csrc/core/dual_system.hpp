@@ -56,6 +56,8 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
     team.for_each(ldn, [&](int i) { write(power_vector + i, splat<T>(0.0)); });
   }
   KRF_HD double predictor_norm() { return this->beta_norm(); }
+  // Rounding is the only rest of a convex flow (measure_velocity).
+  KRF_HD static bool at_rest(double) { return false; }
   // Nothing to renew between steps: the basis turns in `prepare`.
   KRF_HD static bool settle(double *) { return false; }
 

@@ -134,18 +134,16 @@ template <class Team_> struct FactorSystem {
     const double size = team.dot(W, W, length);
     const double prediction = X.X ? x_norm * size : product_norm();
     noise = 32.0 * kEpsilon * (std::sqrt(y_norm2) + prediction);
-    const double felt = 2.0 * noise * (X.X ? x_norm : 1.0);
     column_norms(W, norm2);
     column_norms(field, moved2);
     column_cross(W, field, column_rate());
-    for (int c = 0; c < r; ++c) {
-      if (std::sqrt(moved2[c]) <= felt * std::sqrt(norm2[c]))
-        continue;
-      if (norm2[c] <= kAsleep * kAsleep * size && column_rate()[c] < 0)
-        continue;
-      return false;
-    }
-    return true;
+    return slower_than(2.0 * noise * (X.X ? x_norm : 1.0), size);
+  }
+
+  // Whether the velocity is no more than what rtol allows the state to be off, at the rates S could
+  // give it: near a stationary point with a residual the steps see no more than that.
+  KRF_HD bool at_rest(double rtol) {
+    return slower_than(rtol * 2.0 * X.adjoint_norm(residual), team.dot(W, W, length));
   }
 
   KRF_HD bool decreases(const double *) {
@@ -299,6 +297,18 @@ private:
   bool fresh = false;
   double x_norm = 0;
 
+  // From the column norms of the last measure_velocity.
+  KRF_HD bool slower_than(double speed, double size) {
+    using namespace factor_rules;
+    for (int c = 0; c < r; ++c) {
+      if (std::sqrt(moved2[c]) <= speed * std::sqrt(norm2[c]))
+        continue;
+      if (norm2[c] <= kAsleep * kAsleep * size && column_rate()[c] < 0)
+        continue;
+      return false;
+    }
+    return true;
+  }
   KRF_HD static bool finite(double x) { return x - x == 0.0; }
   KRF_HD double *column_rate() { return turned; }
 

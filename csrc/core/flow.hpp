@@ -27,6 +27,9 @@ KRF_HD inline double newton_tolerance(double rtol) {
   return smaller(0.03, 0.3 * dopri_tolerance(rtol) / radau_tolerance(rtol));
 }
 inline constexpr int kMaxFailures = 100; // in a row
+// A loss that falls by less than this in so many steps is looked at more closely.
+inline constexpr int kStagnant = 100;
+inline constexpr double kStagnantShare = 1e-9;
 } // namespace flow_rules
 
 template <class System> class FlowIntegrator {
@@ -67,6 +70,7 @@ public:
     double dense_h = kInfinity; // longest step whose interpolant is as good as rtol asks
     int failures = 0;
     long long attempts = 0;
+    double marked_loss = kInfinity; // kStagnant steps ago
     out.status = Status::kFailed;
     while (row < o.n_eval && o.t_eval[row] <= 0.0)
       s_.write_row(out, row++, false, 0.0);
@@ -154,6 +158,11 @@ public:
       s_.settle(radau_.old_N);
       norm = s_.predictor_norm();
       still = s_.measure_velocity();
+      if (out.n_steps % kStagnant == 0) {
+        const double now = s_.loss();
+        still = still || (now > marked_loss * (1.0 - kStagnantShare) && s_.at_rest(o.rtol));
+        marked_loss = now;
+      }
 
       factor = smaller(kMaxGrowth, larger(0.2, factor));
       // Refactoring for a slightly longer step does not pay.

@@ -70,6 +70,15 @@ template <class Team> struct Measurements {
     }
   }
 
+  // Frobenius norm of sum_i c_i X_i.
+  KRF_HD double adjoint_norm(const double *c) {
+    if (!X)
+      return std::sqrt(team.dot(c, c, ldn));
+    team.template sweep<1>(X, ldn, entries, c, nullptr,
+                           [&](int i, const T *z, T *) { write(M + i, z[0]); });
+    return std::sqrt(team.dot(M, M, entries));
+  }
+
   // out -= scale sum_i c_i A_i W
   KRF_HD void subtract_adjoint(const double *c, double scale, const double *W, double *out) {
     if (X) {

@@ -86,9 +86,15 @@ class FactorSystem:
     def measure_velocity(self) -> bool:
         """At rest: each column's velocity is rounding, or the column is negligible and shrinks."""
         self.noise = 32 * np.finfo(float).eps * (self.y_norm + self.X.prediction_scale(self.W))
+        return self.slower_than(2.0 * self.noise * self.X.norm)
+
+    def at_rest(self, rtol: float) -> bool:
+        """No faster than what rtol allows the state to be off, at the rates S could give it."""
+        return self.slower_than(rtol * 2.0 * self.X.adjoint_norm(self.residual))
+
+    def slower_than(self, speed: float) -> bool:
         size = np.linalg.norm(self.W, axis=0)
-        speed = np.linalg.norm(self.field, axis=0)
-        still = speed <= 2.0 * self.noise * self.X.norm * size
+        still = np.linalg.norm(self.field, axis=0) <= speed * size
         asleep = size <= ASLEEP * np.linalg.norm(self.W)
         shrinks = np.sum(self.W * self.field, axis=0) < 0
         return bool(np.all(still | (asleep & shrinks)))

@@ -17,6 +17,8 @@ __all__ = ["FlowRun", "integrate_flow"]
 SAFETY = 0.9
 MAX_GROWTH = 10.0
 MAX_FAILURES = 100
+# A loss that falls by less than this share in so many steps is looked at more closely.
+STAGNANT, STAGNANT_SHARE = 100, 1e-9
 # "auto": explicit until this many steps in a row were at the edge of stability.
 STIFF_STEPS = 3
 STABILITY_EDGE = 2.5
@@ -92,6 +94,7 @@ def _integrate(
     h = rtol**0.2 / rate if rate > 0 else np.inf
     dense_h = np.inf  # longest step whose interpolant is as good as rtol asks
     failures = n_steps = attempts = stiff_steps = 0
+    marked_loss = np.inf  # STAGNANT steps ago
     while rows.count < len(times) and times[rows.count] <= 0.0:
         rows.add(s, 0.0)
     status = Status.FAILED
@@ -160,6 +163,10 @@ def _integrate(
                 t_low += (t - (total - part)) + (step - part)
                 t = total
             still = s.measure_velocity()
+            if n_steps % STAGNANT == 0:
+                stagnates = s.loss > marked_loss * (1.0 - STAGNANT_SHARE)
+                still = still or (stagnates and s.at_rest(rtol))
+                marked_loss = s.loss
             factor = min(MAX_GROWTH, max(0.2, factor))
             if stiff and 1.0 <= factor < 1.2 and step == h:
                 factor = 1.0

@@ -51,6 +51,10 @@ class Measurements:
         out[self.c0 :] += R.T @ W[: self.p]
         return out
 
+    def adjoint_norm(self, c: FloatArray) -> float:
+        """Frobenius norm of sum_i c_i X_i."""
+        return float(np.linalg.norm(c if self.X is None else np.tensordot(c, self.X, 1)))
+
     def tangent_kernel(self, W: FloatArray) -> FloatArray:
         """J J^T."""
         left, right = W[: self.p], W[self.c0 :]
