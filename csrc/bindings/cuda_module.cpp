@@ -55,7 +55,7 @@ krf::cuda::FactorBatch factor_batch(const py::dict &a) {
           pointer<long long>(a, "start_index")};
 }
 
-krf::cuda::Settings settings_of(const py::dict &a) {
+krf::FlowSettings settings_of(const py::dict &a) {
   return {pointer<double>(a, "rtol"),        pointer<double>(a, "t_max"),
           pointer<double>(a, "stop_loss"),   number<double>(a, "atol"),
           number<long long>(a, "max_steps"), number<int>(a, "method"),

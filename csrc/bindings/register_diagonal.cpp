@@ -47,9 +47,6 @@ py::dict flow_diagonal(const BatchArrays &arrays, const Real &rtol, const Real &
                        const Real &stop_loss, double atol, long long max_steps, int method,
                        const Real &t_eval, int threads, const py::object &progress) {
   const auto batch = batch_of(arrays);
-  expect(rtol.size() == batch.count && t_max.size() == batch.count &&
-             stop_loss.size() == batch.count,
-         "per-run options");
   const py::ssize_t count = batch.count, n_eval = t_eval.size();
   const py::ssize_t rows = n_eval > 0 ? n_eval : 1;
   Real beta({count, rows, py::ssize_t(batch.d)}), w_plus({count, rows, py::ssize_t(batch.d)}),
@@ -57,9 +54,8 @@ py::dict flow_diagonal(const BatchArrays &arrays, const Real &rtol, const Real &
       loss({count, rows}), t({count, rows});
   Array<int> status(count);
   Index n_steps(count), n_rhs(count);
-  krf::cpu::FlowSettings settings{
-      rtol.data(), t_max.data(), stop_loss.data(), atol,
-      max_steps,   method,       t_eval.data(),    static_cast<int>(n_eval)};
+  const auto settings =
+      settings_of(batch.count, rtol, t_max, stop_loss, atol, max_steps, method, t_eval);
   krf::cpu::DiagonalFlowResults results{
       beta.mutable_data(),   w_plus.mutable_data(),  w_minus.mutable_data(),
       nu.mutable_data(),     loss.mutable_data(),    t.mutable_data(),

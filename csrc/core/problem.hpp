@@ -2,6 +2,8 @@
 // output.  No ownership, no allocation.
 #pragma once
 
+#include "config.hpp"
+
 // Outside the per-instruction-set namespaces: no code, so nothing to keep apart.
 namespace krf {
 
@@ -64,6 +66,28 @@ struct DiagonalFlowOutput : FlowOutput {
 
 struct FactorFlowOutput : FlowOutput {
   double *W; // n r a row, without padding
+};
+
+// The options of a batch: rules per run, and what all runs share.
+struct FlowSettings {
+  const double *rtol, *t_max, *stop_loss; // per run
+  double atol;
+  long long max_steps;
+  int method;
+  const double *t_eval;
+  int n_eval;
+
+  KRF_HD FlowOptions of_run(long long run, double loss_offset) const {
+    return {rtol[run],
+            atol,
+            t_max[run],
+            stop_loss[run],
+            loss_offset,
+            max_steps,
+            static_cast<Method>(method),
+            t_eval,
+            n_eval};
+  }
 };
 
 struct LimitOptions {

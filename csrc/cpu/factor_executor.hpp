@@ -1,7 +1,7 @@
 // Runs a batch of independent factorisation problems on worker threads.
 #pragma once
 
-#include "flow_settings.hpp"
+#include "../core/problem.hpp"
 #include "run_queue.hpp"
 
 namespace krf::cpu {

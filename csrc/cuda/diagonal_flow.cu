@@ -8,14 +8,14 @@ namespace {
 
 template <class Mirror>
 __global__ void __launch_bounds__(kThreads, 1)
-    diagonal_flow_kernel(DiagonalBatch batch, Settings settings, DiagonalResults results,
+    diagonal_flow_kernel(DiagonalBatch batch, FlowSettings settings, DiagonalResults results,
                          Queue queue, double *workspace, long long doubles_per_block,
                          long long sweep_room) {
   draw_runs(queue, workspace, doubles_per_block, sweep_room,
             [&](DeviceTeam &team, long long run, Arena &arena) {
               const DiagonalProblem problem = problem_of(batch, run, team, arena);
               const FlowOptions options =
-                  options_of(settings, run, batch.loss_offset[batch.y_index[run]]);
+                  settings.of_run(run, batch.loss_offset[batch.y_index[run]]);
               const long long rows = settings.n_eval > 0 ? settings.n_eval : 1;
               const long long d = run * rows * batch.d;
               DiagonalFlowOutput out{
@@ -46,7 +46,7 @@ Plan plan_diagonal_flow(const DiagonalBatch &batch) {
   return batch.depth == 2 ? plan<Depth2Mirror>(batch) : plan<DeepMirror>(batch);
 }
 
-void launch_diagonal_flow(const DiagonalBatch &batch, const Settings &settings,
+void launch_diagonal_flow(const DiagonalBatch &batch, const FlowSettings &settings,
                           const DiagonalResults &results, const Queue &queue, const Plan &plan,
                           double *workspace, void *stream) {
   const auto kernel =

@@ -17,7 +17,7 @@ long long room_of(const FactorBatch &b) {
 }
 
 __global__ void __launch_bounds__(kThreads, 1)
-    factor_flow_kernel(FactorBatch batch, Settings settings, FactorResults results, Queue queue,
+    factor_flow_kernel(FactorBatch batch, FlowSettings settings, FactorResults results, Queue queue,
                        double *workspace, long long doubles_per_block, long long sweep_room) {
   draw_runs(queue, workspace, doubles_per_block, sweep_room,
             [&](DeviceTeam &team, long long run, Arena &arena) {
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kThreads, 1)
               FactorFlowOutput out{
                   {results.loss + run * rows, results.t + run * rows, Status::kFailed, 0, 0},
                   results.W + run * rows * batch.n * batch.rank};
-              integrate_run<System>(team, problem, options_of(settings, run, 0.0), out, arena);
+              integrate_run<System>(team, problem, settings.of_run(run, 0.0), out, arena);
               team.once([&] {
                 results.status[run] = static_cast<int>(out.status);
                 results.n_steps[run] = out.n_steps;
@@ -50,7 +50,7 @@ Plan plan_factor_flow(const FactorBatch &batch) {
                          static_cast<long long>(batch.n) * padded(batch.rank));
 }
 
-void launch_factor_flow(const FactorBatch &batch, const Settings &settings,
+void launch_factor_flow(const FactorBatch &batch, const FlowSettings &settings,
                         const FactorResults &results, const Queue &queue, const Plan &plan,
                         double *workspace, void *stream) {
   factor_flow_kernel<<<plan.blocks, plan.threads, 0, static_cast<cudaStream_t>(stream)>>>(

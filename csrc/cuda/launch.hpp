@@ -10,14 +10,20 @@
 
 namespace krf::cuda {
 
-// Any failed call of the CUDA runtime: what was called, where, and what it said.
+// Any failed call of the CUDA runtime: what was called, where (below csrc), and what it said.
 class CudaError : public std::runtime_error {
 public:
   CudaError(const char *call, const char *file, int line, const std::string &reason, bool memory)
-      : std::runtime_error(std::string(call) + " at " + file + ":" + std::to_string(line) + ": " +
-                           reason),
+      : std::runtime_error(std::string(call) + " at " + below_source(file) + ":" +
+                           std::to_string(line) + ": " + reason),
         out_of_memory(memory) {}
   bool out_of_memory;
+
+private:
+  static std::string below_source(const std::string &file) {
+    const auto at = file.rfind("csrc/");
+    return at == std::string::npos ? file : file.substr(at);
+  }
 };
 
 // How many devices there are; throws where the driver does not answer.
@@ -27,15 +33,6 @@ int device_count();
 struct Plan {
   int threads, blocks;
   long long doubles_per_block; // of workspace
-};
-
-struct Settings {
-  const double *rtol, *t_max, *stop_loss; // per run
-  double atol;
-  long long max_steps;
-  int method;
-  const double *t_eval;
-  int n_eval;
 };
 
 struct Queue {
@@ -85,14 +82,14 @@ Plan plan_factor_flow(const FactorBatch &);
 // X (count, n, d) to packed form, with the norms of the features.
 void launch_pack(const double *X, long long count, int n, int d, double *packed, double *norm,
                  void *stream);
-void launch_diagonal_flow(const DiagonalBatch &, const Settings &, const DiagonalResults &,
+void launch_diagonal_flow(const DiagonalBatch &, const FlowSettings &, const DiagonalResults &,
                           const Queue &, const Plan &, double *workspace, void *stream);
 // `tolerance` in place of the settings; results without rows, n_rhs unused.
 void launch_diagonal_limit(const DiagonalBatch &, double tolerance, int max_iterations,
                            const DiagonalResults &, const Queue &, const Plan &, double *workspace,
                            void *stream);
-void launch_factor_flow(const FactorBatch &, const Settings &, const FactorResults &, const Queue &,
-                        const Plan &, double *workspace, void *stream);
+void launch_factor_flow(const FactorBatch &, const FlowSettings &, const FactorResults &,
+                        const Queue &, const Plan &, double *workspace, void *stream);
 
 // Mapped host memory for a Queue's control, and the end of a stream.
 volatile int *new_control(volatile int **device_view);

@@ -40,18 +40,6 @@ __device__ void draw_runs(const Queue &queue, double *workspace, long long doubl
   }
 }
 
-__device__ inline FlowOptions options_of(const Settings &s, long long run, double loss_offset) {
-  return {s.rtol[run],
-          s.atol,
-          s.t_max[run],
-          s.stop_loss[run],
-          loss_offset,
-          s.max_steps,
-          static_cast<Method>(s.method),
-          s.t_eval,
-          s.n_eval};
-}
-
 // Blocks that are resident at once, and their workspace.
 template <class Kernel> Plan plan_kernel(Kernel kernel, long long doubles_per_block) {
   int device = 0, processors = 0, resident = 0;
