@@ -13,13 +13,21 @@ import pytest
 import kernelrich_fast as krf
 
 
-@pytest.mark.parametrize("what", ["flow", "limit"])
+@pytest.mark.parametrize("what", ["flow", "limit", "factorization"])
 def test_interrupt(what):
     X, y, _ = krf.datasets.sparse_regression(100, 1000, 5)
     if what == "flow":
 
         def call():
             krf.flow_diagonal(X, y, alpha=np.full(20, 1e-4), depth=3, rtol=1e-9, backend="cpu")
+    elif what == "factorization":
+        data = krf.datasets.low_rank_completion(10, 10, 1, 60)
+
+        def call():
+            krf.flow_factorization(
+                data.y, entries=data.entries, dims=(10, 10), alpha=np.full(20_000, 1e-4), width=10,
+                rtol=1e-10, backend="cpu",
+            )  # fmt: skip
     else:
 
         def call():

@@ -68,7 +68,6 @@ template <class Team_> struct FactorSystem {
         turned(arena.take(padded(n) + ldr)), balance(team_, p.n, p.r, p.c0, arena),
         factors(team_, has_stiff ? p.n_samples : 0, arena) {}
 
-  KRF_HD static int larger_of(int a, int b) { return a > b ? a : b; }
   KRF_HD bool stiff_available() const { return has_stiff; }
 
   // About four Newton iterations of three fields, their solves and a share of the factorisation,
