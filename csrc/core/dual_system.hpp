@@ -30,6 +30,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
       Base::n_reflectors, Base::next_beta, Base::next_size, Base::next_slope, Base::nu,
       Base::residual, Base::slope, Base::team, Base::velocity, Base::X, Base::y, Base::y_norm2;
 
+  static constexpr double kNewtonShare = 0.3;
   int length;
   double *field; // nu' is the residual
   ScaledGram<Team, Mirror> gram;

@@ -37,6 +37,9 @@ template <class Team_> struct FactorSystem {
   using Problem = FactorProblem;
   using Output = FactorFlowOutput;
 
+  // Newton converges linearly here (S is missing in its matrix), with errors of one sign.
+  static constexpr double kNewtonShare = 0.05;
+
   Team &team;
   Measurements<Team> X;
   ColumnBasis<Team> basis;

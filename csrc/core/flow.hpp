@@ -23,8 +23,9 @@ KRF_HD inline double radau_tolerance(double rtol) {
 KRF_HD inline double dopri_tolerance(double rtol) {
   return rtol * smaller(1.0, std::pow(rtol * 1e6, 0.2));
 }
-KRF_HD inline double newton_tolerance(double rtol) {
-  return smaller(0.03, 0.3 * dopri_tolerance(rtol) / radau_tolerance(rtol));
+// `share` of the tolerance is the system's: how much of it its Newton iteration may leave.
+KRF_HD inline double newton_tolerance(double rtol, double share) {
+  return smaller(0.03, share * dopri_tolerance(rtol) / radau_tolerance(rtol));
 }
 inline constexpr int kMaxFailures = 100; // in a row
 // A loss that falls by less than this in so many steps is looked at more closely.
@@ -58,7 +59,7 @@ public:
     }
     if (s_.stiff_available())
       radau_.start();
-    radau_.newton_tolerance = newton_tolerance(o.rtol);
+    radau_.newton_tolerance = newton_tolerance(o.rtol, System::kNewtonShare);
     const double t_end = o.n_eval > 0 ? smaller(o.t_eval[o.n_eval - 1], o.t_max) : o.t_max;
     MethodChoice choice(o.method == Method::kAuto && s_.stiff_available(),
                         o.method == Method::kStiff && s_.stiff_available(), s_.cost_ratio());

@@ -30,6 +30,8 @@ DIGITS_KEPT = 1e-8
 class DualSystem(DualState):
     """A `System` whose state is nu."""
 
+    newton_share = 0.3
+
     def __init__(self, X: FloatArray, y: FloatArray, mirror: Mirror) -> None:
         super().__init__(X, y, mirror)
         self.gram = ScaledGram(self)

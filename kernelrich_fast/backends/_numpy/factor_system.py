@@ -33,6 +33,9 @@ BALANCE_NEWTON, BALANCE_ITERATIONS, BALANCE_SHARE = 5, 60, 1e-9
 class FactorSystem:
     """A `System` whose state is the factor W (n, r)."""
 
+    # Newton converges linearly here (S is missing in its matrix), with errors of one sign.
+    newton_share = 0.05
+
     def __init__(self, X: Measurements, y: FloatArray, W0: FloatArray) -> None:
         self.X, self.y, self.W = X, y, W0.copy()
         self.Q = np.eye(W0.shape[1])

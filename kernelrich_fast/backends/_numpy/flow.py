@@ -82,7 +82,7 @@ def _integrate(
         return rows.finish(s, 0.0, Status.FAILED, 0, 0)
     t_end = min(float(times[-1]), t_max) if len(times) else t_max
     tolerance = {True: radau_tolerance(rtol), False: dopri_tolerance(rtol)}
-    radau = Radau5(s, min(0.03, 0.3 * tolerance[False] / tolerance[True]))
+    radau = Radau5(s, min(0.03, s.newton_share * tolerance[False] / tolerance[True]))
     dopri = Dopri5(s)
     t, t_low = 0.0, 0.0  # two-double: after a plateau of 1e18 a jump of 1e-2 still counts
 

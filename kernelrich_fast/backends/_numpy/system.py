@@ -46,6 +46,8 @@ class Change:
 class System(Protocol):
     """One run of a model family: its field, its Jacobian, its measure of errors."""
 
+    newton_share: float  # of the tolerance, which Newton's iteration may leave
+
     @property
     def field(self) -> FloatArray: ...
     def start(self) -> bool: ...
