@@ -17,7 +17,7 @@ from .status import warn_unless_converged
 
 __all__ = ["FactorizationFlow", "flow_factorization"]
 
-# The stiff method holds six n_samples x n_samples matrices.
+# As in csrc/core/factor_system.hpp: the stiff method holds four matrices of that size.
 _MAX_STIFF_SAMPLES = 4096
 # Squares of column norms must be floating-point numbers.
 _SMALLEST, _LARGEST = 1e-140, 1e140

@@ -8,8 +8,9 @@
 // which in the kernel regime is a small difference of large parts.
 //
 // The Jacobian is -2 J^T J - S.  Newton keeps the first part alone: it has rank n_samples, so a
-// solve is one with the tangent kernel J J^T (Sherman-Morrison-Woodbury), and S bounds the step by
-// accuracy anyway, since sleeping directions grow and shrink at its eigenvalues.
+// solve is one with the tangent kernel J J^T (Sherman-Morrison-Woodbury).  S bounds the step by
+// accuracy anyway while sleeping directions grow and shrink at its eigenvalues; where none are
+// left, at a stationary point with a residual, `at_rest` ends the run.
 #pragma once
 
 #include "balance.hpp"
@@ -132,7 +133,6 @@ template <class Team_> struct FactorSystem {
   // Returns true at rest: every column's velocity is rounding, or the column is negligible and
   // shrinks.
   KRF_HD bool measure_velocity() {
-    using namespace factor_rules;
     const double size = team.dot(W, W, length);
     const double prediction = X.X ? x_norm * size : product_norm();
     noise = 32.0 * kEpsilon * (std::sqrt(y_norm2) + prediction);
