@@ -81,6 +81,38 @@ def flow_factorization(
     progress: Callable[[int], None] | None,
 ) -> dict[str, Any]: ...
 
+class MlpBatch:
+    def __init__(
+        self,
+        *,
+        units: list[int],
+        copies: int,
+        bias: bool,
+        loss: int,
+        step_size: float,
+        X: _Real,
+        y: _Real,
+        w0: _Real,
+        alpha: _Real,
+        x_index: _Index,
+        y_index: _Index,
+        w_index: _Index,
+    ) -> None: ...
+
+def flow_mlp(
+    batch: MlpBatch,
+    *,
+    rtol: _Real,
+    t_max: _Real,
+    stop_loss: _Real,
+    atol: float,
+    max_steps: int,
+    method: int,
+    t_eval: _Real,
+    threads: int,
+    progress: Callable[[int], None] | None,
+) -> dict[str, Any]: ...
+
 class parts:
     @staticmethod
     def elementary(function: int, x: _Real) -> _Real: ...
@@ -90,6 +122,10 @@ class parts:
     def gram(X: _Real, weight: _Real, repeats: int = 1) -> _Real: ...
     @staticmethod
     def sweep(X: _Real, V: _Real, repeats: int = 1) -> _Real: ...
+    @staticmethod
+    def phi(k: int, x: float) -> float: ...
+    @staticmethod
+    def eigen(A: _Real) -> tuple[_Real, _Real]: ...
     @staticmethod
     def solve(A: _Real, b: _Real, repeats: int = 1) -> tuple[_Real, float]: ...
     @staticmethod

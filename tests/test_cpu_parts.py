@@ -54,6 +54,37 @@ def test_indefinite_matrix_is_reported():
     assert parts.solve(-np.eye(3), np.ones(3))[1] <= 0
 
 
+@pytest.mark.parametrize("n", SIZES)
+def test_eigenvectors_against_numpy(n):
+    rng = np.random.default_rng(n)
+    for A in (
+        rng.standard_normal((n, n)), np.eye(n), np.zeros((n, n)), np.ones((n, n)),
+        np.diag(np.geomspace(1, 1e-12, n)) @ rng.standard_normal((n, n)),
+    ):  # fmt: skip
+        K = A @ A.T
+        value, vector = parts.eigen(K)
+        assert np.allclose(np.sort(value), np.linalg.eigvalsh(K), atol=1e-14 * n * np.trace(K))
+        assert np.allclose(vector @ vector.T, np.eye(n), atol=1e-13)
+        assert np.allclose((vector.T * value) @ vector, K, atol=1e-14 * n * (1 + np.trace(K)))
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_phi_functions_against_mpmath(k):
+    from kernelrich_fast.backends._numpy.exponential import phi
+
+    x = np.concatenate([[0.0], np.geomspace(1e-300, 1e300, 61), np.linspace(0.01, 40, 400)])
+    with mpmath.workdps(60):
+        for value, twin in zip(x, phi(k, x), strict=True):
+            exact = mpmath.mpf(1) / mpmath.factorial(k)
+            y = -mpmath.mpf(value)
+            if value > 1e-20:
+                exact = mpmath.exp(y)
+                for j in range(k):
+                    exact = (exact - 1 / mpmath.factorial(j)) / y
+            for ours in (parts.phi(k, value), twin):
+                assert abs(ours / exact - 1) < 1e-14
+
+
 FUNCTIONS = {
     0: (mpmath.exp, np.concatenate([np.linspace(-700, 700, 301), [-1e-300, 0.0, 1e-17]])),
     1: (mpmath.expm1, np.concatenate([np.linspace(-3, 3, 301), np.geomspace(1e-300, 0.3, 50)])),

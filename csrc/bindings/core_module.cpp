@@ -8,5 +8,6 @@ PYBIND11_MODULE(_core, m) {
   m.attr("instruction_set") = krf::cpu::kernels().name;
   register_diagonal(m);
   register_factorization(m);
+  register_mlp(m);
   register_parts(m);
 }

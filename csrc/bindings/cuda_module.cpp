@@ -1,9 +1,13 @@
 // The seam to Python for the GPU.  Arrays are CuPy's and cross as addresses, with the current
 // stream; kernelrich_fast/backends/cuda.py lays them out and keeps them alive during the call.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <algorithm>
 #include <chrono>
+#include <stdexcept>
 #include <thread>
+#include <vector>
 
 #include "../cuda/launch.hpp"
 
@@ -53,6 +57,30 @@ krf::cuda::FactorBatch factor_batch(const py::dict &a) {
           pointer<double>(a, "scale"),
           pointer<long long>(a, "y_index"),
           pointer<long long>(a, "start_index")};
+}
+
+krf::cuda::MlpBatch mlp_batch(const py::dict &a) {
+  krf::cuda::MlpBatch b{};
+  const auto units = a["units"].cast<std::vector<int>>();
+  const int depth = static_cast<int>(units.size()) - 1;
+  if (depth < 2 || depth > krf::kMaxDepth)
+    throw std::invalid_argument("internal shape error: depth");
+  b.shape.n = number<int>(a, "n");
+  b.shape.depth = depth;
+  b.shape.copies = number<int>(a, "copies");
+  b.shape.bias = number<int>(a, "bias");
+  std::copy(units.begin(), units.end(), b.shape.units);
+  b.shape.loss = static_cast<krf::Loss>(number<int>(a, "loss"));
+  b.n_weights = number<long long>(a, "n_weights");
+  b.step_size = number<double>(a, "step_size");
+  b.X = pointer<double>(a, "X");
+  b.y = pointer<double>(a, "y");
+  b.w0 = pointer<double>(a, "w0");
+  b.alpha = pointer<double>(a, "alpha");
+  b.x_index = pointer<long long>(a, "x_index");
+  b.y_index = pointer<long long>(a, "y_index");
+  b.w_index = pointer<long long>(a, "w_index");
+  return b;
 }
 
 krf::FlowSettings settings_of(const py::dict &a) {
@@ -152,6 +180,8 @@ PYBIND11_MODULE(_cuda, m) {
   });
   m.def("plan_factor_flow",
         [](const py::dict &a) { return as_dict(krf::cuda::plan_factor_flow(factor_batch(a))); });
+  m.def("plan_mlp_flow",
+        [](const py::dict &a) { return as_dict(krf::cuda::plan_mlp_flow(mlp_batch(a))); });
   m.def("pack",
         [](Address X, long long count, int n, int d, Address packed, Address norm, Address stream) {
           krf::cuda::launch_pack(reinterpret_cast<double *>(X), count, n, d,
@@ -194,6 +224,21 @@ PYBIND11_MODULE(_cuda, m) {
     run(queue, stream, progress, [&](const krf::cuda::Queue &q) {
       krf::cuda::launch_factor_flow(b, s, r, q, p, reinterpret_cast<double *>(workspace),
                                     stream_of(stream));
+    });
+  });
+  m.def("mlp_flow", [](const py::dict &batch, const py::dict &settings, const py::dict &results,
+                       const py::dict &queue, const py::dict &plan, Address workspace,
+                       Address stream, const py::object &progress) {
+    const auto b = mlp_batch(batch);
+    const auto s = settings_of(settings);
+    const krf::cuda::MlpResults r{
+        pointer<double>(results, "w"),          pointer<double>(results, "loss"),
+        pointer<double>(results, "t"),          pointer<int>(results, "status"),
+        pointer<long long>(results, "n_steps"), pointer<long long>(results, "n_rhs")};
+    const auto p = plan_of(plan);
+    run(queue, stream, progress, [&](const krf::cuda::Queue &q) {
+      krf::cuda::launch_mlp_flow(b, s, r, q, p, reinterpret_cast<double *>(workspace),
+                                 stream_of(stream));
     });
   });
 }

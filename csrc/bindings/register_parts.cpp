@@ -1,6 +1,7 @@
 // Single parts of the CPU team, for tests/test_cpu_team.py and bench/kernels.py.
 #include <pybind11/numpy.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <vector>
 
@@ -141,6 +142,19 @@ py::tuple solve_complex(const Real &A, double shift, const Real &b, int repeats)
   return py::make_tuple(real, imaginary);
 }
 
+// Eigenvalues, and eigenvectors as rows.
+py::tuple eigen(const Real &A) {
+  auto packed = pack_square(A);
+  const int n = static_cast<int>(A.shape(0)), ld = krf::padded(n);
+  Real value(n), vector({n, n});
+  auto rows = zeros(static_cast<long long>(n) * ld);
+  if (!krf::cpu::kernels().eigen(n, packed.data(), value.mutable_data(), rows.data()))
+    throw std::runtime_error("no convergence");
+  for (int i = 0; i < n; ++i)
+    std::copy_n(rows.begin() + static_cast<std::ptrdiff_t>(i) * ld, n, vector.mutable_data(i, 0));
+  return py::make_tuple(value, vector);
+}
+
 } // namespace
 
 void register_parts(py::module_ &m) {
@@ -149,6 +163,10 @@ void register_parts(py::module_ &m) {
   parts.def("products", &products, py::arg("A"), py::arg("B"));
   parts.def("gram", &gram, py::arg("X"), py::arg("weight"), py::arg("repeats") = 1);
   parts.def("sweep", &sweep, py::arg("X"), py::arg("V"), py::arg("repeats") = 1);
+  parts.def(
+      "phi", [](int k, double x) { return krf::cpu::kernels().phi(k, x); }, py::arg("k"),
+      py::arg("x"));
+  parts.def("eigen", &eigen, py::arg("A"));
   parts.def("solve", &solve, py::arg("A"), py::arg("b"), py::arg("repeats") = 1);
   parts.def("solve_complex", &solve_complex, py::arg("A"), py::arg("shift"), py::arg("b"),
             py::arg("repeats") = 1);

@@ -7,6 +7,7 @@
 
 #include "arena.hpp"
 #include "change.hpp"
+#include "math.hpp"
 
 KRF_BEGIN_NAMESPACE
 

@@ -15,7 +15,8 @@ enum class Status : int {
   kMaxSteps = 3,
   kFailed = 4
 };
-enum class Method : int { kAuto = 0, kExplicit = 1, kStiff = 2 };
+enum class Method : int { kAuto = 0, kExplicit = 1, kStiff = 2, kGradientDescent = 3 };
+enum class Loss : int { kSquared = 0, kCrossEntropy = 1 };
 
 // X is stored feature after feature, each padded(n) doubles long; there are padded(d) features.
 // Padding is zero in X and y; in w_plus0 and w_minus0 it repeats w_plus0[0], so that its predictor
@@ -43,6 +44,26 @@ struct FactorProblem {
   const double *W0;
 };
 
+inline constexpr int kMaxDepth = 8;
+
+// A fully connected ReLU network: layer l maps units[l] to units[l + 1] values; with `bias` each
+// layer has a constant input more.  The predictor is copy 0 less copy 1, where there are two.
+struct MlpShape {
+  int n, depth, copies, bias;
+  int units[kMaxDepth + 1];
+  Loss loss;
+};
+
+// X: n rows of padded(units[0] + bias) doubles, zero in the padding, one in the column of the bias.
+// w0: copy after copy, layer after layer, units[l + 1] rows of units[l] + bias doubles, the bias
+// last; the start is alpha times that.  y: one target per sample, a class for cross-entropy.
+struct MlpProblem {
+  MlpShape shape;
+  const double *X, *y, *w0;
+  double alpha;
+  double step_size; // of gradient descent
+};
+
 struct FlowOptions {
   double rtol, atol, t_max;
   double stop_loss;   // absolute
@@ -66,6 +87,10 @@ struct DiagonalFlowOutput : FlowOutput {
 
 struct FactorFlowOutput : FlowOutput {
   double *W; // n r a row, without padding
+};
+
+struct MlpFlowOutput : FlowOutput {
+  double *w; // laid out as w0, a row after the other
 };
 
 // The options of a batch: rules per run, and what all runs share.

@@ -6,6 +6,7 @@
 #include "../core/factor_system.hpp"
 #include "../core/flow.hpp"
 #include "../core/limit.hpp"
+#include "../core/mlp_flow.hpp"
 #include "team.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -60,6 +61,22 @@ void factor_flow(const FactorProblem &p, const FlowOptions &o, FactorFlowOutput 
   integrate_run<FactorSystem<SerialTeam>>(team, p, o, out, arena);
 }
 
+long long mlp_workspace(const MlpProblem &p) {
+  const int never = 0;
+  SerialTeam team(&never);
+  Arena arena(nullptr);
+  MlpFlow<SerialTeam> flow(team, p, arena);
+  return arena.used();
+}
+
+void mlp_flow(const MlpProblem &p, const FlowOptions &o, MlpFlowOutput &out, double *workspace,
+              const int *cancel) {
+  SerialTeam team(cancel);
+  Arena arena(workspace);
+  MlpFlow<SerialTeam> flow(team, p, arena);
+  flow.run(p, o, out);
+}
+
 void elementary(int function, int count, const double *x, double *y) {
   SerialTeam::for_each(count, [&](int i) {
     const Lanes v = read<Lanes>(x + i);
@@ -104,6 +121,22 @@ void gram(int n, int d, const double *X, const double *weight, double *G, double
                           reinterpret_cast<const double **>(scratch + padded(d)));
 }
 
+bool eigen(int n, double *A, double *value, double *vector) {
+  const int never = 0, ld = padded(n);
+  SerialTeam team(&never);
+  // Values, vectors, and five rows of scratch, in the order the solver takes them.
+  double *scratch = new double[static_cast<unsigned long>(n + 7) * ld]();
+  Arena arena(scratch);
+  SymmetricEigen<SerialTeam> solver(team, n, arena);
+  const bool converged = solver.decompose(A);
+  for (int i = 0; i < n; ++i)
+    value[i] = solver.value[i];
+  for (int i = 0; i < n * ld; ++i)
+    vector[i] = solver.vector[i];
+  delete[] scratch;
+  return converged;
+}
+
 double solve(int n, double *A, double *pivot, double *b) {
   const double kept = SerialTeam::factor(A, padded(n), n, pivot);
   SerialTeam::solve(A, padded(n), n, pivot, b);
@@ -126,10 +159,14 @@ inline const cpu::Kernels &local_table() {
                                       limit,
                                       factor_workspace,
                                       factor_flow,
+                                      mlp_workspace,
+                                      mlp_flow,
                                       elementary,
                                       sweep,
                                       products,
                                       gram,
+                                      phi,
+                                      eigen,
                                       solve,
                                       solve_complex};
   return table;

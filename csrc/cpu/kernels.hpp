@@ -18,11 +18,18 @@ struct Kernels {
   void (*factor_flow)(const FactorProblem &, const FlowOptions &, FactorFlowOutput &,
                       double *workspace, const int *cancel);
 
+  long long (*mlp_workspace)(const MlpProblem &);
+  void (*mlp_flow)(const MlpProblem &, const FlowOptions &, MlpFlowOutput &, double *workspace,
+                   const int *cancel);
+
   // Single parts, for tests and bench/kernels.py.  Sizes are padded as in problem.hpp.
   void (*elementary)(int function, int count, const double *x, double *y);
   void (*sweep)(int n, int d, const double *X, const double *V, double *acc);
   void (*products)(int m, int q, int length, const double *A, const double *B, double *out);
   void (*gram)(int n, int d, const double *X, const double *weight, double *G, double *scratch);
+  double (*phi)(int k, double x);
+  // Values, and vectors as rows, of A, which is destroyed.
+  bool (*eigen)(int n, double *A, double *value, double *vector);
   double (*solve)(int n, double *A, double *pivot, double *b);
   void (*solve_complex)(int n, double *Ar, double *Ai, double *pr, double *pi, double *br,
                         double *bi);

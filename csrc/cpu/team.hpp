@@ -177,6 +177,19 @@ public:
     }
   }
 
+  // out_i (+)= sum_j C[i row_stride + j column_stride] B_j for i < m: combinations of the q rows of
+  // B, of which `length`, a multiple of eight, elements count.
+  static void combine(const double *C, long row_stride, long column_stride, int m, int q,
+                      const double *B, int ldb, int length, double *out, int ldo, bool add) {
+    int i = 0;
+    for (; i + 4 <= m; i += 4)
+      combine_rows<4>(C + i * row_stride, row_stride, column_stride, q, B, ldb, length,
+                      out + static_cast<long>(i) * ldo, ldo, add);
+    for (; i < m; ++i)
+      combine_rows<1>(C + i * row_stride, row_stride, column_stride, q, B, ldb, length,
+                      out + static_cast<long>(i) * ldo, ldo, add);
+  }
+
   // x_i <- x_i - 2 (v . x_i) v for every feature.
   static void reflect(double *X, int ld, int d, const double *v) {
     sweep<1>(X, ld, d, v, nullptr, [&](int i, const Lanes *z, Lanes *) {
@@ -212,6 +225,46 @@ public:
   }
 
 private:
+  template <int I>
+  static void combine_rows(const double *C, long row_stride, long column_stride, int q,
+                           const double *B, int ldb, int length, double *out, int ldo, bool add) {
+    int c = 0;
+    for (; c + 4 * kWidth <= length; c += 4 * kWidth)
+      combine_tile<I, 4>(C, row_stride, column_stride, q, B + c, ldb, out + c, ldo, add);
+    for (; c < length; c += kWidth)
+      combine_tile<I, 1>(C, row_stride, column_stride, q, B + c, ldb, out + c, ldo, add);
+  }
+  template <int I, int J>
+  static void combine_tile(const double *C, long row_stride, long column_stride, int q,
+                           const double *B, int ldb, double *out, int ldo, bool add) {
+    Lanes sum[I][J];
+#pragma GCC unroll 4
+    for (int i = 0; i < I; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < J; ++j)
+        sum[i][j] =
+            add ? read<Lanes>(out + static_cast<long>(i) * ldo + j * kWidth) : splat<Lanes>(0.0);
+    for (int k = 0; k < q; ++k) {
+      const double *b = B + static_cast<long>(k) * ldb;
+      Lanes right[J];
+#pragma GCC unroll 4
+      for (int j = 0; j < J; ++j)
+        right[j] = read<Lanes>(b + j * kWidth);
+#pragma GCC unroll 4
+      for (int i = 0; i < I; ++i) {
+        const double left = C[i * row_stride + k * column_stride];
+#pragma GCC unroll 4
+        for (int j = 0; j < J; ++j)
+          sum[i][j] += left * right[j];
+      }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < I; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < J; ++j)
+        write<Lanes>(out + static_cast<long>(i) * ldo + j * kWidth, sum[i][j]);
+  }
+
   template <int I, int J>
   static void product_tile(const double *a, int lda, const double *b, int ldb, int length,
                            double *out, int ldo, bool add) {

@@ -236,6 +236,17 @@ public:
     });
   }
 
+  KRF_HD void combine(const double *C, long row_stride, long column_stride, int m, int q,
+                      const double *B, int ldb, int length, double *out, int ldo, bool add) {
+    for_rows(m, length, [&](int i, int c) {
+      double *to = out + static_cast<long long>(i) * ldo + c;
+      double s = add ? *to : 0.0;
+      for (int j = 0; j < q; ++j)
+        s += C[i * row_stride + j * column_stride] * B[static_cast<long long>(j) * ldb + c];
+      *to = s;
+    });
+  }
+
   // L D L^T in place, lower triangle by columns, L with unit diagonal.  Returns the smallest share
   // of a diagonal entry that the elimination left.
   KRF_HD double factor(double *A, int ld, int n, double *inverse_pivot) {

@@ -75,9 +75,27 @@ struct FactorResults {
   long long *n_steps, *n_rhs;
 };
 
+struct MlpBatch {
+  MlpShape shape;
+  long long n_weights;
+  double step_size;
+  const double *X;  // (., n, padded(units[0] + bias)), the last column that counts is one
+  const double *y;  // (., n)
+  const double *w0; // (., n_weights)
+  const double *alpha;
+  const long long *x_index, *y_index, *w_index;
+};
+
+struct MlpResults {
+  double *w, *loss, *t; // w (run, evaluation time, n_weights)
+  int *status;
+  long long *n_steps, *n_rhs;
+};
+
 Plan plan_diagonal_flow(const DiagonalBatch &);
 Plan plan_diagonal_limit(const DiagonalBatch &);
 Plan plan_factor_flow(const FactorBatch &);
+Plan plan_mlp_flow(const MlpBatch &);
 
 // X (count, n, d) to packed form, with the norms of the features.
 void launch_pack(const double *X, long long count, int n, int d, double *packed, double *norm,
@@ -90,6 +108,8 @@ void launch_diagonal_limit(const DiagonalBatch &, double tolerance, int max_iter
                            void *stream);
 void launch_factor_flow(const FactorBatch &, const FlowSettings &, const FactorResults &,
                         const Queue &, const Plan &, double *workspace, void *stream);
+void launch_mlp_flow(const MlpBatch &, const FlowSettings &, const MlpResults &, const Queue &,
+                     const Plan &, double *workspace, void *stream);
 
 // Mapped host memory for a Queue's control, and the end of a stream.
 volatile int *new_control(volatile int **device_view);

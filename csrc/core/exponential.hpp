@@ -1,0 +1,151 @@
+// Exponential Runge-Kutta of order four for gradient flows of a sum of squares.
+//
+// With the linear part L = -2 J^T J of a step's start, the flow is L plus what is nonlinear, and
+// the stages of Krogstad's ETDRK4 (J. Comput. Phys. 203, 2005) treat L exactly: in the kernel
+// regime, where J does not move, a step may be as long as one likes.  L has the rank of the N
+// samples, so its phi functions are those of the tangent kernel K = J J^T:
+//
+//     phi_k(h L) v = v / k! - 2 h J^T phi_{k+1}(-2 h K) J v.
+//
+// Vectors are kept as p + J^T c, and c in the eigenbasis of K; nothing here is large but gradients.
+// The error estimate compares the last stage with the field at the end of the step (first same as
+// last), as for the classical method, to which all this reduces for K = 0.
+#pragma once
+
+#include "change.hpp"
+#include "phi_functions.hpp"
+#include "symmetric_eigen.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+template <class System> struct Exponential {
+  using T = typename System::Value;
+  using Team = typename System::Team;
+  static constexpr double kHalf = 0.5;
+
+  System &s;
+  int length, n, ldn;
+  long long n_rhs = 0;
+  double *end, *end_field;
+
+  KRF_HD Exponential(System &system, Arena &arena)
+      : s(system), length(system.length), n(system.exact() ? system.samples() : 0), ldn(padded(n)),
+        end(arena.take(n ? length : 0)), end_field(arena.take(n ? length : 0)),
+        field_(arena.take(n ? 3LL * length : 0)),
+        kernel_(arena.take(static_cast<long long>(n) * ldn)), eigen_(system.team, n, arena),
+        row_(arena.take(kRows * ldn)), value_(arena.take(ldn)) {}
+
+  // The step's start has changed.
+  KRF_HD void forget() { known_ = false; }
+  // Of the flow's linear part; known after an attempt.
+  KRF_HD double largest_eigenvalue() const {
+    double top = 0;
+    for (int i = 0; i < n; ++i)
+      top = larger(top, eigen_.value[i]);
+    s.team.sync();
+    return 2.0 * top;
+  }
+
+  KRF_HD double attempt(double h, double rtol, double atol, double norm_before) {
+    if (!known_ && !decompose())
+      return -1.0;
+    double *c = row(0), *g2 = row(1), *g3 = row(2), *g4 = row(3), *d2 = row(4), *d3 = row(5),
+           *d4 = row(6), *rho = row(7), *g5 = g2;
+    double *G2 = field_, *G3 = field_ + length, *G4 = field_ + 2LL * length;
+    // rho: the pull of the loss; the field at the start is -J^T rho.
+    to_basis(s.pull(), rho);
+    each([&](int i) { c[i] = -kHalf * h * phi(1, h * lambda(i)) * rho[i]; });
+    if (!stage(c, nullptr, 0, nullptr, 0, nullptr, 0, G2, g2))
+      return -1.0;
+    each([&](int i) {
+      const double l = lambda(i);
+      d2[i] = rho[i] + 2.0 * l * c[i];
+      c[i] += kHalf * h * d2[i] - h * h * phi(3, h * l) * (g2[i] + l * d2[i]);
+    });
+    if (!stage(c, G2, kHalf * h, nullptr, 0, nullptr, 0, G3, g3))
+      return -1.0;
+    each([&](int i) {
+      const double l = lambda(i), x = 2.0 * h * l;
+      d3[i] = rho[i] + 2.0 * (kHalf * h * g2[i] + l * c[i]);
+      c[i] = -h * phi(1, x) * rho[i] + h * d3[i] - 4.0 * h * h * phi(3, x) * (g3[i] + l * d3[i]);
+    });
+    if (!stage(c, G3, h, nullptr, 0, nullptr, 0, G4, g4))
+      return -1.0;
+    each([&](int i) {
+      const double l = lambda(i), x = 2.0 * h * l, p3 = phi(3, x), p4 = phi(4, x);
+      d4[i] = rho[i] + 2.0 * (h * g3[i] + l * c[i]);
+      c[i] = -h * phi(1, x) * rho[i] + h / 3.0 * (d2[i] + d3[i]) + h / 6.0 * d4[i] -
+             2.0 * h * h *
+                 ((2.0 * p3 - 4.0 * p4) * (g2[i] + g3[i] + l * (d2[i] + d3[i])) +
+                  (4.0 * p4 - p3) * (g4[i] + l * d4[i]));
+      // What d5 needs of g2 before its place is taken.
+      d2[i] = rho[i] + 2.0 * (h / 3.0 * (g2[i] + g3[i]) + h / 6.0 * g4[i] + l * c[i]);
+    });
+    if (!stage(c, G2, h / 3.0, G3, h / 3.0, G4, h / 6.0, end_field, g5))
+      return -1.0;
+    s.team.for_each(length, [&](int i) { write(end + i, read<T>(s.shift() + i)); });
+    each([&](int i) {
+      const double l = lambda(i), x = 2.0 * h * l;
+      const double d = d4[i] - d2[i];
+      c[i] = h / 6.0 * d - 2.0 * h * h * (4.0 * phi(4, x) - phi(3, x)) * (g4[i] - g5[i] + l * d);
+    });
+    double *error = G3;
+    from_basis(c, value_);
+    s.project_gradient(value_, error, false);
+    s.team.for_each(length, [&](int i) {
+      write(error + i, read<T>(error + i) + h / 6.0 * (read<T>(G4 + i) - read<T>(end_field + i)));
+    });
+    return s.change_of(error).relative_to(atol, rtol, norm_before);
+  }
+
+private:
+  static constexpr int kRows = 8;
+  KRF_HD double *row(int k) const { return row_ + k * ldn; }
+  KRF_HD double lambda(int i) const { return larger(eigen_.value[i], 0.0); }
+  template <class Body> KRF_HD void each(Body body) { s.team.each(n, body); }
+
+  KRF_HD bool decompose() {
+    s.team.for_each(n * ldn, [&](int i) { write(kernel_ + i, splat<T>(0.0)); });
+    s.team.for_each(ldn, [&](int i) { write(value_ + i, splat<T>(0.0)); });
+    s.team.for_each(kRows * ldn, [&](int i) { write(row_ + i, splat<T>(0.0)); });
+    s.tangent_kernel(kernel_);
+    known_ = eigen_.decompose(kernel_);
+    return known_;
+  }
+
+  KRF_HD void to_basis(const double *values, double *out) {
+    s.team.each(ldn, [&](int i) { value_[i] = i < n ? values[i] : 0.0; });
+    s.team.products(eigen_.vector, ldn, n, value_, ldn, 1, ldn, out, 1, false);
+  }
+  KRF_HD void from_basis(const double *c, double *out) {
+    s.team.combine(c, 0, 1, 1, n, eigen_.vector, ldn, ldn, out, ldn, false);
+  }
+
+  // The field G at J^T c + a A + b B + d D from the start, and J G in the eigenbasis.
+  KRF_HD bool stage(const double *c, const double *A, double a, const double *B, double b,
+                    const double *D, double d, double *G, double *JG) {
+    from_basis(c, value_);
+    double *shift = s.shift();
+    s.project_gradient(value_, shift, false);
+    if (A)
+      s.team.for_each(length, [&](int i) {
+        T x = read<T>(shift + i) + a * read<T>(A + i);
+        if (B)
+          x += b * read<T>(B + i) + d * read<T>(D + i);
+        write(shift + i, x);
+      });
+    ++n_rhs;
+    if (!s.evaluate(shift, G))
+      return false;
+    s.project_along(G, value_);
+    s.team.products(eigen_.vector, ldn, n, value_, ldn, 1, ldn, JG, 1, false);
+    return true;
+  }
+
+  bool known_ = false;
+  double *field_, *kernel_;
+  SymmetricEigen<Team> eigen_;
+  double *row_, *value_;
+};
+
+KRF_END_NAMESPACE

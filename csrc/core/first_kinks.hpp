@@ -1,0 +1,193 @@
+// Sliding units of the first layer: each keeps an orthonormal basis of the samples it slides on,
+// and its row of weights may only move across them.
+#pragma once
+
+#include "network.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+template <class Team> class FirstKinks {
+public:
+  // Samples one unit may slide on.
+  static constexpr int kPerUnit = 16;
+
+  KRF_HD FirstKinks(Network<Team> &network, Arena &arena)
+      : net_(network), team_(network.team), capacity_(network.at.s.copies * network.at.s.units[1]),
+        unit_(take_ints(arena, capacity_)), begin_(take_ints(arena, capacity_ + 1)),
+        owner_(take_ints(arena, capacity_)),
+        basis_(arena.take(static_cast<long long>(capacity_) * network.at.ld(0))) {}
+
+  KRF_HD int capacity() const { return capacity_; }
+  KRF_HD bool any() const { return vectors_ > 0; }
+  KRF_HD int vectors() const { return vectors_; }
+  KRF_HD void clear() { units_ = vectors_ = 0; }
+
+  // The sliding units of `mode`; those that find no room get the mode of the sign of their z.
+  KRF_HD void collect(double *mode, const double *Z) {
+    const MlpLayout &at = net_.at;
+    const int n = net_.n(), width = at.s.units[1], ldz = at.ldz(0);
+    units_ = team_.collect(
+        capacity_,
+        [&](int e) {
+          const double *m = mode + at.at(e / width, 0, n) + e % width;
+          for (int s = 0; s < n; ++s)
+            if (m[static_cast<long long>(s) * ldz] < 0.0)
+              return true;
+          return false;
+        },
+        unit_);
+    if (units_ == 0) {
+      vectors_ = 0;
+      return;
+    }
+    team_.once([&] {
+      int used = 0;
+      for (int i = 0; i < units_; ++i) {
+        begin_[i] = used;
+        const long long here = at.at(unit_[i] / width, 0, n) + unit_[i] % width;
+        for (int s = 0; s < n; ++s) {
+          const long long e = here + static_cast<long long>(s) * ldz;
+          if (!(mode[e] < 0.0))
+            continue;
+          if (used == capacity_ || used - begin_[i] == kPerUnit)
+            mode[e] = Z[e] > 0.0 ? 1.0 : 0.0;
+          else if (orthonormal(sample(s), begin_[i], used))
+            owner_[used++] = unit_[i];
+        }
+      }
+      begin_[units_] = used;
+    });
+    vectors_ = begin_[units_];
+  }
+
+  // v without what would move a sliding z.
+  KRF_HD void project(double *v) const {
+    const MlpLayout &at = net_.at;
+    const int width = at.s.units[1], ld = at.ld(0);
+    if (vectors_ == 0)
+      return;
+    team_.each(units_, [&](int i) {
+      double *row =
+          v + at.weights(unit_[i] / width, 0) + static_cast<long long>(unit_[i] % width) * ld;
+      for (int b = begin_[i]; b < begin_[i + 1]; ++b)
+        remove(vector(b), row);
+    });
+  }
+
+  // out[row][b]: what `project` takes from the row's gradient, one orthonormal direction each.
+  KRF_HD void shadow(const FeatureRows &r, double *out, int ldo) const {
+    const MlpLayout &at = net_.at;
+    const int width = at.s.units[1], ldz = at.ldz(0), ld = at.ld(0);
+    team_.each(r.rows * ldo, [&](int e) {
+      const int row = e / ldo, b = e % ldo;
+      double value = 0;
+      if (b < vectors_) {
+        value = r.delta[at.at(owner_[b] / width, 0, r.capacity) +
+                        static_cast<long long>(row) * ldz + owner_[b] % width];
+        if (value != 0.0)
+          value *= dot(vector(b), r.X + static_cast<long long>(row) * ld);
+      }
+      out[e] = value;
+    });
+  }
+
+  // theta of the sliding samples: u, the combination of them in what the flow would do to the
+  // unit's weights, over dL/da.  The flow is that of the samples and of u_deep times the deeper
+  // rows.
+  KRF_HD void fractions(const Pass &p, const FeatureRows &deep, const double *u_deep,
+                        int deep_count, const double *mode, const double *pull,
+                        double *theta) const {
+    const MlpLayout &at = net_.at;
+    const int n = net_.n(), width = at.s.units[1], ldz = at.ldz(0), ld = at.ld(0);
+    const bool seeded = at.outputs() > 1;
+    if (vectors_ == 0)
+      return;
+    team_.each(units_, [&](int i) {
+      const int copy = unit_[i] / width, j = unit_[i] % width;
+      const long long here = at.at(copy, 0, n) + j;
+      const double *deeper = deep.delta + at.at(copy, 0, deep.capacity) + j;
+      const int first = begin_[i], rank = begin_[i + 1] - first;
+      double along[kPerUnit];
+      for (int k = 0; k < rank; ++k) {
+        const double *q = vector(first + k);
+        double s = 0;
+        for (int m = 0; m < n; ++m) {
+          const double d = p.features.delta[here + static_cast<long long>(m) * ldz];
+          if (d != 0.0)
+            s -= (seeded ? 1.0 : p.pull[m]) * d * dot(q, sample(m));
+        }
+        for (int m = 0; m < deep_count; ++m)
+          s -= u_deep[m] * deeper[static_cast<long long>(m) * ldz] *
+               dot(q, deep.X + static_cast<long long>(m) * ld);
+        along[k] = s;
+      }
+      // The last sample that reaches the newest vector takes all of it, and so on down.
+      int k = rank;
+      for (int s = n - 1; s >= 0; --s) {
+        const long long e = here + static_cast<long long>(s) * ldz;
+        if (!(mode[e] < 0.0))
+          continue;
+        double u = 0;
+        const double *x = sample(s);
+        const double reach = k > 0 ? dot(vector(first + k - 1), x) : 0.0;
+        if (reach * reach > 1e-20 * dot(x, x)) {
+          u = along[k - 1] / reach;
+          for (int c = 0; c + 1 < k; ++c)
+            along[c] -= u * dot(vector(first + c), x);
+          --k;
+        }
+        theta[e] = share(u, pull[e]);
+      }
+    });
+  }
+
+  // theta = u / (dL/da).  A kink whose sides do not both point at it (dL/da <= 0) cannot hold a
+  // trajectory: it leaves to the side that u says.
+  KRF_HD static double share(double u, double pull) {
+    return pull > 0.0 ? u / pull : u > 0.0 ? kInfinity : -kInfinity;
+  }
+
+private:
+  KRF_HD double *vector(int b) const { return basis_ + static_cast<long long>(b) * net_.at.ld(0); }
+  KRF_HD const double *sample(int s) const {
+    return net_.X + static_cast<long long>(s) * net_.at.ld(0);
+  }
+  KRF_HD double dot(const double *a, const double *b) const {
+    double s = 0;
+    for (int c = 0; c < net_.at.ld(0); ++c)
+      s += a[c] * b[c];
+    return s;
+  }
+  KRF_HD void remove(const double *q, double *from) const {
+    const double s = dot(q, from);
+    for (int c = 0; c < net_.at.ld(0); ++c)
+      from[c] -= s * q[c];
+  }
+
+  // Vector `used` becomes the direction that x adds to the vectors from `first` on; twice is enough
+  // (Kahan).  False where it adds none.
+  KRF_HD bool orthonormal(const double *x, int first, int used) const {
+    double *q = vector(used);
+    const int ld = net_.at.ld(0);
+    for (int c = 0; c < ld; ++c)
+      q[c] = x[c];
+    for (int pass = 0; pass < 2; ++pass)
+      for (int b = first; b < used; ++b)
+        remove(vector(b), q);
+    const double left = dot(q, q);
+    if (!(left > 1e-20 * dot(x, x)))
+      return false;
+    const double scale = 1.0 / std::sqrt(left);
+    for (int c = 0; c < ld; ++c)
+      q[c] *= scale;
+    return true;
+  }
+
+  Network<Team> &net_;
+  Team &team_;
+  int capacity_, units_ = 0, vectors_ = 0;
+  int *unit_, *begin_, *owner_; // basis vectors begin_[i] .. begin_[i + 1] - 1 belong to unit i
+  double *basis_;
+};
+
+KRF_END_NAMESPACE

@@ -1,0 +1,204 @@
+// Kinks that a step has crossed: when, what that did to its accuracy, and what happens next.
+//
+// A step is computed with every kink as it was at the start, so the field is smooth and any order
+// holds; it runs a little past the first crossing.  What the tail was wrong by is the jump of the
+// field times the time since the crossing, and the jump of the predictions: as far as the tolerance
+// covers that, crossings are accepted where the step ended, many at once; else the step is repeated
+// up to just behind the first.  Then each crossed kink passes, or slides where both sides point
+// back at it (sliding.hpp).
+#pragma once
+
+#include "mlp_system.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+template <class System> class Kinks {
+  using Team = typename System::Team;
+  using T = typename System::Value;
+
+public:
+  KRF_HD Kinks(System &system, Arena &arena)
+      : s_(system), index_(take_ints(arena, system.size())),
+        listed_(take_ints(arena, system.size())), rate_(arena.take(system.size())),
+        rate_trial_(arena.take(system.size())), touched_(arena.take(system.size())),
+        jump_(arena.take(system.length)) {}
+
+  long long n_rhs = 0;
+
+  // After a trial step: the fraction of the step at which the first kink was crossed, or a value
+  // above one where none was.
+  KRF_HD double first_crossing(double step) {
+    const double *mode = s_.mode, *Z = s_.trial.Z, *theta = s_.theta_next;
+    count_ = s_.team.collect(
+        s_.size(),
+        [&](int e) {
+          if (mode[e] < 0.0)
+            return leaves(theta[e]);
+          return (Z[e] > 0.0) != (mode[e] > 0.0) && s_.hidden(e) && std::fabs(Z[e]) > s_.noise(e);
+        },
+        index_);
+    crossed_ = count_;
+    if (count_ == 0)
+      return 2.0;
+    s_.net.rates(s_.w, s_.field, mode, s_.base, rate_);
+    s_.net.rates(s_.w_trial, s_.field_trial, mode, s_.trial, rate_trial_);
+    const auto fraction = [&](int i) {
+      const int e = index_[i];
+      return mode[e] < 0.0 ? leaving(s_.theta[e], theta[e])
+                           : crossing(s_.base.Z[e], step * rate_[e], Z[e], step * rate_trial_[e],
+                                      mode[e] > 0.0);
+    };
+    const int first = s_.team.largest(count_, [&](int i) { return 2.0 - fraction(i); });
+    return first < 0 ? 0.0 : fraction(first);
+  }
+
+  // The kinks that were on the wrong side at the start already, by rounding: back to the start.
+  KRF_HD bool rewind() {
+    const double *mode = s_.mode, *Z = s_.base.Z, *theta = s_.theta;
+    const double *end = s_.trial.Z, *theta_end = s_.theta_next;
+    const int found = s_.team.collect(
+        count_,
+        [&](int i) {
+          const int e = index_[i];
+          return mode[e] < 0.0 ? leaving(theta[e], theta_end[e]) == 0.0
+                               : (Z[e] > 0.0) != (mode[e] > 0.0);
+        },
+        listed_);
+    // Their modes change whatever the rounding of z says: what it becomes decides.
+    s_.team.each(found, [&](int i) { touched_[i] = index_[listed_[i]]; });
+    s_.team.each(found, [&](int i) {
+      const int e = static_cast<int>(touched_[i]);
+      index_[i] = e;
+      rate_[i] = mode[e] < 0.0 ? (theta_end[e] > 1.0 ? 1.0 : 0.0) : (end[e] > 0.0 ? 1.0 : 0.0);
+    });
+    count_ = found;
+    double *next = s_.mode_next;
+    s_.team.for_each(s_.size(), [&](int i) { write(next + i, read<T>(mode + i)); });
+    s_.team.each(count_, [&](int i) { next[index_[i]] = rate_[i]; });
+    s_.team.for_each(s_.length, [&](int i) { write(s_.w_trial + i, read<T>(s_.w + i)); });
+    s_.net.forward(s_.w_trial, next, s_.trial);
+    s_.sliding_next().collect(next, s_.trial.Z);
+    return look() && settle();
+  }
+
+  // More than can be told apart one by one.
+  KRF_HD bool many() const { return crossed_ > kMany; }
+
+  // The modes behind the crossings, the field there, and what crossing at the end of the step is
+  // worth in tolerances; `late` is the time since the first crossing.
+  KRF_HD double cross(double late, double rtol, double atol) {
+    const double *mode = s_.mode, *Z = s_.trial.Z, *theta = s_.theta_next;
+    double *next = s_.mode_next;
+    s_.team.for_each(s_.size(), [&](int i) { write(next + i, read<T>(mode + i)); });
+    const int outputs = s_.samples() * s_.net.at.outputs();
+    s_.team.for_each(s_.length, [&](int i) { write(jump_ + i, read<T>(s_.field_trial + i)); });
+    double *before = s_.work; // of the predictions
+    s_.team.each(outputs, [&](int i) { before[i] = s_.trial.f[i]; });
+    // Layer by layer: a unit that only followed others through their kinks comes back with them.
+    const MlpLayout &at = s_.net.at;
+    s_.net.forward(s_.w_trial, next, s_.trial, [&](int copy, int l) {
+      s_.team.each(count_, [&](int i) {
+        const int e = index_[i];
+        if (at.copy_of(e) != copy || at.layer_of(e) != l)
+          return;
+        if (mode[e] < 0.0)
+          next[e] = theta[e] > 1.0 ? 1.0 : 0.0;
+        else if (std::fabs(Z[e]) > s_.noise(e))
+          next[e] = Z[e] > 0.0 ? 1.0 : 0.0;
+      });
+    });
+    s_.sliding_next().collect(next, Z);
+    if (!look())
+      return kInfinity;
+    T sum = splat<T>(0.0);
+    s_.team.each(outputs, [&](int i) {
+      const double d = s_.trial.f[i] - before[i];
+      sum += one_lane<T>(d * d);
+    });
+    const double predictions = std::sqrt(s_.team.sum(sum));
+    s_.team.for_each(s_.length, [&](int i) {
+      write(jump_ + i, late * (read<T>(s_.field_trial + i) - read<T>(jump_ + i)));
+    });
+    const double scale = s_.prediction_scale();
+    return larger(s_.change_of(jump_).relative_to(atol, rtol, scale),
+                  predictions > 0 ? predictions / (atol + rtol * scale) : 0.0);
+  }
+
+  // Lets crossed kinks slide where both sides point back, until all agree with the field (principal
+  // pivoting: all that disagree at once, later one by one).  False where the field fails.
+  KRF_HD bool settle() {
+    const double *Z = s_.trial.Z;
+    double *next = s_.mode_next, *theta = s_.theta_next;
+    s_.team.for_each(s_.size(), [&](int i) { write(touched_ + i, splat<T>(0.0)); });
+    s_.team.each(count_, [&](int i) { touched_[index_[i]] = 1.0; });
+    for (int round = 0; round < kRounds; ++round) {
+      s_.net.rates(s_.w_trial, s_.field_trial, next, s_.trial, rate_trial_);
+      if (s_.sliding_next().any())
+        s_.sliding_next().fractions(s_.w_trial, next, s_.trial, theta, s_.work);
+      const auto disagrees = [&](int e) {
+        if (next[e] < 0.0)
+          return leaves(theta[e]);
+        return touched_[e] > 0.0 && (next[e] > 0.0 ? rate_trial_[e] < 0.0 : rate_trial_[e] > 0.0);
+      };
+      int found = s_.team.collect(s_.size(), disagrees, index_);
+      if (found == 0 || (round >= (many() ? kFewRounds : kRounds)))
+        return true;
+      if (round >= kTogether)
+        found = 1;
+      s_.team.each(found, [&](int i) {
+        const int e = index_[i];
+        touched_[e] = 1.0;
+        next[e] = next[e] < 0.0 ? (theta[e] > 1.0 ? 1.0 : 0.0) : -1.0;
+      });
+      s_.sliding_next().collect(next, Z);
+      s_.sliding_next().first.project(s_.w_trial);
+      if (!look())
+        return false;
+    }
+    return true;
+  }
+
+private:
+  static constexpr int kRounds = 24;
+  static constexpr int kTogether = 6;
+  static constexpr int kFewRounds = 2; // where there are many
+  static constexpr int kMany = 8;
+
+  KRF_HD bool look() {
+    ++n_rhs;
+    return s_.evaluate_at(s_.w_trial, s_.mode_next, s_.sliding_next(), s_.trial, s_.field_trial);
+  }
+
+  // With a hair of slack: at rest, theta may be 0 or 1 up to rounding.
+  KRF_HD static bool leaves(double theta) { return !(theta >= -1e-8 && theta <= 1.0 + 1e-8); }
+
+  // Where theta, taken as linear, leaves [0, 1].
+  KRF_HD static double leaving(double before, double after) {
+    const double from = smaller(1.0, larger(0.0, before));
+    if (!(after - after == 0.0))
+      return 0.0;
+    const double edge = after > 1.0 ? 1.0 : 0.0;
+    return after == from ? 0.0 : smaller(1.0, larger(0.0, (edge - from) / (after - from)));
+  }
+
+  // Where z, taken as a cubic, changes sign; zero where it had the other sign to begin with.
+  KRF_HD static double crossing(double z0, double d0, double z1, double d1, bool positive) {
+    if ((z0 > 0.0) != positive)
+      return 0.0;
+    double low = 0.0, high = 1.0;
+    for (int i = 0; i < 40; ++i) {
+      const double x = 0.5 * (low + high), y = 1.0 - x;
+      const double z =
+          y * y * ((1.0 + 2.0 * x) * z0 + x * d0) + x * x * ((3.0 - 2.0 * x) * z1 - y * d1);
+      ((z > 0.0) == positive ? low : high) = x;
+    }
+    return high;
+  }
+
+  System &s_;
+  int count_ = 0, crossed_ = 0;
+  int *index_, *listed_;
+  double *rate_, *rate_trial_, *touched_, *jump_;
+};
+
+KRF_END_NAMESPACE

@@ -1,0 +1,324 @@
+// A fully connected ReLU network as a function of its weights: values, derivatives along weights
+// and back to them, tangent kernels, for all samples at once.
+//
+// A "mode" says for every hidden unit and sample what the ReLU does: positive, it passes; zero, it
+// does not; negative, the unit slides along its kink (sliding.hpp) and passes nothing here.  Where
+// modes are held fixed, everything is a polynomial of the weights.
+#pragma once
+
+#include "arena.hpp"
+#include "math.hpp"
+#include "problem.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+// Where things lie.  Rows are samples; a row of layer l has ldz(l) doubles, of which units[l + 1]
+// are values, and one more a constant input of the next layer where there are biases.
+struct MlpLayout {
+  MlpShape s;
+  int zwidth = 0;
+  int zpos[kMaxDepth];
+  long long wpos[kMaxDepth], wsize = 0;
+
+  KRF_HD explicit MlpLayout(const MlpShape &shape) : s(shape) {
+    for (int l = 0; l < s.depth; ++l) {
+      zpos[l] = zwidth;
+      zwidth += ldz(l);
+      wpos[l] = wsize;
+      wsize += static_cast<long long>(s.units[l + 1]) * ld(l);
+    }
+  }
+  KRF_HD int ld(int l) const { return padded(s.units[l] + s.bias); }
+  KRF_HD int ldz(int l) const { return l + 1 < s.depth ? ld(l + 1) : padded(s.units[s.depth]); }
+  KRF_HD int outputs() const { return s.units[s.depth]; }
+  KRF_HD long long weights(int copy, int l) const { return copy * wsize + wpos[l]; }
+  KRF_HD int length() const { return static_cast<int>(s.copies * wsize); }
+  // Without padding, as callers hold them.
+  KRF_HD long long flat(int copy, int l) const {
+    long long one = 0, before = 0;
+    for (int k = 0; k < s.depth; ++k) {
+      before = k == l ? one : before;
+      one += static_cast<long long>(s.units[k + 1]) * (s.units[k] + s.bias);
+    }
+    return copy * one + before;
+  }
+  KRF_HD long long flat_length() const { return flat(s.copies, 0); }
+  // Values of layer l in an array with `rows` rows per layer.
+  KRF_HD long long at(int copy, int l, int rows) const {
+    return static_cast<long long>(rows) * (copy * zwidth + zpos[l]);
+  }
+  KRF_HD int size(int rows) const { return rows * s.copies * zwidth; }
+  KRF_HD double sign(int copy) const { return copy == 0 ? 1.0 : -1.0; }
+
+  // Of element e of an array with one row per sample.
+  KRF_HD int copy_of(int e) const { return e / (s.n * zwidth); }
+  KRF_HD int layer_of(int e) const {
+    const int inside = e % (s.n * zwidth);
+    int l = s.depth - 1;
+    while (inside < s.n * zpos[l])
+      --l;
+    return l;
+  }
+  KRF_HD int sample_of(int e) const { return inside_layer(e) / ldz(layer_of(e)); }
+  KRF_HD int unit_of(int e) const { return inside_layer(e) % ldz(layer_of(e)); }
+
+private:
+  KRF_HD int inside_layer(int e) const {
+    return e - static_cast<int>(at(copy_of(e), layer_of(e), s.n));
+  }
+};
+
+// A scalar of one member, for a sum over the team.
+template <class T> KRF_HD inline T one_lane(double x) {
+  const double lanes[8] = {x, 0, 0, 0, 0, 0, 0, 0};
+  return read<T>(lanes);
+}
+
+KRF_HD inline int *take_ints(Arena &arena, int count) {
+  return reinterpret_cast<int *>(arena.take(count / 2 + 1));
+}
+
+// Rows of features: what enters every layer, and the derivatives of some quantity of the row by the
+// outputs of every layer.  The gradient of that quantity by the weights is the sum of their outer
+// products.
+struct FeatureRows {
+  int rows;
+  int capacity;    // rows there is room for: what `at` counts
+  const double *X; // (rows, ld(0))
+  double *A;       // what enters layer l + 1, at(copy, l, rows)
+  double *delta;
+};
+
+// One evaluation of the network.
+struct Pass {
+  FeatureRows features;
+  double *Z;    // outputs of the layers, before the ReLU
+  double *f;    // (n, outputs)
+  double *pull; // dL/df
+  double loss;
+};
+
+template <class Team> class Network {
+public:
+  using T = typename Team::Value;
+  Team &team;
+  MlpLayout at;
+  const double *X, *y;
+
+  // `most_rows` that `along` and `gradient` are given.
+  KRF_HD Network(Team &team_, const MlpProblem &p, int most_rows, Arena &arena)
+      : team(team_), at(p.shape), X(p.X), y(p.y), n_(p.shape.n), most_(most_rows),
+        constant_(arena.take(at.zwidth)), applied_(arena.take(at.size(most_rows))),
+        moved_(arena.take(at.size(most_rows))) {}
+
+  KRF_HD int n() const { return n_; }
+
+  KRF_HD FeatureRows take_rows(int rows, Arena &arena) const {
+    return {rows, rows, X, arena.take(at.size(rows)), arena.take(at.size(rows))};
+  }
+  KRF_HD Pass take_pass(Arena &arena) const {
+    Pass p{take_rows(n_, arena), arena.take(at.size(n_)),
+           arena.take(static_cast<long long>(n_) * at.outputs()),
+           arena.take(static_cast<long long>(n_) * at.outputs()), 0.0};
+    return p;
+  }
+  KRF_HD void start(Pass &p) {
+    team.for_each(at.size(n_), [&](int i) { write(p.Z + i, splat<T>(0.0)); });
+    team.for_each(at.size(most_), [&](int i) {
+      write(applied_ + i, splat<T>(0.0));
+      write(moved_ + i, splat<T>(0.0));
+    });
+    team.each(at.zwidth, [&](int i) { constant_[i] = 0.0; });
+    if (at.s.bias)
+      team.each(at.s.depth - 1, [&](int l) { constant_[at.zpos[l] + at.s.units[l + 1]] = 1.0; });
+  }
+
+  // What layer l sees: rows of ld(l).
+  KRF_HD const double *input(const FeatureRows &r, int copy, int l) const {
+    return l == 0 ? r.X : r.A + at.at(copy, l - 1, r.capacity);
+  }
+
+  // Z, A and f; with mode null the ReLU itself decides, and nothing slides.
+  KRF_HD void forward(const double *w, const double *mode, Pass &p) {
+    forward(w, mode, p, [](int, int) {});
+  }
+  // decide(copy, l) may set the modes of a hidden layer once its Z is there.
+  template <class Decide>
+  KRF_HD void forward(const double *w, const double *mode, Pass &p, Decide decide) {
+    const int D = at.s.depth;
+    for (int copy = 0; copy < at.s.copies; ++copy)
+      for (int l = 0; l < D; ++l) {
+        const long long here = at.at(copy, l, n_);
+        double *z = p.Z + here;
+        const int ldz = at.ldz(l);
+        team.products(input(p.features, copy, l), at.ld(l), n_, w + at.weights(copy, l), at.ld(l),
+                      at.s.units[l + 1], at.ld(l), z, ldz, false);
+        if (l + 1 == D)
+          continue;
+        decide(copy, l);
+        double *a = p.features.A + here;
+        const double *m = mode ? mode + here : z, *one = constant_ + at.zpos[l];
+        team.for_rows(n_, ldz, [&](int row, int i) {
+          const long long e = static_cast<long long>(row) * ldz + i;
+          write(a + e,
+                select(read<T>(m + e) > 0.0, read<T>(z + e), splat<T>(0.0)) + read<T>(one + i));
+        });
+      }
+    const int outputs = at.outputs(), ldz = at.ldz(D - 1);
+    team.each(n_ * outputs, [&](int e) {
+      const int row = e / outputs, c = e % outputs;
+      double f = 0;
+      for (int copy = 0; copy < at.s.copies; ++copy)
+        f += at.sign(copy) * p.Z[at.at(copy, D - 1, n_) + static_cast<long long>(row) * ldz + c];
+      p.f[e] = f;
+    });
+  }
+
+  // delta: the derivatives of f (one output) or, for several outputs, of the loss.
+  KRF_HD void backward(const double *w, const double *mode, Pass &p) {
+    for (int copy = 0; copy < at.s.copies; ++copy) {
+      seed(copy, at.outputs() > 1 ? p.pull : nullptr, p.features.delta);
+      for (int l = at.s.depth - 2; l >= 0; --l) {
+        pull_back(w, copy, l, p.features, p.features.delta);
+        const long long here = at.at(copy, l, n_);
+        double *delta = p.features.delta + here;
+        const double *m = mode + here;
+        team.for_each(n_ * at.ldz(l), [&](int i) {
+          write(delta + i, select(read<T>(m + i) > 0.0, read<T>(delta + i), splat<T>(0.0)));
+        });
+      }
+    }
+  }
+
+  // The last layer's delta: `pull` (n, outputs), or one, with the sign of the copy.
+  KRF_HD void seed(int copy, const double *pull, double *delta) {
+    const int l = at.s.depth - 1, outputs = at.outputs(), ldz = at.ldz(l);
+    double *top = delta + at.at(copy, l, n_);
+    const double sign = at.sign(copy);
+    team.each(n_ * ldz, [&](int e) {
+      const int row = e / ldz, c = e % ldz;
+      top[e] = c >= outputs ? 0.0 : sign * (pull ? pull[row * outputs + c] : 1.0);
+    });
+  }
+
+  // The derivative by the values of layer l, after the ReLU, from the delta of layer l + 1.
+  KRF_HD void pull_back(const double *w, int copy, int l, const FeatureRows &r, double *delta) {
+    const int ldz = at.ldz(l);
+    team.combine(delta + at.at(copy, l + 1, r.capacity), at.ldz(l + 1), 1, r.rows,
+                 at.s.units[l + 2], w + at.weights(copy, l + 1), at.ld(l + 1), ldz,
+                 delta + at.at(copy, l, r.capacity), ldz, false);
+  }
+
+  // out (+)= sum over rows of weight[row] times the row's gradient; null weights are one.
+  KRF_HD void gradient(const FeatureRows &r, const double *weight, double *out, bool add) {
+    for (int copy = 0; copy < at.s.copies; ++copy)
+      for (int l = 0; l < at.s.depth; ++l) {
+        const int ldz = at.ldz(l);
+        const double *delta = r.delta + at.at(copy, l, r.capacity);
+        if (weight) {
+          double *scaled = moved_;
+          team.for_rows(r.rows, ldz, [&](int row, int i) {
+            const long long e = static_cast<long long>(row) * ldz + i;
+            write(scaled + e, weight[row] * read<T>(delta + e));
+          });
+          delta = scaled;
+        }
+        team.combine(delta, 1, ldz, at.s.units[l + 1], r.rows, input(r, copy, l), at.ld(l),
+                     at.ld(l), out + at.weights(copy, l), at.ld(l), add);
+      }
+  }
+
+  // out_row (+)= the derivative of the row's quantity along the weights v.  `same` is 0, 1, 2, ...
+  KRF_HD void along(const FeatureRows &r, const double *v, const int *same, double *out) {
+    for (int copy = 0; copy < at.s.copies; ++copy)
+      for (int l = 0; l < at.s.depth; ++l) {
+        const int ldz = at.ldz(l);
+        double *here = applied_ + at.at(copy, l, most_);
+        team.products(input(r, copy, l), at.ld(l), r.rows, v + at.weights(copy, l), at.ld(l),
+                      at.s.units[l + 1], at.ld(l), here, ldz, false);
+        team.pair_dots(r.rows, r.delta + at.at(copy, l, r.capacity), same, here, same, ldz, out,
+                       copy + l > 0);
+      }
+  }
+
+  // The rates of all Z where the weights move along v.
+  KRF_HD void rates(const double *w, const double *v, const double *mode, const Pass &p,
+                    double *rate) {
+    for (int copy = 0; copy < at.s.copies; ++copy)
+      for (int l = 0; l < at.s.depth; ++l) {
+        const int ldz = at.ldz(l);
+        double *here = rate + at.at(copy, l, n_);
+        team.products(input(p.features, copy, l), at.ld(l), n_, v + at.weights(copy, l), at.ld(l),
+                      at.s.units[l + 1], at.ld(l), here, ldz, false);
+        if (l > 0)
+          team.products(moved_, at.ld(l), n_, w + at.weights(copy, l), at.ld(l), at.s.units[l + 1],
+                        at.ld(l), here, ldz, true);
+        if (l + 1 < at.s.depth) {
+          const double *m = mode + at.at(copy, l, n_);
+          team.for_rows(n_, ldz, [&](int row, int i) {
+            const long long e = static_cast<long long>(row) * ldz + i;
+            write(moved_ + e, select(read<T>(m + e) > 0.0, read<T>(here + e), splat<T>(0.0)));
+          });
+        }
+      }
+  }
+
+  // out[i][j] = the inner product of the gradients of row i of a and row j of b.  `part` and
+  // `other` hold a.rows rows of ldo.
+  KRF_HD void kernel(const FeatureRows &a, const FeatureRows &b, double *out, int ldo, double *part,
+                     double *other) {
+    for (int copy = 0; copy < at.s.copies; ++copy)
+      for (int l = 0; l < at.s.depth; ++l) {
+        const int ldz = at.ldz(l), ld = at.ld(l);
+        team.products(a.delta + at.at(copy, l, a.capacity), ldz, a.rows,
+                      b.delta + at.at(copy, l, b.capacity), ldz, b.rows, ldz, part, ldo, false);
+        team.products(input(a, copy, l), ld, a.rows, input(b, copy, l), ld, b.rows, ld, other, ldo,
+                      false);
+        const bool first = copy + l == 0;
+        team.each(a.rows * b.rows, [&](int e) {
+          const long long at_e = static_cast<long long>(e / b.rows) * ldo + e % b.rows;
+          out[at_e] = (first ? 0.0 : out[at_e]) + part[at_e] * other[at_e];
+        });
+      }
+  }
+
+  // Loss and dL/df of the values f.
+  KRF_HD void judge(Pass &p) {
+    const int outputs = at.outputs();
+    double loss = 0;
+    if (at.s.loss == Loss::kSquared) {
+      team.each(n_, [&](int i) {
+        const double r = p.f[i] - y[i];
+        p.pull[i] = 2.0 * r;
+        loss += r * r;
+      });
+    } else {
+      team.each(n_, [&](int i) {
+        const double *f = p.f + static_cast<long long>(i) * outputs;
+        double *pull = p.pull + static_cast<long long>(i) * outputs;
+        const int label = static_cast<int>(y[i]);
+        int top = 0;
+        for (int c = 1; c < outputs; ++c)
+          top = f[c] > f[top] ? c : top;
+        double others = 0; // sum of exp(f_c - f_top) over c != top
+        for (int c = 0; c < outputs; ++c)
+          others += c == top ? 0.0 : std::exp(f[c] - f[top]);
+        loss += (f[top] - f[label]) + std::log1p(others);
+        double wrong = 0; // 1 - p_label as a sum of what is small
+        for (int c = 0; c < outputs; ++c) {
+          pull[c] = std::exp(f[c] - f[top]) / (1.0 + others);
+          wrong += c == label ? 0.0 : pull[c];
+        }
+        pull[label] = -wrong;
+      });
+    }
+    p.loss = team.sum(one_lane<T>(loss));
+  }
+
+private:
+  int n_, most_;
+  double *constant_; // one where a bias enters the next layer
+  double *applied_, *moved_;
+};
+
+KRF_END_NAMESPACE

@@ -1,0 +1,294 @@
+// Units that slide along their kink.
+//
+// Where the flow on either side of a kink z = 0 points at it, the trajectory stays on it (Filippov)
+// with the ReLU's derivative at the fraction theta in [0, 1] that keeps z at zero.  For a gradient
+// flow that is the projection of the gradient, computed with all sliding derivatives zero, onto the
+// weights along which no sliding z changes: theta only adds multiples of grad z, also where one
+// sliding unit feeds another.  The multipliers u of grad z in that projection give theta.
+//
+// In the first layer grad z is the sample itself, in the unit's row of weights: units do not mix,
+// and any number of them may slide (first_kinks.hpp).  Deeper units are few; their gradients are
+// rows of features like those of the samples.
+#pragma once
+
+#include "first_kinks.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+template <class Team> class Sliding {
+  using T = typename Team::Value;
+
+  // Gradients of the deeper sliding z at some weights, and their inner products, factored.
+  struct DeepRows {
+    FeatureRows rows;
+    double *X, *gram, *pivot;
+  };
+
+public:
+  // Deeper units that may slide at once; one more is left to cross its kink in small steps.
+  static constexpr int kDeep = 48;
+
+  KRF_HD static int most_rows(int n) { return n > kDeep ? n : kDeep; }
+
+  // `exact`: tangent kernels will be asked for.
+  KRF_HD Sliding(Network<Team> &network, bool exact, Arena &arena)
+      : net(network), team(network.team), first(network, arena), n_(network.n()), ldn_(padded(n_)),
+        capacity_(network.at.s.depth > 2 ? kDeep : 0), lds_(padded(capacity_)),
+        ldb_(exact ? padded(first.capacity()) : 0), deep_(take_ints(arena, capacity_)),
+        sample_(take_ints(arena, capacity_)), same_(take_ints(arena, most_rows(n_))),
+        base_(take_deep(arena)), trial_(take_deep(arena)),
+        part_(arena.take(2LL * most_rows(n_) * (lds_ > ldn_ || !exact ? lds_ : ldn_))),
+        cross_(arena.take(exact ? static_cast<long long>(capacity_) * ldn_ : 0)),
+        mix_(arena.take(exact ? static_cast<long long>(n_) * lds_ : 0)), u_(arena.take(lds_)),
+        mixed_(arena.take(lds_)), shadow_(arena.take(static_cast<long long>(n_) * ldb_)),
+        deep_shadow_(arena.take(static_cast<long long>(capacity_) * padded(first.capacity()))) {}
+
+  KRF_HD bool any() const { return first.any() || deep(); }
+  KRF_HD bool deep() const { return count_ > 0; }
+  KRF_HD const int *same() const { return same_; }
+
+  KRF_HD void start() {
+    team.each(most_rows(n_), [&](int i) { same_[i] = i; });
+    team.each(lds_, [&](int p) { u_[p] = mixed_[p] = 0.0; });
+    clear();
+  }
+  KRF_HD void clear() {
+    first.clear();
+    count_ = 0;
+  }
+
+  // The sliding units of `mode`; those that find no room get the mode of the sign of their z.
+  KRF_HD void collect(double *mode, const double *Z) {
+    first.collect(mode, Z);
+    count_ = 0;
+    if (capacity_ == 0)
+      return;
+    const MlpLayout &at = net.at;
+    const int size = at.size(n_);
+    const auto slides = [&](int e) { return mode[e] < 0.0 && at.layer_of(e) > 0; };
+    for (;;) {
+      T found = splat<T>(0.0);
+      team.each(size, [&](int e) {
+        if (slides(e))
+          found += one_lane<T>(1.0);
+      });
+      if (team.sum(found) <= capacity_)
+        break;
+      const int drop = team.largest(size, [&](int e) { return slides(e) ? 1.0 + e : 0.0; });
+      team.once([&] { mode[drop] = Z[drop] > 0.0 ? 1.0 : 0.0; });
+    }
+    count_ = team.collect(size, slides, deep_);
+    team.each(count_, [&](int p) { sample_[p] = at.sample_of(deep_[p]); });
+    base_.rows.rows = trial_.rows.rows = count_;
+  }
+
+  // Deeper gradients at the weights that steps start from, or at those of a trial.
+  KRF_HD void prepare_base(const double *w, const double *mode, const Pass &p) {
+    prepare(base_, w, mode, p);
+  }
+
+  // The flow of the loss at a trial: v = -grad L, less what would move a sliding z.
+  KRF_HD bool project(const double *w, const double *mode, const Pass &p, double *v) {
+    first.project(v);
+    if (!deep())
+      return true;
+    if (!prepare(trial_, w, mode, p))
+      return false;
+    net.along(trial_.rows, v, same_, u_);
+    solve(trial_, u_);
+    subtract(v);
+    return true;
+  }
+
+  // Weights at which the sliding z are zero again, to first order for the deeper ones.
+  KRF_HD void restore(const Pass &p, double *w) {
+    first.project(w);
+    if (!deep())
+      return;
+    team.each(count_, [&](int i) { u_[i] = p.Z[deep_[i]]; });
+    solve(trial_, u_);
+    subtract(w);
+  }
+
+  // K, the tangent kernel of the samples, becomes that along the weights the sliding units leave
+  // free; mix[i][p] is what to take from the gradient of f_i.
+  KRF_HD void project_kernel(const FeatureRows &samples, double *K) {
+    inner(samples, shadow_, samples, shadow_, K, ldn_, false);
+    if (!deep())
+      return;
+    inner(base_.rows, deep_shadow_, samples, shadow_, cross_, ldn_, true);
+    team.each(n_ * lds_, [&](int e) {
+      const int p = e % lds_;
+      mix_[e] = p < count_ ? cross_[static_cast<long long>(p) * ldn_ + e / lds_] : 0.0;
+    });
+    for (int i = 0; i < n_; ++i)
+      solve(base_, mix_ + static_cast<long long>(i) * lds_);
+    team.each(n_ * n_, [&](int e) {
+      const int i = e / n_, j = e % n_;
+      double s = 0;
+      for (int p = 0; p < count_; ++p)
+        s += mix_[static_cast<long long>(i) * lds_ + p] *
+             cross_[static_cast<long long>(p) * ldn_ + j];
+      K[static_cast<long long>(i) * ldn_ + j] -= s;
+    });
+  }
+
+  // out (+)= the sum of c_i times the projected gradient of f_i.
+  KRF_HD void gradient(const FeatureRows &samples, const double *c, double *out, bool add) {
+    net.gradient(samples, c, out, add);
+    if (deep()) {
+      team.each(count_, [&](int p) {
+        double s = 0;
+        for (int i = 0; i < n_; ++i)
+          s += mix_[static_cast<long long>(i) * lds_ + p] * c[i];
+        mixed_[p] = -s;
+      });
+      net.gradient(base_.rows, mixed_, out, true);
+    }
+    first.project(out);
+  }
+
+  // The derivatives of f along the projection of v.
+  KRF_HD void along(const FeatureRows &samples, const double *v, double *out) {
+    net.along(samples, v, same_, out);
+    if (!deep())
+      return;
+    net.along(base_.rows, v, same_, mixed_);
+    team.each(n_, [&](int i) {
+      double s = 0;
+      for (int p = 0; p < count_; ++p)
+        s += mix_[static_cast<long long>(i) * lds_ + p] * mixed_[p];
+      out[i] -= s;
+    });
+  }
+
+  // theta of every sliding unit, after `project` at w; `pull` (as large as Z) receives dL/da.
+  KRF_HD void fractions(const double *w, const double *mode, const Pass &p, double *theta,
+                        double *pull) {
+    const MlpLayout &at = net.at;
+    for (int copy = 0; copy < at.s.copies; ++copy) {
+      net.seed(copy, p.pull, pull);
+      for (int l = at.s.depth - 2; l >= 0; --l) {
+        net.pull_back(w, copy, l, p.features, pull);
+        if (l == 0)
+          continue;
+        team.each(count_, [&](int i) {
+          const int e = deep_[i];
+          if (at.copy_of(e) == copy && at.layer_of(e) == l)
+            theta[e] = first.share(u_[i], pull[e]);
+        });
+        const long long here = at.at(copy, l, n_);
+        team.each(n_ * at.ldz(l), [&](int i) {
+          const long long e = here + i;
+          pull[e] *= mode[e] > 0.0   ? 1.0
+                     : mode[e] < 0.0 ? smaller(1.0, larger(0.0, theta[e]))
+                                     : 0.0;
+        });
+      }
+    }
+    first.fractions(p, trial_.rows, u_, count_, mode, pull, theta);
+  }
+
+  Network<Team> &net;
+  Team &team;
+  FirstKinks<Team> first;
+
+private:
+  KRF_HD DeepRows take_deep(Arena &arena) const {
+    DeepRows d;
+    d.X = arena.take(static_cast<long long>(capacity_) * net.at.ld(0));
+    d.rows = net.take_rows(capacity_, arena);
+    d.rows.X = d.X;
+    d.gram = arena.take(static_cast<long long>(capacity_) * lds_);
+    d.pivot = arena.take(lds_);
+    return d;
+  }
+
+  KRF_HD bool prepare(DeepRows &d, const double *w, const double *mode, const Pass &p) {
+    if (!deep())
+      return true;
+    const MlpLayout &at = net.at;
+    const int D = at.s.depth;
+    gather(p.features.X, d.X, at.ld(0));
+    for (int copy = 0; copy < at.s.copies; ++copy)
+      for (int l = D - 1; l >= 0; --l) {
+        const int ldz = at.ldz(l);
+        const long long from = at.at(copy, l, n_), to = at.at(copy, l, capacity_);
+        double *delta = d.rows.delta + to;
+        if (l + 1 == D) {
+          team.for_each(capacity_ * ldz, [&](int i) { write(delta + i, splat<T>(0.0)); });
+          continue;
+        }
+        gather(p.features.A + from, d.rows.A + to, ldz);
+        net.pull_back(w, copy, l, d.rows, d.rows.delta);
+        const double *m = mode + from;
+        team.for_rows(count_, ldz, [&](int row, int i) {
+          const long long e = static_cast<long long>(row) * ldz + i;
+          const T passes = read<T>(m + static_cast<long long>(sample_[row]) * ldz + i);
+          write(delta + e, select(passes > 0.0, read<T>(delta + e), splat<T>(0.0)));
+        });
+        team.each(count_, [&](int row) {
+          const int e = deep_[row];
+          if (at.copy_of(e) == copy && at.layer_of(e) == l)
+            delta[static_cast<long long>(row) * ldz + at.unit_of(e)] = 1.0;
+        });
+      }
+    // Sliding units may move as one: a hair of regularisation picks one of many u, more of it where
+    // rounding has hidden how many there are.
+    for (double hair = 1e-14; hair < 1e-3; hair *= 1e4) {
+      team.for_each(capacity_ * lds_, [&](int i) { write(d.gram + i, splat<T>(0.0)); });
+      inner(d.rows, deep_shadow_, d.rows, deep_shadow_, d.gram, lds_, false);
+      double trace = 0;
+      for (int i = 0; i < count_; ++i)
+        trace += d.gram[i * lds_ + i];
+      team.sync();
+      if (!(trace > 0.0))
+        return false;
+      team.each(count_, [&](int i) { d.gram[i * lds_ + i] += hair * trace; });
+      if (team.factor(d.gram, lds_, count_, d.pivot) > 0.0)
+        return true;
+    }
+    return false;
+  }
+
+  KRF_HD void gather(const double *from, double *to, int ld) {
+    team.for_rows(count_, ld, [&](int row, int i) {
+      write(to + static_cast<long long>(row) * ld + i,
+            read<T>(from + static_cast<long long>(sample_[row]) * ld + i));
+    });
+  }
+
+  // Inner products of gradients, without what the first layer's sliding units forbid.  `known`: the
+  // shadow of b is there already.
+  KRF_HD void inner(const FeatureRows &a, double *shadow_a, const FeatureRows &b, double *shadow_b,
+                    double *out, int ldo, bool known) {
+    double *other = part_ + static_cast<long long>(a.rows) * ldo;
+    net.kernel(a, b, out, ldo, part_, other);
+    if (!first.any())
+      return;
+    const int ld = padded(first.vectors());
+    first.shadow(a, shadow_a, ld);
+    if (!known && shadow_b != shadow_a)
+      first.shadow(b, shadow_b, ld);
+    team.products(shadow_a, ld, a.rows, shadow_b, ld, b.rows, ld, part_, ldo, false);
+    team.each(a.rows * b.rows, [&](int e) {
+      const long long at = static_cast<long long>(e / b.rows) * ldo + e % b.rows;
+      out[at] -= part_[at];
+    });
+  }
+
+  KRF_HD void solve(const DeepRows &d, double *b) { team.solve(d.gram, lds_, count_, d.pivot, b); }
+  KRF_HD void subtract(double *v) {
+    team.each(count_, [&](int p) { mixed_[p] = -u_[p]; });
+    net.gradient(trial_.rows, mixed_, v, true);
+    first.project(v);
+  }
+
+  int n_, ldn_, capacity_, lds_, ldb_, count_ = 0;
+  int *deep_, *sample_, *same_;
+  DeepRows base_, trial_;
+  double *part_, *cross_, *mix_, *u_, *mixed_;
+  double *shadow_, *deep_shadow_; // rows of padded(first.vectors())
+};
+
+KRF_END_NAMESPACE

@@ -1,0 +1,150 @@
+// Eigenvalues and eigenvectors of a symmetric matrix: Householder's tridiagonal form, then implicit
+// QL with Wilkinson's shift.  Errors are a modest multiple of the unit roundoff times the largest
+// eigenvalue.
+//
+// Golub & Van Loan, Matrix Computations, sections 8.3.1 and 8.3.3.
+#pragma once
+
+#include "arena.hpp"
+#include "math.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+template <class Team> class SymmetricEigen {
+  using T = typename Team::Value;
+
+public:
+  int n, ld;
+  double *value;  // (n), in no order
+  double *vector; // row i is the eigenvector of value[i]
+
+  KRF_HD SymmetricEigen(Team &team, int size, Arena &arena)
+      : n(size), ld(padded(size)), value(arena.take(ld)),
+        vector(arena.take(static_cast<long long>(size) * ld)), team_(team), below_(arena.take(ld)),
+        v_(arena.take(ld)), p_(arena.take(ld)), turn_(arena.take(2 * ld)) {}
+
+  // A (n rows of ld, zero in the padding) is destroyed.  False where it does not converge.
+  KRF_HD bool decompose(double *A) {
+    tridiagonalise(A);
+    return diagonalise();
+  }
+
+private:
+  static constexpr int kSweepsPerValue = 60;
+
+  // Reflections I - 2 v v^T from the last row up; `vector` collects their product.
+  KRF_HD void tridiagonalise(double *A) {
+    team_.for_rows(n, ld, [&](int row, int i) {
+      write(vector + static_cast<long long>(row) * ld + i, splat<T>(0.0));
+    });
+    team_.each(n, [&](int i) { vector[static_cast<long long>(i) * ld + i] = 1.0; });
+    double size = 0;
+    for (int i = 0; i < n; ++i)
+      size += std::fabs(A[static_cast<long long>(i) * ld + i]);
+    team_.sync();
+    negligible_ = 0.01 * kEpsilon * size;
+    for (int k = n - 1; k > 0; --k) {
+      double *row = A + static_cast<long long>(k) * ld;
+      const double before = row[k - 1];
+      double rest = 0; // of the entries to be removed
+      for (int i = 0; i < k - 1; ++i)
+        rest += row[i] * row[i];
+      team_.sync();
+      if (rest <= negligible_ * negligible_) {
+        team_.once([&] { below_[k] = before; });
+        continue;
+      }
+      const double norm = std::sqrt(rest + before * before);
+      const double target = before > 0 ? -norm : norm;
+      const double lead = before - target;
+      const double scale = 1.0 / std::sqrt(rest + lead * lead);
+      team_.each(ld, [&](int i) {
+        v_[i] = i < k - 1 ? scale * row[i] : i == k - 1 ? scale * lead : 0.0;
+      });
+      team_.once([&] { below_[k] = target; });
+      // A <- A - v q^T - q v^T with q = 2 (p - (v.p) v), p = A v.
+      team_.products(A, ld, k, v_, ld, 1, ld, p_, 1, false);
+      team_.each(ld - k, [&](int i) { p_[k + i] = 0.0; });
+      const double along = team_.dot(v_, p_, ld);
+      team_.for_each(
+          ld, [&](int i) { write(p_ + i, 2.0 * (read<T>(p_ + i) - along * read<T>(v_ + i))); });
+      team_.for_rows(k, ld, [&](int r, int i) {
+        double *a = A + static_cast<long long>(r) * ld + i;
+        write(a, read<T>(a) - v_[r] * read<T>(p_ + i) - p_[r] * read<T>(v_ + i));
+      });
+      // Rows of `vector` are turned as the basis is: vector <- (I - 2 v v^T) vector.
+      team_.combine(v_, 0, 1, 1, k, vector, ld, ld, p_, ld, false);
+      team_.for_rows(k, ld, [&](int r, int i) {
+        double *q = vector + static_cast<long long>(r) * ld + i;
+        write(q, read<T>(q) - (2.0 * v_[r]) * read<T>(p_ + i));
+      });
+    }
+    team_.each(n, [&](int i) { value[i] = A[static_cast<long long>(i) * ld + i]; });
+  }
+
+  // below_[i] couples i - 1 and i.
+  KRF_HD bool diagonalise() {
+    int end = n - 1, sweeps = 0; // value[end] is sought
+    while (end > 0) {
+      int begin = end;
+      while (begin > 0) {
+        const double size = std::fabs(value[begin]) + std::fabs(value[begin - 1]);
+        if (std::fabs(below_[begin]) <= larger(kEpsilon * size, negligible_))
+          break;
+        --begin;
+      }
+      team_.sync();
+      if (begin == end) {
+        --end;
+        sweeps = 0;
+        continue;
+      }
+      if (++sweeps > kSweepsPerValue)
+        return false;
+      team_.once([&] { chase(begin, end); });
+      // Rotation i turns vectors i and i + 1.
+      team_.for_each(ld, [&](int c) {
+        T low = read<T>(vector + static_cast<long long>(begin) * ld + c);
+        for (int i = begin; i < end; ++i) {
+          const double cosine = turn_[2 * i], sine = turn_[2 * i + 1];
+          double *next = vector + static_cast<long long>(i + 1) * ld + c;
+          const T high = read<T>(next);
+          write(vector + static_cast<long long>(i) * ld + c, cosine * low - sine * high);
+          low = sine * low + cosine * high;
+        }
+        write(vector + static_cast<long long>(end) * ld + c, low);
+      });
+    }
+    return true;
+  }
+
+  // One implicit QR sweep on rows begin .. end, shifted towards value[end].
+  KRF_HD void chase(int begin, int end) {
+    const double half = 0.5 * (value[end - 1] - value[end]), b = below_[end];
+    const double root = std::hypot(half, b);
+    const double shift = value[end] - b * (b / (half + (half < 0 ? -root : root)));
+    double x = value[begin] - shift, z = below_[begin + 1];
+    for (int i = begin; i < end; ++i) {
+      const double r = std::hypot(x, z);
+      const double c = r > 0 ? x / r : 1.0, s = r > 0 ? -z / r : 0.0;
+      turn_[2 * i] = c, turn_[2 * i + 1] = s;
+      if (i > begin)
+        below_[i] = r;
+      const double p = value[i], q = value[i + 1], e = below_[i + 1];
+      value[i] = c * c * p - 2.0 * c * s * e + s * s * q;
+      value[i + 1] = s * s * p + 2.0 * c * s * e + c * c * q;
+      below_[i + 1] = c * s * (p - q) + (c * c - s * s) * e;
+      if (i + 1 < end) {
+        x = below_[i + 1];
+        z = -s * below_[i + 2];
+        below_[i + 2] *= c;
+      }
+    }
+  }
+
+  Team &team_;
+  double negligible_ = 0; // of the elements, against the whole matrix
+  double *below_, *v_, *p_, *turn_;
+};
+
+KRF_END_NAMESPACE
