@@ -1,8 +1,8 @@
 """Gradient flow of very many small models at once, from the kernel to the rich regime.
 
-`flow_diagonal` and `flow_factorization` integrate, `limit_diagonal` jumps to t = infinity,
-`sweep_diagonal` and `sweep_factorization` run named grids; `theory`, `datasets` and `plot` hold
-what surrounds them.
+`flow_diagonal`, `flow_factorization` and `flow_mlp` integrate, `limit_diagonal` jumps to
+t = infinity, `sweep_diagonal`, `sweep_factorization` and `sweep_mlp` run named grids; `theory`,
+`datasets` and `plot` hold what surrounds them.
 """
 
 from . import datasets, plot, theory
@@ -11,6 +11,8 @@ from .diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
 from .errors import BackendUnavailableError, ConvergenceWarning
 from .factorization import FactorizationFlow, flow_factorization
 from .factorization_sweep import sweep_factorization
+from .mlp import MLPFlow, flow_mlp
+from .mlp_sweep import sweep_mlp
 from .status import Status
 from .sweep import sweep_diagonal
 
@@ -20,15 +22,18 @@ __all__ = [
     "DiagonalFlow",
     "DiagonalLimit",
     "FactorizationFlow",
+    "MLPFlow",
     "Status",
     "__version__",
     "datasets",
     "flow_diagonal",
     "flow_factorization",
+    "flow_mlp",
     "limit_diagonal",
     "plot",
     "show_config",
     "sweep_diagonal",
     "sweep_factorization",
+    "sweep_mlp",
     "theory",
 ]

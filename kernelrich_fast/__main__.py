@@ -17,10 +17,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="versions, and which backends work here")
     figures = commands.add_parser("reproduce", help="compute a figure of the paper")
-    figures.add_argument("figure", choices=["fig1", "fig2", "fig3", "fig5", "image"])
+    figures.add_argument(
+        "figure", choices=["fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig7", "image"]
+    )
     figures.add_argument("--out", default=".", metavar="DIR", help="directory to write to")
     figures.add_argument("--quick", action="store_true", help="a small version")
     figures.add_argument("--backend", default="auto", metavar="B", help="auto, cuda, cpu or numpy")
+    figures.add_argument("--data", metavar="PATH", help="fig6c: MNIST as a local .npz file")
     options = parser.parse_args(argv)
 
     # Imported here so that --help answers at once.
@@ -39,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             quick=options.quick,
             backend=options.backend,
             progress=True,
+            data=options.data,
         )
     except (BackendUnavailableError, ImportError, ValueError, OSError) as error:
         print(f"kernelrich: {error}", file=sys.stderr)

@@ -41,8 +41,9 @@ class FlowRules:
         max_steps: Any,
         method: Any,
         num_threads: Any,
+        methods: tuple[str, ...] = METHODS,
     ) -> FlowRules:
-        check.choice("method", method, METHODS)
+        check.choice("method", method, methods)
         tolerance = check.positive_array("rtol", rtol)
         if tolerance.min() < 1e-12 or tolerance.max() > 0.1:
             raise ValueError(f"rtol: expected values in [1e-12, 0.1], got {rtol!r}")

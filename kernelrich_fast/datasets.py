@@ -10,8 +10,12 @@ from . import _validate as check
 from ._types import FloatArray, IntArray
 
 __all__ = [
+    "CircleTeacher",
+    "Digits",
     "LowRankCompletion",
     "SparseRegression",
+    "circle_teacher",
+    "digits",
     "image",
     "low_rank_completion",
     "observed_entries",
@@ -154,6 +158,112 @@ def observed_entries(d1: int, d2: int, n_observed: int, seed: int = 0) -> tuple[
     choice = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[1])
     row, column = np.divmod(choice.permutation(p * q)[:count].astype(np.int64), q)
     return row, column
+
+
+class CircleTeacher(NamedTuple):
+    """Points of the unit circle and a teacher's values: (n, 2), (n,) to fit, and to test on."""
+
+    X: FloatArray
+    y: FloatArray
+    X_test: FloatArray
+    y_test: FloatArray
+
+
+def circle_teacher(
+    n_samples: int = 10, n_units: int = 3, n_test: int = 1000, seed: int = 0
+) -> CircleTeacher:
+    """A teacher with few ReLU units on the unit circle: the data of figure 6a and 6b.
+
+    Parameters
+    ----------
+    n_samples : int
+        Training inputs, uniform on the circle.
+    n_units : int
+        Hidden units of the teacher, a network of depth 2 without biases; its weights are uniform
+        He draws.
+    n_test : int
+        Test inputs, equally spaced on the circle.
+    seed : int
+        Seed. Data sets of the same seed share the teacher, and are nested.
+
+    Returns
+    -------
+    CircleTeacher
+        Named tuple (X, y, X_test, y_test).
+
+    References
+    ----------
+    Woodworth et al. (COLT 2020), figure 6a and 6b; the law of the teacher's weights is not stated
+    there.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> data = krf.datasets.circle_teacher(10)
+    >>> data.X.shape, data.y_test.shape
+    ((10, 2), (1000,))
+    """
+    n = check.integer("n_samples", n_samples, low=1)
+    units = check.integer("n_units", n_units, low=1)
+    test = check.integer("n_test", n_test, low=1)
+    inputs, teacher = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
+    first = np.sqrt(3.0) * teacher.uniform(-1.0, 1.0, (units, 2))
+    last = np.sqrt(6.0 / units) * teacher.uniform(-1.0, 1.0, units)
+
+    def points(angle: FloatArray) -> tuple[FloatArray, FloatArray]:
+        X = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+        return X, np.maximum(X @ first.T, 0.0) @ last
+
+    X, y = points(inputs.uniform(0.0, 2.0 * np.pi, n))
+    return CircleTeacher(X, y, *points(2.0 * np.pi * np.arange(test) / test))
+
+
+class Digits(NamedTuple):
+    """Images (n, 64) and their classes (n,), to fit and to test on."""
+
+    X: FloatArray
+    y: IntArray
+    X_test: FloatArray
+    y_test: IntArray
+
+
+def digits(n_train: int = 1000, seed: int = 0) -> Digits:
+    """The 1797 handwritten digits of 8 x 8 pixels that ship with scikit-learn, split at random.
+
+    Parameters
+    ----------
+    n_train : int
+        Training images, 1 to 1796; the others are for testing.
+    seed : int
+        Seed of the split.
+
+    Returns
+    -------
+    Digits
+        Named tuple (X, y, X_test, y_test), pixels in [0, 1].
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn is missing (``pip install 'kernelrich_fast[data]'``).
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> krf.datasets.digits(500).X_test.shape  # doctest: +SKIP
+    (1297, 64)
+    """
+    count = check.integer("n_train", n_train, low=1, high=1796)
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ImportError(
+            "digits: needs scikit-learn; install it with pip install 'kernelrich_fast[data]'"
+        ) from error
+    data = load_digits()
+    order = np.random.default_rng(seed).permutation(len(data.target))
+    X, y = data.data[order] / 16.0, data.target[order].astype(np.int64)
+    return Digits(X[:count], y[:count], X[count:], y[count:])
 
 
 def image(name: str, size: int = 64, corner: tuple[int, int] = (0, 0)) -> FloatArray:

@@ -1,12 +1,14 @@
-"""Gaussian starts of any width as factors with few columns."""
+"""Random starts: Gaussian factors of any width with few columns, and layers of networks."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
 from ._types import FloatArray
 
-__all__ = ["gaussian_factor", "reduce_factor"]
+__all__ = ["gaussian_factor", "he_layers", "reduce_factor"]
 
 
 def gaussian_factor(n: int, width: int, seed: int) -> FloatArray:
@@ -45,3 +47,37 @@ def reduce_factor(W: FloatArray) -> FloatArray:
     if k <= n:
         return np.ascontiguousarray(W)
     return np.ascontiguousarray(np.linalg.qr(W.T)[1].T)
+
+
+def he_layers(units: tuple[int, ...], kind: str, seed: int) -> list[FloatArray]:
+    """Weights (fan_out, fan_in) of a network, layer after layer.
+
+    Parameters
+    ----------
+    units : tuple of int
+        Inputs, hidden units, outputs.
+    kind : {"he_uniform", "he_normal"}
+        Uniform on +-sqrt(6 / fan_in), or normal of variance 2 / fan_in.
+    seed : int
+        Seed; draws of different (seed, units) are independent.
+
+    Returns
+    -------
+    list of ndarray
+        One per layer of weights.
+
+    References
+    ----------
+    He et al., Delving deep into rectifiers (ICCV 2015).
+    """
+    rng = np.random.default_rng([seed, *units])
+    layers = []
+    for fan_in, fan_out in pairwise(units):
+        shape = (fan_out, fan_in)
+        draw = (
+            rng.uniform(-np.sqrt(3.0), np.sqrt(3.0), shape)
+            if kind == "he_uniform"
+            else rng.standard_normal(shape)
+        )
+        layers.append(np.sqrt(2.0 / fan_in) * draw)
+    return layers

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import kernelrich_fast as krf
+from kernelrich_fast.initialization import he_layers
 
 SOURCE = Path(__file__).resolve().parent / "cpp" / "block_runs.cpp"
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")
@@ -124,6 +125,47 @@ def test_factorization_flow(program, threads, width, method):
     assert np.allclose(M, flow.M, rtol=1e-5, atol=1e-7)
 
 
+NETWORK_METHODS = ["auto", "dopri5", "exponential", "gradient_descent"]
+
+
+def network(program, threads, data, layers, loss, *, copies=1, bias=False, options):
+    units = [layers[0].shape[1], *(W.shape[0] for W in layers)]
+    flat = [np.hstack([W, np.zeros((len(W), 1))]) if bias else W for W in layers]
+    head = [3, len(data[1]), len(layers), copies, int(bias), loss, *units]
+    weights = np.concatenate([W.ravel() for W in flat] * copies)
+    return call(program, threads, head, data[0], data[1], weights, *options)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize(
+    ("depth", "method", "model"),
+    [
+        (2, "exponential", {}),
+        (3, "exponential", {"bias": True}),
+        (4, "auto", {"antisymmetric": True}),
+        (3, "dopri5", {}),
+        (2, "gradient_descent", {"bias": True}),
+    ],
+)
+def test_network_flow(program, threads, depth, method, model):
+    data = krf.datasets.circle_teacher(7, seed=1)
+    layers = [0.4 * W for W in he_layers((2, *(depth - 1) * (9,), 1), "he_uniform", 3)]
+    times = [0.1, 1.0, 4.0]
+    head = [1e-7, np.inf, 0.0, 100_000, NETWORK_METHODS.index(method), 3, *times]
+    out = network(
+        program, threads, (data.X, data.y), layers, 0, options=[head],
+        copies=1 + model.get("antisymmetric", False), bias=model.get("bias", False),
+    )  # fmt: skip
+    step = {"step_size": 0.01} if method == "gradient_descent" else {}
+    flow = krf.flow_mlp(
+        data.X, data.y, weights0=layers, t_eval=times, rtol=1e-7, method=method, backend="cpu",
+        **model, **step,
+    )  # fmt: skip
+    assert out[0] == flow.status
+    assert np.allclose(out[-6:-3], flow.loss, rtol=1e-4, atol=1e-8)
+    assert np.allclose(out[-3:], flow.t)
+
+
 def test_the_answer_depends_on_the_size_of_the_block_only_by_rounding(program):
     X, y, _ = krf.datasets.sparse_regression(9, 21, 2, seed=3)
     options = flow_options(1e-8, 1e-9 * (y @ y), "radau5", [])
@@ -141,6 +183,12 @@ def test_no_member_races_another(sanitized):
     graded = flow_options(1e-3, 1e-9 * (y @ y), "auto", [])
     diagonal(sanitized, 3, 0, X, y, 1e-3, 5, graded)
     diagonal(sanitized, 3, 1, X, y, 1e-6, 4, [1e-10])
+    circle = krf.datasets.circle_teacher(5, seed=1)
+    for method, loss, depth in (("exponential", 0, 3), ("dopri5", 0, 3), ("dopri5", 1, 2)):
+        layers = [0.4 * W for W in he_layers((2, *(depth - 1) * (6,), 1 + loss), "he_uniform", 3)]
+        y = circle.y > 0 if loss else circle.y
+        options = [1e-3, np.inf, 0.0, 300, NETWORK_METHODS.index(method), 2, 0.5, 3.0]
+        network(sanitized, 3, (circle.X, y.astype(float)), layers, loss, options=[options])
     data = krf.datasets.low_rank_completion(3, 4, 1, 8)
     W0 = 0.05 * np.random.default_rng(0).standard_normal((7, 7))
     for method in ("dopri5", "radau5"):

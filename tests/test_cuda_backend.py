@@ -66,7 +66,7 @@ class StandIn(types.ModuleType):
     def plan(self, batch):
         return {"threads": 32, "blocks": self.blocks, "doubles_per_block": 8}
 
-    plan_diagonal_flow = plan_diagonal_limit = plan_factor_flow = plan
+    plan_diagonal_flow = plan_diagonal_limit = plan_factor_flow = plan_mlp_flow = plan
 
     def pack(self, X, count, n, d, packed, norm, stream):
         assert stream == 7
@@ -147,6 +147,40 @@ class StandIn(types.ModuleType):
             for name in ("status", "n_steps", "n_rhs"):
                 out[name][run] = getattr(flow, name)
 
+    def mlp_flow(self, batch, settings, results, queue, plan, workspace, stream, progress):
+        arrays = ("X", "y", "w0", "alpha", "x_index", "y_index", "w_index")
+        a = {k: ARRAYS[v] if k in arrays else v for k, v in batch.items()}
+        out = {k: ARRAYS[v] for k, v in results.items()}
+        d, bias = a["units"][0], bool(a["bias"])
+        for run in self.runs(queue, plan):
+            X, y = a["X"][a["x_index"][run]], a["y"][a["y_index"][run]]
+            assert np.all(X[:, d : d + bias] == 1.0)
+            assert np.all(X[:, d + bias :] == 0.0)
+            layers, biases, at = [], [], 0
+            w0 = a["w0"][a["w_index"][run]]
+            assert a["copies"] == 1
+            for fan_in, fan_out in zip(a["units"][:-1], a["units"][1:], strict=True):
+                size = fan_out * (fan_in + bias)
+                layer = w0[at : at + size].reshape(fan_out, fan_in + bias)
+                layers.append(layer[:, :fan_in])
+                biases.append(layer[:, -1])
+                at += size
+            flow = krf.flow_mlp(
+                X[:, :d], y, weights0=layers, biases0=biases if bias else None, bias=bias,
+                alpha=a["alpha"][run], t_eval=ARRAYS[settings["t_eval"]], backend="cpu",
+                rtol=ARRAYS[settings["rtol"]][run], num_threads=1,
+                method=("auto", "dopri5", "exponential", "gradient_descent")[settings["method"]],
+            )  # fmt: skip
+            both = [
+                np.concatenate([W, b[..., None]], axis=-1) if bias else W
+                for W, b in zip(flow.weights, flow.biases or layers, strict=True)
+            ]
+            w = np.concatenate([W.reshape(len(flow.t), -1) for W in both], axis=1)
+            for name, value in dict(w=w, loss=flow.loss, t=flow.t).items():
+                out[name][run] = value
+            for name in ("status", "n_steps", "n_rhs"):
+                out[name][run] = getattr(flow, name)
+
 
 @pytest.fixture
 def stand_in(monkeypatch):
@@ -199,6 +233,19 @@ def test_factorization_batches_come_back_in_order(stand_in, dense):
     expected = krf.flow_factorization(y, **where, **options, backend="cpu")
     for name in ("M", "gram", "loss", "t", "status"):
         assert np.allclose(getattr(got, name), getattr(expected, name), rtol=1e-9), name
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_network_batches_come_back_in_order(stand_in, bias):
+    stand_in(most_runs=2)
+    data = krf.datasets.circle_teacher(6, seed=2)
+    options = dict(width=5, alpha=[0.3, 1.0], seed=[[0], [1]], t_eval=[0.1, 0.5], bias=bias)
+    got = krf.flow_mlp(data.X, data.y, **options, method="dopri5", backend="cuda")
+    expected = krf.flow_mlp(data.X, data.y, **options, method="dopri5", backend="cpu")
+    assert got.backend == "cuda"
+    for name in ("loss", "t", "status", "n_steps", "n_rhs"):
+        assert np.allclose(getattr(got, name), getattr(expected, name), rtol=1e-12), name
+    assert np.allclose(got.predict(data.X), expected.predict(data.X), rtol=1e-12)
 
 
 def test_a_single_run_that_does_not_fit_says_so(stand_in):

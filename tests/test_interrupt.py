@@ -13,7 +13,7 @@ import pytest
 import kernelrich_fast as krf
 
 
-@pytest.mark.parametrize("what", ["flow", "limit", "factorization"])
+@pytest.mark.parametrize("what", ["flow", "limit", "factorization", "mlp"])
 def test_interrupt(what):
     X, y, _ = krf.datasets.sparse_regression(100, 1000, 5)
     if what == "flow":
@@ -28,6 +28,11 @@ def test_interrupt(what):
                 data.y, entries=data.entries, dims=(10, 10), alpha=np.full(20_000, 1e-4), width=10,
                 rtol=1e-10, backend="cpu",
             )  # fmt: skip
+    elif what == "mlp":
+        d = krf.datasets.circle_teacher(10)
+
+        def call():
+            krf.flow_mlp(d.X, d.y, depth=5, alpha=np.full(2000, 0.3), rtol=1e-9, backend="cpu")
     else:
 
         def call():

@@ -13,9 +13,9 @@ PACKAGE = ROOT / "kernelrich_fast"
 PYTHON = [
     ("__main__", 6), ("__init__", 6),
     ("experiments", 5), ("plot", 5),
-    ("sweep", 4), ("factorization_sweep", 4), ("config", 4),
+    ("sweep", 4), ("factorization_sweep", 4), ("mlp_sweep", 4), ("config", 4),
     ("theory.critical", 4), ("theory.__init__", 4),
-    ("diagonal", 3), ("factorization", 3), ("_runs", 3),
+    ("diagonal", 3), ("factorization", 3), ("mlp", 3), ("mlp_start", 3), ("_runs", 3),
     ("backends", 2), ("_core", 1), ("_cuda", 1),
     ("theory", 1), ("datasets", 1), ("initialization", 1), ("measurements", 1),
     ("errors", 0), ("_validate", 0), ("_types", 0), ("status", 0),

@@ -8,12 +8,16 @@ from ..errors import BackendUnavailableError
 from .base import Backend
 from .batch import DiagonalBatch, make_batch
 from .factor_batch import FactorBatch
+from .mlp_batch import MLP_METHODS, MLPBatch, MLPLayout
 
 __all__ = [
     "BACKENDS",
+    "MLP_METHODS",
     "Backend",
     "DiagonalBatch",
     "FactorBatch",
+    "MLPBatch",
+    "MLPLayout",
     "available_backends",
     "get_backend",
     "make_batch",

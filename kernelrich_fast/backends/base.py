@@ -8,8 +8,18 @@ from typing import Protocol
 from .._types import FloatArray, IntArray, Progress
 from .batch import DiagonalBatch
 from .factor_batch import FactorBatch
+from .mlp_batch import MLPBatch
 
-__all__ = ["METHODS", "Backend", "FactorRaw", "FlowOptions", "FlowRaw", "LimitOptions", "LimitRaw"]
+__all__ = [
+    "METHODS",
+    "Backend",
+    "FactorRaw",
+    "FlowOptions",
+    "FlowRaw",
+    "LimitOptions",
+    "LimitRaw",
+    "MLPRaw",
+]
 
 # Positions are the numbers of csrc/core/problem.hpp.
 METHODS = ("auto", "dopri5", "radau5")
@@ -68,6 +78,18 @@ class FactorRaw:
 
 
 @dataclass(frozen=True)
+class MLPRaw:
+    """Runs, then evaluation times, then weights as `MLPLayout` lays them out."""
+
+    w: FloatArray
+    loss: FloatArray
+    t: FloatArray
+    status: IntArray
+    n_steps: IntArray
+    n_rhs: IntArray
+
+
+@dataclass(frozen=True)
 class LimitRaw:
     """Runs, then coordinates."""
 
@@ -90,3 +112,5 @@ class Backend(Protocol):
     def limit_diagonal(self, batch: DiagonalBatch, options: LimitOptions) -> LimitRaw: ...
 
     def flow_factorization(self, batch: FactorBatch, options: FlowOptions) -> FactorRaw: ...
+
+    def flow_mlp(self, batch: MLPBatch, options: FlowOptions) -> MLPRaw: ...

@@ -6,9 +6,10 @@ from typing import Any, final
 
 import numpy as np
 
-from .base import METHODS, FactorRaw, FlowOptions, FlowRaw, LimitOptions, LimitRaw
+from .base import METHODS, FactorRaw, FlowOptions, FlowRaw, LimitOptions, LimitRaw, MLPRaw
 from .batch import DiagonalBatch
 from .factor_batch import FactorBatch
+from .mlp_batch import MLP_METHODS, MLPBatch
 
 __all__ = ["CpuBackend"]
 
@@ -69,6 +70,25 @@ class CpuBackend:
         raw["status"] = raw["status"].astype(np.int64)
         return FactorRaw(W=W, **raw)
 
+    def flow_mlp(self, batch: MLPBatch, options: FlowOptions) -> MLPRaw:
+        native = self._core.MlpBatch(
+            units=list(batch.layout.units),
+            copies=batch.layout.copies,
+            bias=batch.layout.bias,
+            loss=int(batch.loss == "cross_entropy"),
+            step_size=batch.step_size,
+            X=batch.X,
+            y=batch.y,
+            w0=batch.w0,
+            alpha=batch.alpha,
+            x_index=batch.x_index,
+            y_index=batch.y_index,
+            w_index=batch.w_index,
+        )
+        raw = self._core.flow_mlp(native, **_arguments(options, MLP_METHODS))
+        raw["status"] = raw["status"].astype(np.int64)
+        return MLPRaw(**raw)
+
     def limit_diagonal(self, batch: DiagonalBatch, options: LimitOptions) -> LimitRaw:
         raw = self._core.limit_diagonal(
             self._batch(batch),
@@ -81,14 +101,14 @@ class CpuBackend:
         return LimitRaw(**raw)
 
 
-def _arguments(options: FlowOptions) -> dict[str, Any]:
+def _arguments(options: FlowOptions, methods: tuple[str, ...] = METHODS) -> dict[str, Any]:
     return {
         "rtol": options.rtol,
         "t_max": options.t_max,
         "stop_loss": options.stop_loss,
         "atol": options.atol,
         "max_steps": options.max_steps,
-        "method": METHODS.index(options.method),
+        "method": methods.index(options.method),
         "t_eval": np.empty(0) if options.t_eval is None else options.t_eval,
         "threads": options.num_threads,
         "progress": options.progress,

@@ -8,9 +8,10 @@ from typing import Any, final
 import numpy as np
 
 from .._types import FloatArray, IntArray, Progress
-from .base import METHODS, FactorRaw, FlowOptions, FlowRaw, LimitOptions, LimitRaw
+from .base import METHODS, FactorRaw, FlowOptions, FlowRaw, LimitOptions, LimitRaw, MLPRaw
 from .batch import DiagonalBatch
 from .factor_batch import FactorBatch
+from .mlp_batch import MLP_METHODS, MLPBatch
 
 __all__ = ["CudaBackend"]
 
@@ -121,6 +122,43 @@ class CudaBackend:
         groups = [np.flatnonzero(ranks == r) for r in np.unique(ranks)]
         return FactorRaw(W=W, **self._gather(len(batch), groups, part, options.progress))
 
+    def flow_mlp(self, batch: MLPBatch, options: FlowOptions) -> MLPRaw:
+        cp = self._cp
+        rows = 1 if options.t_eval is None else len(options.t_eval)
+        layout = batch.layout
+        X = batch.X
+        if layout.bias:
+            X = np.concatenate([X, np.ones((*X.shape[:-1], 1))], axis=-1)
+        shared: dict[str, Any] = {
+            "units": list(layout.units),
+            "n": batch.y.shape[1],
+            "copies": layout.copies,
+            "bias": int(layout.bias),
+            "loss": int(batch.loss == "cross_entropy"),
+            "n_weights": layout.n_weights,
+            "step_size": batch.step_size,
+            "X": self._padded(X, -1),
+            "y": cp.asarray(batch.y),
+            "w0": cp.asarray(batch.w0),
+        }
+
+        def part(index: IntArray, progress: Progress | None) -> dict[str, Any]:
+            arrays = shared | {
+                name: cp.asarray(getattr(batch, name)[index])
+                for name in ("alpha", "x_index", "y_index", "w_index")
+            }
+            results = self._empty(
+                len(index), {"w": (rows, layout.n_weights), "loss": (rows,), "t": (rows,)}
+            )
+            self._launch(
+                "mlp_flow", arrays, [self._settings(options, index, MLP_METHODS)], results,
+                -np.log(batch.alpha[index]), progress,
+            )  # fmt: skip
+            return results
+
+        groups = [np.arange(len(batch))]
+        return MLPRaw(**self._gather(len(batch), groups, part, options.progress))
+
     def _diagonal_arrays(self, batch: DiagonalBatch) -> dict[str, Any]:
         """What all runs share, on the device; X packed feature after feature."""
         cp = self._cp
@@ -154,7 +192,9 @@ class CudaBackend:
             "w_index": cp.asarray(batch.w_index[index]),
         }
 
-    def _settings(self, options: FlowOptions, index: IntArray) -> dict[str, Any]:
+    def _settings(
+        self, options: FlowOptions, index: IntArray, methods: tuple[str, ...] = METHODS
+    ) -> dict[str, Any]:
         cp = self._cp
         times = options.t_eval
         return {
@@ -163,7 +203,7 @@ class CudaBackend:
             "stop_loss": cp.asarray(options.stop_loss[index]),
             "atol": options.atol,
             "max_steps": options.max_steps,
-            "method": METHODS.index(options.method),
+            "method": methods.index(options.method),
             "t_eval": None if times is None else cp.asarray(times),
             "n_eval": 0 if times is None else len(times),
         }

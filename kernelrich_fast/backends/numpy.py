@@ -13,10 +13,13 @@ from ._numpy.flow import FlowRun, integrate_flow
 from ._numpy.limit import solve_limit
 from ._numpy.measurements import Measurements
 from ._numpy.mirror import make_mirror
+from ._numpy.mlp_flow import MLPRun
+from ._numpy.network import Network
 from ._numpy.system import System
-from .base import FactorRaw, FlowOptions, FlowRaw, LimitOptions, LimitRaw
+from .base import FactorRaw, FlowOptions, FlowRaw, LimitOptions, LimitRaw, MLPRaw
 from .batch import DiagonalBatch
 from .factor_batch import FactorBatch
+from .mlp_batch import MLPBatch
 
 __all__ = ["NumpyBackend"]
 
@@ -56,6 +59,29 @@ class NumpyBackend:
             n_steps=n_steps,
             n_rhs=n_rhs,
         )
+
+    def flow_mlp(self, batch: MLPBatch, options: FlowOptions) -> MLPRaw:
+        runs = []
+        for b in range(len(batch)):
+            X, y = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
+            run = MLPRun(
+                Network(batch.layout, X, y, batch.loss),
+                batch.start(b),
+                rtol=float(options.rtol[b]),
+                atol=options.atol,
+                t_max=float(options.t_max[b]),
+                stop_loss=float(options.stop_loss[b]),
+                max_steps=options.max_steps,
+                method=options.method,
+                step_size=batch.step_size,
+                t_eval=options.t_eval,
+            )
+            runs.append(run.integrate())
+            if options.progress is not None:
+                options.progress(b + 1)
+        rows = {name: np.stack([run.rows[name] for run in runs]) for name in runs[0].rows}
+        status, n_steps, n_rhs = _ends(runs)
+        return MLPRaw(**rows, status=status, n_steps=n_steps, n_rhs=n_rhs)
 
     def limit_diagonal(self, batch: DiagonalBatch, options: LimitOptions) -> LimitRaw:
         runs = []

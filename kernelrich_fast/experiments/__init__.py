@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from . import fig1, fig2, fig3, fig5, image
+from . import fig1, fig2, fig3, fig5, fig6, fig6c, fig7, image
 from .output import Settings
 
 __all__ = ["FIGURES", "Settings", "reproduce"]
@@ -15,6 +15,9 @@ FIGURES: dict[str, Callable[[Settings], str]] = {
     "fig2": fig2.run,
     "fig3": fig3.run,
     "fig5": fig5.run,
+    "fig6": fig6.run,
+    "fig6c": fig6c.run,
+    "fig7": fig7.run,
     "image": image.run,
 }
 
@@ -26,13 +29,15 @@ def reproduce(
     quick: bool = False,
     backend: str = "auto",
     progress: bool = False,
+    data: str | Path | None = None,
 ) -> str:
     """Compute a figure of the paper and write it to a directory.
 
     Parameters
     ----------
-    figure : {"fig1", "fig2", "fig3", "fig5", "image"}
-        Which figure of the paper, all panels; or the completion of an image.
+    figure : {"fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig7", "image"}
+        Which figure of the paper, all panels ("fig6": a and b); or the completion of an image.
+        Panel d of figure 6 trains a convolutional network, which is out of scope.
     out : path
         Directory for FIGURE.png, FIGURE.pdf and one NetCDF file of data per panel.
     quick : bool
@@ -41,6 +46,9 @@ def reproduce(
         As in `flow_diagonal`.
     progress : bool
         Show a progress bar.
+    data : path, optional
+        For "fig6c": an .npz file with x_train, y_train, x_test and y_test, such as MNIST's, instead
+        of the digits that ship with scikit-learn.
 
     Returns
     -------
@@ -50,7 +58,7 @@ def reproduce(
     Raises
     ------
     ValueError
-        If there is no such figure.
+        If there is no such figure, or ``data`` is given for another one.
 
     References
     ----------
@@ -65,4 +73,7 @@ def reproduce(
     """
     if figure not in FIGURES:
         raise ValueError(f"figure: expected one of {', '.join(FIGURES)}, got {figure!r}")
-    return FIGURES[figure](Settings(Path(out), quick, backend, progress))
+    if data is not None and figure != "fig6c":
+        raise ValueError(f"data: expected only for fig6c, got it for {figure}")
+    file = None if data is None else Path(data)
+    return FIGURES[figure](Settings(Path(out), quick, backend, progress, file))

@@ -24,6 +24,7 @@ class Settings:
     quick: bool = False
     backend: str = "auto"
     progress: bool = False
+    data: Path | None = None  # a local file in place of the data that ship with scikit-learn
 
 
 def save(settings: Settings, name: str, figure: Figure, panels: dict[str, xr.Dataset]) -> None:

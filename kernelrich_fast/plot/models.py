@@ -1,11 +1,13 @@
-"""Pictures: one function per kind of figure, each takes a Dataset and returns the Axes."""
+"""Pictures of diagonal networks and factorisations."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+
+from ._axes import COLOURS, axes_of, line_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,22 +22,6 @@ __all__ = [
     "potentials",
     "sparsity_ratio",
 ]
-
-# Okabe-Ito: told apart without colour vision; line styles keep them apart in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-STYLES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (5, 1)))
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(4.0, 3.0), layout="constrained").add_subplot()
-
-
-def _line(index: int) -> dict[str, Any]:
-    return {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[index % len(STYLES)]}
 
 
 def _curves(ds: xr.Dataset, variable: str) -> list[tuple[str, xr.DataArray]]:
@@ -71,9 +57,9 @@ def population_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> krf.plot.population_error(ds).get_xlabel()
     '$\\alpha$'
     """
-    ax = _axes(ax)
+    ax = axes_of(ax)
     for index, (label, curve) in enumerate(_curves(ds, "population_error")):
-        ax.plot(ds.alpha, curve, marker="o", markersize=3, label=label, **_line(index))
+        ax.plot(ds.alpha, curve, marker="o", markersize=3, label=label, **line_style(index))
         if label:
             ax.legend()
     ax.set(xscale="log", xlabel=r"$\alpha$", ylabel="population error")
@@ -103,7 +89,7 @@ def excess_norms(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> len(krf.plot.excess_norms(ds).get_lines())
     1
     """
-    ax = _axes(ax)
+    ax = axes_of(ax)
     right = ax.twinx()
     pairs = (
         (ax, "excess_l1", r"$\|\beta\|_1 - \|\beta_{\ell_1}\|_1$"),
@@ -111,7 +97,7 @@ def excess_norms(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     )
     for index, (axis, name, label) in enumerate(pairs):
         for _, curve in _curves(ds, name):
-            axis.plot(ds.alpha, curve, marker="os"[index], markersize=3, **_line(index))
+            axis.plot(ds.alpha, curve, marker="os"[index], markersize=3, **line_style(index))
         axis.set_ylabel(label, color=COLOURS[index])
     ax.set(xscale="log", xlabel=r"$\alpha$")
     return ax
@@ -146,7 +132,7 @@ def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = Fals
     >>> krf.plot.critical_alpha(ds).get_yscale()
     'log'
     """
-    ax = _axes(ax)
+    ax = axes_of(ax)
     for index, D in enumerate(ds.depth.values):
         values = ds.critical_alpha.sel(depth=D) ** (int(D) if power else 1)
         values = values.where(values > 0)
@@ -161,7 +147,7 @@ def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = Fals
             markersize=3,
             capsize=2,
             label=f"$D={int(D)}$",
-            **_line(index),
+            **line_style(index),
         )
     ax.axvline(float(ds.n_samples_l1.median()), color="0.4", linestyle="--", linewidth=1)
     ylabel = r"critical $\alpha^D$" if power else r"critical $\alpha$"
@@ -195,9 +181,9 @@ def potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> len(krf.plot.potentials(potential_data(11)).get_lines())
     2
     """
-    ax = _axes(ax)
+    ax = axes_of(ax)
     for index, name in enumerate(("q", "r")):
-        ax.plot(ds.z, ds[name] / ds[name][-1], label=f"${name}(z)$, rescaled", **_line(index))
+        ax.plot(ds.z, ds[name] / ds[name][-1], label=f"${name}(z)$, rescaled", **line_style(index))
     ax.set(xlabel="$z$")
     ax.legend()
     return ax
@@ -225,9 +211,9 @@ def depth_potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> len(krf.plot.depth_potentials(depth_potential_data(9)).get_lines())
     5
     """
-    ax = _axes(ax)
+    ax = axes_of(ax)
     for index, D in enumerate(ds.depth.values):
-        ax.plot(ds.z, ds.q.sel(depth=D), label=f"$D={int(D)}$", **_line(index))
+        ax.plot(ds.z, ds.q.sel(depth=D), label=f"$D={int(D)}$", **line_style(index))
     ax.set(xlabel="$z$", ylabel="$q_D(z)$, rescaled")
     ax.legend()
     return ax
@@ -255,9 +241,9 @@ def sparsity_ratio(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> len(krf.plot.sparsity_ratio(sparsity_ratio_data(9)).get_lines())
     5
     """
-    ax = _axes(ax)
+    ax = axes_of(ax)
     for index, D in enumerate(ds.depth.values):
-        ax.plot(ds.log_scale, ds.ratio.sel(depth=D), label=f"$D={int(D)}$", **_line(index))
+        ax.plot(ds.log_scale, ds.ratio.sel(depth=D), label=f"$D={int(D)}$", **line_style(index))
     label = r"$Q(e_1)\,/\,Q(\mathbf{1}_d/\sqrt{d})$"
     ax.set(xlabel=r"$\ln\,\alpha^D$", ylabel=label)
     ax.legend()
@@ -294,7 +280,7 @@ def factorization_heatmap(
     >>> krf.plot.factorization_heatmap(ds, "excess_nuclear_norm").get_xlabel()
     'width $k$'
     """
-    ax = _axes(ax)
+    ax = axes_of(ax)
     values = ds[variable].mean("seed") if "seed" in ds[variable].dims else ds[variable]
     values = values.transpose("alpha", "width")
     shown = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0.0, vmax=clip)
@@ -331,10 +317,12 @@ def factorization_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> len(krf.plot.factorization_error(ds).lines)
     2
     """
-    ax = _axes(ax)
+    ax = axes_of(ax)
     values = ds.test_rmse.mean("seed") if "seed" in ds.test_rmse.dims else ds.test_rmse
     for i, k in enumerate(ds.width.values):
-        ax.plot(ds.alpha, values.sel(width=k), label=f"$k={_short(k)}$", marker="o", **_line(i))
+        ax.plot(
+            ds.alpha, values.sel(width=k), label=f"$k={_short(k)}$", marker="o", **line_style(i)
+        )
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel(r"$\alpha$")

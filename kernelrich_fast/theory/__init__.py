@@ -11,6 +11,13 @@ from .matrices import (
     nuclear_norm,
     schatten_potential,
 )
+from .networks import (
+    last_layer_predictor,
+    mlp_feature_distance,
+    mlp_kernel_predictor,
+    mlp_predict,
+    mlp_tangent_kernel,
+)
 from .nuclear import min_nuclear_norm
 from .potentials import (
     hyperbolic_entropy,
@@ -31,10 +38,15 @@ __all__ = [
     "inverse_mirror_map",
     "kernel_distance",
     "kernel_predictor",
+    "last_layer_predictor",
     "min_l1",
     "min_l2",
     "min_nuclear_norm",
     "mirror_map",
+    "mlp_feature_distance",
+    "mlp_kernel_predictor",
+    "mlp_predict",
+    "mlp_tangent_kernel",
     "nuclear_norm",
     "q_potential",
     "r_potential",

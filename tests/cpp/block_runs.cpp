@@ -2,7 +2,8 @@
 //
 //     block_runs THREADS < problem > result
 //
-// Numbers are text.  problem: kind (0 flow, 1 limit, 2 factorisation flow), then its fields in the
+// Numbers are text.  problem: kind (0 flow, 1 limit, 2 factorisation flow, 3 network), then its
+// fields in the
 // order they are read below.
 #include <cstdio>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 #include "../../csrc/core/factor_system.hpp"
 #include "../../csrc/core/flow.hpp"
 #include "../../csrc/core/limit.hpp"
+#include "../../csrc/core/mlp_flow.hpp"
 #include "../../csrc/cuda/block_team.hpp"
 #include "thread_block.hpp"
 
@@ -198,13 +200,52 @@ void factor_flow(int threads) {
   print(ends), print(W), print(loss), print(t);
 }
 
+void mlp_flow(int threads) {
+  MlpProblem p{};
+  p.shape.n = static_cast<int>(number()), p.shape.depth = static_cast<int>(number());
+  p.shape.copies = static_cast<int>(number()), p.shape.bias = static_cast<int>(number());
+  p.shape.loss = static_cast<Loss>(static_cast<int>(number()));
+  for (int l = 0; l <= p.shape.depth; ++l)
+    p.shape.units[l] = static_cast<int>(number());
+  const int n = p.shape.n, d = p.shape.units[0], ld = padded(d + p.shape.bias);
+  std::vector<double> X(static_cast<std::size_t>(n) * ld, 0.0);
+  for (int i = 0; i < n; ++i) {
+    for (int c = 0; c < d; ++c)
+      X[static_cast<std::size_t>(i) * ld + c] = number();
+    if (p.shape.bias)
+      X[static_cast<std::size_t>(i) * ld + d] = 1.0;
+  }
+  const std::vector<double> y = numbers(n);
+  const long long weights = MlpLayout(p.shape).flat_length();
+  const std::vector<double> w0 = numbers(weights);
+  p.X = X.data(), p.y = y.data(), p.w0 = w0.data(), p.alpha = 1.0, p.step_size = 0.01;
+  std::vector<double> times;
+  const FlowOptions o = options(times);
+  const long long rows = o.n_eval > 0 ? o.n_eval : 1;
+  Arena count(nullptr);
+  Team counter = counting_team();
+  MlpFlow<Team> counted(counter, p, count);
+  std::vector<double> work(static_cast<std::size_t>(count.used())), w(rows * weights), loss(rows),
+      t(rows), ends(3);
+  on_block(threads, 1, [&](Team &team, int rank) {
+    Arena arena(work.data());
+    MlpFlowOutput out{{loss.data(), t.data(), Status::kFailed, 0, 0}, w.data()};
+    MlpFlow<Team> flow(team, p, arena);
+    flow.run(p, o, out);
+    if (rank == 0)
+      ends = {static_cast<double>(out.status), static_cast<double>(out.n_steps),
+              static_cast<double>(out.n_rhs)};
+  });
+  print(ends), print(w), print(loss), print(t);
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
   const int kind = static_cast<int>(number());
-  if (kind == 2) {
-    factor_flow(threads);
+  if (kind >= 2) {
+    kind == 2 ? factor_flow(threads) : mlp_flow(threads);
     return 0;
   }
   const Diagonal p;

@@ -1,0 +1,77 @@
+"""A batch of ReLU networks by index into shared arrays: what every backend is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._types import FloatArray, IntArray
+
+__all__ = ["MLP_METHODS", "MLPBatch", "MLPLayout"]
+
+# Positions are the numbers of csrc/core/problem.hpp.
+MLP_METHODS = ("auto", "dopri5", "exponential", "gradient_descent")
+
+
+@dataclass(frozen=True)
+class MLPLayout:
+    """Shapes of one network; its weights lie copy after copy, layer after layer, bias last."""
+
+    units: tuple[int, ...]
+    copies: int
+    bias: bool
+
+    @property
+    def depth(self) -> int:
+        return len(self.units) - 1
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        return [(self.units[i + 1], self.units[i] + int(self.bias)) for i in range(self.depth)]
+
+    @property
+    def n_weights(self) -> int:
+        return self.copies * sum(rows * columns for rows, columns in self.shapes)
+
+    def split(self, flat: FloatArray) -> list[FloatArray]:
+        """Layers (..., copies, fan_out, fan_in + bias) of weights (..., n_weights)."""
+        parts = flat.reshape(*flat.shape[:-1], self.copies, -1)
+        layers, at = [], 0
+        for rows, columns in self.shapes:
+            part = parts[..., at : at + rows * columns]
+            layers.append(part.reshape(*part.shape[:-1], rows, columns))
+            at += rows * columns
+        return layers
+
+    def join(self, layers: list[FloatArray]) -> FloatArray:
+        """The inverse of `split`."""
+        flat = [layer.reshape(*layer.shape[:-2], -1) for layer in layers]
+        joined = np.concatenate(flat, axis=-1)
+        return np.ascontiguousarray(joined.reshape(*joined.shape[:-2], -1))
+
+
+@dataclass(frozen=True)
+class MLPBatch:
+    """Runs ``b`` on (X[x_index[b]], y[y_index[b]]) from alpha[b] * w0[w_index[b]].
+
+    For ``loss`` "squared" there is one output; for "cross_entropy" y holds classes.
+    """
+
+    shape: tuple[int, ...]
+    layout: MLPLayout
+    loss: str
+    step_size: float
+    X: FloatArray
+    y: FloatArray
+    w0: FloatArray
+    alpha: FloatArray
+    x_index: IntArray
+    y_index: IntArray
+    w_index: IntArray
+
+    def __len__(self) -> int:
+        return len(self.alpha)
+
+    def start(self, b: int) -> FloatArray:
+        return np.asarray(self.alpha[b] * self.w0[self.w_index[b]])

@@ -1,0 +1,94 @@
+"""Figure 7: wide univariate ReLU networks, from splines to kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from scipy.interpolate import CubicSpline
+
+from .. import plot
+from .._types import FloatArray
+from ..mlp import flow_mlp
+from .output import Settings, save, table
+
+__all__ = ["run", "univariate_data"]
+
+WIDTH, QUICK_WIDTH = 10_000, 300
+ALPHAS = (1e-4, 1e-2, 0.1, 1.0, 10.0)
+X = np.linspace(-np.sqrt(3.0), np.sqrt(3.0), 9)
+Y = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+# Factors of (w1, b1) and of w2, as powers of the width: the output stays, the balance moves.
+PANELS = {"a": 0.0, "b": 0.5, "c": 0.25}
+STOP_LOSS = 1e-8
+RTOL = 1e-3
+
+
+def univariate_data(
+    width: int, points: int, backend: str, progress: bool, seed: int = 0
+) -> xr.Dataset:
+    """Trained functions of the three panels, with both splines."""
+    rng = np.random.default_rng(seed)
+    w1, b1 = rng.standard_normal((width, 1)), rng.standard_normal(width)
+    w2 = np.sqrt(2.0 / width) * rng.standard_normal((1, width))
+    x = np.linspace(X[0], X[-1], points)
+    predictions: list[FloatArray] = []
+    losses, statuses, steps = [], [], []
+    for power in PANELS.values():
+        flow = flow_mlp(
+            X[:, None], Y, weights0=[w1, w2], biases0=[b1, np.zeros(1)], bias=True,
+            antisymmetric=True, layer_scales=[width**-power, width**power],
+            alpha=ALPHAS, rtol=RTOL, stop_loss=STOP_LOSS, backend=backend, progress=progress,
+        )  # fmt: skip
+        predictions.append(flow.predict(x[:, None]))
+        losses.append(flow.loss)
+        statuses.append(flow.status)
+        steps.append(flow.n_steps)
+    linear = np.interp(x, X, Y)
+    prediction = np.stack(predictions)
+    off = prediction - linear
+    return xr.Dataset(
+        {
+            "prediction": (("panel", "alpha", "x"), prediction),
+            "linear_spline": ("x", linear),
+            "cubic_spline": ("x", CubicSpline(X, Y, bc_type="natural")(x)),
+            "spline_rmse": (("panel", "alpha"), np.sqrt(np.mean(off**2, axis=-1))),
+            "spline_max_error": (("panel", "alpha"), np.abs(off).max(axis=-1)),
+            "loss": (("panel", "alpha"), np.stack(losses)),
+            "status": (("panel", "alpha"), np.stack(statuses)),
+            "n_steps": (("panel", "alpha"), np.stack(steps)),
+            "y": ("sample", Y),
+            "X": ("sample", X),
+        },
+        coords={"panel": list(PANELS), "alpha": list(ALPHAS), "x": x},
+        attrs={"width": width},
+    )
+
+
+def run(settings: Settings) -> str:
+    """Write the three panels; returns the table."""
+    from matplotlib.figure import Figure
+
+    width = QUICK_WIDTH if settings.quick else WIDTH
+    ds = univariate_data(
+        width, 201 if settings.quick else 1001, settings.backend, settings.progress
+    )
+    figure = Figure(figsize=(12.0, 3.4), layout="constrained")
+    for axis, panel in zip(figure.subplots(1, 3), PANELS, strict=True):
+        plot.univariate_functions(ds.sel(panel=panel), axis)
+        axis.set_title(panel, loc="left")
+    # Names are no numbers: NetCDF 3 keeps panels by position.
+    save(settings, "fig7", figure, {"": ds.assign_coords(panel=np.arange(len(PANELS)))})
+    header = ["panel", *(f"alpha={a:g}" for a in ALPHAS)]
+    tables = [
+        table(
+            f"figure 7: {what}, width {width}",
+            header,
+            [[p, *(float(v) for v in ds[name].sel(panel=p))] for p in PANELS],
+        )
+        for what, name in (
+            ("root mean square distance from the linear spline", "spline_rmse"),
+            ("largest distance from the linear spline", "spline_max_error"),
+        )
+    ]
+    unfinished = int(np.sum(ds.status.values != 0))
+    return "\n\n".join([*tables, f"{ds.status.size} runs, {unfinished} not converged"])

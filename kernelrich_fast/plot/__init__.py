@@ -1,0 +1,27 @@
+"""Pictures: one function per kind of figure, each takes a Dataset and returns the Axes."""
+
+from .models import (
+    critical_alpha,
+    depth_potentials,
+    excess_norms,
+    factorization_error,
+    factorization_heatmap,
+    population_error,
+    potentials,
+    sparsity_ratio,
+)
+from .networks import class_errors, network_curves, univariate_functions
+
+__all__ = [
+    "class_errors",
+    "critical_alpha",
+    "depth_potentials",
+    "excess_norms",
+    "factorization_error",
+    "factorization_heatmap",
+    "network_curves",
+    "population_error",
+    "potentials",
+    "sparsity_ratio",
+    "univariate_functions",
+]

@@ -1,0 +1,141 @@
+"""Pictures of ReLU networks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from ._axes import axes_of, line_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["class_errors", "network_curves", "univariate_functions"]
+
+
+def network_curves(
+    ds: xr.Dataset, variable: str, ax: Axes | None = None, *, zero: float | None = None
+) -> Axes:
+    r"""A variable against alpha^D, mean and standard error over seeds (figures 6a and 6b).
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        From `sweep_mlp`, with a dimension seed.
+    variable : str
+        What to draw, such as "test_rmse" or "feature_distance".
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw in.
+    zero : float, optional
+        Error of the zero predictor, drawn as a dashed line.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> d = krf.datasets.circle_teacher(5)
+    >>> ds = krf.sweep_mlp(d.X, d.y, alpha=[1.0, 2.0], seeds=[0, 1], rtol=1e-2)
+    >>> krf.plot.network_curves(ds, "feature_distance").get_xlabel()
+    '$\\alpha^D$'
+    """
+    ax = axes_of(ax)
+    depths = np.atleast_1d(ds.depth.values)
+    for index, depth in enumerate(depths):
+        one = ds.sel(depth=depth) if "depth" in ds.dims else ds
+        scale = np.asarray(one.get("scale", one.alpha), dtype=np.float64)
+        mean = one[variable].mean("seed")
+        error = one[variable].std("seed") / np.sqrt(max(1, ds.sizes["seed"] - 1))
+        ax.errorbar(
+            scale ** float(depth), mean, error, marker="o", markersize=3, capsize=2,
+            label=f"$D={int(depth)}$", **line_style(index),
+        )  # fmt: skip
+    if zero is not None:
+        ax.axhline(zero, color="0.5", linestyle="--", linewidth=1.0)
+    label = {"test_rmse": "test RMSE", "feature_distance": "gradient distance"}
+    ax.set(xscale="log", xlabel=r"$\alpha^D$", ylabel=label.get(variable, variable))
+    ax.legend()
+    return ax
+
+
+def univariate_functions(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Functions learned from few points, one per alpha, beside both splines (figure 7).
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        With prediction (alpha, x), linear_spline and cubic_spline (x), and the samples X and y.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw in.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> from kernelrich_fast.experiments.fig7 import univariate_data
+    >>> ds = univariate_data(20, 30, "auto", False)  # doctest: +SKIP
+    >>> krf.plot.univariate_functions(ds.sel(panel="a")).get_xlabel()  # doctest: +SKIP
+    'x'
+    """
+    ax = axes_of(ax)
+    for index, alpha in enumerate(ds.alpha.values):
+        ax.plot(
+            ds.x, ds.prediction.sel(alpha=alpha), label=rf"$\alpha={alpha:g}$", **line_style(index)
+        )
+    ax.plot(ds.x, ds.linear_spline, color="0.6", linewidth=0.8, label="linear spline")
+    ax.plot(ds.x, ds.cubic_spline, color="0.6", linewidth=0.8, linestyle=":", label="cubic spline")
+    ax.plot(ds.X, ds.y, "ko", markersize=3)
+    ax.set(xlabel="x", ylabel="f(x)")
+    ax.legend(fontsize="x-small")
+    return ax
+
+
+def class_errors(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
+    r"""Test error of the flow and of the linearised baselines against alpha (figure 6c).
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        From `sweep_mlp` with classes and ``keep="kernel_predictors"``.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw in.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> d = krf.datasets.circle_teacher(6)
+    >>> ds = krf.sweep_mlp(
+    ...     d.X, d.y > d.y.mean(), alpha=[0.5, 1.0], loss="cross_entropy", stop_loss=0.5,
+    ...     X_test=d.X_test, y_test=d.y_test > d.y.mean(), keep="kernel_predictors", rtol=1e-2,
+    ... )
+    >>> krf.plot.class_errors(ds).get_xlabel()
+    '$\\alpha$'
+    """
+    ax = axes_of(ax)
+    curves = (
+        ("test_error", "flow"),
+        ("kernel_error", "kernel"),
+        ("last_layer_error", "last layer"),
+    )
+    for index, (name, label) in enumerate(curves):
+        values = ds[name].mean("seed") if "seed" in ds[name].dims else ds[name]
+        ax.plot(
+            ds.alpha, 100.0 * values, marker="o", markersize=3, label=label, **line_style(index)
+        )
+    ax.set(xscale="log", xlabel=r"$\alpha$", ylabel="test error in %")
+    ax.legend()
+    return ax

@@ -1,0 +1,367 @@
+"""ReLU networks at given weights: predictions, tangent kernels and the predictors they define."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import _validate as check
+from .._types import ArrayLike, FloatArray
+
+__all__ = [
+    "last_layer_predictor",
+    "mlp_feature_distance",
+    "mlp_kernel_predictor",
+    "mlp_predict",
+    "mlp_tangent_kernel",
+]
+
+
+class _Net(NamedTuple):
+    """Layers (..., copies, fan_out, fan_in) and biases (..., copies, fan_out), or None."""
+
+    W: list[FloatArray]
+    b: list[FloatArray] | None
+
+
+def mlp_predict(
+    weights: Sequence[ArrayLike],
+    X: ArrayLike,
+    *,
+    biases: Sequence[ArrayLike] | None = None,
+    antisymmetric: bool = False,
+) -> FloatArray:
+    """Outputs of fully connected ReLU networks.
+
+    Parameters
+    ----------
+    weights : sequence of array_like, (..., fan_out, fan_in) each
+        Layers; for an antisymmetric model (..., 2, fan_out, fan_in), and the output is that of the
+        first copy less that of the second.
+    X : array_like, (..., n_samples, n_features)
+        Inputs; leading axes broadcast with those of the weights.
+    biases : sequence of array_like, (..., fan_out) each, optional
+        Biases of every layer; (..., 2, fan_out) for an antisymmetric model.
+    antisymmetric : bool
+        Whether there are two copies.
+
+    Returns
+    -------
+    ndarray, (..., n_samples) or, for several outputs, (..., n_samples, n_outputs)
+        Predictions.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> krf.theory.mlp_predict([[[1.0], [-1.0]], [[2.0, 3.0]]], [[1.0], [-1.0]])
+    array([2., 3.])
+    """
+    net = _network(weights, biases, antisymmetric)
+    return _single(_values(net, check.real_array("X", X, ndim=2))[-1])
+
+
+def mlp_tangent_kernel(
+    weights: Sequence[ArrayLike],
+    X: ArrayLike,
+    X_new: ArrayLike | None = None,
+    *,
+    biases: Sequence[ArrayLike] | None = None,
+    antisymmetric: bool = False,
+) -> FloatArray:
+    """Tangent kernel K(x, x') = <grad_w f(x), grad_w f(x')> at given weights.
+
+    Parameters
+    ----------
+    weights, X, biases, antisymmetric
+        As in `mlp_predict`; one set of weights for several outputs.
+    X_new : array_like, (..., n_new, n_features), optional
+        Inputs of the rows; X by default.
+
+    Returns
+    -------
+    ndarray, (..., n_new, n_samples) or (n_new n_outputs, n_samples n_outputs)
+        The kernel; with several outputs, output index running fastest.
+
+    Notes
+    -----
+    Cost: n_new n_samples times the number of units, no gradient is formed. relu'(0) = 0.
+
+    References
+    ----------
+    Woodworth et al. (COLT 2020), section 2.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> krf.theory.mlp_tangent_kernel([[[1.0]], [[2.0]]], [[1.0], [3.0]])
+    array([[ 5., 15.],
+           [15., 45.]])
+    """
+    net = _network(weights, biases, antisymmetric)
+    right = _features(net, check.real_array("X", X, ndim=2))
+    left = right if X_new is None else _features(net, check.real_array("X_new", X_new, ndim=2))
+    return _inner(left, right)
+
+
+def mlp_feature_distance(
+    weights0: Sequence[ArrayLike],
+    weights1: Sequence[ArrayLike],
+    X: ArrayLike,
+    *,
+    biases0: Sequence[ArrayLike] | None = None,
+    biases1: Sequence[ArrayLike] | None = None,
+    antisymmetric: bool = False,
+) -> FloatArray:
+    """Cosine distance of the tangent features grad_w f(X) at two sets of weights.
+
+    Parameters
+    ----------
+    weights0, weights1, biases0, biases1
+        As in `mlp_predict`.
+    X : array_like, (..., n_samples, n_features)
+        Inputs.
+    antisymmetric : bool
+        As in `mlp_predict`.
+
+    Returns
+    -------
+    ndarray, (...)
+        1 - <Phi_0, Phi_1> / (|Phi_0| |Phi_1|), in [0, 2]: the gradient distance of figure 6b.
+
+    References
+    ----------
+    Woodworth et al. (COLT 2020), figure 6b.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> w = [[[1.0]], [[2.0]]]
+    >>> float(krf.theory.mlp_feature_distance(w, w, [[1.0]]))
+    0.0
+    """
+    X = check.real_array("X", X, ndim=2)
+    first = _features(_network(weights0, biases0, antisymmetric), X)
+    second = _features(_network(weights1, biases1, antisymmetric), X)
+    norms = [
+        np.sqrt(
+            np.asarray(sum(np.sum(_squares(d) * _squares(a, d), axis=(-2, -1)) for a, d in rows))
+        )
+        for rows in (first, second)
+    ]
+    scale0, scale1 = (
+        np.divide(1.0, n, out=np.zeros_like(n), where=n > 0)[..., None, None, None] for n in norms
+    )
+    # |u - v|^2 / 2 = 1 - <u, v> for unit vectors, without cancellation where they agree.
+    total = np.zeros(())
+    for (a, d), (b, e) in zip(first, second, strict=True):
+        d, e = scale0 * d, scale1 * e
+        outputs = d.shape[-2] // a.shape[-2]
+        apart, moved = d - e, np.repeat(a - b, outputs, axis=-2)
+        inputs = np.repeat(a, outputs, axis=-2)
+        rows = (
+            np.sum(apart**2, axis=-1) * np.sum(inputs**2, axis=-1)
+            + np.sum(e**2, axis=-1) * np.sum(moved**2, axis=-1)
+            + 2.0 * np.sum(apart * e, axis=-1) * np.sum(inputs * moved, axis=-1)
+        )
+        total = total + np.sum(rows, axis=(-2, -1))
+    return np.asarray(np.maximum(0.0, 0.5 * total))
+
+
+def mlp_kernel_predictor(
+    weights: Sequence[ArrayLike],
+    X: ArrayLike,
+    y: ArrayLike,
+    X_new: ArrayLike,
+    *,
+    biases: Sequence[ArrayLike] | None = None,
+    antisymmetric: bool = False,
+) -> FloatArray:
+    """Limit of gradient flow, squared loss, on the network linearised at given weights.
+
+    Parameters
+    ----------
+    weights, biases, antisymmetric
+        As in `mlp_predict`, one set of weights.
+    X : array_like, (n_samples, n_features)
+        Inputs.
+    y : array_like, (n_samples,) or (n_samples, n_outputs)
+        Targets.
+    X_new : array_like, (n_new, n_features)
+        Where to predict.
+
+    Returns
+    -------
+    ndarray, (n_new,) or (n_new, n_outputs)
+        f(X_new) + K(X_new, X) K(X, X)^+ (y - f(X)): the smallest change in the tangent kernel's
+        norm that fits y.
+
+    Notes
+    -----
+    Memory and time are those of a dense kernel of n_samples n_outputs rows.
+
+    References
+    ----------
+    Woodworth et al. (COLT 2020), section 2 (kernel regime).
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> w = [[[1.0], [-1.0]], [[1.0, 1.0]]]
+    >>> krf.theory.mlp_kernel_predictor(w, [[1.0], [-1.0]], [2.0, 0.0], [[3.0]])
+    array([6.])
+    """
+    net = _network(weights, biases, antisymmetric)
+    X, new = check.real_array("X", X, ndim=2), check.real_array("X_new", X_new, ndim=2)
+    target = check.real_array("y", y, ndim=1)
+    start, at_new = (_single(_values(net, points)[-1]) for points in (X, new))
+    if target.shape != start.shape:
+        raise ValueError(f"y: expected shape {start.shape} like the outputs, got {target.shape}")
+    features, new_features = _features(net, X), _features(net, new)
+    change = _solve(_inner(features, features), (target - start).ravel())
+    return np.asarray(at_new + (_inner(new_features, features) @ change).reshape(at_new.shape))
+
+
+def last_layer_predictor(
+    weights: Sequence[ArrayLike],
+    X: ArrayLike,
+    y: ArrayLike,
+    X_new: ArrayLike,
+    *,
+    biases: Sequence[ArrayLike] | None = None,
+    antisymmetric: bool = False,
+) -> FloatArray:
+    """Limit of gradient flow, squared loss, when only the last layer is trained.
+
+    Parameters
+    ----------
+    weights, X, y, X_new, biases, antisymmetric
+        As in `mlp_kernel_predictor`.
+
+    Returns
+    -------
+    ndarray, (n_new,) or (n_new, n_outputs)
+        The prediction of random features that stay as they are at these weights.
+
+    References
+    ----------
+    Woodworth et al. (COLT 2020), figure 6c (solid line).
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> w = [[[1.0], [-1.0]], [[1.0, 1.0]]]
+    >>> krf.theory.last_layer_predictor(w, [[1.0], [-1.0]], [2.0, 0.0], [[3.0]])
+    array([6.])
+    """
+    net = _network(weights, biases, antisymmetric)
+    X, new = check.real_array("X", X, ndim=2), check.real_array("X_new", X_new, ndim=2)
+    target = check.real_array("y", y, ndim=1)
+    values, new_values = _values(net, X), _values(net, new)
+    start, at_new = _single(values[-1]), _single(new_values[-1])
+    if target.shape != start.shape:
+        raise ValueError(f"y: expected shape {start.shape} like the outputs, got {target.shape}")
+
+    def hidden(layer: FloatArray) -> FloatArray:
+        """All copies' features side by side; the bias is one more."""
+        flat = np.concatenate(list(layer), axis=-1)
+        return flat if net.b is None else np.hstack([flat, np.ones((len(flat), len(layer)))])
+
+    A, B = hidden(values[-2]), hidden(new_values[-2])
+    return np.asarray(at_new + B @ (A.T @ _solve(A @ A.T, target - start)))
+
+
+def _solve(K: FloatArray, r: FloatArray) -> FloatArray:
+    """K^+ r for a positive semidefinite kernel, directions below rounding left out."""
+    values, vectors = np.linalg.eigh(K)
+    kept = values > len(K) * np.finfo(np.float64).eps * values[-1]
+    return np.asarray(vectors[:, kept] @ ((vectors[:, kept].T @ r).T / values[kept]).T)
+
+
+def _network(
+    weights: Sequence[ArrayLike], biases: Sequence[ArrayLike] | None, antisymmetric: bool
+) -> _Net:
+    least = 3 if antisymmetric else 2
+    W = [check.real_array(f"weights[{i}]", w, ndim=least) for i, w in enumerate(weights)]
+    if len(W) < 2:
+        raise ValueError(f"weights: expected at least two layers, got {len(W)}")
+    for i in range(1, len(W)):
+        if W[i].shape[-1] != W[i - 1].shape[-2]:
+            raise ValueError(
+                f"weights[{i}]: expected fan_in {W[i - 1].shape[-2]}, got shape {W[i].shape}"
+            )
+    b = None
+    if biases is not None:
+        b = [check.real_array(f"biases[{i}]", v, ndim=least - 1) for i, v in enumerate(biases)]
+        if len(b) != len(W) or any(v.shape[-1] != w.shape[-2] for v, w in zip(b, W, strict=False)):
+            raise ValueError(f"biases: expected one per unit of {len(W)} layers")
+    if not antisymmetric:
+        W = [w[..., None, :, :] for w in W]
+        b = None if b is None else [v[..., None, :] for v in b]
+    return _Net(W, b)
+
+
+def _values(net: _Net, X: FloatArray) -> list[FloatArray]:
+    """What enters every layer, (..., copies, n, fan_in), and the output (..., n, outputs)."""
+    a = X[..., None, :, :]
+    values = [a]
+    for i, w in enumerate(net.W):
+        a = a @ np.swapaxes(w, -1, -2)
+        if net.b is not None:
+            a = a + net.b[i][..., None, :]
+        if i + 1 < len(net.W):
+            a = np.maximum(a, 0.0)
+            values.append(a)
+    sign = np.array([1.0, -1.0])[: a.shape[-3]]
+    return [*values, np.einsum("...kno,k->...no", a, sign)]
+
+
+def _single(f: FloatArray) -> FloatArray:
+    """One output has no axis of its own."""
+    return f[..., 0] if f.shape[-1] == 1 else f
+
+
+def _features(net: _Net, X: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
+    """Per layer what enters it and df/dz.
+
+    Shapes (..., copies, n, fan_in) and (..., copies, n outputs, fan_out); with a bias the inputs
+    have a column of ones.
+    """
+    values = _values(net, X)[:-1]
+    outputs = net.W[-1].shape[-2]
+    n = X.shape[-2]
+    sign = np.array([1.0, -1.0])[: net.W[0].shape[-3]]
+    shape = values[-1].shape[:-2]
+    delta = np.broadcast_to(np.tile(np.eye(outputs), (n, 1)), (*shape, n * outputs, outputs))
+    delta = delta * sign[:, None, None]
+    rows = []
+    for i in reversed(range(len(net.W))):
+        a = values[i]
+        if net.b is not None:
+            a = np.concatenate([a, np.ones((*a.shape[:-1], 1))], axis=-1)
+        rows.append((a, delta))
+        if i:
+            delta = (delta @ net.W[i]) * np.repeat(values[i] > 0, outputs, axis=-2)
+    return rows
+
+
+def _inner(
+    left: list[tuple[FloatArray, FloatArray]], right: list[tuple[FloatArray, FloatArray]]
+) -> FloatArray:
+    total: FloatArray | None = None
+    for (a, d), (b, e) in zip(left, right, strict=True):
+        outputs = d.shape[-2] // a.shape[-2]
+        inputs = a @ np.swapaxes(b, -1, -2)
+        if outputs > 1:
+            inputs = np.repeat(np.repeat(inputs, outputs, axis=-1), outputs, axis=-2)
+        part = np.sum((d @ np.swapaxes(e, -1, -2)) * inputs, axis=-3)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def _squares(rows: FloatArray, like: FloatArray | None = None) -> FloatArray:
+    """Squared norms of rows (..., copies, n, units), repeated for the outputs of ``like``."""
+    norms = np.sum(rows**2, axis=-1)
+    return norms if like is None else np.repeat(norms, like.shape[-2] // rows.shape[-2], axis=-1)

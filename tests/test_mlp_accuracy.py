@@ -1,0 +1,236 @@
+"""ReLU networks against small-step gradient descent, SciPy, closed forms and invariants."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy.integrate import solve_ivp
+
+import kernelrich_fast as krf
+from kernelrich_fast.initialization import he_layers
+
+SLOW = settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def gradient(layers, X, y):
+    """-dL/dW of the sum of squares, layer by layer, in plain NumPy."""
+    values = [X]
+    for W in layers[:-1]:
+        values.append(np.maximum(values[-1] @ W.T, 0.0))
+    delta = 2.0 * (values[-1] @ layers[-1].T - y[:, None])
+    out = []
+    for i in reversed(range(len(layers))):
+        out.insert(0, -delta.T @ values[i])
+        if i:
+            delta = (delta @ layers[i]) * (values[i] > 0)
+    return out
+
+
+def forward(layers, X):
+    for W in layers[:-1]:
+        X = np.maximum(X @ W.T, 0.0)
+    return (X @ layers[-1].T)[:, 0]
+
+
+def descent(layers, X, y, times, steps):
+    """Predictions of gradient descent with times[-1] / steps; times are equally spaced."""
+    layers = [W.copy() for W in layers]
+    h, found = times[-1] / steps, []
+    for k in range(1, steps + 1):
+        for W, G in zip(layers, gradient(layers, X, y), strict=True):
+            W += h * G
+        if k % (steps // len(times)) == 0:
+            found.append(forward(layers, X))
+    return np.array(found)
+
+
+# Each of these slides for a while, by one unit or several, in the first layer or deeper.
+CASES = [(2, 0.3, 0, 8.0), (2, 0.05, 2, 10.0), (3, 0.3, 1, 4.0), (5, 0.5, 1, 3.0)]
+
+
+@pytest.mark.parametrize(("depth", "alpha", "seed", "end"), CASES)
+def test_predictions_along_the_flow_against_gradient_descent(depth, alpha, seed, end, backend):
+    data = krf.datasets.circle_teacher(10, seed=seed)
+    start = [alpha * W for W in he_layers((2, *(depth - 1) * (30,), 1), "he_uniform", seed)]
+    times = np.linspace(0.0, end, 5)[1:]
+    coarse = descent(start, data.X, data.y, times, 8000)
+    fine = descent(start, data.X, data.y, times, 16_000)
+    reference = 2.0 * fine - coarse  # the step's first-order error cancels
+    norm = np.linalg.norm(data.y)
+    doubt = np.linalg.norm(fine - coarse, axis=1).max() / norm
+    assert doubt < 3e-4
+    methods = ("exponential", "dopri5") if backend != "numpy" else ("exponential",)
+    for method in methods:
+        for rtol in (1e-3, 1e-5):
+            flow = krf.flow_mlp(
+                data.X, data.y, depth=depth, alpha=alpha, seed=seed, t_eval=times, rtol=rtol,
+                method=method, backend=backend,
+            )  # fmt: skip
+            error = np.linalg.norm(flow.predict(data.X) - reference, axis=1).max() / norm
+            assert error < 10.0 * rtol + doubt
+
+
+def test_smooth_flow_against_scipy(backend):
+    """All units active on all samples: nothing to cross, every digit counts."""
+    rng = np.random.default_rng(0)
+    X, y = rng.uniform(0.5, 1.5, (4, 3)), rng.uniform(1.0, 2.0, 4)
+    layers = [rng.uniform(0.3, 0.6, (5, 3)), rng.uniform(0.2, 0.4, (4, 5)), np.full((1, 4), 0.1)]
+    shapes = [W.shape for W in layers]
+    cuts = np.cumsum([W.size for W in layers])[:-1]
+
+    def field(_, flat):
+        parts = [w.reshape(s) for w, s in zip(np.split(flat, cuts), shapes, strict=True)]
+        return np.concatenate([G.ravel() for G in gradient(parts, X, y)])
+
+    times = np.array([0.001, 0.02, 0.5])
+    start = np.concatenate([W.ravel() for W in layers])
+    exact = solve_ivp(
+        field, (0, 0.5), start, method="DOP853", rtol=1e-12, atol=1e-13, t_eval=times
+    ).y.T
+    for method in ("exponential", "dopri5"):
+        for rtol in (1e-4, 1e-7, 1e-10):
+            flow = krf.flow_mlp(
+                X, y, weights0=layers, t_eval=times, rtol=rtol, method=method, backend=backend
+            )
+            flat = np.concatenate([W.reshape(3, -1) for W in flow.weights], axis=1)
+            error = np.linalg.norm(flat - exact, axis=1) / np.linalg.norm(exact, axis=1)
+            assert error.max() < 10.0 * rtol
+
+
+def test_kernel_regime_against_the_linearised_flow(backend):
+    """F(w0) = 0 and a large start: f(t) = (1 - exp(-2 K t)) y up to powers of 1 / alpha."""
+    data = krf.datasets.circle_teacher(8, seed=4)
+    for depth, alpha in ((2, 30.0), (3, 10.0)):
+        flow = krf.flow_mlp(
+            data.X, data.y, depth=depth, alpha=alpha, antisymmetric=True, stop_loss=1e-10,
+            backend=backend,
+        )  # fmt: skip
+        assert flow.status == krf.Status.CONVERGED
+        assert flow.n_steps < 150
+        K = krf.theory.mlp_tangent_kernel(flow.weights0, data.X, antisymmetric=True)
+        times = np.array([0.1, 1.0, 10.0]) / np.linalg.eigvalsh(K)[-1]
+        path = krf.flow_mlp(
+            data.X, data.y, depth=depth, alpha=alpha, antisymmetric=True, t_eval=times,
+            backend=backend,
+        )  # fmt: skip
+        value, vector = np.linalg.eigh(K)
+        decay = np.exp(-2.0 * times[:, None] * value)
+        expected = data.y - (decay * (vector.T @ data.y)) @ vector.T
+        assert np.allclose(path.predict(data.X), expected, atol=0.05 * np.abs(data.y).max())
+        limit = krf.theory.mlp_kernel_predictor(
+            flow.weights0, data.X, data.y, data.X_test, antisymmetric=True
+        )
+        assert np.allclose(flow.predict(data.X_test), limit, atol=0.05 * np.abs(data.y).max())
+
+
+@SLOW
+@given(
+    seed=st.integers(0, 10_000),
+    depth=st.sampled_from([2, 3, 4]),
+    alpha=st.sampled_from([0.1, 0.5, 1.5]),
+    factor=st.sampled_from([0.1, 3.0]),
+)
+def test_homogeneity(seed, depth, alpha, factor):
+    """(alpha, y) -> (c alpha, c^D y) maps f to c^D f with time scaled by c^(2 - 2D)."""
+    data = krf.datasets.circle_teacher(6, seed=seed)
+    times = np.array([0.05, 0.3, 1.0]) * alpha ** (2 - 2 * depth) * 0.05
+
+    def run(scale, target, t):
+        return krf.flow_mlp(
+            data.X, target, depth=depth, width=8, alpha=scale, seed=seed, t_eval=t, rtol=1e-6
+        ).predict(data.X)
+
+    one = run(alpha, data.y, times)
+    other = run(factor * alpha, factor**depth * data.y, times * factor ** (2 - 2 * depth))
+    assert np.allclose(other / factor**depth, one, atol=2e-5 * np.linalg.norm(data.y))
+
+
+@SLOW
+@given(
+    seed=st.integers(0, 10_000),
+    depth=st.sampled_from([2, 3, 5]),
+    alpha=st.sampled_from([0.1, 0.5, 2.0]),
+)
+def test_conservation_and_descent(seed, depth, alpha):
+    """|incoming weights|^2 - |outgoing weights|^2 of every hidden unit, through all kinks."""
+    data = krf.datasets.circle_teacher(7, seed=seed)
+    flow = krf.flow_mlp(
+        data.X, data.y, depth=depth, width=12, alpha=alpha, seed=seed, rtol=1e-6,
+        t_eval=np.geomspace(1e-3, 3.0, 7) * alpha ** (2 - depth),
+    )  # fmt: skip
+    for i in range(depth - 1):
+        before, after = (
+            np.sum(W[i] ** 2, axis=-1) - np.sum(W[i + 1] ** 2, axis=-2)
+            for W in (flow.weights0, flow.weights)
+        )
+        size = max(np.sum(flow.weights[i] ** 2, axis=(-2, -1)).max(), np.abs(before).max())
+        assert np.abs(after - before).max() < 1e-5 * size
+    assert np.all(np.diff(flow.loss) <= 1e-5 * np.sum(data.y**2))
+
+
+def test_permuting_samples_permutes_predictions(backend):
+    data = krf.datasets.circle_teacher(9, seed=3)
+    order = np.random.default_rng(0).permutation(9)
+    options = {"depth": 3, "width": 10, "alpha": 0.4, "t_eval": [0.5, 2.0], "backend": backend}
+    one = krf.flow_mlp(data.X, data.y, **options)
+    two = krf.flow_mlp(data.X[order], data.y[order], **options)
+    assert np.allclose(one.predict(data.X_test), two.predict(data.X_test), atol=1e-5)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 5])
+def test_the_whole_range_of_scales_reaches_interpolation(depth):
+    """alpha^D from 1e-5 to 100, to a relative loss of 1e-9."""
+    data = [krf.datasets.circle_teacher(10, seed=seed) for seed in range(4)]
+    X, y = np.stack([d.X for d in data]), np.stack([d.y for d in data])
+    alpha = np.logspace(-5, 2, 8)[:, None] ** (1.0 / depth)
+    flow = krf.flow_mlp(
+        X, y, depth=depth, alpha=alpha, seed=np.arange(4), stop_loss=1e-9, max_steps=20_000
+    )
+    # Small starts of depth 2 may end in local minima, which is not the integrator's fault.
+    minima = flow.status == krf.Status.STATIONARY
+    assert np.all(minima | (flow.status == krf.Status.CONVERGED))
+    assert minima.mean() < 0.2
+    assert np.all(flow.loss[minima] < 0.05 * np.broadcast_to(np.sum(y**2, axis=1), (8, 4))[minima])
+    assert np.all((flow.loss <= 1e-9 * np.sum(y**2, axis=1)) | minima)
+
+
+def test_cross_entropy_against_gradient_descent(backend):
+    rng = np.random.default_rng(5)
+    X, y = rng.standard_normal((8, 3)), np.array([0, 1, 2, 0, 1, 2, 1, 0])
+    options = {"width": 6, "alpha": 0.7, "loss": "cross_entropy", "backend": backend}
+    times = [0.5, 2.0]
+    flow = krf.flow_mlp(X, y, t_eval=times, **options)
+    runs = [
+        krf.flow_mlp(
+            X, y, t_eval=times, method="gradient_descent", step_size=h, backend="cpu",
+            **{k: v for k, v in options.items() if k != "backend"},
+        ).predict(X)
+        for h in (1e-3, 5e-4)
+    ]  # fmt: skip
+    assert np.allclose(flow.predict(X), 2 * runs[1] - runs[0], atol=2e-3)
+    scores = runs[1]
+    shifted = scores - scores.max(axis=-1, keepdims=True)
+    loss = np.log(np.exp(shifted).sum(axis=-1)) - shifted[:, np.arange(8), y]
+    assert np.allclose(flow.loss, loss.sum(axis=-1), atol=5e-3)
+    end = krf.flow_mlp(X, y, stop_loss=1e-6, rtol=1e-3, **options)
+    assert end.status == krf.Status.CONVERGED
+    assert np.array_equal(np.argmax(end.predict(X), axis=-1), y)
+
+
+def test_gradient_descent_is_gradient_descent(backend):
+    data = krf.datasets.circle_teacher(6, seed=2)
+    layers = [0.5 * W for W in he_layers((2, 7, 7, 1), "he_normal", 1)]
+    flow = krf.flow_mlp(
+        data.X, data.y, weights0=layers, method="gradient_descent", step_size=0.01,
+        t_eval=[0.5, 1.0], backend=backend,
+    )  # fmt: skip
+    expected = descent(layers, data.X, data.y, np.array([0.5, 1.0]), 100)
+    assert np.allclose(flow.predict(data.X), expected, rtol=1e-11, atol=1e-12)
+    assert flow.n_steps == 100
