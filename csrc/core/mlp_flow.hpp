@@ -15,8 +15,11 @@ inline constexpr double kMinShrink = 0.1;
 inline constexpr int kMaxFailures = 60; // in a row
 // A repeated step aims at this share of the tolerance behind the crossing.
 inline constexpr double kBehind = 0.3;
-// So often a step is repeated for its crossings before it is taken, by then very short.
+// So often a step is repeated for its crossings before it is taken, by then very short; it is
+// refused if they are worth more tolerances than kMostWorth even so.
 inline constexpr int kMaxRepeats = 12;
+inline constexpr double kMostWorth = 10.0;
+// So often in a row kinks that a step starts on the wrong side of are put right without a step.
 inline constexpr int kMaxRewinds = 2;
 // Crossings worth less than this need no look at what slides.
 inline constexpr double kNegligible = 1e-2;
@@ -85,7 +88,6 @@ private:
                         s_.cost_ratio());
     const double rate = s_.share_of_weights(s_.field);
     double h = rate > 0 ? std::pow(o.rtol, 0.25) / rate : kInfinity;
-    double resume = 0; // what was wanted before steps were cut for crossings
     int failures = 0, repeats = 0, rewinds = 0;
     long long attempts = 0;
     mark(fast_, 0);
@@ -149,21 +151,18 @@ private:
         const double share = kBehind / worth;
         const double shorter = x * step + late * (kinks_.many() ? std::sqrt(share) : share);
         if (worth > 1.0 && repeats < kMaxRepeats && shorter < step) {
-          resume = larger(resume, step);
           h = shorter;
           ++repeats;
           continue;
         }
-        if (!(worth < 1e3) || (worth > kNegligible && !kinks_.settle())) {
+        if (!(worth < kMostWorth) || (worth > kNegligible && !kinks_.settle())) {
           h = 0.25 * step;
           ++failures;
           continue;
         }
         s_.accept_modes();
-        if (kinks_.many()) {
+        if (kinks_.many())
           factor = smaller(factor, std::sqrt(0.6 / larger(worth, 1e-3)));
-          resume = 0;
-        }
       }
       failures = repeats = rewinds = 0;
       s_.accept();
@@ -179,9 +178,8 @@ private:
       const double stiffness =
           stiff ? (choice.wants_eigenvalue() ? step * exponential_.largest_eigenvalue() : -1.0)
                 : dopri_.stiffness;
-      // A step cut short, for a time or a crossing, says nothing against the h before.
-      h = larger(step * factor, larger(last ? h : 0.0, smaller(resume, kMaxGrowth * step)));
-      resume = 0;
+      // A step cut short for an evaluation time says nothing against the h before.
+      h = larger(step * factor, last ? h : 0.0);
       choice.accepted(h, stiffness);
 
       if (at_rest(o, out.n_steps))

@@ -282,11 +282,24 @@ private:
           sum[i][j] += left * right[j];
       }
     }
-    for (int i = 0; i < I; ++i)
-      for (int j = 0; j < J; ++j) {
-        double *to = out + static_cast<long>(i) * ldo + j;
-        *to = sum_of(sum[i][j]) + (add ? *to : 0.0);
+    // A register of sums at a time: one by one they would cost more than short products themselves.
+    constexpr int kSums = (I * J + kWidth - 1) / kWidth * kWidth;
+    Lanes flat[kSums] = {};
+#pragma GCC unroll 16
+    for (int e = 0; e < I * J; ++e)
+      flat[e] = sum[e / J][e % J];
+#pragma GCC unroll 8
+    for (int first = 0; first < kSums; first += kWidth) {
+      const Lanes totals = sums_of(flat + first);
+#pragma GCC unroll 8
+      for (int i = 0; i < kWidth; ++i) {
+        const int e = first + i;
+        if (e >= I * J)
+          continue;
+        double *to = out + static_cast<long>(e / J) * ldo + e % J;
+        *to = totals[i] + (add ? *to : 0.0);
       }
+    }
   }
 
   const int *cancel_;

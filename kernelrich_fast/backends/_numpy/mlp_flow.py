@@ -21,7 +21,7 @@ __all__ = ["MLPRun"]
 
 SAFETY, MAX_GROWTH, MIN_SHRINK = 0.9, 5.0, 0.1
 MAX_FAILURES, MAX_REPEATS, MAX_REWINDS = 60, 12, 2
-BEHIND, NEGLIGIBLE = 0.3, 1e-2
+BEHIND, NEGLIGIBLE, MOST_WORTH = 0.3, 1e-2, 10.0
 STAGNANT, LONG_STAGNANT, STAGNANT_SHARE = 20, 200, 1e-9
 MAX_EXACT = 1024
 
@@ -167,7 +167,6 @@ class MLPRun:
         dopri, kinks = Dopri5(cast(System, _Explicit(self))), Kinks(self)
         rate = self.share_of_weights(self.field)
         h = self.rtol**0.25 / rate if rate > 0 else np.inf
-        resume = 0.0
         failures = repeats = rewinds = attempts = 0
         fast = slow = (0, 0.0, self.now.p.loss)
         remembered = self.now.w
@@ -214,15 +213,15 @@ class MLPRun:
                 share = BEHIND / worth if worth > 0 else np.inf
                 shorter = x * step + late * (np.sqrt(share) if kinks.many else share)
                 if worth > 1.0 and repeats < MAX_REPEATS and shorter < step:
-                    resume, h, repeats = max(resume, step), shorter, repeats + 1
+                    h, repeats = shorter, repeats + 1
                     continue
-                if not worth < 1e3:
+                if not worth < MOST_WORTH:
                     h, failures = 0.25 * step, failures + 1
                     continue
                 if worth > NEGLIGIBLE:
                     kinks.settle()
                 if kinks.many:
-                    factor, resume = min(factor, np.sqrt(0.6 / max(worth, 1e-3))), 0.0
+                    factor = min(factor, np.sqrt(0.6 / max(worth, 1e-3)))
             failures = repeats = rewinds = 0
             self.now, eigen = self.trial, None
             self.n_steps += 1
@@ -232,8 +231,7 @@ class MLPRun:
                 self.add_time(step)
             self.add_rows()
             factor = min(MAX_GROWTH, max(0.2, factor))
-            h = max(step * factor, h if last else 0.0, min(resume, MAX_GROWTH * step))
-            resume = 0.0
+            h = max(step * factor, h if last else 0.0)
 
             rate = self.share_of_weights(self.field)
             loss = self.now.p.loss
