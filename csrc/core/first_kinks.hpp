@@ -10,6 +10,9 @@ template <class Team> class FirstKinks {
 public:
   // Samples one unit may slide on.
   static constexpr int kPerUnit = 16;
+  // Of the descent for theta, and the change at which it ends.
+  static constexpr int kSweeps = 400;
+  static constexpr double kSettled = 1e-12;
 
   KRF_HD FirstKinks(Network<Team> &network, Arena &arena)
       : net_(network), team_(network.team), capacity_(network.at.s.copies * network.at.s.units[1]),
@@ -45,13 +48,17 @@ public:
       for (int i = 0; i < units_; ++i) {
         begin_[i] = used;
         const long long here = at.at(unit_[i] / width, 0, n) + unit_[i] % width;
+        int samples = 0;
         for (int s = 0; s < n; ++s) {
           const long long e = here + static_cast<long long>(s) * ldz;
           if (!(mode[e] < 0.0))
             continue;
-          if (used == capacity_ || used - begin_[i] == kPerUnit)
+          if (used == capacity_ || samples == kPerUnit) {
             mode[e] = Z[e] > 0.0 ? 1.0 : 0.0;
-          else if (orthonormal(sample(s), begin_[i], used))
+            continue;
+          }
+          ++samples;
+          if (orthonormal(sample(s), begin_[i], used))
             owner_[used++] = unit_[i];
         }
       }
@@ -91,9 +98,11 @@ public:
     });
   }
 
-  // theta of the sliding samples: u, the combination of them in what the flow would do to the
-  // unit's weights, over dL/da.  The flow is that of the samples and of u_deep times the deeper
-  // rows.
+  // theta of the sliding samples: the point of the box [0, 1] at which the unit's weights move
+  // least, which no sample then pushes off its kink from within.  Where one does from an edge of
+  // the box, theta is put beyond that edge by what is missing: it lets go.  Samples may be
+  // dependent, as when a unit's weights vanish and all kinks meet.  The flow is that of the samples
+  // and of u_deep times the deeper rows.
   KRF_HD void fractions(const Pass &p, const FeatureRows &deep, const double *u_deep,
                         int deep_count, const double *mode, const double *pull,
                         double *theta) const {
@@ -106,37 +115,49 @@ public:
       const int copy = unit_[i] / width, j = unit_[i] % width;
       const long long here = at.at(copy, 0, n) + j;
       const double *deeper = deep.delta + at.at(copy, 0, deep.capacity) + j;
-      const int first = begin_[i], rank = begin_[i + 1] - first;
-      double along[kPerUnit];
-      for (int k = 0; k < rank; ++k) {
-        const double *q = vector(first + k);
-        double s = 0;
+      int count = 0, index[kPerUnit];
+      double rate[kPerUnit], fraction[kPerUnit]; // of z, where theta is as it is; of theta
+      for (int s = 0; s < n && count < kPerUnit; ++s) {
+        if (!(mode[here + static_cast<long long>(s) * ldz] < 0.0))
+          continue;
+        const double *x = sample(s);
+        double r = 0;
         for (int m = 0; m < n; ++m) {
           const double d = p.features.delta[here + static_cast<long long>(m) * ldz];
           if (d != 0.0)
-            s -= (seeded ? 1.0 : p.pull[m]) * d * dot(q, sample(m));
+            r -= (seeded ? 1.0 : p.pull[m]) * d * dot(x, sample(m));
         }
         for (int m = 0; m < deep_count; ++m)
-          s -= u_deep[m] * deeper[static_cast<long long>(m) * ldz] *
-               dot(q, deep.X + static_cast<long long>(m) * ld);
-        along[k] = s;
+          r -= u_deep[m] * deeper[static_cast<long long>(m) * ldz] *
+               dot(x, deep.X + static_cast<long long>(m) * ld);
+        index[count] = s, rate[count] = r, fraction[count] = 0.0;
+        ++count;
       }
-      // The last sample that reaches the newest vector takes all of it, and so on down.
-      int k = rank;
-      for (int s = n - 1; s >= 0; --s) {
-        const long long e = here + static_cast<long long>(s) * ldz;
-        if (!(mode[e] < 0.0))
-          continue;
-        double u = 0;
-        const double *x = sample(s);
-        const double reach = k > 0 ? dot(vector(first + k - 1), x) : 0.0;
-        if (reach * reach > 1e-20 * dot(x, x)) {
-          u = along[k - 1] / reach;
-          for (int c = 0; c + 1 < k; ++c)
-            along[c] -= u * dot(vector(first + c), x);
-          --k;
+      // Coordinate descent; each sample's share moves its own z and, through the weights, the
+      // others'.
+      for (int sweep = 0; sweep < kSweeps; ++sweep) {
+        double largest = 0;
+        for (int k = 0; k < count; ++k) {
+          const double g = pull[here + static_cast<long long>(index[k]) * ldz];
+          const double *x = sample(index[k]);
+          const double wanted = fraction[k] + share(rate[k], g * dot(x, x));
+          const double next = g > 0.0 ? smaller(1.0, larger(0.0, wanted)) : 0.0;
+          const double change = next - fraction[k];
+          if (change == 0.0)
+            continue;
+          for (int l = 0; l < count; ++l)
+            rate[l] -= change * g * dot(x, sample(index[l]));
+          fraction[k] = next;
+          largest = larger(largest, change < 0 ? -change : change);
         }
-        theta[e] = share(u, pull[e]);
+        if (!(largest > kSettled))
+          break;
+      }
+      for (int k = 0; k < count; ++k) {
+        const long long e = here + static_cast<long long>(index[k]) * ldz;
+        const double *x = sample(index[k]);
+        const double missing = share(rate[k], pull[e] * dot(x, x));
+        theta[e] = fraction[k] + (fraction[k] > 0.0 && fraction[k] < 1.0 ? 0.0 : missing);
       }
     });
   }

@@ -6,6 +6,7 @@ See csrc/core/sliding.hpp for why.
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import lsq_linear
 
 from ..._types import FloatArray, IntArray
 from .network import Network, Pass
@@ -38,7 +39,7 @@ class Sliding:
                 q = x - basis @ (basis.T @ x)
                 q -= basis @ (basis.T @ q)
                 adds = q @ q > 1e-20 * (x @ x)
-                if left == 0 or (adds and basis.shape[1] == PER_UNIT):
+                if left == 0 or len(kept) == PER_UNIT:
                     modes[0][copy, sample, unit] = int(Z[0][copy, sample, unit] > 0)
                     continue
                 kept.append(sample)
@@ -122,12 +123,25 @@ class Sliding:
                 raw = raw - self.u @ self.raw
             wanted = self.net.layout.split(raw)[0]
             for (copy, unit), (samples, _) in self.first.items():
-                rows = self.net.X[0, samples]
-                u = np.linalg.lstsq(rows.T, wanted[copy, unit], rcond=1e-10)[0]
-                for sample, value in zip(samples, u, strict=True):
-                    kink = (0, copy, sample, unit)
-                    theta[kink] = _share(float(value), float(pull[copy, sample, unit]))
+                g = pull[copy, samples, unit]
+                values = _box(self.net.X[0, samples], wanted[copy, unit], g)
+                for sample, value in zip(samples, values, strict=True):
+                    theta[0, copy, sample, unit] = float(value)
         return theta
+
+
+def _box(X: FloatArray, w: FloatArray, g: FloatArray) -> FloatArray:
+    """The theta in [0, 1] for which w - X^T (g theta) is least; beyond an edge that lets go."""
+    theta = np.zeros(len(g))
+    holds = g > 0.0
+    if holds.any():
+        columns = (X[holds] * g[holds, None]).T
+        theta[holds] = lsq_linear(columns, w, bounds=(0.0, 1.0), tol=1e-14, method="bvls").x
+    rate = X @ (w - X.T @ (g * theta))
+    edge = (theta <= 0.0) | (theta >= 1.0)
+    for k in np.flatnonzero(edge):
+        theta[k] += _share(float(rate[k]), float(g[k] * (X[k] @ X[k])))
+    return theta
 
 
 def _share(u: float, pull: float) -> float:
