@@ -203,7 +203,8 @@ def flow_mlp(
     flow lie within 10 rtol of the norm of y from the flow, as far as the tests can tell: they hold
     it against extrapolated gradient descent, which resolves about 1e-5, and against SciPy to rtol
     1e-10 where nothing crosses.  Where several kinks meet in one point the flow may be
-    discontinuous in its start.  relu'(0) = 0.  STATIONARY means a local minimum, or a network without a living unit.
+    discontinuous in its start.  relu'(0) = 0.  STATIONARY means a local minimum, or a network
+    without a living unit.
 
     A step of the exponential method costs four gradients, as many products with the Jacobian, and
     an eigendecomposition of the n_samples x n_samples tangent kernel, of which a flow near the
