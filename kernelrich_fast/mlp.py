@@ -11,7 +11,7 @@ import numpy as np
 from . import _validate as check
 from ._runs import FlowRules, RunBar
 from ._types import ArrayLike, FloatArray, IntArray
-from .backends import BACKENDS, MLP_METHODS, MLPBatch, MLPLayout, get_backend
+from .backends import BACKENDS, MAX_EXACT_SAMPLES, MLP_METHODS, MLPBatch, MLPLayout, get_backend
 from .mlp_start import MAX_DEPTH, drawn_start, given_start, rescaled_start
 from .status import warn_unless_converged
 from .theory.networks import mlp_predict
@@ -21,8 +21,6 @@ __all__ = ["MLPFlow", "flow_mlp"]
 _LOSSES = ("squared", "cross_entropy")
 _STARTS = ("he_uniform", "he_normal")
 _MAX_WIDTH = 16_384
-# As in csrc/core/mlp_system.hpp: the exponential method diagonalises a matrix of that size.
-_MAX_EXACT = 1024
 # Units times samples, and weights, of one network: csrc counts them in 32 bits.
 _MAX_VALUES, _MAX_WEIGHTS = 2**30, 2**26
 
@@ -238,10 +236,10 @@ def flow_mlp(
     inputs, targets = check.data_pair(X, y)
     outputs = 1 if loss == "squared" else _class_count(targets, n_classes)
     n = targets.shape[-1]
-    if method == "exponential" and (outputs > 1 or n > _MAX_EXACT):
+    if method == "exponential" and (outputs > 1 or n > MAX_EXACT_SAMPLES):
         raise ValueError(
-            f"method: 'exponential' is for the squared loss and up to {_MAX_EXACT} samples, got "
-            f"{loss} and {n}"
+            f"method: 'exponential' is for the squared loss and up to {MAX_EXACT_SAMPLES} samples, "
+            f"got {loss} and {n}"
         )
     scale = check.positive_array("alpha", alpha)
     copies = 2 if antisymmetric else 1

@@ -52,8 +52,8 @@ def sweep_mlp(
     depth : int or array_like of int, (depth,)
         Layers of weights.
     alpha : float or array_like, (alpha,) or (depth, alpha)
-        Scales of the start; one grid per depth if two-dimensional, and then the coordinate
-        ``alpha`` has both dimensions.
+        Scales of the start; one grid per depth if two-dimensional. The coordinate ``alpha`` then
+        counts positions, and a coordinate ``scale`` (depth, alpha) carries the values.
     seeds : int or array_like of int, (seed,)
         Seeds of the drawn starts.
     X_test, y_test : array_like, like X and y, optional
@@ -73,8 +73,8 @@ def sweep_mlp(
         scalar coordinate.  Variables: loss, t, status, n_steps; test_rmse or test_error; with
         "norms" weight_norm (Euclidean, of all weights), feature_distance and kernel_distance
         (cosine distances of the tangent features and of the tangent kernels at start and end, for
-        up to 2048 samples times outputs); prediction with a dimension test; kernel_rmse and
-        last_layer_rmse (or _error).
+        up to 2048 samples times outputs; the latter NaN where no unit is left alive); prediction
+        with a dimension test; kernel_rmse and last_layer_rmse (or _error).
 
     Raises
     ------
@@ -116,7 +116,7 @@ def sweep_mlp(
     for name, lead in (("X", inputs.shape[:-2]), ("y", targets.shape[:-1])):
         if lead and lead != numbers.shape:
             raise ValueError(f"{name}: expected one for each of {numbers.size} seeds, got {lead}")
-    for forbidden in ("t_eval", "weights0", "biases0", "seed", "width0"):
+    for forbidden in ("t_eval", "weights0", "biases0", "seed"):
         if forbidden in flow_options:
             raise TypeError(f"{forbidden}: not an option of a sweep")
     groups = (keep,) if isinstance(keep, str) else tuple(keep)
@@ -147,10 +147,7 @@ def sweep_mlp(
         variables[name] = ([*leading, *inner, *extra], values if depths.ndim else values[0])
     coords: dict[str, Any] = {
         "depth": (leading, depths),
-        "alpha": (
-            ["depth", "alpha"] if scales.ndim == 2 else inner[:1] if scales.ndim else [],
-            scales,
-        ),
+        "alpha": (inner[:1] if scales.ndim else [], scales),
         "seed": (["seed"] if numbers.ndim else [], numbers),
     }
     if scales.ndim == 2:  # a coordinate of two dimensions cannot carry the name of one of them
@@ -212,7 +209,8 @@ def _variables(
                 mlp_tangent_kernel(weights, X, **options)
                 for weights, options in ((flow.weights0, start), (flow.weights, end))
             ]
-            out["kernel_distance"] = kernel_distance(*kernels)
+            with np.errstate(invalid="ignore"):
+                out["kernel_distance"] = kernel_distance(*kernels)
     if test is None:
         return out
     prediction = flow.predict(test.X)

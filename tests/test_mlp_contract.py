@@ -313,3 +313,11 @@ def test_real_data_loaders(tmp_path):
         load_npz(file, 25)
     with pytest.raises(ValueError, match="data"):
         reproduce("fig2", tmp_path, data=file)
+
+
+def test_a_sweep_survives_a_net_without_living_units():
+    ds = krf.sweep_mlp([[1.0]], [-1.0], alpha=0.3, seeds=np.arange(6), width=1, bias=False, **FAST)
+    assert np.isfinite(ds.feature_distance).all()
+    dead = ds.weight_norm.notnull() & (ds.status == krf.Status.STATIONARY)
+    assert dead.any()
+    assert np.isnan(ds.kernel_distance[dead]).any()

@@ -21,17 +21,15 @@ KRF_BEGIN_NAMESPACE
 template <class System> struct Exponential {
   using T = typename System::Value;
   using Team = typename System::Team;
-  static constexpr double kHalf = 0.5;
 
   System &s;
   int length, n, ldn;
   long long n_rhs = 0;
-  double *end, *end_field;
+  double *end_field;
 
   KRF_HD Exponential(System &system, Arena &arena)
       : s(system), length(system.length), n(system.exact() ? system.samples() : 0), ldn(padded(n)),
-        end(arena.take(n ? length : 0)), end_field(arena.take(n ? length : 0)),
-        field_(arena.take(n ? 3LL * length : 0)),
+        end_field(arena.take(n ? length : 0)), field_(arena.take(n ? 3LL * length : 0)),
         kernel_(arena.take(static_cast<long long>(n) * ldn)), eigen_(system.team, n, arena),
         row_(arena.take(kRows * ldn)), value_(arena.take(ldn)) {}
 
@@ -54,19 +52,19 @@ template <class System> struct Exponential {
     double *G2 = field_, *G3 = field_ + length, *G4 = field_ + 2LL * length;
     // rho: the pull of the loss; the field at the start is -J^T rho.
     to_basis(s.pull(), rho);
-    each([&](int i) { c[i] = -kHalf * h * phi(1, h * lambda(i)) * rho[i]; });
+    each([&](int i) { c[i] = -0.5 * h * phi(1, h * lambda(i)) * rho[i]; });
     if (!stage(c, nullptr, 0, nullptr, 0, nullptr, 0, G2, g2))
       return -1.0;
     each([&](int i) {
       const double l = lambda(i);
       d2[i] = rho[i] + 2.0 * l * c[i];
-      c[i] += kHalf * h * d2[i] - h * h * phi(3, h * l) * (g2[i] + l * d2[i]);
+      c[i] += 0.5 * h * d2[i] - h * h * phi(3, h * l) * (g2[i] + l * d2[i]);
     });
-    if (!stage(c, G2, kHalf * h, nullptr, 0, nullptr, 0, G3, g3))
+    if (!stage(c, G2, 0.5 * h, nullptr, 0, nullptr, 0, G3, g3))
       return -1.0;
     each([&](int i) {
       const double l = lambda(i), x = 2.0 * h * l;
-      d3[i] = rho[i] + 2.0 * (kHalf * h * g2[i] + l * c[i]);
+      d3[i] = rho[i] + 2.0 * (0.5 * h * g2[i] + l * c[i]);
       c[i] = -h * phi(1, x) * rho[i] + h * d3[i] - 4.0 * h * h * phi(3, x) * (g3[i] + l * d3[i]);
     });
     if (!stage(c, G3, h, nullptr, 0, nullptr, 0, G4, g4))
@@ -83,7 +81,6 @@ template <class System> struct Exponential {
     });
     if (!stage(c, G2, h / 3.0, G3, h / 3.0, G4, h / 6.0, end_field, g5))
       return -1.0;
-    s.team.for_each(length, [&](int i) { write(end + i, read<T>(s.shift() + i)); });
     each([&](int i) {
       const double l = lambda(i), x = 2.0 * h * l;
       const double d = d4[i] - d2[i];
@@ -91,7 +88,7 @@ template <class System> struct Exponential {
     });
     double *error = G3;
     from_basis(c, value_);
-    s.project_gradient(value_, error, false);
+    s.project_gradient(value_, error);
     s.team.for_each(length, [&](int i) {
       write(error + i, read<T>(error + i) + h / 6.0 * (read<T>(G4 + i) - read<T>(end_field + i)));
     });
@@ -126,7 +123,7 @@ private:
                     const double *D, double d, double *G, double *JG) {
     from_basis(c, value_);
     double *shift = s.shift();
-    s.project_gradient(value_, shift, false);
+    s.project_gradient(value_, shift);
     if (A)
       s.team.for_each(length, [&](int i) {
         T x = read<T>(shift + i) + a * read<T>(A + i);

@@ -196,7 +196,7 @@ private:
   }
 
   System &s_;
-  int count_ = 0, crossed_ = 0;
+  int count_ = 0, crossed_ = 0; // in index_; of the last trial step
   int *index_, *listed_;
   double *rate_, *rate_trial_, *touched_, *jump_;
 };

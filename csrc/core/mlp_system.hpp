@@ -10,8 +10,6 @@ KRF_BEGIN_NAMESPACE
 template <class Team_> class MlpSystem {
 public:
   using Team = Team_;
-  using Problem = MlpProblem;
-  using Output = MlpFlowOutput;
   using Value = typename Team::Value;
   using T = Value;
   // Beyond so many samples the tangent kernel is not formed: explicit steps only.
@@ -108,8 +106,8 @@ public:
         K[static_cast<long long>(i) * ldn + j] = K[static_cast<long long>(j) * ldn + i];
     });
   }
-  KRF_HD void project_gradient(const double *c, double *out, bool add) {
-    sliding().gradient(base.features, c, out, add);
+  KRF_HD void project_gradient(const double *c, double *out) {
+    sliding().gradient(base.features, c, out);
   }
   KRF_HD void project_along(const double *v, double *out) {
     sliding().along(base.features, v, out);

@@ -133,9 +133,9 @@ public:
     });
   }
 
-  // out (+)= the sum of c_i times the projected gradient of f_i.
-  KRF_HD void gradient(const FeatureRows &samples, const double *c, double *out, bool add) {
-    net.gradient(samples, c, out, add);
+  // out = the sum of c_i times the projected gradient of f_i.
+  KRF_HD void gradient(const FeatureRows &samples, const double *c, double *out) {
+    net.gradient(samples, c, out, false);
     if (deep()) {
       team.each(count_, [&](int p) {
         double s = 0;

@@ -1,5 +1,5 @@
 // Eigenvalues and eigenvectors of a symmetric matrix: Householder's tridiagonal form, then implicit
-// QL with Wilkinson's shift.  Errors are a modest multiple of the unit roundoff times the largest
+// QR with Wilkinson's shift.  Errors are a modest multiple of the unit roundoff times the largest
 // eigenvalue.
 //
 // Golub & Van Loan, Matrix Computations, sections 8.3.1 and 8.3.3.

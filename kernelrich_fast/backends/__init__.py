@@ -8,10 +8,11 @@ from ..errors import BackendUnavailableError
 from .base import Backend
 from .batch import DiagonalBatch, make_batch
 from .factor_batch import FactorBatch
-from .mlp_batch import MLP_METHODS, MLPBatch, MLPLayout
+from .mlp_batch import MAX_EXACT_SAMPLES, MLP_METHODS, MLPBatch, MLPLayout
 
 __all__ = [
     "BACKENDS",
+    "MAX_EXACT_SAMPLES",
     "MLP_METHODS",
     "Backend",
     "DiagonalBatch",

@@ -8,8 +8,10 @@ import numpy as np
 
 from .._types import FloatArray, IntArray
 
-__all__ = ["MLP_METHODS", "MLPBatch", "MLPLayout"]
+__all__ = ["MAX_EXACT_SAMPLES", "MLP_METHODS", "MLPBatch", "MLPLayout"]
 
+# As in csrc/core/mlp_system.hpp: the exponential method diagonalises a matrix of that size.
+MAX_EXACT_SAMPLES = 1024
 # Positions are the numbers of csrc/core/problem.hpp.
 MLP_METHODS = ("auto", "dopri5", "exponential", "gradient_descent")
 

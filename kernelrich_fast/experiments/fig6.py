@@ -8,9 +8,10 @@ import xarray as xr
 from .. import plot
 from ..datasets import CircleTeacher, circle_teacher
 from ..mlp_sweep import sweep_mlp
+from ..status import Status
 from .output import Settings, save, table
 
-__all__ = ["circle_data", "run"]
+__all__ = ["circle_data", "run", "scaled_teacher"]
 
 DEPTHS = (2, 3, 5)
 # The paper's grids, 16 scales of each.
@@ -82,8 +83,5 @@ def run(settings: Settings) -> str:
             rows.append(["+-", *(float(error[i] / np.sqrt(len(seeds))) for i in shown)])
         header = ["", *([""] * len(shown))]
         tables.append(table(f"figure 6: {variable}, {len(seeds)} seeds", header, rows))
-    counts = [f"{int(np.sum(ds.status == s))} {name}" for s, name in _STATUS]
+    counts = [f"{int(np.sum(ds.status == s))} {s.name}" for s in Status]
     return "\n\n".join([*tables, f"{ds.status.size} runs: {', '.join(counts)}"])
-
-
-_STATUS = ((0, "converged"), (2, "in a local minimum"), (3, "out of steps"), (4, "failed"))

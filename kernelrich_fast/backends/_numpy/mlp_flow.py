@@ -9,6 +9,7 @@ import numpy as np
 
 from ..._types import FloatArray, IntArray
 from ...status import Status
+from ..mlp_batch import MAX_EXACT_SAMPLES
 from .dopri5 import Dopri5
 from .exponential import exponential_step
 from .flow import FlowRun
@@ -23,7 +24,6 @@ SAFETY, MAX_GROWTH, MIN_SHRINK = 0.9, 5.0, 0.1
 MAX_FAILURES, MAX_REPEATS, MAX_REWINDS = 60, 12, 2
 BEHIND, NEGLIGIBLE, MOST_WORTH = 0.3, 1e-2, 10.0
 STAGNANT, LONG_STAGNANT, STAGNANT_SHARE = 20, 200, 1e-9
-MAX_EXACT = 1024
 
 
 @dataclass
@@ -161,7 +161,7 @@ class MLPRun:
         return Status.CONVERGED if self.now.p.loss <= self.stop_loss else Status.STATIONARY
 
     def flow(self) -> Status:
-        exact = self.net.loss == "squared" and self.net.n <= MAX_EXACT
+        exact = self.net.loss == "squared" and self.net.n <= MAX_EXACT_SAMPLES
         # In interpreted code an exponential step costs hardly more than an explicit one.
         stiff = exact and self.method != "dopri5"
         dopri, kinks = Dopri5(cast(System, _Explicit(self))), Kinks(self)
