@@ -8,13 +8,11 @@ t = infinity, `sweep_diagonal`, `sweep_factorization` and `sweep_mlp` run named 
 from . import datasets, plot, theory
 from .config import __version__, show_config
 from .diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
-from .errors import BackendUnavailableError, ConvergenceWarning
+from .errors import BackendUnavailableError, ConvergenceWarning, StoreError
 from .factorization import FactorizationFlow, flow_factorization
-from .factorization_sweep import sweep_factorization
 from .mlp import MLPFlow, flow_mlp
-from .mlp_sweep import sweep_mlp
 from .status import Status
-from .sweep import sweep_diagonal
+from .sweeps import sweep_diagonal, sweep_factorization, sweep_mlp
 
 __all__ = [
     "BackendUnavailableError",
@@ -24,6 +22,7 @@ __all__ = [
     "FactorizationFlow",
     "MLPFlow",
     "Status",
+    "StoreError",
     "__version__",
     "datasets",
     "flow_diagonal",

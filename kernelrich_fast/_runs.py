@@ -96,28 +96,31 @@ def thread_count(num_threads: Any) -> int:
 
 
 class RunBar:
-    """A tqdm bar fed with the number of finished runs, or nothing."""
+    """A tqdm bar, or a function, that hears the number of finished runs; or nothing."""
 
-    def __init__(self, wanted: bool, total: int, name: str) -> None:
-        if not isinstance(wanted, bool | np.bool_):
-            raise TypeError(f"progress: expected True or False, got {wanted!r}")
-        self._bar = tqdm(total=total, desc=name, unit="run") if wanted else None
+    def __init__(self, wanted: bool | Progress, total: int, name: str) -> None:
+        if not (isinstance(wanted, bool | np.bool_) or callable(wanted)):
+            raise TypeError(f"progress: expected True, False or a function, got {wanted!r}")
+        self._listener = wanted if callable(wanted) else None
+        shown = bool(wanted) and self._listener is None
+        self._bar = tqdm(total=total, desc=name, unit="run") if shown else None
         self._total = total
 
     def __enter__(self) -> RunBar:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
+        update = self.update
+        if update is not None and kind is None:
+            update(self._total)
         if self._bar is not None:
-            if kind is None:
-                self._bar.update(self._total - self._bar.n)
             self._bar.close()
 
     @property
     def update(self) -> Progress | None:
         bar = self._bar
         if bar is None:
-            return None
+            return self._listener
 
         def show(done: int) -> None:
             bar.update(done - bar.n)

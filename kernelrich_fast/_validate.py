@@ -10,6 +10,7 @@ from ._types import FloatArray, IntArray
 
 __all__ = [
     "choice",
+    "choices",
     "data_pair",
     "depth_array",
     "integer",
@@ -97,6 +98,13 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
     return value
+
+
+def choices(name: str, value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """Several of ``allowed``, or one alone."""
+    if isinstance(value, str):
+        value = (value,)
+    return tuple(choice(name, each, allowed) for each in value)
 
 
 def data_pair(X: Any, y: Any) -> tuple[FloatArray, FloatArray]:

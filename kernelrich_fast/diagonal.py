@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _validate as check
 from ._runs import FlowRules, RunBar, thread_count
-from ._types import ArrayLike, FloatArray, IntArray
+from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import BACKENDS, DiagonalBatch, get_backend, make_batch
 from .backends.base import LimitOptions
 from .status import warn_unless_converged
@@ -87,7 +87,7 @@ def flow_diagonal(
     max_steps: int = 100_000,
     backend: str = "auto",
     num_threads: int | None = None,
-    progress: bool = False,
+    progress: bool | Progress = False,
 ) -> DiagonalFlow:
     """Integrate the gradient flow of diagonal linear networks, a whole batch in one call.
 
@@ -132,8 +132,8 @@ def flow_diagonal(
         Where to compute.
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use.
-    progress : bool
-        Show a progress bar.
+    progress : bool or callable
+        Show a progress bar, or call with the number of finished runs a few times a second.
 
     Returns
     -------
@@ -216,7 +216,7 @@ def limit_diagonal(
     max_iter: int = 500,
     backend: str = "auto",
     num_threads: int | None = None,
-    progress: bool = False,
+    progress: bool | Progress = False,
 ) -> DiagonalLimit:
     """Where the gradient flow of a diagonal network ends: argmin Q_alpha(beta) with X beta = y.
 
@@ -305,14 +305,22 @@ def _batch(
     d = X.shape[-1]
     scale = check.positive_array("alpha", alpha)
     layers = check.depth_array("depth", depth)
-    common = check.profile("w0", 1.0 if w0 is None else w0, d)
-    plus = common if w_plus0 is None else check.profile("w_plus0", w_plus0, d)
-    minus = common if w_minus0 is None else check.profile("w_minus0", w_minus0, d)
-    _check_range(scale, layers, plus, minus)
+    plus, minus = start_profiles(d, w0, w_plus0, w_minus0)
+    check_weight_range(scale, layers, plus, minus)
     return make_batch(X, y, scale, layers, plus, minus, extra)
 
 
-def _check_range(alpha: FloatArray, depth: IntArray, plus: FloatArray, minus: FloatArray) -> None:
+def start_profiles(d: int, w0: Any, w_plus0: Any, w_minus0: Any) -> tuple[FloatArray, FloatArray]:
+    """Checked profiles of w_plus and w_minus; w0, or ones, where they are not given."""
+    common = check.profile("w0", 1.0 if w0 is None else w0, d)
+    plus = common if w_plus0 is None else check.profile("w_plus0", w_plus0, d)
+    minus = common if w_minus0 is None else check.profile("w_minus0", w_minus0, d)
+    return plus, minus
+
+
+def check_weight_range(
+    alpha: FloatArray, depth: IntArray, plus: FloatArray, minus: FloatArray
+) -> None:
     """w^(2D-2) at the start must be a floating-point number (w^2 at depth 2)."""
     log_w = np.concatenate([np.log10(plus).ravel(), np.log10(minus).ravel()])
     log_alpha = np.log10(alpha)

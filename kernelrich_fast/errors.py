@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BackendUnavailableError", "ConvergenceWarning"]
+__all__ = ["BackendUnavailableError", "ConvergenceWarning", "StoreError"]
 
 
 class BackendUnavailableError(RuntimeError):
@@ -11,3 +11,7 @@ class BackendUnavailableError(RuntimeError):
 
 class ConvergenceWarning(UserWarning):
     """Some runs of a call ended without convergence; their status says which."""
+
+
+class StoreError(OSError):
+    """A sweep's store cannot be written or read now; what it held before it still holds."""

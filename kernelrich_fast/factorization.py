@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _validate as check
 from ._runs import FlowRules, RunBar
-from ._types import ArrayLike, FloatArray, IntArray
+from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import BACKENDS, FactorBatch, get_backend
 from .initialization import gaussian_factor, reduce_factor
 from .measurements import Sensing, check_sensing
@@ -81,7 +81,7 @@ def flow_factorization(
     max_steps: int = 100_000,
     backend: str = "auto",
     num_threads: int | None = None,
-    progress: bool = False,
+    progress: bool | Progress = False,
 ) -> FactorizationFlow:
     """Integrate the gradient flow of matrix factorisation, a whole batch in one call.
 
@@ -133,8 +133,8 @@ def flow_factorization(
         Where to compute.
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use.
-    progress : bool
-        Show a progress bar.
+    progress : bool or callable
+        Show a progress bar, or call with the number of finished runs a few times a second.
 
     Returns
     -------
@@ -285,16 +285,21 @@ def _given_start(sensing: Sensing, U: FloatArray, V: FloatArray) -> _Start:
     )
 
 
+def check_gaussian_scale(alpha: FloatArray) -> None:
+    """Squares of drawn weights must be floating-point numbers."""
+    if alpha.min() < _SMALLEST or alpha.max() > _LARGEST:
+        raise ValueError(
+            f"alpha: expected values in [{_SMALLEST}, {_LARGEST}], got {alpha.min()} to "
+            f"{alpha.max()}"
+        )
+
+
 def _drawn_start(sensing: Sensing, alpha: Any, width: Any, seed: Any) -> _Start:
     if alpha is None or width is None:
         missing = "alpha" if alpha is None else "width"
         raise ValueError(f"{missing}: expected alpha and width, or U0 (and V0), got none")
     scale = check.positive_array("alpha", alpha)
-    if scale.min() < _SMALLEST or scale.max() > _LARGEST:
-        raise ValueError(
-            f"alpha: expected values in [{_SMALLEST}, {_LARGEST}], got {scale.min()} to "
-            f"{scale.max()}"
-        )
+    check_gaussian_scale(scale)
     widths = check.integer_array("width", width, low=1)
     seeds = check.integer_array("seed", 0 if seed is None else seed, low=0)
     try:

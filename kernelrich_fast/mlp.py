@@ -10,9 +10,16 @@ import numpy as np
 
 from . import _validate as check
 from ._runs import FlowRules, RunBar
-from ._types import ArrayLike, FloatArray, IntArray
-from .backends import BACKENDS, MAX_EXACT_SAMPLES, MLP_METHODS, MLPBatch, MLPLayout, get_backend
-from .mlp_start import MAX_DEPTH, drawn_start, given_start, rescaled_start
+from ._types import ArrayLike, FloatArray, IntArray, Progress
+from .backends import BACKENDS, MLP_METHODS, MLPBatch, MLPLayout, get_backend
+from .mlp_start import (
+    check_size,
+    drawn_layout,
+    drawn_start,
+    given_start,
+    output_count,
+    rescaled_start,
+)
 from .status import warn_unless_converged
 from .theory.networks import mlp_predict
 
@@ -20,9 +27,6 @@ __all__ = ["MLPFlow", "flow_mlp"]
 
 _LOSSES = ("squared", "cross_entropy")
 _STARTS = ("he_uniform", "he_normal")
-_MAX_WIDTH = 16_384
-# Units times samples, and weights, of one network: csrc counts them in 32 bits.
-_MAX_VALUES, _MAX_WEIGHTS = 2**30, 2**26
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def flow_mlp(
     max_steps: int = 100_000,
     backend: str = "auto",
     num_threads: int | None = None,
-    progress: bool = False,
+    progress: bool | Progress = False,
 ) -> MLPFlow:
     """Integrate the gradient flow of many small ReLU networks, a whole batch in one call.
 
@@ -172,8 +176,8 @@ def flow_mlp(
         Where to compute.
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use.
-    progress : bool
-        Show a progress bar.
+    progress : bool or callable
+        Show a progress bar, or call with the number of finished runs a few times a second.
 
     Returns
     -------
@@ -234,31 +238,19 @@ def flow_mlp(
     )  # fmt: skip
     step = _step(method, step_size)
     inputs, targets = check.data_pair(X, y)
-    outputs = 1 if loss == "squared" else _class_count(targets, n_classes)
-    n = targets.shape[-1]
-    if method == "exponential" and (outputs > 1 or n > MAX_EXACT_SAMPLES):
-        raise ValueError(
-            f"method: 'exponential' is for the squared loss and up to {MAX_EXACT_SAMPLES} samples, "
-            f"got {loss} and {n}"
-        )
+    outputs = output_count(loss, targets, n_classes)
     scale = check.positive_array("alpha", alpha)
     copies = 2 if antisymmetric else 1
     if weights0 is None:
         if biases0 is not None:
             raise ValueError("biases0: expected together with weights0, got it alone")
-        D = check.integer("depth", depth, low=2, high=MAX_DEPTH)
-        units = (
-            inputs.shape[-1],
-            *(D - 1) * (check.integer("width", width, low=1, high=_MAX_WIDTH),),
-            outputs,
-        )
-        layout = MLPLayout(units, copies, bool(bias))
+        layout = drawn_layout(inputs.shape[-1], outputs, depth, width, copies, bool(bias))
         w0, w_index = drawn_start(layout, init, check.integer_array("seed", seed, low=0))
     else:
         layout, w0, w_index = given_start(
             weights0, biases0, bool(bias), copies, inputs.shape[-1], outputs
         )
-    _check_size(layout, n)
+    check_size(layout, targets.shape[-1], method)
     if layer_scales is not None:
         w0 = rescaled_start(layout, w0, layer_scales)
     batch, zero_loss = _batch(layout, loss, step, inputs, targets, w0, w_index, scale, rules.shapes)
@@ -294,26 +286,6 @@ def _step(method: str, step_size: float | None) -> float:
     if step_size is not None:
         raise ValueError(f"step_size: expected only with 'gradient_descent', got method {method!r}")
     return 0.0
-
-
-def _class_count(y: FloatArray, n_classes: int | None) -> int:
-    if np.any(y != np.floor(y)) or y.min() < 0:
-        raise ValueError("y: expected classes 0, 1, ... for loss='cross_entropy'")
-    if y.max() > 2**20:
-        raise ValueError(f"y: expected classes below 2^20, got {y.max():.0f}")
-    least = int(y.max()) + 1
-    if n_classes is None:
-        return max(least, 2)
-    return check.integer("n_classes", n_classes, low=max(least, 2), high=2**20)
-
-
-def _check_size(layout: MLPLayout, n: int) -> None:
-    values = n * layout.copies * sum(u + 16 for u in layout.units)
-    if values > _MAX_VALUES or layout.n_weights > _MAX_WEIGHTS:
-        raise ValueError(
-            f"width: expected at most {_MAX_VALUES} values and {_MAX_WEIGHTS} weights a network, "
-            f"got {values} and {layout.n_weights}"
-        )
 
 
 def _batch(

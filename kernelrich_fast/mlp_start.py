@@ -3,17 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from . import _validate as check
 from ._types import ArrayLike, FloatArray, IntArray
-from .backends import MLPLayout
+from .backends import MAX_EXACT_SAMPLES, MLPLayout
 from .initialization import he_layers
 
-__all__ = ["MAX_DEPTH", "drawn_start", "given_start", "rescaled_start"]
+__all__ = [
+    "check_layer_scales",
+    "check_size",
+    "drawn_layout",
+    "drawn_start",
+    "given_start",
+    "output_count",
+    "rescaled_start",
+]
 
-MAX_DEPTH = 8
+_MAX_DEPTH, _MAX_WIDTH = 8, 16_384
+# Units times samples, and weights, of one network: csrc counts them in 32 bits.
+_MAX_VALUES, _MAX_WEIGHTS = 2**30, 2**26
+
+
+def output_count(loss: str, y: FloatArray, n_classes: Any) -> int:
+    """Outputs of a network: one, or one per class of checked targets."""
+    if loss == "squared":
+        return 1
+    if np.any(y != np.floor(y)) or y.min() < 0:
+        raise ValueError("y: expected classes 0, 1, ... for loss='cross_entropy'")
+    if y.max() > 2**20:
+        raise ValueError(f"y: expected classes below 2^20, got {y.max():.0f}")
+    least = int(y.max()) + 1
+    if n_classes is None:
+        return max(least, 2)
+    return check.integer("n_classes", n_classes, low=max(least, 2), high=2**20)
+
+
+def drawn_layout(
+    n_features: int, outputs: int, depth: Any, width: Any, copies: int, bias: bool
+) -> MLPLayout:
+    """The layout of a network of equally wide layers."""
+    D = check.integer("depth", depth, low=2, high=_MAX_DEPTH)
+    k = check.integer("width", width, low=1, high=_MAX_WIDTH)
+    return MLPLayout((n_features, *(D - 1) * (k,), outputs), copies, bias)
+
+
+def check_size(layout: MLPLayout, n: int, method: str) -> None:
+    """Raise where n samples are too many for a network, or for the method."""
+    outputs = layout.units[-1]
+    if method == "exponential" and (outputs > 1 or n > MAX_EXACT_SAMPLES):
+        raise ValueError(
+            f"method: 'exponential' is for the squared loss and up to {MAX_EXACT_SAMPLES} samples, "
+            f"got {outputs} outputs and {n} samples"
+        )
+    values = n * layout.copies * sum(u + 16 for u in layout.units)
+    if values > _MAX_VALUES or layout.n_weights > _MAX_WEIGHTS:
+        raise ValueError(
+            f"width: expected at most {_MAX_VALUES} values and {_MAX_WEIGHTS} weights a network, "
+            f"got {values} and {layout.n_weights}"
+        )
 
 
 def drawn_start(layout: MLPLayout, init: str, seeds: IntArray) -> tuple[FloatArray, IntArray]:
@@ -38,8 +88,8 @@ def given_start(
 ) -> tuple[MLPLayout, FloatArray, IntArray]:
     """The layout of given layers, their rows, and the rows' index in the layers' leading shape."""
     W = [check.real_array(f"weights0[{i}]", w, ndim=2) for i, w in enumerate(weights0)]
-    if not 2 <= len(W) <= MAX_DEPTH:
-        raise ValueError(f"weights0: expected 2 to {MAX_DEPTH} layers, got {len(W)}")
+    if not 2 <= len(W) <= _MAX_DEPTH:
+        raise ValueError(f"weights0: expected 2 to {_MAX_DEPTH} layers, got {len(W)}")
     units = (W[0].shape[-1], *(w.shape[-2] for w in W))
     if units[0] != n_features or units[-1] != outputs:
         raise ValueError(
@@ -82,10 +132,15 @@ def given_start(
 
 def rescaled_start(layout: MLPLayout, w0: FloatArray, layer_scales: ArrayLike) -> FloatArray:
     """Rows of weights with each layer times its factor."""
-    scales = check.positive_array("layer_scales", layer_scales)
-    if scales.shape not in ((), (layout.depth,)):
-        raise ValueError(f"layer_scales: expected {layout.depth} factors, got shape {scales.shape}")
+    scales = check_layer_scales(layout, layer_scales)
     layers = [
         s * W for s, W in zip(np.broadcast_to(scales, layout.depth), layout.split(w0), strict=True)
     ]
     return layout.join(layers)
+
+
+def check_layer_scales(layout: MLPLayout, layer_scales: ArrayLike) -> FloatArray:
+    scales = check.positive_array("layer_scales", layer_scales)
+    if scales.shape not in ((), (layout.depth,)):
+        raise ValueError(f"layer_scales: expected {layout.depth} factors, got shape {scales.shape}")
+    return scales

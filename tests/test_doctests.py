@@ -18,6 +18,10 @@ MODULES = sorted(
 )
 
 
+# Shared by public functions, not called by users.
+NOT_PUBLIC = (".initialization", ".measurements", ".mlp_start", ".sweeps.execute", ".sweeps.plan")
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
     module = importlib.import_module(name)
@@ -39,6 +43,6 @@ def test_every_public_function_has_an_example():
                 continue
             if ".experiments." in name:
                 continue
-            if name.endswith((".initialization", ".measurements", ".mlp_start")):  # not public
+            if name.endswith(NOT_PUBLIC):
                 continue
             assert ">>>" in (thing.__doc__ or ""), f"{name}.{public} has no example"

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from .. import datasets, plot
-from ..sweep import sweep_diagonal
+from ..sweeps import sweep_diagonal
 from .output import Settings, save, table
 from .sample_complexity import critical_alpha_data
 

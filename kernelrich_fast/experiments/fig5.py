@@ -7,7 +7,7 @@ import xarray as xr
 
 from .. import plot
 from ..datasets import low_rank_completion
-from ..factorization_sweep import sweep_factorization
+from ..sweeps import sweep_factorization
 from .output import Settings, save, table
 
 __all__ = ["completion_data", "run"]

@@ -7,8 +7,8 @@ import xarray as xr
 
 from .. import plot
 from ..datasets import CircleTeacher, circle_teacher
-from ..mlp_sweep import sweep_mlp
 from ..status import Status
+from ..sweeps import sweep_mlp
 from .output import Settings, save, table
 
 __all__ = ["circle_data", "run", "scaled_teacher"]

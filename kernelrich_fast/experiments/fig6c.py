@@ -13,7 +13,7 @@ import xarray as xr
 
 from .. import plot
 from ..datasets import Digits, digits
-from ..mlp_sweep import sweep_mlp
+from ..sweeps import sweep_mlp
 from .output import Settings, save, table
 
 __all__ = ["class_data", "load_npz", "run"]

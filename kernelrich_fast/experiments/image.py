@@ -7,7 +7,7 @@ import xarray as xr
 
 from .. import datasets, plot
 from .._types import FloatArray
-from ..factorization_sweep import sweep_factorization
+from ..sweeps import sweep_factorization
 from ..theory import min_nuclear_norm
 from .output import Settings, save, table
 

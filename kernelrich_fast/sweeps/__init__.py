@@ -1,0 +1,7 @@
+"""Sweeps over named grids: an xarray.Dataset in one call, on one machine or many."""
+
+from .diagonal import sweep_diagonal
+from .factorization import sweep_factorization
+from .mlp import sweep_mlp
+
+__all__ = ["sweep_diagonal", "sweep_factorization", "sweep_mlp"]

@@ -1,0 +1,105 @@
+"""Blocks on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import dask
+import distributed
+import numpy as np
+
+from .._types import Progress
+from ..backends import get_backend
+from .execute import compute_block
+from .plan import Block, SweepPlan, Variables, runs_in
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Cluster"]
+
+# Blocks a worker's thread is given ahead, so that it need not wait for the next one.
+_AHEAD = 2
+# A cluster that is still starting is trusted to have about so many threads.
+_FIRST_SLOTS = 16
+# So many blocks a thread even out what the expected costs get wrong.
+_BLOCKS_PER_SLOT = 4
+
+
+class Cluster:
+    """Every thread of a worker computes one block at a time, on one thread unless told otherwise.
+
+    Blocks of lost workers are computed again by the scheduler. Results are fetched as they come,
+    so that workers and scheduler hold a few blocks a thread, however long the sweep is.
+    """
+
+    def __init__(self, client: Client, num_threads: int | None, block_seconds: float) -> None:
+        if not isinstance(client, distributed.Client):
+            raise TypeError(f"client: expected a dask.distributed.Client, got {client!r}")
+        if client.asynchronous:
+            raise TypeError("client: expected a synchronous client, got an asynchronous one")
+        self.client = client
+        self.num_threads = 1 if num_threads is None else num_threads
+        self.most_seconds = block_seconds
+        self.least_blocks = _BLOCKS_PER_SLOT * self._slots()
+
+    def _slots(self) -> int:
+        return sum(self.client.nthreads().values()) or _FIRST_SLOTS
+
+    def backend(self, asked: str) -> str:
+        """What ``asked`` means on a worker, which may have a GPU where this process has none."""
+        return str(self.client.submit(_backend_name, asked, pure=False).result())
+
+    def compute(
+        self, plan: SweepPlan, blocks: list[Block], advance: Progress
+    ) -> Generator[tuple[Block, Variables]]:
+        seconds = np.broadcast_to(plan.seconds(), plan.shape)
+        # Longest first: the last ones to finish are short.
+        waiting = sorted(range(len(blocks)), key=lambda i: float(seconds[blocks[i]].sum()))
+        name = f"{plan.function}-{uuid.uuid4().hex}"
+        running: dict[Any, Block] = {}
+        arriving = distributed.as_completed()
+        # The plan is a task, not data put on some worker: it can be made again when that one dies.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
+            shared = self.client.submit(_same, plan, key=f"{name}-plan")
+
+        def start_some() -> None:
+            room = _AHEAD * self._slots() - len(running)
+            for _ in range(min(room, len(waiting))):
+                index = waiting.pop()
+                future = self.client.submit(
+                    _run, shared, blocks[index], self.num_threads, key=f"{name}-{index}"
+                )
+                running[future] = blocks[index]
+                arriving.add(future)
+
+        done = 0
+        try:
+            start_some()
+            for future in arriving:
+                variables = future.result()
+                block = running.pop(future)
+                start_some()
+                yield block, variables
+                done += runs_in(block)
+                advance(done)
+        finally:
+            self.client.cancel([*running, shared])
+
+
+def _backend_name(asked: str) -> str:
+    return get_backend(asked).name
+
+
+def _same(plan: SweepPlan) -> SweepPlan:
+    return plan
+
+
+def _run(plan: SweepPlan, block: Block, num_threads: int) -> Variables:
+    return compute_block(plan, block, num_threads, _nobody)
+
+
+def _nobody(done: int) -> Any:
+    """Progress is shown where the sweep was called."""

@@ -1,0 +1,336 @@
+"""Sweeps of diagonal networks over problems, depths and scales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import xarray as xr
+
+from .. import _validate as check
+from .._types import ArrayLike, FloatArray, IntArray, Progress
+from ..config import __version__
+from ..diagonal import (
+    DiagonalFlow,
+    DiagonalLimit,
+    check_weight_range,
+    flow_diagonal,
+    limit_diagonal,
+    start_profiles,
+)
+from ..theory.interpolants import min_l1, min_l2
+from ..theory.kernels import kernel_distance, tangent_kernel
+from .execute import run_sweep, sweep_options
+from .plan import Block, SweepPlan, Variables, subset
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["sweep_diagonal"]
+
+_KEEP = ("norms", "beta")
+
+
+def sweep_diagonal(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    alpha: ArrayLike,
+    depth: ArrayLike = 2,
+    limit: bool = False,
+    beta_star: ArrayLike | None = None,
+    keep: Sequence[str] = ("norms",),
+    store: str | PathLike[str] | None = None,
+    client: Client | None = None,
+    progress: bool | None = None,
+    **flow_options: Any,
+) -> xr.Dataset:
+    """Sweep diagonal networks over problems, depths and scales.
+
+    Parameters
+    ----------
+    X : array_like, (n_samples, n_features) or (problem, n_samples, n_features)
+        Inputs.
+    y : array_like, (n_samples,) or (problem, n_samples)
+        Targets.
+    alpha : float or array_like, (alpha,)
+        Scales of the initial weights.
+    depth : int or array_like of int, (depth,)
+        Numbers of layers.
+    limit : bool
+        Take the t -> infinity limit instead of integrating the flow.
+    beta_star : array_like, (n_features,) or (problem, n_features), optional
+        Teacher, for the population error.
+    keep : sequence of {"norms", "beta"}
+        Groups of variables to keep; "norms" are the norms, their excess and the kernel distance.
+    store : path, optional
+        A directory for the results, in Zarr format 3; the same call again goes on where the last
+        one stopped. The Dataset then reads its values when they are used.
+    client : dask.distributed.Client, optional
+        Compute on the workers of this cluster, a block of runs per thread of a worker.
+    progress : bool, optional
+        Show a progress bar; by default on terminals and in notebooks.
+    **flow_options
+        Passed to `flow_diagonal` (or `limit_diagonal`); ``t_eval`` adds a last dimension "time".
+        rtol, t_max and stop_loss broadcast to the sweep's dimensions, profiles are shared.
+
+    Returns
+    -------
+    xarray.Dataset
+        One dimension per swept argument, in the order (problem, depth, alpha); what is not swept is
+        a scalar coordinate.  Variables: loss, t, status, n_steps; with "norms" l1_norm, l2_norm,
+        excess_l1, excess_l2 (over the minimum-norm interpolants; NaN where none exists) and
+        kernel_distance (cosine distance of the tangent kernels at start and end);
+        population_error if beta_star is given; beta if kept.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For illegal arguments, by name; for a store that holds something else.
+    StoreError
+        If the store is written by another call, read-only or full; what it held it still holds.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, if runs ended as MAX_STEPS or FAILED.
+
+    Notes
+    -----
+    Runs are computed in blocks of at most 128 MiB (or one run). Results depend neither on how they
+    are cut nor on where or on how many threads they are computed, given the same instruction set.
+    Beyond the flows: one linear program per problem and block for excess_l1 and two Gram products
+    per run for the kernel distance.
+
+    References
+    ----------
+    Woodworth et al. (COLT 2020), figure 1.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> data = krf.datasets.sparse_regression(20, 50, 2)
+    >>> ds = krf.sweep_diagonal(
+    ...     data.X, data.y, alpha=[1e-3, 1.0], depth=[2, 3], beta_star=data.beta_star
+    ... )
+    >>> dict(ds.sizes)
+    {'depth': 2, 'alpha': 2}
+    >>> bool((ds.excess_l1.sel(alpha=1e-3) < ds.excess_l1.sel(alpha=1.0)).all())
+    True
+    """
+    X, y = check.data_pair(X, y)
+    scales, layers = check.positive_array("alpha", alpha), check.depth_array("depth", depth)
+    for name, array, most in (("X", X, 3), ("y", y, 2), ("alpha", scales, 1), ("depth", layers, 1)):
+        if array.ndim > most:
+            raise ValueError(f"{name}: expected at most {most} dimensions, got {array.shape}")
+    if not isinstance(limit, bool | np.bool_):
+        raise TypeError(f"limit: expected True or False, got {limit!r}")
+    groups = check.choices("keep", keep, _KEEP)
+    try:
+        problems = np.broadcast_shapes(X.shape[:-2], y.shape[:-1])
+    except ValueError:
+        raise ValueError(
+            f"y: expected one for each of {len(X)} problems, got shape {y.shape}"
+        ) from None
+    star = None
+    if beta_star is not None:
+        star = check.real_array("beta_star", beta_star, ndim=1)
+        shapes = ((X.shape[-1],), (*problems, X.shape[-1]))
+        if star.shape not in shapes:
+            raise ValueError(f"beta_star: expected shape {shapes[-1]}, got {star.shape}")
+    own = ("alpha", "depth")
+    options, threads = sweep_options(limit_diagonal if limit else flow_diagonal, flow_options, own)
+    plus, minus = start_profiles(
+        X.shape[-1], options["w0"], options["w_plus0"], options["w_minus0"]
+    )
+    for name, start in (("w_plus0", plus), ("w_minus0", minus)):
+        if start.ndim > 1:
+            raise ValueError(f"{name}: expected one profile (n_features,), got {start.shape}")
+    check_weight_range(scales, layers, plus, minus)
+    axes = {
+        **({"problem": problems[0]} if problems else {}),
+        **({"depth": layers.size} if layers.ndim else {}),
+        **({"alpha": scales.size} if scales.ndim else {}),
+    }
+    plan = _DiagonalPlan(
+        dims=tuple(axes), shape=tuple(axes.values()), options=options, X=X, y=y, alpha=scales,
+        depth=layers, limit=bool(limit), beta_star=star, keep=groups,
+        profiles=(plus, minus),
+    )  # fmt: skip
+    return run_sweep(plan, num_threads=threads, progress=progress, store=store, client=client)
+
+
+@dataclass(frozen=True)
+class _DiagonalPlan(SweepPlan):
+    X: FloatArray
+    y: FloatArray
+    alpha: FloatArray
+    depth: IntArray
+    limit: bool
+    beta_star: FloatArray | None
+    keep: tuple[str, ...]
+    profiles: tuple[FloatArray, FloatArray]
+
+    function: ClassVar[str] = "sweep_diagonal"
+
+    @property
+    def times(self) -> FloatArray | None:
+        t_eval = self.options.get("t_eval")
+        return None if t_eval is None else np.asarray(t_eval, dtype=np.float64)
+
+    def coords(self) -> dict[str, Any]:
+        """Coordinates of the Dataset."""
+        coords: dict[str, Any] = {"depth": self.depth, "alpha": self.alpha}
+        if self.times is not None:
+            coords["time"] = self.times
+        return {k: (k if np.ndim(v) else (), v) for k, v in coords.items()}
+
+    def attrs(self) -> dict[str, Any]:
+        """Attributes of the Dataset."""
+        return {
+            "model": "diagonal network",
+            "limit": int(self.limit),
+            "n_samples": self.X.shape[-2],
+            "n_features": self.X.shape[-1],
+            "backend": self.options["backend"],
+            "kernelrich_fast": __version__,
+        }
+
+    def arguments(self) -> dict[str, Any]:
+        """Everything that the results depend on."""
+        own = {k: getattr(self, k) for k in ("X", "y", "alpha", "depth", "limit", "keep")}
+        return {**own, "beta_star": self.beta_star, **self.numeric_options()}
+
+    def seconds(self) -> FloatArray:
+        """See bench/chunks.py for the constants."""
+        n, d = self.X.shape[-2:]
+        small = np.log1p(1.0 / self.alpha)
+        layers = self.depth.reshape(self.depth.shape + (1,) * self.alpha.ndim)
+        if self.limit:
+            return np.asarray(5e-5 + 1e-10 * n * n * d * (1.0 + small) + 0.0 * layers)
+        stiff = np.clip(self.alpha ** (-0.5 * (layers - 2.0)) / 5.0, 1.0, 50.0)
+        return np.asarray(250.0 * (1.0 + small) * stiff * (5e-7 + 2e-10 * n * d))
+
+    def bytes_per_run(self) -> int:
+        """Weights, predictor and dual at every time, twice while they are gathered."""
+        n, d = self.X.shape[-2:]
+        rows = 1 if self.times is None else self.times.size
+        return int(16 * rows * (4 * d + n))
+
+    def compute(self, block: Block, num_threads: int | None, progress: Progress) -> Variables:
+        """Flows (or limits) of a block, and what is measured on them."""
+        X = subset(self.dims, block, "problem", self.X) if self.X.ndim == 3 else self.X
+        y = subset(self.dims, block, "problem", self.y) if self.y.ndim == 2 else self.y
+        scales = subset(self.dims, block, "alpha", self.alpha)
+        layers = subset(self.dims, block, "depth", self.depth)
+        problems = np.broadcast_shapes(X.shape[:-2], y.shape[:-1])
+        inner = (1,) * (layers.ndim + scales.ndim)
+        X_run = X.reshape(X.shape[:-2] + (inner if X.ndim == 3 else ()) + X.shape[-2:])
+        y_run = y.reshape(y.shape[:-1] + (inner if y.ndim == 2 else ()) + y.shape[-1:])
+        options = {
+            **self.options_in(block),
+            "alpha": scales,
+            "depth": layers.reshape(layers.shape + (1,) * scales.ndim),
+            "num_threads": num_threads,
+            "progress": progress,
+        }
+        result: DiagonalFlow | DiagonalLimit
+        if self.limit:
+            ended = limit_diagonal(X_run, y_run, **options)
+            t = np.full(ended.status.shape, np.inf)
+            n_steps, result = ended.n_iterations, ended
+        else:
+            flow = flow_diagonal(X_run, y_run, **options)
+            t, n_steps, result = flow.t, flow.n_steps, flow
+        time = () if self.times is None else ("time",)
+        beta: FloatArray = result.beta
+        variables: Variables = {
+            "loss": (time, result.loss),
+            "t": (time, t),
+            "status": ((), result.status),
+            "n_steps": ((), n_steps),
+        }
+        n_rows = beta.ndim - 1
+
+        def per_problem(values: FloatArray) -> FloatArray:
+            """A value per problem, shaped to broadcast over the rows of every run."""
+            return values.reshape(values.shape[:1] + (1,) * (n_rows - 1)) if problems else values
+
+        if "norms" in self.keep:
+            l1, l2 = np.abs(beta).sum(axis=-1), np.linalg.norm(beta, axis=-1)
+            least_l1, least_l2 = _least_norms(X, y, problems)
+            distance = _kernel_distances(X, result, self.profiles, layers, scales, problems)
+            variables |= {
+                "l1_norm": (time, l1),
+                "l2_norm": (time, l2),
+                "excess_l1": (time, l1 - per_problem(least_l1)),
+                "excess_l2": (time, l2 - per_problem(least_l2)),
+                "kernel_distance": (time, distance),
+            }
+        if self.beta_star is not None:
+            star = self.beta_star
+            if star.ndim == 2:
+                star = subset(self.dims, block, "problem", star)
+                star = star.reshape(star.shape[:1] + (1,) * (n_rows - 1) + star.shape[-1:])
+            variables["population_error"] = (time, np.sum((beta - star) ** 2, axis=-1))
+        if "beta" in self.keep:
+            variables["beta"] = ((*time, "feature"), beta)
+        return variables
+
+
+def _each(array: FloatArray, own: int, problems: tuple[int, ...]) -> list[FloatArray]:
+    """An argument once per problem (once in all if there is only one)."""
+    if not problems:
+        return [array]
+    return list(np.broadcast_to(array, problems + array.shape[array.ndim - own :]))
+
+
+def _least_norms(
+    X: FloatArray, y: FloatArray, problems: tuple[int, ...]
+) -> tuple[FloatArray, FloatArray]:
+    """The smallest l1 and l2 norm of an interpolant per problem, NaN where none exists."""
+    l1, l2 = [], []
+    for A, b in zip(_each(X, 2, problems), _each(y, 1, problems), strict=True):
+        least = min_l2(A, b)
+        if np.linalg.norm(A @ least - b) > 1e-8 * np.linalg.norm(b):
+            l1.append(np.nan)
+            l2.append(np.nan)
+        else:
+            l1.append(float(np.abs(min_l1(A, b)).sum()))
+            l2.append(float(np.linalg.norm(least)))
+    shape = problems or ()
+    return np.array(l1).reshape(shape), np.array(l2).reshape(shape)
+
+
+def _kernel_distances(
+    X: FloatArray,
+    result: Any,
+    start: tuple[FloatArray, FloatArray],
+    layers: IntArray,
+    scales: FloatArray,
+    problems: tuple[int, ...],
+) -> FloatArray:
+    """Cosine distance between the tangent kernels at the start and at every row."""
+    distance = np.empty(result.beta.shape[:-1])
+    inputs = _each(X, 2, problems)
+    for index in np.ndindex(*problems, *layers.shape, *scales.shape):
+        rest = list(index)
+        problem = rest.pop(0) if problems else 0
+        depth = int(layers[rest.pop(0)] if layers.ndim else layers)
+        alpha = float(scales[rest.pop(0)] if scales.ndim else scales)
+        K0 = _kernel_direction(inputs[problem], *start, depth)
+        # The direction of a kernel does not depend on the scale of the weights, so weights are
+        # taken in units of alpha: alpha^(2D-2) need not be a floating-point number.
+        K1 = _kernel_direction(
+            inputs[problem], result.w_plus[index] / alpha, result.w_minus[index] / alpha, depth
+        )
+        distance[index] = kernel_distance(K0, K1)
+    return distance
+
+
+def _kernel_direction(X: FloatArray, plus: FloatArray, minus: FloatArray, depth: int) -> FloatArray:
+    top = np.maximum(np.max(plus, axis=-1), np.max(minus, axis=-1))[..., None]
+    return tangent_kernel(X, plus / top, minus / top, depth)

@@ -1,0 +1,207 @@
+"""Running a sweep's blocks: here or on a cluster, into memory or into a store."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import xarray as xr
+from tqdm.auto import tqdm
+
+from .._runs import FlowRules, thread_count
+from .._types import Progress
+from ..backends import get_backend
+from ..status import warn_unless_converged, without_convergence_warnings
+from .plan import Block, SweepPlan, Variables, block_shape, cut, runs_in, shifted
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["MOST_BYTES", "compute_block", "run_sweep", "sweep_options"]
+
+# Memory of one block on one worker, unless a single run takes more.
+MOST_BYTES = 128 * 2**20
+# A block that is stored or sent takes about so long on one worker: what a kill can lose, and long
+# against the milliseconds that writing or sending it takes.
+_BLOCK_SECONDS = 10.0
+# Options that the results do not depend on.
+_OUTSIDE = ("num_threads", "progress")
+# Options that are checked for the whole sweep before any run; the others are the same for all runs.
+_RULES = ("rtol", "t_max", "stop_loss", "t_eval", "atol", "max_steps")
+
+
+class Computer(Protocol):
+    """Where blocks are computed."""
+
+    most_seconds: float
+    least_blocks: int
+
+    def backend(self, asked: str) -> str: ...
+
+    def compute(
+        self, plan: SweepPlan, blocks: list[Block], advance: Progress
+    ) -> Generator[tuple[Block, Variables]]: ...
+
+
+class Results(Protocol):
+    """Where results go."""
+
+    def has(self, block: Block) -> bool: ...
+
+    def write(self, block: Block, variables: Variables) -> None: ...
+
+    def dataset(self) -> xr.Dataset: ...
+
+
+def run_sweep(
+    plan: SweepPlan,
+    *,
+    num_threads: int | None = None,
+    progress: bool | None = None,
+    store: str | os.PathLike[str] | None = None,
+    client: Client | None = None,
+) -> xr.Dataset:
+    """Run what of a sweep is not stored yet and return all of it; warns once, with counts."""
+    if not (progress is None or isinstance(progress, bool | np.bool_)):
+        raise TypeError(f"progress: expected True, False or None, got {progress!r}")
+    plan.check_options()
+    with ExitStack() as stack:
+        results: Results
+        backend, shape = plan.options["backend"], None
+        if store is not None:
+            from .store import SweepStore
+
+            stored = SweepStore(store, plan)
+            if stored.complete:
+                return _finished(stored.dataset(), plan)
+            results = stack.enter_context(stored)
+            if stored.manifest is not None:
+                backend, shape = stored.manifest["backend"], stored.block_shape
+        computer: Computer
+        if client is None:
+            computer = _ThisMachine(num_threads, stored=store is not None)
+        else:
+            from .cluster import Cluster
+
+            computer = Cluster(client, num_threads, _BLOCK_SECONDS)
+        plan = plan.on(computer.backend(backend))
+        if shape is None:
+            shape = block_shape(
+                plan,
+                most_bytes=MOST_BYTES,
+                most_seconds=computer.most_seconds,
+                least_blocks=computer.least_blocks,
+            )
+        if store is None:
+            results = _Memory(plan)
+        else:
+            stored.plan_blocks(plan, shape)
+        blocks = [block for block in cut(plan.shape, shape) if not results.has(block)]
+        done = plan.n_runs - sum(map(runs_in, blocks))
+        show = _interactive() if progress is None else bool(progress)
+        bar = stack.enter_context(
+            tqdm(total=plan.n_runs, initial=done, desc=plan.function, unit="run", disable=not show)
+        )
+
+        def advance(finished: int) -> None:
+            bar.update(done + finished - bar.n)
+
+        finished = stack.enter_context(closing(computer.compute(plan, blocks, advance)))
+        for block, variables in finished:
+            results.write(block, variables)
+        ds = results.dataset()
+    return _finished(ds, plan)
+
+
+def sweep_options(
+    flow: Callable[..., Any], given: dict[str, Any], own: tuple[str, ...]
+) -> tuple[dict[str, Any], int | None]:
+    """The flow's options, given ones over its defaults, and the number of threads.
+
+    ``own`` are the arguments that the sweep sets itself.
+    """
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(flow).parameters.items()
+        if parameter.default is not parameter.empty and name not in own
+    }
+    for name in given:
+        if name not in defaults or name == "progress":
+            raise TypeError(f"{name}: not an option of a sweep")
+    threads = given.get("num_threads")
+    if threads is not None:
+        thread_count(threads)
+    options = {k: v for k, v in (defaults | given).items() if k not in _OUTSIDE}
+    if "rtol" in options:
+        rules: dict[str, Any] = {name: options.get(name) for name in _RULES}
+        FlowRules.checked(**rules, num_threads=None, method="auto")
+    return options, threads
+
+
+def compute_block(
+    plan: SweepPlan, block: Block, num_threads: int | None, progress: Progress
+) -> Variables:
+    """One block; what did not converge is counted once for the whole sweep."""
+    with without_convergence_warnings():
+        return plan.compute(block, num_threads, progress)
+
+
+def _finished(ds: xr.Dataset, plan: SweepPlan) -> xr.Dataset:
+    # The caller of the public function is three frames up.
+    warn_unless_converged(ds["status"].values, plan.function, frames=3)
+    return ds
+
+
+def _interactive() -> bool:
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+class _ThisMachine:
+    """Blocks one after the other, each on all threads."""
+
+    least_blocks = 1
+
+    def __init__(self, num_threads: int | None, stored: bool) -> None:
+        self.num_threads = num_threads
+        self.most_seconds = _BLOCK_SECONDS * thread_count(num_threads) if stored else np.inf
+
+    def backend(self, asked: str) -> str:
+        return get_backend(asked).name
+
+    def compute(
+        self, plan: SweepPlan, blocks: list[Block], advance: Progress
+    ) -> Generator[tuple[Block, Variables]]:
+        before = 0
+        for block in blocks:
+            yield block, compute_block(plan, block, self.num_threads, shifted(advance, before))
+            before += runs_in(block)
+            advance(before)
+
+
+class _Memory:
+    """Results as arrays, filled block by block."""
+
+    def __init__(self, plan: SweepPlan) -> None:
+        self.plan = plan
+        self.variables: Variables = {}
+
+    def has(self, block: Block) -> bool:
+        return False
+
+    def write(self, block: Block, variables: Variables) -> None:
+        if runs_in(block) == self.plan.n_runs:  # all there is: no copy
+            self.variables = variables
+            return
+        for name, (extra, values) in variables.items():
+            if name not in self.variables:
+                inner = values.shape[len(self.plan.shape) :]
+                self.variables[name] = (extra, np.empty(self.plan.shape + inner, values.dtype))
+            self.variables[name][1][block] = values
+
+    def dataset(self) -> xr.Dataset:
+        return self.plan.dataset(self.variables)

@@ -1,0 +1,288 @@
+"""Sweeps of matrix completion over width, scale and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import xarray as xr
+
+from .. import _validate as check
+from .._types import ArrayLike, FloatArray, IntArray, Progress
+from ..config import __version__
+from ..datasets import observed_entries
+from ..factorization import check_gaussian_scale, flow_factorization
+from ..initialization import gaussian_factor
+from ..theory.kernels import kernel_distance
+from ..theory.matrices import factorization_tangent_kernel, nuclear_norm
+from .execute import run_sweep, sweep_options
+from .plan import PER_RUN, Block, SweepPlan, Variables, shifted, subset
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["sweep_factorization"]
+
+_KEEP = ("norms", "M")
+# Arguments of the flow that the sweep sets.
+_OWN = (
+    "alpha", "width", "seed", "entries", "measurements", "dims", "symmetric", "U0", "V0", "t_eval",
+)  # fmt: skip
+# Beyond, the two tangent kernels of a run are not formed.
+_MOST_KERNEL_SAMPLES = 2048
+
+
+def sweep_factorization(
+    Y_star: ArrayLike,
+    *,
+    alpha: ArrayLike,
+    width: ArrayLike,
+    seeds: ArrayLike = 0,
+    n_observed: int,
+    keep: Sequence[str] = ("norms",),
+    store: str | PathLike[str] | None = None,
+    client: Client | None = None,
+    progress: bool | None = None,
+    **flow_options: Any,
+) -> xr.Dataset:
+    """Sweep matrix completion over widths, scales and seeds.
+
+    Parameters
+    ----------
+    Y_star : array_like, (d1, d2) or (seed, d1, d2)
+        The matrix to complete, or one per seed.
+    alpha : float or array_like, (alpha,)
+        Standard deviations of the initial weights.
+    width : int or array_like of int, (width,)
+        Widths k, as large as wanted.
+    seeds : int or array_like of int, (seed,)
+        A seed determines which entries are observed and the initial weights.
+    n_observed : int
+        Number of observed entries.
+    keep : sequence of {"norms", "M"}
+        Groups of variables to keep; "norms" are the norms, the movement and the kernel distance.
+    store : path, optional
+        A directory for the results, in Zarr format 3; the same call again goes on where the last
+        one stopped. The Dataset then reads its values when they are used.
+    client : dask.distributed.Client, optional
+        Compute on the workers of this cluster, a block of runs per thread of a worker.
+    progress : bool, optional
+        Show a progress bar; by default on terminals and in notebooks.
+    **flow_options
+        Passed to `flow_factorization` (``t_eval`` excepted); rtol, t_max and stop_loss broadcast to
+        the sweep's dimensions.
+
+    Returns
+    -------
+    xarray.Dataset
+        One dimension per swept argument, in the order (width, alpha, seed); what is not swept is a
+        scalar coordinate.  Variables: loss, t, status, n_steps; test_rmse, the root mean square of
+        M - Y_star over unobserved entries; with "norms" nuclear_norm, excess_nuclear_norm (over
+        that of Y_star), unobserved_movement and unobserved_rms (Frobenius norm, and root mean
+        square, of the change of the unobserved entries since the start) and, for up to 2048
+        observed entries, kernel_distance (cosine distance of the tangent kernels at start and end);
+        M if kept.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For illegal arguments, by name; for a store that holds something else.
+    StoreError
+        If the store is written by another call, read-only or full; what it held it still holds.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, if runs ended as MAX_STEPS or FAILED.
+
+    References
+    ----------
+    Woodworth et al. (COLT 2020), figure 5.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> data = krf.datasets.low_rank_completion(6, 6, 1, 24)
+    >>> ds = krf.sweep_factorization(
+    ...     data.Y_star, alpha=[1e-3, 1.0], width=[6, 10_000], seeds=[0, 1], n_observed=24
+    ... )
+    >>> dict(ds.sizes)
+    {'width': 2, 'alpha': 2, 'seed': 2}
+    >>> excess = ds.excess_nuclear_norm.mean("seed")
+    >>> bool(excess.sel(width=6, alpha=1e-3) < excess.sel(width=10_000, alpha=1.0))
+    True
+    """
+    truth = check.real_array("Y_star", Y_star, ndim=2)
+    scales = check.positive_array("alpha", alpha)
+    widths = check.integer_array("width", width, low=1)
+    numbers = check.integer_array("seeds", seeds, low=0)
+    for name, array, most in (
+        ("Y_star", truth, 3), ("alpha", scales, 1), ("width", widths, 1), ("seeds", numbers, 1),
+    ):  # fmt: skip
+        if array.ndim > most:
+            raise ValueError(f"{name}: expected at most {most} dimensions, got {array.shape}")
+    if truth.ndim == 3 and truth.shape[:1] != numbers.shape:
+        raise ValueError(
+            f"Y_star: expected one matrix, or one for each of {numbers.size} seeds, got shape "
+            f"{truth.shape}"
+        )
+    groups = check.choices("keep", keep, _KEEP)
+    check_gaussian_scale(scales)
+    count = check.integer("n_observed", n_observed, low=1, high=truth.shape[-2] * truth.shape[-1])
+    options, threads = sweep_options(flow_factorization, flow_options, _OWN)
+    axes = {
+        **({"width": widths.size} if widths.ndim else {}),
+        **({"alpha": scales.size} if scales.ndim else {}),
+        **({"seed": numbers.size} if numbers.ndim else {}),
+    }
+    plan = _FactorizationPlan(
+        dims=tuple(axes), shape=tuple(axes.values()), options=options, Y_star=truth, alpha=scales,
+        width=widths, seeds=numbers, n_observed=count, keep=groups,
+    )  # fmt: skip
+    return run_sweep(plan, num_threads=threads, progress=progress, store=store, client=client)
+
+
+@dataclass(frozen=True)
+class _FactorizationPlan(SweepPlan):
+    Y_star: FloatArray
+    alpha: FloatArray
+    width: IntArray
+    seeds: IntArray
+    n_observed: int
+    keep: tuple[str, ...]
+
+    function: ClassVar[str] = "sweep_factorization"
+
+    def coords(self) -> dict[str, Any]:
+        """Coordinates of the Dataset."""
+        coords: dict[str, Any] = {"width": self.width, "alpha": self.alpha, "seed": self.seeds}
+        return {k: (k if v.ndim else (), v) for k, v in coords.items()}
+
+    def attrs(self) -> dict[str, Any]:
+        """Attributes of the Dataset."""
+        return {
+            "model": "matrix factorisation",
+            "d1": self.Y_star.shape[-2],
+            "d2": self.Y_star.shape[-1],
+            "n_observed": self.n_observed,
+            "backend": self.options["backend"],
+            "kernelrich_fast": __version__,
+        }
+
+    def arguments(self) -> dict[str, Any]:
+        """Everything that the results depend on."""
+        names = ("Y_star", "alpha", "width", "seeds", "n_observed", "keep")
+        return {**{k: getattr(self, k) for k in names}, **self.numeric_options()}
+
+    def seconds(self) -> FloatArray:
+        """See bench/chunks.py for the constants."""
+        small = np.log1p(1.0 / self.alpha)
+        one = (3e-3 + 1e-9 * self.n_observed**3) * (1.0 + 0.2 * small)
+        return np.asarray(one.reshape(one.shape + (1,) * self.seeds.ndim))
+
+    def bytes_per_run(self) -> int:
+        """Gram matrix and factor, at the start and at the end, and tangent kernels one by one."""
+        d1, d2 = self.Y_star.shape[-2:]
+        return int(8 * (6 * (d1 + d2) ** 2 + 3 * d1 * d2))
+
+    def compute(self, block: Block, num_threads: int | None, progress: Progress) -> Variables:
+        """One batch per seed, whose observed entries are its own."""
+        scales = subset(self.dims, block, "alpha", self.alpha)
+        widths = subset(self.dims, block, "width", self.width)
+        seeds = subset(self.dims, block, "seed", self.seeds)
+        truths = self.Y_star
+        if truths.ndim == 3:
+            truths = subset(self.dims, block, "seed", truths)
+        options = self.options_in(block)
+        per_seed = widths.size * scales.size
+        parts: list[dict[str, Any]] = []
+        for i, seed in enumerate(np.atleast_1d(seeds)):
+            one = {k: v[..., i] if k in PER_RUN and np.ndim(v) and seeds.ndim else v
+                   for k, v in options.items()}  # fmt: skip
+            one |= {
+                "num_threads": num_threads,
+                "progress": shifted(progress, i * per_seed),
+            }
+            truth = truths[i] if truths.ndim == 3 else truths
+            parts.append(
+                _one_seed(truth, scales, widths, int(seed), self.n_observed, self.keep, one)
+            )
+        at = widths.ndim + scales.ndim
+        variables: Variables = {}
+        for name in parts[0]:
+            values = np.stack([part[name] for part in parts], axis=at)
+            extra = ("row", "column") if name == "M" else ()
+            variables[name] = (extra, values if seeds.ndim else np.take(values, 0, axis=at))
+        return variables
+
+
+def _one_seed(
+    truth: FloatArray,
+    scales: FloatArray,
+    widths: IntArray,
+    seed: int,
+    n_observed: int,
+    groups: tuple[str, ...],
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """The variables of one seed, in the shape (width, alpha)."""
+    d1, d2 = truth.shape
+    entries = observed_entries(d1, d2, n_observed, seed)
+    where: dict[str, Any] = dict(entries=entries, dims=(d1, d2))
+    column = widths.reshape(widths.shape + (1,) * scales.ndim)
+    flow = flow_factorization(
+        truth[entries], **where, alpha=scales, width=column, seed=seed, **options
+    )
+    hidden = np.ones((d1, d2), dtype=bool)
+    hidden[entries] = False
+    variables: dict[str, Any] = {
+        "loss": flow.loss,
+        "t": flow.t,
+        "status": flow.status,
+        "n_steps": flow.n_steps,
+        "test_rmse": _rms(_masked(flow.M - truth, hidden)),
+    }
+    if "norms" in groups:
+        gram0 = np.stack([_start_gram(d1 + d2, int(k), seed) for k in widths.ravel()])
+        gram0 = gram0.reshape(column.shape + gram0.shape[1:]) * (scales**2)[..., None, None]
+        moved = _masked(flow.M - gram0[..., :d1, d1:], hidden)
+        norm = nuclear_norm(flow.M)
+        variables |= {
+            "nuclear_norm": norm,
+            "excess_nuclear_norm": norm - float(nuclear_norm(truth)),
+            "unobserved_movement": np.linalg.norm(moved, axis=-1),
+            "unobserved_rms": _rms(moved),
+        }
+        if n_observed <= _MOST_KERNEL_SAMPLES:
+            distance = np.empty(flow.status.shape)
+            for index in np.ndindex(distance.shape):
+                # The direction of a kernel does not depend on the scale of the weights.
+                kernels = [
+                    factorization_tangent_kernel(gram[index] / np.trace(gram[index]), **where)
+                    for gram in (gram0, flow.gram)
+                ]
+                distance[index] = kernel_distance(*kernels)
+            variables["kernel_distance"] = distance
+    if "M" in groups:
+        variables["M"] = flow.M
+    return variables
+
+
+def _start_gram(n: int, width: int, seed: int) -> FloatArray:
+    W = gaussian_factor(n, width, seed)
+    return np.asarray(W @ W.T)
+
+
+def _masked(values: FloatArray, mask: Any) -> FloatArray:
+    """Masked entries on one axis, in memory too: the order of summation must not depend on B."""
+    return np.ascontiguousarray(values[..., mask])
+
+
+def _rms(values: FloatArray) -> FloatArray:
+    """Root mean square over the last axis; NaN where it is empty."""
+    if values.shape[-1] == 0:
+        return np.full(values.shape[:-1], np.nan)
+    return np.asarray(np.sqrt(np.mean(values**2, axis=-1)))

@@ -1,0 +1,369 @@
+"""Sweeps of ReLU networks over depth, scale and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import xarray as xr
+
+from .. import _validate as check
+from .._types import ArrayLike, FloatArray, IntArray, Progress
+from ..config import __version__
+from ..mlp import MLPFlow, flow_mlp
+from ..mlp_start import check_layer_scales, check_size, drawn_layout, output_count
+from ..theory.kernels import kernel_distance
+from ..theory.networks import (
+    last_layer_predictor,
+    mlp_feature_distance,
+    mlp_kernel_predictor,
+    mlp_tangent_kernel,
+)
+from .execute import run_sweep, sweep_options
+from .plan import PER_RUN, Block, SweepPlan, Variables, shifted, subset
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["sweep_mlp"]
+
+_KEEP = ("norms", "predictions", "kernel_predictors")
+# Arguments of the flow that the sweep sets.
+_OWN = ("depth", "alpha", "seed", "weights0", "biases0", "t_eval")
+# Beyond so many rows the two tangent kernels of a run are not formed.
+_MOST_KERNEL_ROWS = 2048
+
+
+def sweep_mlp(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    depth: ArrayLike = 2,
+    alpha: ArrayLike,
+    seeds: ArrayLike = 0,
+    X_test: ArrayLike | None = None,
+    y_test: ArrayLike | None = None,
+    keep: Sequence[str] = ("norms",),
+    store: str | PathLike[str] | None = None,
+    client: Client | None = None,
+    progress: bool | None = None,
+    **flow_options: Any,
+) -> xr.Dataset:
+    """Sweep ReLU networks over depths, scales and seeds.
+
+    Parameters
+    ----------
+    X : array_like, (n_samples, n_features) or (seed, n_samples, n_features)
+        Inputs, or those of every seed.
+    y : array_like, (n_samples,) or (seed, n_samples)
+        Targets, or classes with ``loss="cross_entropy"``.
+    depth : int or array_like of int, (depth,)
+        Layers of weights.
+    alpha : float or array_like, (alpha,) or (depth, alpha)
+        Scales of the start; one grid per depth if two-dimensional. The coordinate ``alpha`` then
+        counts positions, and a coordinate ``scale`` (depth, alpha) carries the values.
+    seeds : int or array_like of int, (seed,)
+        Seeds of the drawn starts.
+    X_test, y_test : array_like, like X and y, optional
+        What to test on; adds test_rmse, or test_error for classes.
+    keep : sequence of {"norms", "predictions", "kernel_predictors"}
+        Groups of variables: "norms" are the weights' norms and the kernel distances, "predictions"
+        those at X_test, "kernel_predictors" the test errors of the two linearised baselines.
+    store : path, optional
+        A directory for the results, in Zarr format 3; the same call again goes on where the last
+        one stopped. The Dataset then reads its values when they are used.
+    client : dask.distributed.Client, optional
+        Compute on the workers of this cluster, a block of runs per thread of a worker.
+    progress : bool, optional
+        Show a progress bar; by default on terminals and in notebooks.
+    **flow_options
+        Passed to `flow_mlp` (``t_eval`` and ``weights0`` excepted); rtol, t_max and stop_loss
+        broadcast to the sweep's dimensions.
+
+    Returns
+    -------
+    xarray.Dataset
+        One dimension per swept argument, in the order (depth, alpha, seed); what is not swept is a
+        scalar coordinate.  Variables: loss, t, status, n_steps; test_rmse or test_error; with
+        "norms" weight_norm (Euclidean, of all weights), feature_distance and kernel_distance
+        (cosine distances of the tangent features and of the tangent kernels at start and end, for
+        up to 2048 samples times outputs; the latter NaN where no unit is left alive); prediction
+        with a dimension test; kernel_rmse and last_layer_rmse (or _error).
+
+    Raises
+    ------
+    ValueError, TypeError
+        For illegal arguments, by name; for a store that holds something else.
+    StoreError
+        If the store is written by another call, read-only or full; what it held it still holds.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, if runs ended as MAX_STEPS or FAILED.
+
+    References
+    ----------
+    Woodworth et al. (COLT 2020), figure 6.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> data = krf.datasets.circle_teacher(10, seed=1)
+    >>> ds = krf.sweep_mlp(
+    ...     data.X, data.y, depth=[2, 3], alpha=[0.3, 2.0], seeds=[0, 1], rtol=1e-4,
+    ...     X_test=data.X_test, y_test=data.y_test,
+    ... )
+    >>> dict(ds.sizes)
+    {'depth': 2, 'alpha': 2, 'seed': 2}
+    >>> moved = ds.feature_distance.mean("seed")
+    >>> bool((moved.sel(alpha=0.3) > moved.sel(alpha=2.0)).all())
+    True
+    """
+    inputs, targets = check.data_pair(X, y)
+    depths = check.integer_array("depth", depth, low=2)
+    scales = check.positive_array("alpha", alpha)
+    numbers = check.integer_array("seeds", seeds, low=0)
+    for name, array, most in (
+        ("X", inputs, 3), ("y", targets, 2), ("depth", depths, 1), ("seeds", numbers, 1),
+    ):  # fmt: skip
+        if array.ndim > most:
+            raise ValueError(f"{name}: expected at most {most} dimensions, got {array.shape}")
+    if scales.ndim > 2 or (scales.ndim == 2 and scales.shape[:1] != depths.shape):
+        raise ValueError(
+            f"alpha: expected one grid, or one for each of {depths.size} depths, got shape "
+            f"{scales.shape}"
+        )
+    for name, lead in (("X", inputs.shape[:-2]), ("y", targets.shape[:-1])):
+        if lead and lead != numbers.shape:
+            raise ValueError(f"{name}: expected one for each of {numbers.size} seeds, got {lead}")
+    groups = check.choices("keep", keep, _KEEP)
+    if (X_test is None) != (y_test is None):
+        raise ValueError("X_test: expected X_test and y_test together, got one of them")
+    test = None
+    if X_test is not None and y_test is not None:
+        test = _test_set(X_test, y_test, inputs, numbers)
+    if test is None and ("predictions" in groups or "kernel_predictors" in groups):
+        raise ValueError("X_test: expected for keep='predictions' or 'kernel_predictors', got none")
+    options, threads = sweep_options(flow_mlp, flow_options, _OWN)
+    outputs = output_count(options["loss"], targets, options["n_classes"])
+    copies, bias = 2 if options["antisymmetric"] else 1, bool(options["bias"])
+    for D in depths.ravel().tolist():
+        layout = drawn_layout(inputs.shape[-1], outputs, D, options["width"], copies, bias)
+        check_size(layout, targets.shape[-1], options["method"])
+        if options["layer_scales"] is not None:
+            check_layer_scales(layout, options["layer_scales"])
+    axes = {
+        **({"depth": depths.size} if depths.ndim else {}),
+        **({"alpha": scales.shape[-1]} if scales.ndim else {}),
+        **({"seed": numbers.size} if numbers.ndim else {}),
+    }
+    plan = _MLPPlan(
+        dims=tuple(axes), shape=tuple(axes.values()),
+        options={**options, "n_classes": None if outputs == 1 else outputs}, X=inputs,
+        y=targets, depth=depths, alpha=scales, seeds=numbers, test=test, keep=groups,
+    )  # fmt: skip
+    return run_sweep(plan, num_threads=threads, progress=progress, store=store, client=client)
+
+
+@dataclass(frozen=True)
+class _TestSet:
+    """What to test on, for every seed or one for all."""
+
+    X: FloatArray
+    y: FloatArray
+
+    def of(self, dims: tuple[str, ...], block: Block) -> _TestSet:
+        X, y = self.X, self.y
+        return _TestSet(
+            subset(dims, block, "seed", X) if X.ndim == 3 else X,
+            subset(dims, block, "seed", y) if y.ndim == 2 else y,
+        )
+
+
+def _test_set(X: ArrayLike, y: ArrayLike, inputs: FloatArray, seeds: IntArray) -> _TestSet:
+    test = _TestSet(check.real_array("X_test", X, ndim=2), check.real_array("y_test", y, ndim=1))
+    if test.X.shape[-2] != test.y.shape[-1] or test.X.shape[-1] != inputs.shape[-1]:
+        raise ValueError(
+            f"X_test: expected {test.y.shape[-1]} samples of {inputs.shape[-1]} features, got "
+            f"shape {test.X.shape}"
+        )
+    for name, lead in (("X_test", test.X.shape[:-2]), ("y_test", test.y.shape[:-1])):
+        if lead and lead != seeds.shape:
+            raise ValueError(f"{name}: expected one for each of {seeds.size} seeds, got {lead}")
+    return test
+
+
+@dataclass(frozen=True)
+class _MLPPlan(SweepPlan):
+    X: FloatArray
+    y: FloatArray
+    depth: IntArray
+    alpha: FloatArray
+    seeds: IntArray
+    test: _TestSet | None
+    keep: tuple[str, ...]
+
+    function: ClassVar[str] = "sweep_mlp"
+
+    def coords(self) -> dict[str, Any]:
+        """Coordinates of the Dataset."""
+        depths, scales, seeds = self.depth, self.alpha, self.seeds
+        coords: dict[str, Any] = {
+            "depth": (["depth"] if depths.ndim else [], depths),
+            "alpha": (["alpha"] if scales.ndim else [], scales),
+            "seed": (["seed"] if seeds.ndim else [], seeds),
+        }
+        if scales.ndim == 2:  # a coordinate of two dimensions cannot carry the name of one of them
+            coords["alpha"] = (["alpha"], np.arange(scales.shape[1]))
+            coords["scale"] = (["depth", "alpha"], scales)
+        return coords
+
+    def attrs(self) -> dict[str, Any]:
+        """Attributes of the Dataset."""
+        return {
+            "model": "ReLU network",
+            "n_samples": self.y.shape[-1],
+            "backend": self.options["backend"],
+            "kernelrich_fast": __version__,
+        }
+
+    def arguments(self) -> dict[str, Any]:
+        """Everything that the results depend on."""
+        own = {k: getattr(self, k) for k in ("X", "y", "depth", "alpha", "seeds", "keep")}
+        test = self.test
+        own |= {"X_test": None if test is None else test.X, "y_test": test and test.y}
+        return {**own, **self.numeric_options()}
+
+    def seconds(self) -> FloatArray:
+        """See bench/chunks.py for the constants."""
+        n, width = self.y.shape[-1], int(self.options["width"])
+        layers = np.atleast_1d(self.depth).astype(np.float64)[:, None]
+        scales = np.atleast_2d(self.alpha)
+        gradients = 30.0 * n * (layers - 1.0) * (1.0 + np.log1p(1.0 / scales))
+        n_weights = self._n_weights(layers)
+        one = gradients * (5e-6 + 1e-9 * n * n_weights + 1e-8 * n * width)
+        wanted = (*self.depth.shape, *self.alpha.shape[-1:], *(1,) * self.seeds.ndim)
+        return np.asarray(one.reshape(wanted))
+
+    def bytes_per_run(self) -> int:
+        """Weights at the start and at the end, their copies, and a tangent kernel's features."""
+        n, width = self.y.shape[-1], int(self.options["width"])
+        n_weights = float(self._n_weights(np.asarray(self.depth.max(), dtype=np.float64)))
+        if self.options["antisymmetric"]:
+            n_weights *= 2.0
+        n_test = 0 if self.test is None else self.test.X.shape[-2]
+        rows = n if n <= _MOST_KERNEL_ROWS else 0
+        return int(8.0 * ((8.0 + 2.0 * rows) * n_weights + (n_test + n) * (width + n)))
+
+    def _n_weights(self, layers: Any) -> Any:
+        width, classes = int(self.options["width"]), int(self.options["n_classes"] or 1)
+        return width * (self.X.shape[-1] + classes + (layers - 2.0) * width)
+
+    def compute(self, block: Block, num_threads: int | None, progress: Progress) -> Variables:
+        """One batch per depth."""
+        depths = subset(self.dims, block, "depth", self.depth)
+        seeds = subset(self.dims, block, "seed", self.seeds)
+        X = subset(self.dims, block, "seed", self.X) if self.X.ndim == 3 else self.X
+        y = subset(self.dims, block, "seed", self.y) if self.y.ndim == 2 else self.y
+        test = None if self.test is None else self.test.of(self.dims, block)
+        scales = self.alpha
+        if scales.ndim == 2:
+            scales = subset(self.dims, block, "depth", scales)
+        if scales.ndim:
+            scales = scales[..., block[self.dims.index("alpha")]]
+        options = self.options_in(block)
+        per_depth = (scales.shape[-1] if scales.ndim else 1) * seeds.size
+        parts = []
+        for i, D in enumerate(np.atleast_1d(depths)):
+            grid = scales[i] if scales.ndim == 2 else scales
+            own = {k: v[i] if k in PER_RUN and np.ndim(v) and depths.ndim else v
+                   for k, v in options.items()}  # fmt: skip
+            flow = flow_mlp(
+                X, y, **own, depth=int(D), alpha=grid.reshape(grid.shape + (1,) * seeds.ndim),
+                seed=seeds, num_threads=num_threads,
+                progress=shifted(progress, i * per_depth),
+            )  # fmt: skip
+            parts.append(_variables(flow, X, y, test, self.keep))
+        inner = bool(scales.ndim) + seeds.ndim
+        variables: Variables = {}
+        for name in parts[0]:
+            values = np.stack([part[name] for part in parts])
+            extra = ("test", "output")[: values.ndim - 1 - inner]
+            variables[name] = (extra, values if depths.ndim else values[0])
+        return variables
+
+
+def _variables(
+    flow: MLPFlow,
+    X: FloatArray,
+    y: FloatArray,
+    test: _TestSet | None,
+    groups: tuple[str, ...],
+) -> dict[str, FloatArray]:
+    """The variables of one depth, in the shape (alpha, seed)."""
+    start: dict[str, Any] = {"biases": flow.biases0, "antisymmetric": flow.antisymmetric}
+    classes = flow.weights[-1].shape[-2]
+    out: dict[str, Any] = {
+        "loss": flow.loss,
+        "t": flow.t,
+        "status": flow.status,
+        "n_steps": flow.n_steps,
+    }
+    if "norms" in groups:
+        layers = [*flow.weights, *(flow.biases or [])]
+        norm2 = sum(np.sum(W.reshape(*flow.status.shape, -1) ** 2, axis=-1) for W in layers)
+        out["weight_norm"] = np.sqrt(norm2)
+        if y.shape[-1] * classes <= _MOST_KERNEL_ROWS:
+            end = {"biases": flow.biases, "antisymmetric": flow.antisymmetric}
+            out["feature_distance"] = mlp_feature_distance(
+                flow.weights0, flow.weights, X, biases0=flow.biases0, biases1=flow.biases,
+                antisymmetric=flow.antisymmetric,
+            )  # fmt: skip
+            kernels = [
+                mlp_tangent_kernel(weights, X, **options)
+                for weights, options in ((flow.weights0, start), (flow.weights, end))
+            ]
+            with np.errstate(invalid="ignore"):
+                out["kernel_distance"] = kernel_distance(*kernels)
+    if test is None:
+        return out
+    prediction = flow.predict(test.X)
+    out[_name(classes)] = _error(prediction, test.y, classes)
+    if "predictions" in groups:
+        out["prediction"] = prediction
+    if "kernel_predictors" in groups:
+        target = y if classes == 1 else np.eye(classes)[y.astype(np.int64)]
+        for label, predictor in (
+            ("kernel", mlp_kernel_predictor),
+            ("last_layer", last_layer_predictor),
+        ):
+            errors = np.empty(flow.status.shape)
+            for index in np.ndindex(errors.shape):
+                seed = index[-1:]
+                guess = predictor(
+                    [W[index] for W in flow.weights0],
+                    X[seed] if X.ndim == 3 else X,
+                    target[seed] if y.ndim == 2 else target,
+                    test.X[seed] if test.X.ndim == 3 else test.X,
+                    biases=None if flow.biases0 is None else [b[index] for b in flow.biases0],
+                    antisymmetric=flow.antisymmetric,
+                )
+                truth = test.y[seed] if test.y.ndim == 2 else test.y
+                errors[index] = _error(guess, truth, classes)
+            out[f"{label}_{_name(classes).removeprefix('test_')}"] = errors
+    return out
+
+
+def _name(classes: int) -> str:
+    return "test_rmse" if classes == 1 else "test_error"
+
+
+def _error(prediction: FloatArray, truth: FloatArray, classes: int) -> FloatArray:
+    """Root mean square error, or the share of wrong classes."""
+    if classes == 1:
+        return np.asarray(np.sqrt(np.mean((prediction - truth) ** 2, axis=-1)))
+    return np.asarray(np.mean(np.argmax(prediction, axis=-1) != truth, axis=-1))

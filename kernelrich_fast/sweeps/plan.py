@@ -1,0 +1,161 @@
+"""What a sweep is to those who run it: a grid of independent runs, computed block by block."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import xarray as xr
+
+from .._types import FloatArray, Progress
+
+__all__ = [
+    "PER_RUN",
+    "Block",
+    "SweepPlan",
+    "Variables",
+    "block_shape",
+    "cut",
+    "runs_in",
+    "shifted",
+    "subset",
+]
+
+# One slice per dimension of the grid.
+Block = tuple[slice, ...]
+# Per variable its dimensions beyond the grid's, and its values over one block.
+Variables = dict[str, tuple[tuple[str, ...], Any]]
+
+# Per-run options of a flow, which broadcast to the grid.
+PER_RUN = ("rtol", "t_max", "stop_loss")
+
+
+@dataclass(frozen=True)
+class SweepPlan(ABC):
+    """A checked sweep; `compute` depends on its block alone, not on how the grid was cut.
+
+    ``options`` are those of the flow, without threads and progress; ``backend`` is among them.
+    """
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    options: dict[str, Any]
+
+    function: ClassVar[str]
+
+    @abstractmethod
+    def compute(self, block: Block, num_threads: int | None, progress: Progress) -> Variables:
+        """Run a block; ``progress`` hears the number of finished runs of the block."""
+
+    @abstractmethod
+    def coords(self) -> dict[str, Any]:
+        """Coordinates of the Dataset."""
+
+    @abstractmethod
+    def attrs(self) -> dict[str, Any]:
+        """Attributes of the Dataset."""
+
+    @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """Everything that the results depend on, by the names of the caller's arguments."""
+
+    @abstractmethod
+    def seconds(self) -> FloatArray:
+        """Expected time per run on one thread, to about a decade, broadcasting to the grid."""
+
+    @abstractmethod
+    def bytes_per_run(self) -> int:
+        """Memory that a run takes while its block is computed."""
+
+    @property
+    def n_runs(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def on(self, backend: str) -> SweepPlan:
+        """The same sweep with the backend it runs on."""
+        return replace(self, options={**self.options, "backend": backend})
+
+    def options_in(self, block: Block) -> dict[str, Any]:
+        """The options of a block."""
+        cut_options = dict(self.options)
+        for name in PER_RUN:
+            value = np.asarray(cut_options.get(name, 0.0))
+            if value.ndim:
+                cut_options[name] = self.broadcast(name, value)[block]
+        return cut_options
+
+    def numeric_options(self) -> dict[str, Any]:
+        """The options, sequences of numbers as arrays."""
+        return {
+            name: value if value is None or isinstance(value, str | bool) else np.asarray(value)
+            for name, value in self.options.items()
+        }
+
+    def check_options(self) -> None:
+        """Raise where a per-run option does not fit the grid."""
+        for name in PER_RUN:
+            self.broadcast(name, np.asarray(self.options.get(name, 0.0)))
+
+    def broadcast(self, name: str, value: Any) -> Any:
+        try:
+            return np.broadcast_to(value, self.shape)
+        except ValueError:
+            grid = dict(zip(self.dims, self.shape, strict=True))
+            raise ValueError(
+                f"{name}: expected a shape that broadcasts to the sweep's {grid}, got {value.shape}"
+            ) from None
+
+    def dataset(self, variables: Variables) -> xr.Dataset:
+        """Variables over the whole grid with their names."""
+        return xr.Dataset(
+            {name: ((*self.dims, *extra), values) for name, (extra, values) in variables.items()},
+            coords=self.coords(),
+            attrs=self.attrs(),
+        )
+
+
+def shifted(progress: Progress, before: int) -> Progress:
+    """Progress of a part that ``before`` runs come before."""
+    return lambda done: progress(before + done)
+
+
+def subset(dims: tuple[str, ...], block: Block, dim: str, array: Any) -> Any:
+    """The part of an array along its first axis that a block holds of ``dim``."""
+    return array[block[dims.index(dim)]] if dim in dims else array
+
+
+def runs_in(block: Block) -> int:
+    return int(np.prod([s.stop - s.start for s in block], dtype=np.int64))
+
+
+def block_shape(
+    plan: SweepPlan, *, most_bytes: float, most_seconds: float, least_blocks: int
+) -> tuple[int, ...]:
+    """The shape of blocks that hold both limits and are at least so many, if runs allow it.
+
+    Later dimensions are filled first, so that runs which share a problem stay together.
+    """
+    seconds = float(np.mean(np.broadcast_to(plan.seconds(), plan.shape)))
+    runs = min(
+        most_bytes / plan.bytes_per_run(), most_seconds / seconds, plan.n_runs / least_blocks
+    )
+    left = max(1, int(runs))
+    shape = []
+    for size in reversed(plan.shape):
+        pieces = -(-size // min(size, left))
+        shape.append(-(-size // pieces))
+        left = max(1, left // shape[-1])
+    return tuple(reversed(shape))
+
+
+def cut(shape: tuple[int, ...], block: tuple[int, ...]) -> Iterator[Block]:
+    """The blocks of a grid, in the order of its runs."""
+    axes = [
+        [slice(i, min(i + step, size)) for i in range(0, size, step)]
+        for size, step in zip(shape, block, strict=True)
+    ]
+    return itertools.product(*axes)

@@ -1,0 +1,94 @@
+"""Sweeps on a Dask cluster: the same bits, whoever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+import xarray as xr
+from test_store import SWEEPS, diagonal
+
+import kernelrich_fast as krf
+from kernelrich_fast.sweeps import execute
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, worker_dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as connected,
+    ):
+        yield connected
+
+
+@pytest.mark.parametrize("family", SWEEPS)
+def test_the_cluster_changes_no_bit(family, client, tmp_path, monkeypatch):
+    local = SWEEPS[family]()
+    xr.testing.assert_identical(SWEEPS[family](client=client), local)
+    monkeypatch.setattr(execute, "_BLOCK_SECONDS", 1e-4)
+    stored = SWEEPS[family](client=client, store=tmp_path / "sweep.zarr")
+    xr.testing.assert_identical(stored, local)
+    # A local call reads, or goes on with, what a cluster wrote.
+    xr.testing.assert_identical(SWEEPS[family](store=tmp_path / "sweep.zarr"), local)
+
+
+def test_a_worker_killed_in_mid_sweep(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "_BLOCK_SECONDS", 1e-4)
+    path = tmp_path / "sweep.zarr"
+    before = set(client.run(os.getpid).values())
+
+    def kill_one() -> None:
+        while not path.exists():
+            time.sleep(0.001)
+        os.kill(min(before), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    ds = diagonal(client=client, store=path)
+    killer.join()
+    client.wait_for_workers(2, timeout=60)
+    assert set(client.run(os.getpid).values()) != before
+    xr.testing.assert_identical(ds, diagonal())
+
+
+def test_few_blocks_are_under_way_at_a_time(client, monkeypatch):
+    """However long the sweep, workers hold no more than they are about to be asked for."""
+    monkeypatch.setattr(execute, "_BLOCK_SECONDS", 1e-4)
+    keys, most = [], []
+    submit = client.submit
+
+    def counting(function, *arguments, **options):
+        future = submit(function, *arguments, **options)
+        if function.__name__ == "_run":
+            keys.append(future.key)
+            most.append(sum(key in client.futures for key in keys))
+        return future
+
+    monkeypatch.setattr(client, "submit", counting)
+    diagonal(client=client)
+    assert len(keys) == 30
+    # Two for each of two workers, those being fetched and released.
+    assert 4 <= max(most) <= 8
+
+
+def test_progress_and_warnings(client, capsys):
+    with pytest.warns(krf.ConvergenceWarning, match="of 30 runs, 30 MAX_STEPS") as caught:
+        diagonal(client=client, max_steps=1, t_eval=None, stop_loss=1e-12, progress=True)
+    assert len(caught) == 1
+    assert "30/30" in capsys.readouterr().err
+
+
+def test_errors_come_back_as_they_are(client):
+    with pytest.raises(ValueError, match="method: expected one of"):
+        diagonal(client=client, method="euler")
+    with pytest.raises(krf.BackendUnavailableError, match="cuda"):
+        diagonal(client=client, backend="cuda")
+    with pytest.raises(TypeError, match=r"client: expected a dask.distributed.Client, got 3"):
+        diagonal(client=3)
