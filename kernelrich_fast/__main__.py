@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("info", help="versions, and which backends work here")
     figures = commands.add_parser("reproduce", help="compute a figure of the paper")
     figures.add_argument(
-        "figure", choices=["fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig7", "image"]
+        "figure", choices=["fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig7", "image", "all"]
     )
     figures.add_argument("--out", default=".", metavar="DIR", help="directory to write to")
     figures.add_argument("--quick", action="store_true", help="a small version")
@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"kernelrich: {error}", file=sys.stderr)
         return 1
     print(text)
-    print(f"written to {options.out}: {options.figure}.png, .pdf and .nc")
+    what = "report.html" if options.figure == "all" else f"{options.figure}.png, .pdf and .nc"
+    print(f"written to {options.out}: {what}")
     return 0
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import re
+import shutil
 import subprocess
 import sys
 
@@ -17,18 +20,101 @@ from kernelrich_fast.experiments.fig3 import depth_potential_data
 from kernelrich_fast.experiments.sample_complexity import critical_alpha_data, samples_for_l1
 
 
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """All figures in small, and the report of them."""
+    folder = tmp_path_factory.mktemp("figures") / "new"
+    assert main(["reproduce", "all", "--quick", "--out", str(folder)]) == 0
+    return folder
+
+
 @pytest.mark.parametrize("figure", sorted(FIGURES))
-def test_quick_figures_write_pictures_and_data(figure, tmp_path, capsys):
-    assert main(["reproduce", figure, "--quick", "--out", str(tmp_path / "new")]) == 0
-    assert figure[:3] in capsys.readouterr().out
-    files = {p.name for p in (tmp_path / "new").iterdir()}
-    assert {f"{figure}.png", f"{figure}.pdf"} <= files
-    assert (tmp_path / "new" / f"{figure}.png").read_bytes()[:4] == b"\x89PNG"
-    data = [p for p in (tmp_path / "new").iterdir() if p.suffix == ".nc"]
+def test_quick_figures_write_pictures_and_data(figure, everything):
+    assert (everything / f"{figure}.png").read_bytes()[:4] == b"\x89PNG"
+    assert (everything / f"{figure}.pdf").read_bytes()[:4] == b"%PDF"
+    data = sorted(everything.glob(f"{figure}*.nc"))
     assert data
     for path in data:
         with xr.open_dataset(path, engine="scipy") as ds:
             assert ds.data_vars
+
+
+def test_a_single_figure(tmp_path, capsys):
+    assert main(["reproduce", "fig2", "--quick", "--out", str(tmp_path / "new")]) == 0
+    assert "figure 2" in capsys.readouterr().out
+    assert {p.name for p in (tmp_path / "new").iterdir()} == {"fig2.png", "fig2.pdf", "fig2.nc"}
+
+
+def test_the_report_says_what_must_be_seen_and_whether_it_is(everything):
+    page = (everything / "report.html").read_text()
+    for figure, module in FIGURES.items():
+        assert f'<section id="{figure}">' in page
+        for what, paper, here in module.ABOUT.settings:
+            for text in (what, paper, here):
+                assert html.escape(text) in page
+        assert module.ABOUT.expectations
+        for expectation in module.ABOUT.expectations:
+            assert html.escape(expectation.text) in page
+    # Those that small versions show too; the curves of figure 3 do not depend on the version.
+    held = re.findall(r'<li class="yes"><strong>holds</strong> ([^<]*)', page)
+    assert len(held) >= 14
+    assert any("0.829, 0.736, 0.685 and 0.647" in text for text in held)
+    assert "does not hold" in page
+
+
+def test_expectations_can_fail(everything):
+    """Each is false of the same figure with other signs, upside down, or mirrored."""
+    for figure, module in FIGURES.items():
+        panels = {}
+        for path in everything.glob(f"{figure}*.nc"):
+            panel = path.stem.removeprefix(figure)
+            if figure == "fig6" and panel:  # fig6c is a figure of its own
+                continue
+            with xr.open_dataset(path, engine="scipy") as ds:
+                panels[panel] = ds.load()
+            if figure == "fig7":
+                panels[panel] = panels[panel].assign_coords(panel=list("abc"))
+        changes = (
+            lambda v: -v,
+            lambda v: 100.0 - v,
+            lambda v: v.copy(data=np.flip(v.values)),
+        )
+        wrong = [{panel: ds.map(change) for panel, ds in panels.items()} for change in changes]
+        for expectation in module.ABOUT.expectations:
+            assert not all(expectation.holds(each) for each in wrong), expectation.text
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+def test_the_report_in_a_browser(everything):
+    """It asks for nothing but itself, complains of nothing, and shows every picture."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    asked, said = [], []
+    with playwright.sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=CHROMIUM)
+        page = browser.new_page(viewport={"width": 400, "height": 800})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto((everything / "report.html").as_uri())
+        pictures = page.evaluate("[...document.images].map(i => [i.complete, i.naturalWidth])")
+        headings = page.evaluate("[...document.querySelectorAll('h2')].map(h => h.innerText)")
+        # On a telephone only tables and numbers may be wider than the screen, in their own boxes.
+        overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        page.click("nav a >> nth=3")
+        top = page.evaluate("document.querySelector('#fig5').getBoundingClientRect().top")
+        browser.close()
+    assert [url for url in asked if not url.startswith("data:")] == [
+        (everything / "report.html").as_uri()
+    ]
+    assert said == []
+    assert len(pictures) == len(FIGURES)
+    assert all(complete and width >= 600 for complete, width in pictures)
+    assert headings[: len(FIGURES)] == [module.ABOUT.title for module in FIGURES.values()]
+    assert overflow <= 0
+    assert abs(top) < 100
 
 
 def test_figure_three_a_matches_the_paper():

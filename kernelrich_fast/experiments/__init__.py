@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from pathlib import Path
+from types import ModuleType
 
 from . import fig1, fig2, fig3, fig5, fig6, fig6c, fig7, image
 from .output import Settings
+from .report import Section, write_report
 
 __all__ = ["FIGURES", "Settings", "reproduce"]
 
-FIGURES: dict[str, Callable[[Settings], str]] = {
-    "fig1": fig1.run,
-    "fig2": fig2.run,
-    "fig3": fig3.run,
-    "fig5": fig5.run,
-    "fig6": fig6.run,
-    "fig6c": fig6c.run,
-    "fig7": fig7.run,
-    "image": image.run,
+# Each has ABOUT and run(settings).
+FIGURES: dict[str, ModuleType] = {
+    "fig1": fig1,
+    "fig2": fig2,
+    "fig3": fig3,
+    "fig5": fig5,
+    "fig6": fig6,
+    "fig6c": fig6c,
+    "fig7": fig7,
+    "image": image,
 }
 
 
@@ -35,9 +38,10 @@ def reproduce(
 
     Parameters
     ----------
-    figure : {"fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig7", "image"}
+    figure : {"fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig7", "image", "all"}
         Which figure of the paper, all panels ("fig6": a and b); or the completion of an image.
-        Panel d of figure 6 trains a convolutional network, which is out of scope.
+        Panel d of figure 6 trains a convolutional network, which is out of scope. "all" makes
+        every one, and report.html with each beside the paper's settings and what must be seen.
     out : path
         Directory for FIGURE.png, FIGURE.pdf and one NetCDF file of data per panel.
     quick : bool
@@ -47,8 +51,8 @@ def reproduce(
     progress : bool
         Show a progress bar.
     data : path, optional
-        For "fig6c": an .npz file with x_train, y_train, x_test and y_test, such as MNIST's, instead
-        of the digits that ship with scikit-learn.
+        For "fig6c" (and "all"): an .npz file with x_train, y_train, x_test and y_test, such as
+        MNIST's, instead of the digits that ship with scikit-learn.
 
     Returns
     -------
@@ -71,9 +75,17 @@ def reproduce(
     ...     print(reproduce("fig2", folder).splitlines()[0])
     figure 2: implicit q and explicit r
     """
-    if figure not in FIGURES:
-        raise ValueError(f"figure: expected one of {', '.join(FIGURES)}, got {figure!r}")
-    if data is not None and figure != "fig6c":
+    if figure not in (*FIGURES, "all"):
+        raise ValueError(f"figure: expected one of {', '.join(FIGURES)}, all, got {figure!r}")
+    if data is not None and figure not in ("fig6c", "all"):
         raise ValueError(f"data: expected only for fig6c, got it for {figure}")
-    file = None if data is None else Path(data)
-    return FIGURES[figure](Settings(Path(out), quick, backend, progress, file))
+    settings = Settings(Path(out), quick, backend, progress, None if data is None else Path(data))
+    if figure != "all":
+        return str(FIGURES[figure].run(settings).text)
+    sections = []
+    for name, module in FIGURES.items():
+        start = time.perf_counter()
+        outcome = module.run(settings)
+        sections.append(Section(name, module.ABOUT, outcome, time.perf_counter() - start))
+    write_report(settings, sections)
+    return "\n\n".join(section.outcome.text for section in sections)

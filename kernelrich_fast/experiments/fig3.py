@@ -8,10 +8,10 @@ import xarray as xr
 from .. import plot
 from ..theory import q_potential
 from .fig1 import critical_table
-from .output import Settings, save, table
+from .output import About, Expectation, Outcome, Settings, rising, save, table
 from .sample_complexity import critical_alpha_data
 
-__all__ = ["depth_potential_data", "run", "sparsity_ratio_data"]
+__all__ = ["ABOUT", "depth_potential_data", "run", "sparsity_ratio_data"]
 
 DEPTHS = (2, 3, 5, 10, 100)
 WIDTH = 16.0
@@ -48,7 +48,46 @@ def sparsity_ratio_data(points: int) -> xr.Dataset:
     )
 
 
-def run(settings: Settings) -> str:
+def _heights(q: xr.DataArray) -> xr.DataArray:
+    return q.isel(z=-1) / q.isel(z=-1).sel(depth=2)
+
+
+ABOUT = About(
+    "Figure 3: depth",
+    (
+        ("a", "q_D on [-16, 16], equal at |z| = 4, D = 2, 3, 5, 10, 100", "the same"),
+        ("b", "Q(e_1) / Q(1 / sqrt d), d = 100, ln alpha^D from -8 to 1", "the same"),
+        ("c", "as figure 1c for D = 2, 3, 5, 8, with alpha^D", "the same, d = 1000, r* = 5"),
+        ("seeds of panel c", "not stated", "the median of three nested draws"),
+    ),
+    (
+        Expectation(
+            "a: at the end the curves stand at 0.829, 0.736, 0.685 and 0.647 of that of D = 2",
+            lambda p: bool(
+                np.allclose(_heights(p["a"].q)[1:], [0.829, 0.736, 0.685, 0.647], atol=1e-3)
+            ),
+        ),
+        Expectation(
+            "b: at ln alpha^D = -8 the ratio is 0.149, 0.115, 0.106 and 0.102 for D = 2, 3, 5, 100",
+            lambda p: bool(
+                np.allclose(
+                    p["b"].ratio.sel(depth=[2, 3, 5, 100], log_scale=-8.0),
+                    [0.149, 0.115, 0.106, 0.102],
+                    atol=1e-3,
+                )
+            ),
+        ),
+        Expectation(
+            "c: the deeper the network, the larger the alpha^D that still generalises",
+            lambda p: rising(
+                (p["c"].critical_alpha ** p["c"].depth).median("seed").transpose(..., "depth"), 0.01
+            ),
+        ),
+    ),
+)
+
+
+def run(settings: Settings) -> Outcome:
     """Write all panels; returns the table."""
     from matplotlib.figure import Figure
 
@@ -70,17 +109,17 @@ def run(settings: Settings) -> str:
     plot.critical_alpha(c, axes[2], power=True)
     for axis, title in zip(axes, "abc", strict=True):
         axis.set_title(title, loc="left")
-    save(settings, "fig3", figure, {"a": a, "b": b, "c": c})
+    panels = {"a": a, "b": b, "c": c}
+    save(settings, "fig3", figure, panels)
     header = [f"D={D}" for D in DEPTHS]
-    ends = [[float(a.q.sel(depth=D)[-1] / a.q.sel(depth=2)[-1]) for D in DEPTHS]]
+    ends = [_heights(a.q).values.tolist()]
     ratios = [
         [s, *(float(b.ratio.sel(depth=D, log_scale=s, method="nearest")) for D in DEPTHS)]
         for s in (-8.0, -4.0, -2.0, 0.0)
     ]
-    return "\n\n".join(
-        [
-            table("figure 3a: height at |z| = 16 relative to D = 2", header, ends),
-            table("figure 3b: Q(e_1) / Q(1/sqrt d), d = 100", ["ln alpha^D", *header], ratios),
-            critical_table("figure 3c", c),
-        ]
-    )
+    tables = [
+        table("figure 3a: height at |z| = 16 relative to D = 2", header, ends),
+        table("figure 3b: Q(e_1) / Q(1/sqrt d), d = 100", ["ln alpha^D", *header], ratios),
+        critical_table("figure 3c", c),
+    ]
+    return Outcome("\n\n".join(tables), panels)

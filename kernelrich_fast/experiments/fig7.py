@@ -9,9 +9,9 @@ from scipy.interpolate import CubicSpline
 from .. import plot
 from .._types import FloatArray
 from ..mlp import flow_mlp
-from .output import Settings, save, table
+from .output import About, Expectation, Outcome, Panels, Settings, save, table
 
-__all__ = ["run", "univariate_data"]
+__all__ = ["ABOUT", "run", "univariate_data"]
 
 WIDTH, QUICK_WIDTH = 10_000, 300
 ALPHAS = (1e-4, 1e-2, 0.1, 1.0, 10.0)
@@ -64,7 +64,38 @@ def univariate_data(
     )
 
 
-def run(settings: Settings) -> str:
+def _splines(panels: Panels) -> bool:
+    return bool(np.all(panels[""].spline_rmse.isel(alpha=0) < 0.05))
+
+
+def _overshoot(panels: Panels) -> bool:
+    top = panels[""].prediction.max("x")
+    balanced, *shaped = (top.sel(panel=panel, alpha=ALPHAS[-1]) for panel in PANELS)
+    return bool(balanced > 1.05) and all(bool(balanced > other) for other in shaped)
+
+
+ABOUT = About(
+    "Figure 7: wide univariate ReLU networks",
+    (
+        ("network", "w2 relu(w1 x + b1) + b2, 10,000 units, unbiased start", "the same"),
+        ("start", "w1, b1 ~ N(0, 1), w2 ~ N(0, 2 / k) times alpha", "the same"),
+        ("panels", "a: as is; b, c: (w1, b1) by k^-1/2, k^-1/4 and w2 by the inverse", "the same"),
+        ("data", "9 points, x from -sqrt 3 to sqrt 3, y = 0 0 0 1 1 1 0 0 0", "the same"),
+        ("alpha", "1e-4 .01 .1 1 10 (b: from .01)", "1e-4 .01 .1 1 10"),
+        ("optimiser, stopping", "not stated", "gradient flow, relative loss 1e-8"),
+    ),
+    (
+        Expectation(
+            "alpha = 1e-4: the linear spline whatever the shape (RMS distance below 0.05)", _splines
+        ),
+        Expectation(
+            "alpha = 10: panel a overshoots like a cubic spline, and more than b and c", _overshoot
+        ),
+    ),
+)
+
+
+def run(settings: Settings) -> Outcome:
     """Write the three panels; returns the table."""
     from matplotlib.figure import Figure
 
@@ -91,4 +122,5 @@ def run(settings: Settings) -> str:
         )
     ]
     unfinished = int(np.sum(ds.status.values != 0))
-    return "\n\n".join([*tables, f"{ds.status.size} runs, {unfinished} not converged"])
+    text = "\n\n".join([*tables, f"{ds.status.size} runs, {unfinished} not converged"])
+    return Outcome(text, {"": ds})

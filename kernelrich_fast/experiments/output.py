@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,36 @@ import xarray as xr
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Settings", "save", "table"]
+__all__ = ["About", "Expectation", "Outcome", "Panels", "Settings", "rising", "save", "table"]
+
+# The data of a figure by panel.
+Panels = dict[str, xr.Dataset]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What must be seen in a figure, and whether its data show it."""
+
+    text: str
+    holds: Callable[[Panels], bool]
+
+
+@dataclass(frozen=True)
+class About:
+    """A figure of the paper: what was set there and here, and what must be seen in it."""
+
+    title: str
+    # What is set, as the paper has it, as it is here.
+    settings: tuple[tuple[str, str, str], ...]
+    expectations: tuple[Expectation, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an experiment made: a table, and the data of its panels."""
+
+    text: str
+    panels: Panels
 
 
 @dataclass(frozen=True)
@@ -27,7 +56,7 @@ class Settings:
     data: Path | None = None  # a local file in place of the data that ship with scikit-learn
 
 
-def save(settings: Settings, name: str, figure: Figure, panels: dict[str, xr.Dataset]) -> None:
+def save(settings: Settings, name: str, figure: Figure, panels: Panels) -> None:
     """Write name.png, name.pdf, and the data of each panel as NetCDF."""
     settings.out.mkdir(parents=True, exist_ok=True)
     for suffix in ("png", "pdf"):
@@ -54,3 +83,16 @@ def _cell(value: object) -> str:
     if isinstance(value, float | np.floating):
         return "-" if np.isnan(value) else f"{value:.4g}"
     return str(value)
+
+
+def rising(values: xr.DataArray, slack: float = 0.0) -> bool:
+    """Whether values, of which there are some, grow along their last axis.
+
+    ``slack`` is what they may fall by, relative to their range; positions with NaN are left out.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    numbers = numbers[..., ~np.isnan(numbers).any(axis=tuple(range(numbers.ndim - 1)))]
+    if numbers.shape[-1] < 2:
+        return False
+    allowed = slack * (np.nanmax(numbers) - np.nanmin(numbers))
+    return bool(np.all(np.diff(numbers, axis=-1) >= -allowed))

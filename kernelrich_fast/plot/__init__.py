@@ -11,6 +11,7 @@ from .models import (
     sparsity_ratio,
 )
 from .networks import class_errors, network_curves, univariate_functions
+from .paths import grey_image, paths
 
 __all__ = [
     "class_errors",
@@ -19,7 +20,9 @@ __all__ = [
     "excess_norms",
     "factorization_error",
     "factorization_heatmap",
+    "grey_image",
     "network_curves",
+    "paths",
     "population_error",
     "potentials",
     "sparsity_ratio",

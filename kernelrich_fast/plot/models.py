@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from ._axes import COLOURS, axes_of, line_style
+from ._axes import COLOURS, axes_of, label_of, line_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,7 @@ def population_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
         ax.plot(ds.alpha, curve, marker="o", markersize=3, label=label, **line_style(index))
         if label:
             ax.legend()
-    ax.set(xscale="log", xlabel=r"$\alpha$", ylabel="population error")
+    ax.set(xscale="log", xlabel=r"$\alpha$", ylabel=label_of("population_error"))
     return ax
 
 
@@ -91,14 +91,10 @@ def excess_norms(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     """
     ax = axes_of(ax)
     right = ax.twinx()
-    pairs = (
-        (ax, "excess_l1", r"$\|\beta\|_1 - \|\beta_{\ell_1}\|_1$"),
-        (right, "excess_l2", r"$\|\beta\|_2 - \|\beta_{\ell_2}\|_2$"),
-    )
-    for index, (axis, name, label) in enumerate(pairs):
+    for index, (axis, name) in enumerate(((ax, "excess_l1"), (right, "excess_l2"))):
         for _, curve in _curves(ds, name):
             axis.plot(ds.alpha, curve, marker="os"[index], markersize=3, **line_style(index))
-        axis.set_ylabel(label, color=COLOURS[index])
+        axis.set_ylabel(label_of(name), color=COLOURS[index])
     ax.set(xscale="log", xlabel=r"$\alpha$")
     return ax
 
@@ -288,8 +284,7 @@ def factorization_heatmap(
     ax.set_yticks(range(values.sizes["alpha"]), [f"{a**2:.3g}" for a in ds.alpha.values])
     ax.set_xlabel("width $k$")
     ax.set_ylabel(r"$\alpha^2$")
-    ax.set_title(variable.replace("_", " "))
-    ax.figure.colorbar(shown, ax=ax)
+    ax.figure.colorbar(shown, ax=ax, label=label_of(variable))
     return ax
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from ._axes import axes_of, line_style
+from ._axes import axes_of, label_of, line_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,8 +57,7 @@ def network_curves(
         )  # fmt: skip
     if zero is not None:
         ax.axhline(zero, color="0.5", linestyle="--", linewidth=1.0)
-    label = {"test_rmse": "test RMSE", "feature_distance": "gradient distance"}
-    ax.set(xscale="log", xlabel=r"$\alpha^D$", ylabel=label.get(variable, variable))
+    ax.set(xscale="log", xlabel=r"$\alpha^D$", ylabel=label_of(variable))
     ax.legend()
     return ax
 
@@ -84,7 +83,7 @@ def univariate_functions(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> from kernelrich_fast.experiments.fig7 import univariate_data
     >>> ds = univariate_data(20, 30, "auto", False)  # doctest: +SKIP
     >>> krf.plot.univariate_functions(ds.sel(panel="a")).get_xlabel()  # doctest: +SKIP
-    'x'
+    '$x$'
     """
     ax = axes_of(ax)
     for index, alpha in enumerate(ds.alpha.values):
@@ -94,7 +93,7 @@ def univariate_functions(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax.plot(ds.x, ds.linear_spline, color="0.6", linewidth=0.8, label="linear spline")
     ax.plot(ds.x, ds.cubic_spline, color="0.6", linewidth=0.8, linestyle=":", label="cubic spline")
     ax.plot(ds.X, ds.y, "ko", markersize=3)
-    ax.set(xlabel="x", ylabel="f(x)")
+    ax.set(xlabel="$x$", ylabel="$f(x)$")
     ax.legend(fontsize="x-small")
     return ax
 
