@@ -17,6 +17,13 @@ import kernelrich_fast as krf  # noqa: E402
 from kernelrich_fast.backends import BACKENDS, available_backends  # noqa: E402
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Compare figures with their images wherever pytest-mpl is there to do it."""
+    if hasattr(config.option, "mpl"):
+        config.option.mpl = True
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     reason = available_backends()[request.param]

@@ -11,6 +11,8 @@ from __future__ import annotations
 import pytest
 from test_plot import FIGURES
 
+pytest.importorskip("pytest_mpl")
+
 compared = pytest.mark.mpl_image_compare(
     baseline_dir="baseline", remove_text=True, tolerance=6, savefig_kwargs={"dpi": 80}
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import pickle
 import uuid
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,8 @@ class Cluster:
     so that workers and scheduler hold a few blocks a thread, however long the sweep is.
     """
 
+    least_runs = 1
+
     def __init__(self, client: Client, num_threads: int | None, block_seconds: float) -> None:
         if not isinstance(client, distributed.Client):
             raise TypeError(f"client: expected a dask.distributed.Client, got {client!r}")
@@ -62,8 +66,10 @@ class Cluster:
         running: dict[Any, Block] = {}
         arriving = distributed.as_completed()
         # The plan is a task, not data put on some worker: it can be made again when that one dies.
+        # And it is bytes: arrays that travel by themselves arrive at odd addresses, and are then
+        # multiplied in another order.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
-            shared = self.client.submit(_same, plan, key=f"{name}-plan")
+            shared = self.client.submit(_same, _Pickled(plan), key=f"{name}-plan")
 
         def start_some() -> None:
             room = _AHEAD * self._slots() - len(running)
@@ -93,12 +99,32 @@ def _backend_name(asked: str) -> str:
     return get_backend(asked).name
 
 
-def _same(plan: SweepPlan) -> SweepPlan:
+class _Pickled:
+    """A plan as bytes, unpickled once per process."""
+
+    def __init__(self, plan: SweepPlan) -> None:
+        self.name = uuid.uuid4().hex
+        self.content = pickle.dumps(plan)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Pickled) and self.name == other.name
+
+
+def _same(plan: _Pickled) -> _Pickled:
     return plan
 
 
-def _run(plan: SweepPlan, block: Block, num_threads: int) -> Variables:
-    return compute_block(plan, block, num_threads, _nobody)
+@functools.lru_cache(maxsize=1)
+def _unpickled(plan: _Pickled) -> SweepPlan:
+    whole: SweepPlan = pickle.loads(plan.content)
+    return whole
+
+
+def _run(plan: _Pickled, block: Block, num_threads: int) -> Variables:
+    return compute_block(_unpickled(plan), block, num_threads, _nobody)
 
 
 def _nobody(done: int) -> Any:

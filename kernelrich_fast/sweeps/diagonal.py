@@ -100,8 +100,9 @@ def sweep_diagonal(
 
     Notes
     -----
-    Runs are computed in blocks of at most 128 MiB (or one run). Results depend neither on how they
-    are cut nor on where or on how many threads they are computed, given the same instruction set.
+    Runs are computed in blocks of at most 128 MiB (or two runs a thread). Results depend neither on
+    how they are cut nor on where or on how many threads they are computed, given the same
+    instruction set.
     Beyond the flows: one linear program per problem and block for excess_l1 and two Gram products
     per run for the kernel distance.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+import threading
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import xarray as xr
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from .._runs import FlowRules, thread_count
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_BYTES", "compute_block", "run_sweep", "sweep_options"]
 
-# Memory of one block on one worker, unless a single run takes more.
+# Memory of one block, unless one run (here, two for each thread) takes more.
 MOST_BYTES = 128 * 2**20
 # A block that is stored or sent takes about so long on one worker: what a kill can lose, and long
 # against the milliseconds that writing or sending it takes.
@@ -40,6 +42,7 @@ class Computer(Protocol):
 
     most_seconds: float
     least_blocks: int
+    least_runs: int
 
     def backend(self, asked: str) -> str: ...
 
@@ -96,6 +99,7 @@ def run_sweep(
                 most_bytes=MOST_BYTES,
                 most_seconds=computer.most_seconds,
                 least_blocks=computer.least_blocks,
+                least_runs=computer.least_runs,
             )
         if store is None:
             results = _Memory(plan)
@@ -147,8 +151,33 @@ def compute_block(
     plan: SweepPlan, block: Block, num_threads: int | None, progress: Progress
 ) -> Variables:
     """One block; what did not converge is counted once for the whole sweep."""
-    with without_convergence_warnings():
+    with without_convergence_warnings(), _one_blas_thread():
         return plan.compute(block, num_threads, progress)
+
+
+_blas_lock = threading.Lock()
+_blas_users = 0
+_blas_limit: threadpool_limits | None = None
+
+
+@contextmanager
+def _one_blas_thread() -> Generator[None]:
+    """NumPy's linear algebra on one thread: on several, sums depend on how many there are.
+
+    The limit is one of the process, so the last of several users lifts it.
+    """
+    global _blas_limit, _blas_users
+    with _blas_lock:
+        if _blas_users == 0:
+            _blas_limit = threadpool_limits(1, user_api="blas")
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if _blas_users == 0 and _blas_limit is not None:
+                _blas_limit.restore_original_limits()
 
 
 def _finished(ds: xr.Dataset, plan: SweepPlan) -> xr.Dataset:
@@ -167,8 +196,10 @@ class _ThisMachine:
     least_blocks = 1
 
     def __init__(self, num_threads: int | None, stored: bool) -> None:
+        threads = thread_count(num_threads)
         self.num_threads = num_threads
-        self.most_seconds = _BLOCK_SECONDS * thread_count(num_threads) if stored else np.inf
+        self.most_seconds = _BLOCK_SECONDS * threads if stored else np.inf
+        self.least_runs = 2 * threads  # so that no thread is idle for long
 
     def backend(self, asked: str) -> str:
         return get_backend(asked).name

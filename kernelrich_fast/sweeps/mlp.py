@@ -250,14 +250,14 @@ class _MLPPlan(SweepPlan):
         return np.asarray(one.reshape(wanted))
 
     def bytes_per_run(self) -> int:
-        """Weights at the start and at the end, their copies, and a tangent kernel's features."""
-        n, width = self.y.shape[-1], int(self.options["width"])
-        n_weights = float(self._n_weights(np.asarray(self.depth.max(), dtype=np.float64)))
-        if self.options["antisymmetric"]:
-            n_weights *= 2.0
-        n_test = 0 if self.test is None else self.test.X.shape[-2]
-        rows = n if n <= _MOST_KERNEL_ROWS else 0
-        return int(8.0 * ((8.0 + 2.0 * rows) * n_weights + (n_test + n) * (width + n)))
+        """Weights and their copies; what enters and leaves layers; kernels at start and end."""
+        n, n_test = self.y.shape[-1], 0 if self.test is None else self.test.X.shape[-2]
+        outputs, layers = int(self.options["n_classes"] or 1), int(self.depth.max())
+        copies = 2 if self.options["antisymmetric"] else 1
+        rows = n * outputs if n * outputs <= _MOST_KERNEL_ROWS else 0
+        inner = layers * int(self.options["width"]) * (n_test + n + 4 * rows)
+        n_weights = float(self._n_weights(float(layers)))
+        return int(8.0 * (copies * (8.0 * n_weights + inner) + 6.0 * rows**2))
 
     def _n_weights(self, layers: Any) -> Any:
         width, classes = int(self.options["width"]), int(self.options["n_classes"] or 1)

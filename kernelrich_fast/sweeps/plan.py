@@ -133,9 +133,14 @@ def runs_in(block: Block) -> int:
 
 
 def block_shape(
-    plan: SweepPlan, *, most_bytes: float, most_seconds: float, least_blocks: int
+    plan: SweepPlan,
+    *,
+    most_bytes: float,
+    most_seconds: float,
+    least_blocks: int = 1,
+    least_runs: int = 1,
 ) -> tuple[int, ...]:
-    """The shape of blocks that hold both limits and are at least so many, if runs allow it.
+    """The shape of blocks within both limits, at least so many; ``least_runs`` comes first.
 
     Later dimensions are filled first, so that runs which share a problem stay together.
     """
@@ -143,7 +148,7 @@ def block_shape(
     runs = min(
         most_bytes / plan.bytes_per_run(), most_seconds / seconds, plan.n_runs / least_blocks
     )
-    left = max(1, int(runs))
+    left = max(least_runs, int(runs))
     shape = []
     for size in reversed(plan.shape):
         pieces = -(-size // min(size, left))
