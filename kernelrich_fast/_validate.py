@@ -101,10 +101,11 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
 
 
 def choices(name: str, value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
-    """Several of ``allowed``, or one alone."""
+    """Several of ``allowed``, or one alone; in their order there."""
     if isinstance(value, str):
         value = (value,)
-    return tuple(choice(name, each, allowed) for each in value)
+    chosen = {choice(name, each, allowed) for each in value}
+    return tuple(each for each in allowed if each in chosen)
 
 
 def data_pair(X: Any, y: Any) -> tuple[FloatArray, FloatArray]:

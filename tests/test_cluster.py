@@ -21,7 +21,7 @@ distributed = pytest.importorskip("distributed")
 def client():
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, worker_dashboard_address=None
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as connected,
     ):
@@ -37,6 +37,18 @@ def test_the_cluster_changes_no_bit(family, client, tmp_path, monkeypatch):
     xr.testing.assert_identical(stored, local)
     # A local call reads, or goes on with, what a cluster wrote.
     xr.testing.assert_identical(SWEEPS[family](store=tmp_path / "sweep.zarr"), local)
+
+
+@pytest.mark.parametrize("family", ["medium", "networks"])
+def test_threads_of_a_worker_do_not_disturb_each_other(family, monkeypatch):
+    monkeypatch.setattr(execute, "_BLOCK_SECONDS", 1e-4)
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=4, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        xr.testing.assert_identical(SWEEPS[family](client=client), SWEEPS[family]())
 
 
 def test_a_worker_killed_in_mid_sweep(client, tmp_path, monkeypatch):

@@ -234,7 +234,7 @@ def test_other_arguments_change_nothing(unfinished):
     for options, name in (
         ({"alpha": [0.1]}, "alpha: it has .*got \\[0.1\\]"),
         ({"rtol": 1e-5}, "rtol: it has 1e-06, got 1e-05"),
-        ({"keep": "beta"}, "keep"),
+        ({"keep": "beta"}, "keep: it has .*norms"),
         ({"w0": None}, "w0: it has .*got None"),
         ({"backend": "cpu"}, "backend: it has 'auto', got 'cpu'"),
         ({"beta_star": None}, "beta_star: it has other values of shape"),
@@ -359,6 +359,16 @@ def test_damage_is_found(unfinished):
     file.write_bytes(flipped)
     with pytest.raises((ValueError, RuntimeError)):
         diagonal(store=unfinished).loss.load()
+
+
+def test_what_a_killed_process_left_is_removed(unfinished):
+    litter = unfinished / "loss" / "c" / "0.0123.partial"
+    litter.write_text("half")
+    draft = unfinished.with_name(f".{unfinished.name}.kernelrich-draft")
+    draft.mkdir()
+    diagonal(store=unfinished)
+    assert not litter.exists()
+    assert not draft.exists()
 
 
 def test_versions_and_backends_are_not_mixed(tmp_path, small_blocks, monkeypatch):

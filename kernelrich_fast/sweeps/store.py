@@ -88,7 +88,7 @@ class SweepStore:
                 raise StoreError(
                     f"store: {self.path} is incomplete and read-only; make it writable to resume"
                 )
-            shutil.rmtree(self._draft, ignore_errors=True)  # of a process that was killed
+            self._clean()
         except BaseException:
             self._lock.release()
             raise
@@ -151,8 +151,17 @@ class SweepStore:
         assert self.manifest is not None
         return [*(n for n in self.manifest["variables"] if n != "status"), "status"]
 
+    def _clean(self) -> None:
+        """Remove what a process that was killed left half written."""
+        shutil.rmtree(self._draft, ignore_errors=True)
+        if self._group is not None:
+            for name in self._names:
+                for file in self.path.joinpath(name).rglob("*.partial"):
+                    file.unlink(missing_ok=True)
+
     def _open(self) -> None:
         """Read the manifest and compare, if there is anything."""
+        self.manifest = self._group = None
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
             return
         try:
