@@ -5,14 +5,19 @@ t = infinity, `sweep_diagonal`, `sweep_factorization` and `sweep_mlp` run named 
 `datasets` and `plot` hold what surrounds them.
 """
 
-from . import datasets, plot, theory
-from .config import __version__, show_config
-from .diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .errors import BackendUnavailableError, ConvergenceWarning, StoreError
-from .factorization import FactorizationFlow, flow_factorization
-from .mlp import MLPFlow, flow_mlp
 from .status import Status
-from .sweeps import sweep_diagonal, sweep_factorization, sweep_mlp
+
+if TYPE_CHECKING:
+    from . import datasets, plot, theory
+    from .config import __version__, show_config
+    from .diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
+    from .factorization import FactorizationFlow, flow_factorization
+    from .mlp import MLPFlow, flow_mlp
+    from .sweeps import sweep_diagonal, sweep_factorization, sweep_mlp
 
 __all__ = [
     "BackendUnavailableError",
@@ -36,3 +41,37 @@ __all__ = [
     "sweep_mlp",
     "theory",
 ]
+
+# Loaded when first used: xarray and SciPy take a second to import, NumPy a tenth.
+_HOMES = {
+    "datasets": "",
+    "plot": "",
+    "theory": "",
+    "__version__": "config",
+    "show_config": "config",
+    "DiagonalFlow": "diagonal",
+    "DiagonalLimit": "diagonal",
+    "flow_diagonal": "diagonal",
+    "limit_diagonal": "diagonal",
+    "FactorizationFlow": "factorization",
+    "flow_factorization": "factorization",
+    "MLPFlow": "mlp",
+    "flow_mlp": "mlp",
+    "sweep_diagonal": "sweeps",
+    "sweep_factorization": "sweeps",
+    "sweep_mlp": "sweeps",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES[name]
+    module = import_module(f".{home or name}", __name__)
+    value = getattr(module, name) if home else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
