@@ -101,7 +101,7 @@ def test_options_are_checked_for_all_runs_before_any():
     for options, error, match in (
         ({"rtol": [1e-6, 2.0]}, ValueError, "rtol"),
         ({"t_max": [1.0, 2.0, 3.0]}, ValueError, r"t_max: expected a shape that .* \{'alpha': 2\}"),
-        ({"w0": np.ones((2, 2))}, ValueError, "w_plus0: expected one profile"),
+        ({"w0": np.ones((2, 2))}, ValueError, "w0: expected one profile"),
         ({"speed": 3}, TypeError, "speed: not an option of a sweep"),
         ({"limit": 1}, TypeError, "limit"),
         ({"progress": "yes"}, TypeError, "progress"),

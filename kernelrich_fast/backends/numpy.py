@@ -6,6 +6,7 @@ from typing import final
 
 import numpy as np
 
+from .._blas import one_blas_thread
 from .._types import IntArray
 from ._numpy.dual_system import DualSystem
 from ._numpy.factor_system import FactorSystem
@@ -30,6 +31,7 @@ class NumpyBackend:
 
     name = "numpy"
 
+    @one_blas_thread()
     def flow_diagonal(self, batch: DiagonalBatch, options: FlowOptions) -> FlowRaw:
         runs = []
         for b in range(len(batch)):
@@ -44,6 +46,7 @@ class NumpyBackend:
         status, n_steps, n_rhs = _ends(runs)
         return FlowRaw(**rows, status=status, n_steps=n_steps, n_rhs=n_rhs)
 
+    @one_blas_thread()
     def flow_factorization(self, batch: FactorBatch, options: FlowOptions) -> FactorRaw:
         X = Measurements(batch.p, batch.c0, batch.row, batch.column, batch.X)
         runs = []
@@ -60,6 +63,7 @@ class NumpyBackend:
             n_rhs=n_rhs,
         )
 
+    @one_blas_thread()
     def flow_mlp(self, batch: MLPBatch, options: FlowOptions) -> MLPRaw:
         runs = []
         for b in range(len(batch)):
@@ -83,6 +87,7 @@ class NumpyBackend:
         status, n_steps, n_rhs = _ends(runs)
         return MLPRaw(**rows, status=status, n_steps=n_steps, n_rhs=n_rhs)
 
+    @one_blas_thread()
     def limit_diagonal(self, batch: DiagonalBatch, options: LimitOptions) -> LimitRaw:
         runs = []
         for b in range(len(batch)):

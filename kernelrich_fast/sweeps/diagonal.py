@@ -147,9 +147,11 @@ def sweep_diagonal(
     plus, minus = start_profiles(
         X.shape[-1], options["w0"], options["w_plus0"], options["w_minus0"]
     )
-    for name, start in (("w_plus0", plus), ("w_minus0", minus)):
-        if start.ndim > 1:
-            raise ValueError(f"{name}: expected one profile (n_features,), got {start.shape}")
+    for name in ("w0", "w_plus0", "w_minus0"):
+        if np.ndim(options[name]) > 1:
+            raise ValueError(
+                f"{name}: expected one profile (n_features,), got {np.shape(options[name])}"
+            )
     check_weight_range(scales, layers, plus, minus)
     axes = {
         **({"problem": problems[0]} if problems else {}),

@@ -5,16 +5,15 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-import threading
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+from .._blas import one_blas_thread
 from .._runs import FlowRules, thread_count
 from .._types import Progress
 from ..backends import get_backend
@@ -151,33 +150,8 @@ def compute_block(
     plan: SweepPlan, block: Block, num_threads: int | None, progress: Progress
 ) -> Variables:
     """One block; what did not converge is counted once for the whole sweep."""
-    with without_convergence_warnings(), _one_blas_thread():
+    with without_convergence_warnings(), one_blas_thread():
         return plan.compute(block, num_threads, progress)
-
-
-_blas_lock = threading.Lock()
-_blas_users = 0
-_blas_limit: threadpool_limits | None = None
-
-
-@contextmanager
-def _one_blas_thread() -> Generator[None]:
-    """NumPy's linear algebra on one thread: on several, sums depend on how many there are.
-
-    The limit is one of the process, so the last of several users lifts it.
-    """
-    global _blas_limit, _blas_users
-    with _blas_lock:
-        if _blas_users == 0:
-            _blas_limit = threadpool_limits(1, user_api="blas")
-        _blas_users += 1
-    try:
-        yield
-    finally:
-        with _blas_lock:
-            _blas_users -= 1
-            if _blas_users == 0 and _blas_limit is not None:
-                _blas_limit.restore_original_limits()
 
 
 def _finished(ds: xr.Dataset, plan: SweepPlan) -> xr.Dataset:

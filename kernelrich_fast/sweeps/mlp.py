@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from .. import _validate as check
+from .._runs import thread_count
 from .._types import ArrayLike, FloatArray, IntArray, Progress
 from ..config import __version__
 from ..mlp import MLPFlow, flow_mlp
@@ -287,7 +289,7 @@ class _MLPPlan(SweepPlan):
                 seed=seeds, num_threads=num_threads,
                 progress=shifted(progress, i * per_depth),
             )  # fmt: skip
-            parts.append(_variables(flow, X, y, test, self.keep))
+            parts.append(_variables(flow, X, y, test, self.keep, thread_count(num_threads)))
         inner = bool(scales.ndim) + seeds.ndim
         variables: Variables = {}
         for name in parts[0]:
@@ -303,6 +305,7 @@ def _variables(
     y: FloatArray,
     test: _TestSet | None,
     groups: tuple[str, ...],
+    threads: int,
 ) -> dict[str, FloatArray]:
     """The variables of one depth, in the shape (alpha, seed)."""
     start: dict[str, Any] = {"biases": flow.biases0, "antisymmetric": flow.antisymmetric}
@@ -341,8 +344,8 @@ def _variables(
             ("kernel", mlp_kernel_predictor),
             ("last_layer", last_layer_predictor),
         ):
-            errors = np.empty(flow.status.shape)
-            for index in np.ndindex(errors.shape):
+
+            def error(index: tuple[int, ...], predictor: Any = predictor) -> FloatArray:
                 seed = index[-1:]
                 guess = predictor(
                     [W[index] for W in flow.weights0],
@@ -353,8 +356,12 @@ def _variables(
                     antisymmetric=flow.antisymmetric,
                 )
                 truth = test.y[seed] if test.y.ndim == 2 else test.y
-                errors[index] = _error(guess, truth, classes)
-            out[f"{label}_{_name(classes).removeprefix('test_')}"] = errors
+                return _error(guess, truth, classes)
+
+            with ThreadPoolExecutor(threads) as pool:
+                errors = list(pool.map(error, np.ndindex(flow.status.shape)))
+            name = f"{label}_{_name(classes).removeprefix('test_')}"
+            out[name] = np.reshape(errors, flow.status.shape)
     return out
 
 
