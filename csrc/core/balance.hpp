@@ -11,12 +11,15 @@ template <class Team> struct Balance {
   using T = typename Team::Value;
   static constexpr int kNewton = 5;
   static constexpr int kIterations = 60;
-  static constexpr double kShare = 1e-9; // of the defect, left by the conjugate gradients
+  static constexpr double kShare = 1e-9;  // of the defect, left by the conjugate gradients
+  static constexpr int kTerms = 5;        // of (I + L)^-1 beyond I - L
+  static constexpr double kLargest = 0.1; // norm of an L, so that few terms will do
+  static constexpr double kNoise = 16.0;  // roundings in a turned imbalance
 
   Team &team;
   int n, r, c0, ldr, size;
   double *imbalance, *target; // (r, ldr): at the start, and in turned columns
-  double *defect, *scaled, *gram, *L, *direction, *product, *image, *moved, *best;
+  double *defect, *scaled, *gram, *L, *direction, *product, *image, *moved, *next, *best;
 
   KRF_HD Balance(Team &team_, int n_, int r_, int c0_, Arena &arena)
       : team(team_), n(n_), r(r_), c0(c0_), ldr(padded(r_)), size(r_ * ldr),
@@ -24,27 +27,31 @@ template <class Team> struct Balance {
         scaled(arena.take(size)), gram(arena.take(size)), L(arena.take(size)),
         direction(arena.take(size)), product(arena.take(size)), image(arena.take(size)),
         moved(arena.take(static_cast<long long>(n) * ldr)),
+        next(arena.take(static_cast<long long>(n) * ldr)),
         best(arena.take(static_cast<long long>(n) * ldr)) {}
 
   KRF_HD void start(const double *W) { imbalance_of(W, imbalance); }
 
-  // Moves A along J A L, L symmetric, J = diag(I, -I), to where U^T U - V^T V has its first value:
-  // Newton on the defect E, G L + L G = E with G = A^T A, by conjugate gradients.  As the columns
-  // are nearly orthogonal, dividing E_ij by G_ii + G_jj is a good preconditioner, and one that
-  // leaves every column its own relative accuracy.
+  // Turns U into U (I + L) and V into V (I + L)^-1, L symmetric, which leaves U V^T alone, so that
+  // U^T U - V^T V has its first value: Newton on the defect E, G L + L G = E with G = A^T A, by
+  // conjugate gradients.  As the columns are nearly orthogonal, dividing E_ij by G_ii + G_jj is a
+  // good preconditioner, and one that leaves every column its own relative accuracy.
   KRF_HD void restore(double *A, const double *Q) {
     if (c0 == 0)
       return;
     aim(Q);
+    const double noise = kNoise * kEpsilon * std::sqrt(team.dot(imbalance, imbalance, size));
     double before = kInfinity;
     for (int newton = 0; newton < kNewton; ++newton) {
       imbalance_of(A, image);
       column_products(A, gram);
       team.each(size, [&](int e) {
         const int i = e / ldr, j = e % ldr;
-        defect[e] = j < r ? 0.5 * (target[at(i, j)] + target[at(j, i)]) -
-                                0.5 * (image[at(i, j)] + image[at(j, i)])
-                          : 0.0;
+        const double off = j < r ? 0.5 * (target[at(i, j)] + target[at(j, i)]) -
+                                       0.5 * (image[at(i, j)] + image[at(j, i)])
+                                 : 0.0;
+        // Of columns far smaller than others the target is but rounding.
+        defect[e] = std::fabs(off) > noise ? off : 0.0;
       });
       precondition();
       T largest = splat<T>(0.0);
@@ -60,11 +67,7 @@ template <class Team> struct Balance {
       before = worst;
       team.for_each(n * ldr, [&](int i) { write(best + i, read<T>(A + i)); });
       solve();
-      combine(A, n, L, moved);
-      team.for_rows(n, ldr, [&](int i, int c) {
-        const double sign = i < c0 ? 1.0 : -1.0;
-        write(A + at(i, c), read<T>(A + at(i, c)) + sign * read<T>(moved + at(i, c)));
-      });
+      apply(A);
     }
   }
 
@@ -120,6 +123,28 @@ private:
       weight = next;
       team.for_each(size, [&](int i) {
         write(direction + i, read<T>(scaled + i) + turn * read<T>(direction + i));
+      });
+    }
+  }
+
+  // A = [U (I + L); V (I + L)^-1], the inverse by its series: L is of the size of an error, or
+  // made smaller.
+  KRF_HD void apply(double *A) {
+    const double norm = std::sqrt(team.dot(L, L, size));
+    if (norm > kLargest)
+      team.for_each(size, [&](int i) { write(L + i, (kLargest / norm) * read<T>(L + i)); });
+    combine(A, n, L, moved);
+    team.for_rows(n, ldr, [&](int i, int c) {
+      const double sign = i < c0 ? 1.0 : -1.0;
+      write(A + at(i, c), read<T>(A + at(i, c)) + sign * read<T>(moved + at(i, c)));
+    });
+    for (int term = 0; term < kTerms; ++term) {
+      const double sign = term % 2 == 0 ? 1.0 : -1.0;
+      combine(term % 2 == 0 ? moved : next, n, L, term % 2 == 0 ? next : moved);
+      const double *const power = term % 2 == 0 ? next : moved;
+      team.for_rows(n, ldr, [&](int i, int c) {
+        if (i >= c0)
+          write(A + at(i, c), read<T>(A + at(i, c)) + sign * read<T>(power + at(i, c)));
       });
     }
   }

@@ -27,7 +27,8 @@ KRF_HD inline double dopri_tolerance(double rtol) {
 KRF_HD inline double newton_tolerance(double rtol, double share) {
   return smaller(0.03, share * dopri_tolerance(rtol) / radau_tolerance(rtol));
 }
-inline constexpr int kMaxFailures = 100; // in a row
+inline constexpr int kMaxFailures = 100;       // in a row
+inline constexpr double kRounded = 1.0 + 1e-6; // what rounding may add to a loss that converged
 // A loss that falls by less than this in so many steps is looked at more closely.
 inline constexpr int kStagnant = 100;
 inline constexpr double kStagnantShare = 1e-9;
@@ -191,6 +192,10 @@ public:
       s_.write_row(out, row, false, t_);
     if (o.loss_offset > 0)
       team_.each(rows, [&](int r) { out.loss[r] += o.loss_offset; });
+    // What is returned, rounded, must be what the status says.
+    if (out.status == Status::kConverged && o.n_eval == 0 &&
+        !(out.loss[0] <= kRounded * o.stop_loss))
+      out.status = Status::kFailed;
   }
 
 private:

@@ -28,6 +28,7 @@ GROWTH = 4.0
 ASLEEP = 1e-12
 SWEEPS = 40
 BALANCE_NEWTON, BALANCE_ITERATIONS, BALANCE_SHARE = 5, 60, 1e-9
+BALANCE_TERMS, BALANCE_LARGEST, BALANCE_NOISE = 5, 0.1, 16.0
 
 
 class FactorSystem:
@@ -223,12 +224,14 @@ class FactorSystem:
         return {"W": W @ self.Q.T, "loss": np.asarray(residual @ residual)}
 
     def balanced(self, W: FloatArray) -> FloatArray:
-        """W moved along J W L, L symmetric, to where U^T U - V^T V has its first value.
+        """U (I + L) and V (I + L)^-1, L symmetric, where U^T U - V^T V has its first value.
 
         Newton on the defect E: G L + L G = E with G = W^T W, by conjugate gradients preconditioned
         with the diagonal of G, nearly all of it.
         """
         target = self.Q.T @ self.imbalance @ self.Q
+        # Of columns far smaller than others the target is but rounding.
+        noise = BALANCE_NOISE * np.finfo(float).eps * np.linalg.norm(self.imbalance)
         before, best = np.inf, W
         for _ in range(BALANCE_NEWTON):
             G = W.T @ W
@@ -236,6 +239,7 @@ class FactorSystem:
             scale = np.where(both > 0, 1.0 / np.where(both > 0, both, 1.0), 0.0)
             E = target - W.T @ (self.sign * W)
             E = 0.5 * (E + E.T)
+            E[np.abs(E) <= noise] = 0.0
             worst = float(np.max(np.abs(E * scale)))
             if not worst < before:
                 return best
@@ -255,7 +259,14 @@ class FactorSystem:
                 scaled = E * scale
                 weight, old = float(np.sum(E * scaled)), weight
                 P = scaled + weight / old * P
-            W = W + self.sign * (W @ L)
+            norm = np.linalg.norm(L)
+            if norm > BALANCE_LARGEST:  # so that the series below may be short
+                L *= BALANCE_LARGEST / norm
+            power = W @ L
+            W = W + self.sign * power
+            for term in range(BALANCE_TERMS):  # (I + L)^-1 for V, which leaves U V^T alone
+                power = power @ L
+                W[self.X.c0 :] += (-1) ** term * power[self.X.c0 :]
         return W
 
 

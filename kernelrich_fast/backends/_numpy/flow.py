@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ SAFETY = 0.9
 MAX_GROWTH = 10.0
 MAX_FAILURES = 100
 # A loss that falls by less than this share in so many steps is looked at more closely.
+ROUNDED = 1.0 + 1e-6  # what rounding may add to a loss that converged
 STAGNANT, STAGNANT_SHARE = 100, 1e-9
 # "auto": explicit until this many steps in a row were at the edge of stability.
 STIFF_STEPS = 3
@@ -183,7 +184,12 @@ def _integrate(
     if status in (Status.STATIONARY, Status.CONVERGED):
         while rows.count < len(times) and remaining(t_max) >= 0.0 and times[rows.count] <= t_max:
             rows.add(s, float(times[rows.count]))
-    return rows.finish(s, t, status, n_steps, radau.n_rhs + dopri.n_rhs)
+    run = rows.finish(s, t, status, n_steps, radau.n_rhs + dopri.n_rhs)
+    # What is returned, rounded, must be what the status says.
+    final = run.rows["loss"][-1]
+    if status == Status.CONVERGED and not len(times) and not final <= ROUNDED * stop_loss:
+        run = replace(run, status=Status.FAILED)
+    return run
 
 
 class _Rows:
