@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ __all__ = [
     "choices",
     "data_pair",
     "depth_array",
+    "flag",
     "integer",
     "integer_array",
     "positive_array",
     "profile",
     "real_array",
+    "real_arrays",
     "scalar",
     "time_grid",
 ]
@@ -33,7 +36,8 @@ def real_array(
         raise TypeError(f"{name}: expected a rectangular array of real numbers ({error})") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}")
-    array = np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
+    shape = array.shape
+    array = np.require(array, np.float64, ["C", "A"]).reshape(shape)
     if ndim is not None and array.ndim < ndim:
         raise ValueError(f"{name}: expected at least {ndim} dimensions, got shape {array.shape}")
     if array.size == 0:
@@ -41,6 +45,13 @@ def real_array(
     if np.isnan(array).any() or (finite and np.isinf(array).any()):
         raise ValueError(f"{name}: expected finite values, got NaN or infinity")
     return array
+
+
+def real_arrays(name: str, value: Any, *, ndim: int) -> list[FloatArray]:
+    """Float64 arrays from a sequence of them, layers say."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{name}: expected a sequence of arrays, got {value!r}")
+    return [real_array(f"{name}[{i}]", each, ndim=ndim) for i, each in enumerate(value)]
 
 
 def positive_array(name: str, value: Any, *, zero: bool = False, finite: bool = True) -> FloatArray:
@@ -92,6 +103,12 @@ def integer(name: str, value: Any, *, low: int, high: int = 2**62) -> int:
     return int(value)
 
 
+def flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
@@ -104,6 +121,8 @@ def choices(name: str, value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
     """Several of ``allowed``, or one alone; in their order there."""
     if isinstance(value, str):
         value = (value,)
+    if not isinstance(value, Iterable):
+        raise TypeError(f"{name}: expected some of {', '.join(allowed)}, got {value!r}")
     chosen = {choice(name, each, allowed) for each in value}
     return tuple(each for each in allowed if each in chosen)
 

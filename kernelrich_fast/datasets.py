@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,12 @@ __all__ = [
     "observed_entries",
     "sparse_regression",
 ]
+
+
+def _streams(seed: Any) -> list[np.random.Generator]:
+    """Two independent streams of a seed: changing the length of one leaves the other as it is."""
+    root = np.random.SeedSequence(check.integer("seed", seed, low=0))
+    return [np.random.default_rng(child) for child in root.spawn(2)]
 
 
 class SparseRegression(NamedTuple):
@@ -71,7 +77,10 @@ def sparse_regression(
     d = check.integer("n_features", n_features, low=1)
     r = check.integer("sparsity", sparsity, low=1, high=d)
     variance = check.scalar("noise_variance", noise_variance, low=0.0, open_low=False)
-    inputs, noise = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
+    inputs, noise = (
+        np.random.default_rng(s)
+        for s in np.random.SeedSequence(check.integer("seed", seed, low=0)).spawn(2)
+    )
     X = inputs.standard_normal((n, d))
     beta_star = np.zeros(d)
     beta_star[:r] = 1.0 / np.sqrt(r)
@@ -122,7 +131,9 @@ def low_rank_completion(
     p = check.integer("d1", d1, low=1)
     q = check.integer("d2", d2, low=1)
     k = check.integer("rank", rank, low=1, high=min(p, q))
-    truth = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[0])
+    truth = np.random.default_rng(
+        np.random.SeedSequence(check.integer("seed", seed, low=0)).spawn(2)[0]
+    )
     Y_star = truth.standard_normal((p, k)) @ truth.standard_normal((q, k)).T
     entries = observed_entries(p, q, n_observed, seed)
     return LowRankCompletion(Y_star, entries, Y_star[entries])
@@ -155,7 +166,9 @@ def observed_entries(d1: int, d2: int, n_observed: int, seed: int = 0) -> tuple[
     p = check.integer("d1", d1, low=1)
     q = check.integer("d2", d2, low=1)
     count = check.integer("n_observed", n_observed, low=1, high=p * q)
-    choice = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[1])
+    choice = np.random.default_rng(
+        np.random.SeedSequence(check.integer("seed", seed, low=0)).spawn(2)[1]
+    )
     row, column = np.divmod(choice.permutation(p * q)[:count].astype(np.int64), q)
     return row, column
 
@@ -206,7 +219,10 @@ def circle_teacher(
     n = check.integer("n_samples", n_samples, low=1)
     units = check.integer("n_units", n_units, low=1)
     test = check.integer("n_test", n_test, low=1)
-    inputs, teacher = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
+    inputs, teacher = (
+        np.random.default_rng(s)
+        for s in np.random.SeedSequence(check.integer("seed", seed, low=0)).spawn(2)
+    )
     first = np.sqrt(3.0) * teacher.uniform(-1.0, 1.0, (units, 2))
     last = np.sqrt(6.0 / units) * teacher.uniform(-1.0, 1.0, units)
 
@@ -261,7 +277,7 @@ def digits(n_train: int = 1000, seed: int = 0) -> Digits:
             "digits: needs scikit-learn; install it with pip install 'kernelrich_fast[data]'"
         ) from error
     data = load_digits()
-    order = np.random.default_rng(seed).permutation(len(data.target))
+    order = np.random.default_rng(check.integer("seed", seed, low=0)).permutation(len(data.target))
     X, y = data.data[order] / 16.0, data.target[order].astype(np.int64)
     return Digits(X[:count], y[:count], X[count:], y[count:])
 
@@ -296,6 +312,8 @@ def image(name: str, size: int = 64, corner: tuple[int, int] = (0, 0)) -> FloatA
     """
     check.choice("name", name, ("china", "flower"))
     side = check.integer("size", size, low=1, high=427)
+    if not isinstance(corner, tuple | list) or len(corner) != 2:
+        raise TypeError(f"corner: expected a pair (row, column), got {corner!r}")
     row = check.integer("corner", corner[0], low=0, high=427 - side)
     column = check.integer("corner", corner[1], low=0, high=640 - side)
     try:

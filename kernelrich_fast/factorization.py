@@ -238,8 +238,7 @@ class _Start:
 
 
 def _explicit_start(U0: Any, V0: Any, symmetric: bool) -> tuple[FloatArray, FloatArray] | None:
-    if not isinstance(symmetric, bool | np.bool_):
-        raise TypeError(f"symmetric: expected True or False, got {symmetric!r}")
+    check.flag("symmetric", symmetric)
     if U0 is None and V0 is None:
         return None
     if symmetric:

@@ -51,6 +51,7 @@ def check_sensing(
     entries: Any, measurements: Any, dims: Any, symmetric: bool, n_samples: int | None
 ) -> Sensing:
     """Validate ``entries`` or ``measurements`` against ``dims`` and, if given, the targets."""
+    check.flag("symmetric", symmetric)
     if (entries is None) == (measurements is None):
         raise ValueError("entries: expected entries or measurements, and not both")
     shape = None if dims is None else _dims(dims)

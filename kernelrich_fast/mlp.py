@@ -229,9 +229,8 @@ def flow_mlp(
     check.choice("backend", backend, ("auto", *BACKENDS))
     check.choice("loss", loss, _LOSSES)
     check.choice("init", init, _STARTS)
-    for name, flag in (("bias", bias), ("antisymmetric", antisymmetric)):
-        if not isinstance(flag, bool | np.bool_):
-            raise TypeError(f"{name}: expected True or False, got {flag!r}")
+    check.flag("bias", bias)
+    check.flag("antisymmetric", antisymmetric)
     rules = FlowRules.checked(
         rtol=rtol, t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, atol=atol,
         max_steps=max_steps, method=method, num_threads=num_threads, methods=MLP_METHODS,

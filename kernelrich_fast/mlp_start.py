@@ -29,6 +29,8 @@ _MAX_VALUES, _MAX_WEIGHTS = 2**30, 2**26
 
 def output_count(loss: str, y: FloatArray, n_classes: Any) -> int:
     """Outputs of a network: one, or one per class of checked targets."""
+    if n_classes is not None:
+        check.integer("n_classes", n_classes, low=2, high=2**20)
     if loss == "squared":
         return 1
     if np.any(y != np.floor(y)) or y.min() < 0:
@@ -87,7 +89,7 @@ def given_start(
     outputs: int,
 ) -> tuple[MLPLayout, FloatArray, IntArray]:
     """The layout of given layers, their rows, and the rows' index in the layers' leading shape."""
-    W = [check.real_array(f"weights0[{i}]", w, ndim=2) for i, w in enumerate(weights0)]
+    W = check.real_arrays("weights0", weights0, ndim=2)
     if not 2 <= len(W) <= _MAX_DEPTH:
         raise ValueError(f"weights0: expected 2 to {_MAX_DEPTH} layers, got {len(W)}")
     units = (W[0].shape[-1], *(w.shape[-2] for w in W))
@@ -102,7 +104,7 @@ def given_start(
     b: list[FloatArray] = []
     if bias:
         given = [np.zeros(u) for u in units[1:]] if biases0 is None else biases0
-        b = [check.real_array(f"biases0[{i}]", v, ndim=1) for i, v in enumerate(given)]
+        b = check.real_arrays("biases0", given, ndim=1)
         if len(b) != len(W):
             raise ValueError(f"biases0: expected {len(W)} layers, got {len(b)}")
         for i, v in enumerate(b):

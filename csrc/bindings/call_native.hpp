@@ -14,7 +14,9 @@ namespace krf::bindings {
 
 namespace py = pybind11;
 
-template <class T> using Array = py::array_t<T, py::array::c_style>;
+// Rows one after the other, at addresses that the type may have: others are copied.
+template <class T>
+using Array = py::array_t<T, py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_>;
 using Real = Array<double>;
 using Index = Array<long long>;
 
@@ -66,6 +68,8 @@ inline FlowSettings settings_of(long long count, const Real &rtol, const Real &t
                                 const Real &t_eval) {
   expect(rtol.size() == count && t_max.size() == count && stop_loss.size() == count,
          "per-run options");
+  expect(t_eval.ndim() == 1 && t_eval.size() < (1 << 30), "t_eval");
+  expect(method >= 0 && method <= static_cast<int>(Method::kGradientDescent), "method");
   return {rtol.data(), t_max.data(), stop_loss.data(), atol,
           max_steps,   method,       t_eval.data(),    static_cast<int>(t_eval.size())};
 }

@@ -41,7 +41,7 @@ krf::cpu::FactorBatch batch_of(const FactorArrays &a) {
   expect(a.rank.size() == a.start_offset.size(), "starts");
   for (py::ssize_t s = 0; s < a.rank.size(); ++s) {
     const long long r = a.rank.data()[s], at = a.start_offset.data()[s];
-    expect(r >= 1 && r <= a.n && at >= 0 && at + a.n * r <= a.starts.size(), "starts");
+    expect(r >= 1 && r <= a.n && at >= 0 && at <= a.starts.size() - a.n * r, "starts");
   }
   expect_below(a.y_index, b.count, a.y.shape(0), "y_index");
   expect_below(a.start_index, b.count, a.rank.size(), "start_index");

@@ -196,6 +196,9 @@ public:
     if (out.status == Status::kConverged && o.n_eval == 0 &&
         !(out.loss[0] <= kRounded * o.stop_loss))
       out.status = Status::kFailed;
+    for (row = 0; row < rows; ++row)
+      if (!(out.loss[row] < kInfinity))
+        out.status = Status::kFailed;
   }
 
 private:

@@ -50,6 +50,8 @@ private:
     team_.each(s_.ldd, [&](int i) { phi_[i] = p.depth == 2 ? mirror_phi(p, i) : 0.0; });
     // log of how many times larger the weights are than wanted; each stage lowers it.
     double level = kernel_level(p);
+    if (!(level < kInfinity && o.y_norm < kInfinity)) // what is asked is not a number
+      return Status::kFailed;
     rescale(level, 1.0);
     const double goal = o.tolerance * o.y_norm;
     double below = 2.0; // how far, in the logarithm, the weights are below the kernel regime
@@ -311,6 +313,8 @@ private:
     const double goal = 1.01 * o.tolerance * o.y_norm;
     if (out.status == Status::kConverged && out.loss > goal * goal)
       out.status = Status::kStationary;
+    if (!(out.loss < kInfinity))
+      out.status = Status::kFailed;
     team_.each(p.d, [&](int i) { out.beta[i] = s_.beta[i]; });
     team_.for_each(s_.ldd, [&](int i) {
       T plus, minus;

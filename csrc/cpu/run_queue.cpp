@@ -7,6 +7,7 @@
 #include <exception>
 #include <mutex>
 #include <numeric>
+#include <stdexcept>
 #include <system_error>
 #include <thread>
 
@@ -14,6 +15,8 @@ namespace krf::cpu {
 
 bool run_queue(const std::vector<long long> &order, int threads, const Watch &watch,
                const std::function<Run()> &make_run) {
+  if (threads < 1) // nothing would run, and results would be what memory held
+    throw std::invalid_argument("internal shape error: threads");
   const long long total = static_cast<long long>(order.size());
   std::atomic<long long> next{0}, done{0};
   int cancel = 0; // read by the core through an atomic load

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import xarray as xr
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOURS", "STYLES", "axes_of", "label_of", "line_style"]
+__all__ = [
+    "COLOURS",
+    "STYLES",
+    "axes_of",
+    "label_of",
+    "line_style",
+    "with_variable",
+    "with_variables",
+]
 
 # Okabe-Ito: told apart without colour vision; line styles keep them apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -15,11 +25,38 @@ STYLES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (5, 1)))
 
 
 def axes_of(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    if isinstance(ax, Axes):
+        return ax
+    if ax is not None:
+        raise TypeError(f"ax: expected matplotlib.axes.Axes, got {ax!r}")
     return Figure(figsize=(4.0, 3.0), layout="constrained").add_subplot()
+
+
+def with_variables(ds: xr.Dataset, *names: str) -> None:
+    """Refuse what is not a Dataset with these variables, coordinates or dimensions."""
+    if not isinstance(ds, xr.Dataset):
+        raise TypeError(f"ds: expected an xarray.Dataset, got {ds!r}")
+    missing = [name for name in names if name not in ds.variables and name not in ds.dims]
+    if missing:
+        there = ", ".join(sorted(map(str, ds.variables)))
+        raise ValueError(f"ds: expected a Dataset with {', '.join(missing)}, got one of {there}")
+
+
+def with_variable(ds: xr.Dataset, variable: str, *dims: str) -> xr.DataArray:
+    """The variable of that name, refused by name unless it is there and runs over ``dims``."""
+    with_variables(ds, *dims)
+    if not isinstance(variable, str):
+        raise TypeError(f"variable: expected a name, got {variable!r}")
+    if variable not in ds.data_vars:
+        there = ", ".join(map(str, ds.data_vars))
+        raise ValueError(f"variable: expected one of {there}, got {variable!r}")
+    values = ds[variable]
+    if not set(dims) <= set(values.dims):
+        raise ValueError(f"variable: expected one over {', '.join(dims)}, got {values.dims}")
+    return values
 
 
 # Variables of sweeps in the symbols of the field.

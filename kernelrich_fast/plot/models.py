@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from ._axes import COLOURS, axes_of, label_of, line_style
+from .. import _validate as check
+from ._axes import COLOURS, axes_of, label_of, line_style, with_variable, with_variables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,6 +59,7 @@ def population_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     '$\\alpha$'
     """
     ax = axes_of(ax)
+    with_variables(ds, "alpha", "population_error")
     for index, (label, curve) in enumerate(_curves(ds, "population_error")):
         ax.plot(ds.alpha, curve, marker="o", markersize=3, label=label, **line_style(index))
         if label:
@@ -90,6 +92,7 @@ def excess_norms(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     1
     """
     ax = axes_of(ax)
+    with_variables(ds, "alpha", "excess_l1", "excess_l2")
     right = ax.twinx()
     for index, (axis, name) in enumerate(((ax, "excess_l1"), (right, "excess_l2"))):
         for _, curve in _curves(ds, name):
@@ -129,6 +132,8 @@ def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = Fals
     'log'
     """
     ax = axes_of(ax)
+    with_variables(ds, "critical_alpha", "n_samples_l1", "depth", "seed", "n_samples")
+    check.flag("power", power)
     for index, D in enumerate(ds.depth.values):
         values = ds.critical_alpha.sel(depth=D) ** (int(D) if power else 1)
         values = values.where(values > 0)
@@ -178,6 +183,7 @@ def potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     2
     """
     ax = axes_of(ax)
+    with_variables(ds, "q", "r", "z")
     for index, name in enumerate(("q", "r")):
         ax.plot(ds.z, ds[name] / ds[name][-1], label=f"${name}(z)$, rescaled", **line_style(index))
     ax.set(xlabel="$z$")
@@ -208,6 +214,7 @@ def depth_potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     5
     """
     ax = axes_of(ax)
+    with_variables(ds, "q", "z", "depth")
     for index, D in enumerate(ds.depth.values):
         ax.plot(ds.z, ds.q.sel(depth=D), label=f"$D={int(D)}$", **line_style(index))
     ax.set(xlabel="$z$", ylabel="$q_D(z)$, rescaled")
@@ -238,6 +245,7 @@ def sparsity_ratio(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     5
     """
     ax = axes_of(ax)
+    with_variables(ds, "ratio", "log_scale", "depth")
     for index, D in enumerate(ds.depth.values):
         ax.plot(ds.log_scale, ds.ratio.sel(depth=D), label=f"$D={int(D)}$", **line_style(index))
     label = r"$Q(e_1)\,/\,Q(\mathbf{1}_d/\sqrt{d})$"
@@ -277,7 +285,10 @@ def factorization_heatmap(
     'width $k$'
     """
     ax = axes_of(ax)
-    values = ds[variable].mean("seed") if "seed" in ds[variable].dims else ds[variable]
+    values = with_variable(ds, variable, "alpha", "width")
+    if clip is not None:
+        check.scalar("clip", clip, low=0.0)
+    values = values.mean("seed") if "seed" in values.dims else values
     values = values.transpose("alpha", "width")
     shown = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0.0, vmax=clip)
     ax.set_xticks(range(values.sizes["width"]), [_short(k) for k in ds.width.values], rotation=60)
@@ -313,6 +324,7 @@ def factorization_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     2
     """
     ax = axes_of(ax)
+    with_variables(ds, "alpha", "width", "test_rmse")
     values = ds.test_rmse.mean("seed") if "seed" in ds.test_rmse.dims else ds.test_rmse
     for i, k in enumerate(ds.width.values):
         ax.plot(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from ._axes import axes_of, label_of, line_style
+from .. import _validate as check
+from ._axes import axes_of, label_of, line_style, with_variable, with_variables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,6 +46,10 @@ def network_curves(
     '$\\alpha^D$'
     """
     ax = axes_of(ax)
+    with_variables(ds, "alpha", "depth")
+    with_variable(ds, variable, "seed")
+    if zero is not None:
+        zero = check.scalar("zero", zero, low=0.0, open_low=False)
     depths = np.atleast_1d(ds.depth.values)
     for index, depth in enumerate(depths):
         one = ds.sel(depth=depth) if "depth" in ds.dims else ds
@@ -86,6 +91,7 @@ def univariate_functions(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     '$x$'
     """
     ax = axes_of(ax)
+    with_variables(ds, "alpha", "x", "prediction", "linear_spline", "cubic_spline", "X", "y")
     for index, alpha in enumerate(ds.alpha.values):
         ax.plot(
             ds.x, ds.prediction.sel(alpha=alpha), label=rf"$\alpha={alpha:g}$", **line_style(index)
@@ -125,6 +131,7 @@ def class_errors(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     '$\\alpha$'
     """
     ax = axes_of(ax)
+    with_variables(ds, "alpha", "test_error", "kernel_error", "last_layer_error")
     curves = (
         ("test_error", "flow"),
         ("kernel_error", "kernel"),

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from .._types import ArrayLike
-from ._axes import axes_of, label_of, line_style
+from ._axes import axes_of, label_of, line_style, with_variable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ def paths(ds: xr.Dataset, variable: str = "loss", ax: Axes | None = None) -> Axe
     'loss $L$'
     """
     ax = axes_of(ax)
-    values = ds[variable]
+    values = with_variable(ds, variable, "time")
     if "problem" in values.dims:
         values = values.mean("problem")
     for index, alpha in enumerate(np.atleast_1d(ds.alpha.values)):
@@ -76,7 +76,11 @@ def grey_image(pixels: ArrayLike, ax: Axes | None = None) -> Axes:
     1
     """
     ax = axes_of(ax)
-    shown = np.asarray(pixels, dtype=np.float64)
+    shown = np.asarray(pixels)
+    if shown.dtype.kind not in "fiub":
+        raise TypeError(f"pixels: expected real numbers, got dtype {shown.dtype}")
+    if shown.ndim != 2:
+        raise ValueError(f"pixels: expected a matrix, got shape {shown.shape}")
     ax.imshow(shown, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
     ax.set_axis_off()
     return ax

@@ -127,8 +127,7 @@ def sweep_diagonal(
     for name, array, most in (("X", X, 3), ("y", y, 2), ("alpha", scales, 1), ("depth", layers, 1)):
         if array.ndim > most:
             raise ValueError(f"{name}: expected at most {most} dimensions, got {array.shape}")
-    if not isinstance(limit, bool | np.bool_):
-        raise TypeError(f"limit: expected True or False, got {limit!r}")
+    check.flag("limit", limit)
     groups = check.choices("keep", keep, _KEEP)
     try:
         problems = np.broadcast_shapes(X.shape[:-2], y.shape[:-1])

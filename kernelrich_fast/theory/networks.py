@@ -142,8 +142,8 @@ def mlp_feature_distance(
     0.0
     """
     X = check.real_array("X", X, ndim=2)
-    first = _features(_network(weights0, biases0, antisymmetric), X)
-    second = _features(_network(weights1, biases1, antisymmetric), X)
+    first = _features(_network(weights0, biases0, antisymmetric, "0"), X)
+    second = _features(_network(weights1, biases1, antisymmetric, "1"), X)
     norms = [
         np.sqrt(
             np.asarray(sum(np.sum(_squares(d) * _squares(a, d), axis=(-2, -1)) for a, d in rows))
@@ -280,22 +280,26 @@ def _solve(K: FloatArray, r: FloatArray) -> FloatArray:
 
 
 def _network(
-    weights: Sequence[ArrayLike], biases: Sequence[ArrayLike] | None, antisymmetric: bool
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike] | None,
+    antisymmetric: bool,
+    suffix: str = "",
 ) -> _Net:
-    least = 3 if antisymmetric else 2
-    W = [check.real_array(f"weights[{i}]", w, ndim=least) for i, w in enumerate(weights)]
+    least = 3 if check.flag("antisymmetric", antisymmetric) else 2
+    names = f"weights{suffix}", f"biases{suffix}"
+    W = check.real_arrays(names[0], weights, ndim=least)
     if len(W) < 2:
-        raise ValueError(f"weights: expected at least two layers, got {len(W)}")
+        raise ValueError(f"{names[0]}: expected at least two layers, got {len(W)}")
     for i in range(1, len(W)):
         if W[i].shape[-1] != W[i - 1].shape[-2]:
             raise ValueError(
-                f"weights[{i}]: expected fan_in {W[i - 1].shape[-2]}, got shape {W[i].shape}"
+                f"{names[0]}[{i}]: expected fan_in {W[i - 1].shape[-2]}, got shape {W[i].shape}"
             )
     b = None
     if biases is not None:
-        b = [check.real_array(f"biases[{i}]", v, ndim=least - 1) for i, v in enumerate(biases)]
+        b = check.real_arrays(names[1], biases, ndim=least - 1)
         if len(b) != len(W) or any(v.shape[-1] != w.shape[-2] for v, w in zip(b, W, strict=False)):
-            raise ValueError(f"biases: expected one per unit of {len(W)} layers")
+            raise ValueError(f"{names[1]}: expected one per unit of {len(W)} layers")
     if not antisymmetric:
         W = [w[..., None, :, :] for w in W]
         b = None if b is None else [v[..., None, :] for v in b]

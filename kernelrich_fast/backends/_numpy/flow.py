@@ -189,6 +189,8 @@ def _integrate(
     final = run.rows["loss"][-1]
     if status == Status.CONVERGED and not len(times) and not final <= ROUNDED * stop_loss:
         run = replace(run, status=Status.FAILED)
+    if not np.all(np.isfinite(run.rows["loss"])):
+        run = replace(run, status=Status.FAILED)
     return run
 
 
