@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 __all__ = ["one_blas_thread"]
 
 _lock = threading.Lock()
 _users = 0
-_limit: threadpool_limits | None = None
+_before: list[tuple[Any, int]] = []
 
 
 @contextmanager
@@ -21,15 +22,33 @@ def one_blas_thread() -> Generator[None]:
 
     The limit is one of the process, so the last of several users lifts it.
     """
-    global _limit, _users
+    # SciPy brings a BLAS of its own; one that is loaded after the limit would not know of it.
+    import scipy.linalg  # noqa: F401
+
+    global _users
     with _lock:
         if _users == 0:
-            _limit = threadpool_limits(1, user_api="blas")
+            libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+            _before[:] = [(library, library.num_threads) for library in libraries]
+            for library, _ in _before:
+                _set_threads(library, 1)
         _users += 1
     try:
         yield
     finally:
         with _lock:
             _users -= 1
-            if _users == 0 and _limit is not None:
-                _limit.restore_original_limits()
+            if _users == 0:
+                for library, count in _before:
+                    _set_threads(library, count)
+
+
+def _set_threads(library: Any, count: int) -> None:
+    # From 3.8 on threadpoolctl obeys the first thread that set a number, and lets all others
+    # believe that they did.  The first and the last user here may be of any thread.
+    release = getattr(library, "clear_controlling_thread", None)
+    if release is not None:
+        release(force=True)
+    library.set_num_threads(count)
+    if release is not None:
+        release(force=True)

@@ -15,8 +15,9 @@ namespace krf::bindings {
 namespace py = pybind11;
 
 // Rows one after the other, at addresses that the type may have: others are copied.
-template <class T>
-using Array = py::array_t<T, py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_>;
+inline constexpr int kLayout = static_cast<int>(py::array::c_style) |
+                               static_cast<int>(py::detail::npy_api::NPY_ARRAY_ALIGNED_);
+template <class T> using Array = py::array_t<T, kLayout>;
 using Real = Array<double>;
 using Index = Array<long long>;
 

@@ -3,7 +3,11 @@
 #include "../cpu/kernels.hpp"
 #include "register.hpp"
 
-PYBIND11_MODULE(_core, m) {
+namespace py = pybind11;
+
+// Calls share nothing that is written to, so that they may run at once without the GIL. NumPy does
+// not support several interpreters in a process, so neither does this.
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::not_supported()) {
   m.doc() = "CPU executor of kernelrich_fast";
   m.attr("instruction_set") = krf::cpu::kernels().name;
   register_diagonal(m);

@@ -161,7 +161,7 @@ void *stream_of(Address stream) { return reinterpret_cast<void *>(stream); }
 
 } // namespace
 
-PYBIND11_MODULE(_cuda, m) {
+PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not_supported()) {
   m.doc() = "CUDA executor of kernelrich_fast";
   py::register_exception_translator([](std::exception_ptr failure) {
     try {
