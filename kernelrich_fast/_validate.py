@@ -17,6 +17,7 @@ __all__ = [
     "flag",
     "integer",
     "integer_array",
+    "pair",
     "positive_array",
     "profile",
     "real_array",
@@ -107,6 +108,13 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name}: expected True or False, got {value!r}")
     return bool(value)
+
+
+def pair(name: str, value: Any, what: str) -> tuple[Any, Any]:
+    """Two things in a tuple, a list or an array, not yet looked at."""
+    if not isinstance(value, tuple | list | np.ndarray) or len(value) != 2:
+        raise TypeError(f"{name}: expected a pair {what}, got {value!r}")
+    return value[0], value[1]
 
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:

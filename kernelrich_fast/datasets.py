@@ -312,10 +312,9 @@ def image(name: str, size: int = 64, corner: tuple[int, int] = (0, 0)) -> FloatA
     """
     check.choice("name", name, ("china", "flower"))
     side = check.integer("size", size, low=1, high=427)
-    if not isinstance(corner, tuple | list) or len(corner) != 2:
-        raise TypeError(f"corner: expected a pair (row, column), got {corner!r}")
-    row = check.integer("corner", corner[0], low=0, high=427 - side)
-    column = check.integer("corner", corner[1], low=0, high=640 - side)
+    top, left = check.pair("corner", corner, "(row, column)")
+    row = check.integer("corner", top, low=0, high=427 - side)
+    column = check.integer("corner", left, low=0, high=640 - side)
     try:
         from sklearn.datasets import load_sample_image
     except ImportError as error:

@@ -82,9 +82,9 @@ def check_sensing(
 
 
 def _dims(dims: Any) -> tuple[int, int]:
-    if not isinstance(dims, tuple | list) or len(dims) != 2:
-        raise TypeError(f"dims: expected a pair (d1, d2), got {dims!r}")
-    d1, d2 = (check.integer("dims", d, low=1, high=8192) for d in dims)
+    d1, d2 = (
+        check.integer("dims", d, low=1, high=8192) for d in check.pair("dims", dims, "(d1, d2)")
+    )
     return d1, d2
 
 
@@ -94,11 +94,9 @@ def _expect_square(shape: tuple[int, int], symmetric: bool) -> None:
 
 
 def _entries(entries: Any, dims: tuple[int, int], symmetric: bool) -> tuple[IntArray, IntArray]:
-    if not isinstance(entries, tuple | list | np.ndarray) or len(entries) != 2:
-        raise TypeError(f"entries: expected a pair (rows, columns), got {entries!r}")
     row, column = (
         check.integer_array("entries", part, low=0, high=dims[i] - 1)
-        for i, part in enumerate(entries)
+        for i, part in enumerate(check.pair("entries", entries, "(rows, columns)"))
     )
     if row.ndim != 1 or row.shape != column.shape:
         raise ValueError(

@@ -93,8 +93,10 @@ py::dict limit_diagonal(const BatchArrays &arrays, double tolerance, int max_ite
 void register_diagonal(py::module_ &m) {
   py::class_<BatchArrays>(m, "DiagonalBatch",
                           "A batch of diagonal problems, by index into shared arrays.")
-      .def(py::init([](Real X, Real y, Real loss_offset, Real profile_plus, Real profile_minus,
-                       Real alpha, Index depth, Index x_index, Index y_index, Index w_index) {
+      .def(py::init([](const Real &X, const Real &y, const Real &loss_offset,
+                       const Real &profile_plus, const Real &profile_minus, const Real &alpha,
+                       const Index &depth, const Index &x_index, const Index &y_index,
+                       const Index &w_index) {
              return BatchArrays{X,     y,       loss_offset, profile_plus, profile_minus,
                                 alpha, x_index, y_index,     w_index,      depth};
            }),

@@ -87,9 +87,10 @@ py::dict flow_factorization(const FactorArrays &arrays, const Real &rtol, const 
 void register_factorization(py::module_ &m) {
   py::class_<FactorArrays>(m, "FactorBatch",
                            "A batch of factorisation problems, by index into shared arrays.")
-      .def(py::init([](int n, int p, int q, int c0, Array<int> row, Array<int> column, Real X,
-                       Real y, Real starts, Index start_offset, Index rank, Real scale,
-                       Index y_index, Index start_index) {
+      .def(py::init([](int n, int p, int q, int c0, const Array<int> &row, const Array<int> &column,
+                       const Real &X, const Real &y, const Real &starts, const Index &start_offset,
+                       const Index &rank, const Real &scale, const Index &y_index,
+                       const Index &start_index) {
              return FactorArrays{n, p,      q,     c0,           row,  column,  X,
                                  y, starts, scale, start_offset, rank, y_index, start_index};
            }),

@@ -82,9 +82,10 @@ py::dict flow_mlp(const MlpArrays &arrays, const Real &rtol, const Real &t_max,
 
 void register_mlp(py::module_ &m) {
   py::class_<MlpArrays>(m, "MlpBatch", "A batch of ReLU networks, by index into shared arrays.")
-      .def(py::init([](std::vector<int> units, int copies, bool bias, int loss, double step_size,
-                       Real X, Real y, Real w0, Real alpha, Index x_index, Index y_index,
-                       Index w_index) {
+      .def(py::init([](const std::vector<int> &units, int copies, bool bias, int loss,
+                       double step_size, const Real &X, const Real &y, const Real &w0,
+                       const Real &alpha, const Index &x_index, const Index &y_index,
+                       const Index &w_index) {
              return MlpArrays{units, copies, bias,  loss,    step_size, X,
                               y,     w0,     alpha, x_index, y_index,   w_index};
            }),

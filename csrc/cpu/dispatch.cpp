@@ -8,7 +8,7 @@ namespace {
 
 const Kernels &choose() {
 #ifdef KRF_X86_DISPATCH
-  const char *wish = std::getenv("KRF_ISA");
+  const char *wish = std::getenv("KRF_ISA"); // NOLINT(concurrency-mt-unsafe): nothing here sets it
   const auto allowed = [&](const char *name) { return !wish || !std::strcmp(wish, name); };
   __builtin_cpu_init();
   if (allowed("avx512") && __builtin_cpu_supports("avx512f") &&

@@ -97,6 +97,8 @@ void elementary(int function, int count, const double *x, double *y) {
     case 4:
       r = sinh_small(v);
       break;
+    default:
+      break;
     }
     write<Lanes>(y + i, r);
   });
@@ -125,7 +127,7 @@ bool eigen(int n, double *A, double *value, double *vector) {
   const int never = 0, ld = padded(n);
   SerialTeam team(&never);
   // Values, vectors, and five rows of scratch, in the order the solver takes them.
-  double *scratch = new double[static_cast<unsigned long>(n + 7) * ld]();
+  double *scratch = new double[static_cast<std::size_t>(n + 7) * ld]();
   Arena arena(scratch);
   SymmetricEigen<SerialTeam> solver(team, n, arena);
   const bool converged = solver.decompose(A);

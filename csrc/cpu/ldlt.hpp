@@ -17,13 +17,13 @@ inline double factor_ldlt(double *A, int ld, int n, double *inverse_pivot) {
   const double *panel[8];
   double weight[8];
   for (int j = 0; j < n; ++j)
-    inverse_pivot[j] = A[static_cast<long>(j) * ld + j];
+    inverse_pivot[j] = A[static_cast<long long>(j) * ld + j];
   for (int start = 0; start < n; start += 8) {
     const int stop = start + 8 < n ? start + 8 : n;
     for (int j = start; j < stop; ++j) {
-      double *column = A + static_cast<long>(j) * ld;
+      double *column = A + static_cast<long long>(j) * ld;
       for (int k = start; k < j; ++k) {
-        const double *left = A + static_cast<long>(k) * ld;
+        const double *left = A + static_cast<long long>(k) * ld;
         const double scale = left[j] * weight[k - start];
         for (int i = start; i < ld; i += kWidth)
           write<Lanes>(column + i, read<Lanes>(column + i) + scale * read<Lanes>(left + i));
@@ -53,11 +53,12 @@ inline void factor_complex_ldlt(double *Ar, double *Ai, int ld, int n, double *i
   double wr[8], wi[8];
   for (int start = 0; start < n; start += 8) {
     const int stop = start + 8 < n ? start + 8 : n;
-    const long base = static_cast<long>(start) * ld;
+    const long long base = static_cast<long long>(start) * ld;
     for (int j = start; j < stop; ++j) {
-      double *cr = Ar + static_cast<long>(j) * ld, *ci = Ai + static_cast<long>(j) * ld;
+      double *cr = Ar + static_cast<long long>(j) * ld, *ci = Ai + static_cast<long long>(j) * ld;
       for (int k = start; k < j; ++k) {
-        const double *lr = Ar + static_cast<long>(k) * ld, *li = Ai + static_cast<long>(k) * ld;
+        const double *lr = Ar + static_cast<long long>(k) * ld,
+                     *li = Ai + static_cast<long long>(k) * ld;
         const double fr = lr[j] * wr[k - start] - li[j] * wi[k - start];
         const double fi = lr[j] * wi[k - start] + li[j] * wr[k - start];
         for (int i = start; i < ld; i += kWidth) {
@@ -90,36 +91,36 @@ inline void factor_complex_ldlt(double *Ar, double *Ai, int ld, int n, double *i
 // b <- (L D L^T)^-1 b, in blocks of eight so that the chain of dependent operations stays short.
 inline void solve_ldlt(const double *L, int ld, int n, const double *inverse_pivot, double *b) {
   for (int start = 0; start < n; start += 8) {
-    const double *block = L + static_cast<long>(start) * ld;
+    const double *block = L + static_cast<long long>(start) * ld;
     const int width = start + 8 < n ? 8 : n - start;
     double y[8] = {};
     for (int q = 0; q < width; ++q) {
       double sum = b[start + q];
       for (int r = 0; r < q; ++r)
-        sum -= block[r * static_cast<long>(ld) + start + q] * y[r];
+        sum -= block[r * static_cast<long long>(ld) + start + q] * y[r];
       b[start + q] = y[q] = sum;
     }
     for (int i = start + 8; i < ld; i += kWidth) {
       Lanes sum = read<Lanes>(b + i);
       for (int q = 0; q < width; ++q)
-        sum -= read<Lanes>(block + q * static_cast<long>(ld) + i) * y[q];
+        sum -= read<Lanes>(block + q * static_cast<long long>(ld) + i) * y[q];
       write<Lanes>(b + i, sum);
     }
   }
   for (int i = 0; i < n; ++i)
     b[i] *= inverse_pivot[i];
   for (int start = (n - 1) / 8 * 8; start >= 0; start -= 8) {
-    const double *block = L + static_cast<long>(start) * ld;
+    const double *block = L + static_cast<long long>(start) * ld;
     const int width = start + 8 < n ? 8 : n - start;
     Lanes dot[8] = {};
     for (int i = start + 8; i < ld; i += kWidth) {
       const Lanes x = read<Lanes>(b + i);
       for (int q = 0; q < width; ++q)
-        dot[q] += read<Lanes>(block + q * static_cast<long>(ld) + i) * x;
+        dot[q] += read<Lanes>(block + q * static_cast<long long>(ld) + i) * x;
     }
     for (int q = width - 1; q >= 0; --q) {
       double sum = b[start + q] - sum_of(dot[q]);
-      const double *column = block + q * static_cast<long>(ld) + start;
+      const double *column = block + q * static_cast<long long>(ld) + start;
       for (int r = q + 1; r < width; ++r)
         sum -= column[r] * b[start + r];
       b[start + q] = sum;
@@ -131,13 +132,13 @@ inline void solve_complex_ldlt(const double *Lr, const double *Li, int ld, int n
                                const double *inverse_r, const double *inverse_i, double *br,
                                double *bi) {
   for (int start = 0; start < n; start += 8) {
-    const long base = static_cast<long>(start) * ld;
+    const long long base = static_cast<long long>(start) * ld;
     const int width = start + 8 < n ? 8 : n - start;
     double yr[8] = {}, yi[8] = {};
     for (int q = 0; q < width; ++q) {
       double sr = br[start + q], si = bi[start + q];
       for (int r = 0; r < q; ++r) {
-        const long at = base + r * static_cast<long>(ld) + start + q;
+        const long long at = base + r * static_cast<long long>(ld) + start + q;
         sr -= Lr[at] * yr[r] - Li[at] * yi[r];
         si -= Lr[at] * yi[r] + Li[at] * yr[r];
       }
@@ -147,7 +148,7 @@ inline void solve_complex_ldlt(const double *Lr, const double *Li, int ld, int n
     for (int i = start + 8; i < ld; i += kWidth) {
       Lanes sr = read<Lanes>(br + i), si = read<Lanes>(bi + i);
       for (int q = 0; q < width; ++q) {
-        const long at = base + q * static_cast<long>(ld) + i;
+        const long long at = base + q * static_cast<long long>(ld) + i;
         const Lanes r = read<Lanes>(Lr + at), m = read<Lanes>(Li + at);
         sr -= r * yr[q];
         si -= r * yi[q];
@@ -164,13 +165,13 @@ inline void solve_complex_ldlt(const double *Lr, const double *Li, int ld, int n
     bi[i] = r * inverse_i[i] + m * inverse_r[i];
   }
   for (int start = (n - 1) / 8 * 8; start >= 0; start -= 8) {
-    const long base = static_cast<long>(start) * ld;
+    const long long base = static_cast<long long>(start) * ld;
     const int width = start + 8 < n ? 8 : n - start;
     Lanes dr[8] = {}, di[8] = {};
     for (int i = start + 8; i < ld; i += kWidth) {
       const Lanes xr = read<Lanes>(br + i), xi = read<Lanes>(bi + i);
       for (int q = 0; q < width; ++q) {
-        const long at = base + q * static_cast<long>(ld) + i;
+        const long long at = base + q * static_cast<long long>(ld) + i;
         const Lanes r = read<Lanes>(Lr + at), m = read<Lanes>(Li + at);
         dr[q] += r * xr;
         di[q] += r * xi;
@@ -181,7 +182,7 @@ inline void solve_complex_ldlt(const double *Lr, const double *Li, int ld, int n
     for (int q = width - 1; q >= 0; --q) {
       double sr = br[start + q] - sum_of(dr[q]), si = bi[start + q] - sum_of(di[q]);
       for (int r = q + 1; r < width; ++r) {
-        const long at = base + q * static_cast<long>(ld) + start + r;
+        const long long at = base + q * static_cast<long long>(ld) + start + r;
         sr -= Lr[at] * br[start + r] - Li[at] * bi[start + r];
         si -= Lr[at] * bi[start + r] + Li[at] * br[start + r];
       }

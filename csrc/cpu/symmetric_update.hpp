@@ -34,7 +34,7 @@ inline void update_tile(double *A, int ld, int row, int column, const double *co
   for (int j = 0; j < kTile; ++j)
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
-      double *a = A + static_cast<long>(column + j) * ld + row + kWidth * r;
+      double *a = A + static_cast<long long>(column + j) * ld + row + kWidth * r;
       write<Lanes>(a, read<Lanes>(a) + sum[j][r]);
     }
 }
@@ -61,7 +61,8 @@ inline void update_complex_tile(double *Ar, double *Ai, int ld, int row, int col
                                 const double *wi, int count) {
   Lanes sr[kComplexTile] = {}, si[kComplexTile] = {};
   for (int k = 0; k < count; ++k) {
-    const double *pr = xr + static_cast<long>(k) * stride, *pi = xi + static_cast<long>(k) * stride;
+    const double *pr = xr + static_cast<long long>(k) * stride,
+                 *pi = xi + static_cast<long long>(k) * stride;
     const Lanes vr = read<Lanes>(pr + row), vi = read<Lanes>(pi + row);
     const Lanes ur = wr[k] * vr - wi[k] * vi, ui = wr[k] * vi + wi[k] * vr;
 #pragma GCC unroll 8
@@ -75,7 +76,7 @@ inline void update_complex_tile(double *Ar, double *Ai, int ld, int row, int col
   }
 #pragma GCC unroll 8
   for (int j = 0; j < kComplexTile; ++j) {
-    const long at = static_cast<long>(column + j) * ld + row;
+    const long long at = static_cast<long long>(column + j) * ld + row;
     write<Lanes>(Ar + at, read<Lanes>(Ar + at) + sr[j]);
     write<Lanes>(Ai + at, read<Lanes>(Ai + at) + si[j]);
   }

@@ -41,7 +41,7 @@ public:
       for (int c = 0; c < K * ld; c += kWidth)
         write<Lanes>(acc + c, Lanes{});
     for (int i = 0; i < d; i += kWidth) {
-      const double *x = X + static_cast<long>(i) * ld;
+      const double *x = X + static_cast<long long>(i) * ld;
       Lanes dot[K][kWidth] = {};
       for (int c = 0; c < ld; c += kWidth) {
         Lanes v[K];
@@ -50,7 +50,7 @@ public:
           v[k] = read<Lanes>(V + k * ld + c);
 #pragma GCC unroll 8
         for (int f = 0; f < kWidth; ++f) {
-          const Lanes xf = read<Lanes>(x + static_cast<long>(f) * ld + c);
+          const Lanes xf = read<Lanes>(x + static_cast<long long>(f) * ld + c);
 #pragma GCC unroll 4
           for (int k = 0; k < K; ++k)
             dot[k][f] += xf * v[k];
@@ -70,7 +70,7 @@ public:
           a[k] = read<Lanes>(acc + k * ld + c);
 #pragma GCC unroll 8
         for (int f = 0; f < kWidth; ++f) {
-          const Lanes xf = read<Lanes>(x + static_cast<long>(f) * ld + c);
+          const Lanes xf = read<Lanes>(x + static_cast<long long>(f) * ld + c);
 #pragma GCC unroll 4
           for (int k = 0; k < K; ++k)
             a[k] += xf * out[k][f];
@@ -128,8 +128,8 @@ public:
   static void pair_dots(int count, const double *A, const int *row, const double *B,
                         const int *column, int ld, double *out, bool add) {
     for (int i = 0; i < count; ++i) {
-      const double value =
-          dot(A + static_cast<long>(row[i]) * ld, B + static_cast<long>(column[i]) * ld, ld);
+      const double value = dot(A + static_cast<long long>(row[i]) * ld,
+                               B + static_cast<long long>(column[i]) * ld, ld);
       out[i] = add ? out[i] + value : value;
     }
   }
@@ -139,10 +139,10 @@ public:
                              const int *column, const double *W, int ld, double *out) {
     for (int i = 0; i < count; ++i) {
       const double weight = scale * c[i];
-      const double *wa = W + static_cast<long>(row[i]) * ld;
-      const double *wb = W + static_cast<long>(column[i]) * ld;
-      double *a = out + static_cast<long>(row[i]) * ld,
-             *b = out + static_cast<long>(column[i]) * ld;
+      const double *wa = W + static_cast<long long>(row[i]) * ld;
+      const double *wb = W + static_cast<long long>(column[i]) * ld;
+      double *a = out + static_cast<long long>(row[i]) * ld,
+             *b = out + static_cast<long long>(column[i]) * ld;
       for (int k = 0; k < ld; k += kWidth)
         write<Lanes>(a + k, read<Lanes>(a + k) - weight * read<Lanes>(wb + k));
       for (int k = 0; k < ld; k += kWidth)
@@ -156,45 +156,45 @@ public:
                        double *out, int ldo, bool add) {
     int i = 0;
     for (; i + 4 <= m; i += 4) {
-      const double *a = A + static_cast<long>(i) * lda;
+      const double *a = A + static_cast<long long>(i) * lda;
       int j = 0;
       for (; j + 4 <= q; j += 4)
-        product_tile<4, 4>(a, lda, B + static_cast<long>(j) * ldb, ldb, length,
-                           out + static_cast<long>(i) * ldo + j, ldo, add);
+        product_tile<4, 4>(a, lda, B + static_cast<long long>(j) * ldb, ldb, length,
+                           out + static_cast<long long>(i) * ldo + j, ldo, add);
       for (; j < q; ++j)
-        product_tile<4, 1>(a, lda, B + static_cast<long>(j) * ldb, ldb, length,
-                           out + static_cast<long>(i) * ldo + j, ldo, add);
+        product_tile<4, 1>(a, lda, B + static_cast<long long>(j) * ldb, ldb, length,
+                           out + static_cast<long long>(i) * ldo + j, ldo, add);
     }
     for (; i < m; ++i) {
-      const double *a = A + static_cast<long>(i) * lda;
+      const double *a = A + static_cast<long long>(i) * lda;
       int j = 0;
       for (; j + 4 <= q; j += 4)
-        product_tile<1, 4>(a, lda, B + static_cast<long>(j) * ldb, ldb, length,
-                           out + static_cast<long>(i) * ldo + j, ldo, add);
+        product_tile<1, 4>(a, lda, B + static_cast<long long>(j) * ldb, ldb, length,
+                           out + static_cast<long long>(i) * ldo + j, ldo, add);
       for (; j < q; ++j)
-        product_tile<1, 1>(a, lda, B + static_cast<long>(j) * ldb, ldb, length,
-                           out + static_cast<long>(i) * ldo + j, ldo, add);
+        product_tile<1, 1>(a, lda, B + static_cast<long long>(j) * ldb, ldb, length,
+                           out + static_cast<long long>(i) * ldo + j, ldo, add);
     }
   }
 
   // out_i (+)= sum_j C[i row_stride + j column_stride] B_j for i < m: combinations of the q rows of
   // B, of which `length`, a multiple of eight, elements count.
-  static void combine(const double *C, long row_stride, long column_stride, int m, int q,
+  static void combine(const double *C, long long row_stride, long long column_stride, int m, int q,
                       const double *B, int ldb, int length, double *out, int ldo, bool add) {
     int i = 0;
     for (; i + 4 <= m; i += 4)
       combine_rows<4>(C + i * row_stride, row_stride, column_stride, q, B, ldb, length,
-                      out + static_cast<long>(i) * ldo, ldo, add);
+                      out + static_cast<long long>(i) * ldo, ldo, add);
     for (; i < m; ++i)
       combine_rows<1>(C + i * row_stride, row_stride, column_stride, q, B, ldb, length,
-                      out + static_cast<long>(i) * ldo, ldo, add);
+                      out + static_cast<long long>(i) * ldo, ldo, add);
   }
 
   // x_i <- x_i - 2 (v . x_i) v for every feature.
   static void reflect(double *X, int ld, int d, const double *v) {
     sweep<1>(X, ld, d, v, nullptr, [&](int i, const Lanes *z, Lanes *) {
       for (int f = 0; f < kWidth; ++f) {
-        double *x = X + static_cast<long>(i + f) * ld;
+        double *x = X + static_cast<long long>(i + f) * ld;
         const double scale = -2.0 * z[0][f];
         for (int c = 0; c < ld; c += kWidth)
           write<Lanes>(x + c, read<Lanes>(x + c) + scale * read<Lanes>(v + c));
@@ -206,7 +206,7 @@ public:
   static void add_columns(double *A, int ld, const double *X, const int *index,
                           const double *weight, int count, const double **columns) {
     for (int k = 0; k < count; ++k)
-      columns[k] = X + static_cast<long>(index[k]) * ld;
+      columns[k] = X + static_cast<long long>(index[k]) * ld;
     update_symmetric(A, ld, 0, columns, weight, count);
   }
 
@@ -226,7 +226,7 @@ public:
 
 private:
   template <int I>
-  static void combine_rows(const double *C, long row_stride, long column_stride, int q,
+  static void combine_rows(const double *C, long long row_stride, long long column_stride, int q,
                            const double *B, int ldb, int length, double *out, int ldo, bool add) {
     int c = 0;
     for (; c + 4 * kWidth <= length; c += 4 * kWidth)
@@ -235,17 +235,17 @@ private:
       combine_tile<I, 1>(C, row_stride, column_stride, q, B + c, ldb, out + c, ldo, add);
   }
   template <int I, int J>
-  static void combine_tile(const double *C, long row_stride, long column_stride, int q,
+  static void combine_tile(const double *C, long long row_stride, long long column_stride, int q,
                            const double *B, int ldb, double *out, int ldo, bool add) {
     Lanes sum[I][J];
 #pragma GCC unroll 4
     for (int i = 0; i < I; ++i)
 #pragma GCC unroll 4
       for (int j = 0; j < J; ++j)
-        sum[i][j] =
-            add ? read<Lanes>(out + static_cast<long>(i) * ldo + j * kWidth) : splat<Lanes>(0.0);
+        sum[i][j] = add ? read<Lanes>(out + static_cast<long long>(i) * ldo + j * kWidth)
+                        : splat<Lanes>(0.0);
     for (int k = 0; k < q; ++k) {
-      const double *b = B + static_cast<long>(k) * ldb;
+      const double *b = B + static_cast<long long>(k) * ldb;
       Lanes right[J];
 #pragma GCC unroll 4
       for (int j = 0; j < J; ++j)
@@ -262,7 +262,7 @@ private:
     for (int i = 0; i < I; ++i)
 #pragma GCC unroll 4
       for (int j = 0; j < J; ++j)
-        write<Lanes>(out + static_cast<long>(i) * ldo + j * kWidth, sum[i][j]);
+        write<Lanes>(out + static_cast<long long>(i) * ldo + j * kWidth, sum[i][j]);
   }
 
   template <int I, int J>
@@ -273,10 +273,10 @@ private:
       Lanes right[J];
 #pragma GCC unroll 4
       for (int j = 0; j < J; ++j)
-        right[j] = read<Lanes>(b + static_cast<long>(j) * ldb + c);
+        right[j] = read<Lanes>(b + static_cast<long long>(j) * ldb + c);
 #pragma GCC unroll 4
       for (int i = 0; i < I; ++i) {
-        const Lanes left = read<Lanes>(a + static_cast<long>(i) * lda + c);
+        const Lanes left = read<Lanes>(a + static_cast<long long>(i) * lda + c);
 #pragma GCC unroll 4
         for (int j = 0; j < J; ++j)
           sum[i][j] += left * right[j];
@@ -296,7 +296,7 @@ private:
         const int e = first + i;
         if (e >= I * J)
           continue;
-        double *to = out + static_cast<long>(e / J) * ldo + e % J;
+        double *to = out + static_cast<long long>(e / J) * ldo + e % J;
         *to = totals[i] + (add ? *to : 0.0);
       }
     }

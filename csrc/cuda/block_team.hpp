@@ -236,7 +236,7 @@ public:
     });
   }
 
-  KRF_HD void combine(const double *C, long row_stride, long column_stride, int m, int q,
+  KRF_HD void combine(const double *C, long long row_stride, long long column_stride, int m, int q,
                       const double *B, int ldb, int length, double *out, int ldo, bool add) {
     for_rows(m, length, [&](int i, int c) {
       double *to = out + static_cast<long long>(i) * ldo + c;

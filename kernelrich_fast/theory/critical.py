@@ -75,9 +75,8 @@ def critical_alpha(
     depth = check.integer("depth", depth, low=2)
     threshold = check.scalar("threshold", threshold, low=0.0)
     xtol = check.scalar("xtol", xtol, low=0.0, high=1.0)
-    if not isinstance(log10_range, tuple | list | np.ndarray) or len(log10_range) != 2:
-        raise TypeError(f"log10_range: expected a pair (low, high), got {log10_range!r}")
-    low, high = (check.scalar("log10_range", end, low=-300.0, high=12.0) for end in log10_range)
+    ends = check.pair("log10_range", log10_range, "(low, high)")
+    low, high = (check.scalar("log10_range", end, low=-300.0, high=12.0) for end in ends)
     if low >= high:
         raise ValueError(f"log10_range: expected ascending ends, got {log10_range}")
 
