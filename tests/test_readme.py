@@ -22,3 +22,16 @@ def test_example(tmp_path, monkeypatch, capsys):
 def test_mentioned_files_exist():
     for name in re.findall(r"`([A-Za-z_/]+\.(?:md|py))`", README.read_text()):
         assert (README.parent / name).exists(), name
+
+
+def test_every_promise_names_a_test_that_is_there():
+    page = (README.parent / "docs" / "promises.md").read_text()
+    tests, promised = README.parent / "tests", 0
+    for row in (line for line in page.splitlines() if line.startswith("| ")):
+        file = None
+        for named, test in re.findall(r"`(test_\w+\.py)?::(test_\w+)`", row):
+            file = named or file
+            assert file, row
+            assert f"def {test}(" in (tests / file).read_text(), (file, test)
+            promised += 1
+    assert promised > 50

@@ -60,8 +60,8 @@ def mirror_map(t: ArrayLike, depth: int = 2) -> FloatArray:
     Examples
     --------
     >>> import kernelrich_fast as krf
-    >>> float(krf.theory.mirror_map(0.5, depth=4))
-    3.555555555555556
+    >>> round(float(krf.theory.mirror_map(0.5, depth=4)), 14)
+    3.55555555555556
     """
     t, depth = check.real_array("t", t), check.integer("depth", depth, low=2)
     if depth == 2:
