@@ -39,7 +39,8 @@ public:
       const double gain = stiff_ ? h / (cost_ratio_ * other_h_) : h * cost_ratio_ / other_h_;
       if (gain >= 1.0)
         return false;
-      patience_ *= 3;
+      // Beyond any number of steps there is nothing to gain, but an overflow to be had.
+      patience_ = patience_ < kMostPatience ? 3 * patience_ : patience_;
       const double resume = other_h_;
       change(h, false);
       h = resume;
@@ -61,6 +62,7 @@ public:
 private:
   static constexpr int kTrial = 6;
   static constexpr int kLook = 4;
+  static constexpr int kMostPatience = 100'000'000;
   static constexpr double kStabilityEdge = 2.5;
 
   KRF_HD bool change(double h, bool on_trial) {
