@@ -38,6 +38,9 @@ class DiagonalFlow:
         A `Status` per run.
     n_steps, n_rhs : ndarray of int, B
         Accepted steps, and evaluations of the vector field.
+    n_flops : ndarray, B
+        Multiplications and additions of the dense algebra, the elementwise functions left out; zero
+        from the backend "numpy", which does not count them.
     backend : str
         The backend that ran.
     """
@@ -51,6 +54,7 @@ class DiagonalFlow:
     status: IntArray
     n_steps: IntArray
     n_rhs: IntArray
+    n_flops: FloatArray
     backend: str
 
 
@@ -199,6 +203,7 @@ def flow_diagonal(
         status=status,
         n_steps=raw.n_steps.reshape(batch.shape),
         n_rhs=raw.n_rhs.reshape(batch.shape),
+        n_flops=raw.n_flops.reshape(batch.shape),
         backend=chosen.name,
     )
 

@@ -44,6 +44,9 @@ class FactorizationFlow:
         A `Status` per run.
     n_steps, n_rhs : ndarray of int, B
         Accepted steps, and evaluations of the vector field.
+    n_flops : ndarray, B
+        Multiplications and additions of the dense algebra, the elementwise functions left out; zero
+        from the backend "numpy", which does not count them.
     backend : str
         The backend that ran.
     """
@@ -57,6 +60,7 @@ class FactorizationFlow:
     status: IntArray
     n_steps: IntArray
     n_rhs: IntArray
+    n_flops: FloatArray
     backend: str
 
 
@@ -223,6 +227,7 @@ def flow_factorization(
         status=status,
         n_steps=raw.n_steps.reshape(batch.shape),
         n_rhs=raw.n_rhs.reshape(batch.shape),
+        n_flops=raw.n_flops.reshape(batch.shape),
         backend=chosen.name,
     )
 

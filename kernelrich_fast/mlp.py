@@ -50,6 +50,9 @@ class MLPFlow:
         Accepted steps, and gradients of the loss computed.
     antisymmetric : bool
         Whether the predictor is the difference of two copies.
+    n_flops : ndarray, B
+        Multiplications and additions of the dense algebra, the elementwise functions left out; zero
+        from the backend "numpy", which does not count them.
     backend : str
         The backend that ran.
     """
@@ -63,6 +66,7 @@ class MLPFlow:
     status: IntArray
     n_steps: IntArray
     n_rhs: IntArray
+    n_flops: FloatArray
     antisymmetric: bool
     backend: str
 
@@ -272,6 +276,7 @@ def flow_mlp(
         status=status,
         n_steps=raw.n_steps.reshape(batch.shape),
         n_rhs=raw.n_rhs.reshape(batch.shape),
+        n_flops=raw.n_flops.reshape(batch.shape),
         antisymmetric=bool(antisymmetric),
         backend=chosen.name,
     )

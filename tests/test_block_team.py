@@ -93,7 +93,8 @@ def test_diagonal_flow(program, threads, depth, alpha, method):
     )
     assert out[0] == flow.status
     assert abs(out[1] - flow.n_steps) <= 2 + 0.02 * flow.n_steps
-    assert np.linalg.norm(out[3:24] - flow.beta) < 1e-5 * np.linalg.norm(flow.beta)
+    assert out[3] / out[2] == pytest.approx(flow.n_flops / flow.n_rhs, rel=0.05)
+    assert np.linalg.norm(out[4:25] - flow.beta) < 1e-5 * np.linalg.norm(flow.beta)
 
 
 @pytest.mark.parametrize("depth", [2, 4])
@@ -120,7 +121,7 @@ def test_factorization_flow(program, threads, width, method):
         data.y, entries=data.entries, U0=W0[:4], V0=W0[4:], t_eval=times, rtol=1e-7,
         method=method, backend="cpu",
     )  # fmt: skip
-    W = out[3 : 3 + 27 * width].reshape(3, 9, width)
+    W = out[4 : 4 + 27 * width].reshape(3, 9, width)
     M = W[:, :4] @ np.swapaxes(W[:, 4:], 1, 2)
     assert np.allclose(M, flow.M, rtol=1e-5, atol=1e-7)
 

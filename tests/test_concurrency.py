@@ -215,6 +215,7 @@ def again_and_again(call):
         call()
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(available_backends()["cpu"] is not None, reason="no compiled module")
 def test_interrupted_a_hundred_times():
     """At random moments of calls that would go on: KeyboardInterrupt, and all is as before."""

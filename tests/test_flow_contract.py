@@ -22,9 +22,25 @@ def test_broadcasting_shapes(backend):
     assert flow.dual.shape == (3, 2, 2, 4)
     assert flow.loss.shape == flow.t.shape == (3, 2, 2)
     assert flow.status.shape == flow.n_steps.shape == flow.n_rhs.shape == (3, 2)
+    assert flow.n_flops.shape == (3, 2)
     assert flow.backend == backend
     limit = krf.limit_diagonal(X, y, alpha=[0.1, 1.0], backend=backend)
     assert limit.beta.shape == (3, 2, 9)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "radau5"])
+def test_operations_are_counted(medium, backend, method):
+    X, y, _ = medium
+    flow = krf.flow_diagonal(X, y, alpha=0.1, method=method, backend=backend)
+    if backend == "numpy":
+        assert flow.n_flops == 0.0
+        return
+    n, d = (-(-size // 8) * 8 for size in X.shape)
+    fields = 4.0 * n * d * flow.n_rhs
+    # Beside the fields: two projections a step, and what is n x n.
+    dense = (n * n * d + 5.0 / 3.0 * n**3 + 12.0 * n * n) * 8.0 * flow.n_steps
+    extra = 6.0 * n * d * flow.n_steps + (dense if method == "radau5" else 0.0)
+    assert fields < flow.n_flops < fields + extra + 100.0 * n * d
 
 
 def test_batch_equals_single_runs_bit_for_bit(medium, backend):

@@ -13,6 +13,7 @@ import pytest
 import kernelrich_fast as krf
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("what", ["flow", "limit", "factorization", "mlp"])
 def test_interrupt(what):
     X, y, _ = krf.datasets.sparse_regression(100, 1000, 5)

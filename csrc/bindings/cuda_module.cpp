@@ -91,10 +91,11 @@ krf::FlowSettings settings_of(const py::dict &a) {
 }
 
 krf::cuda::DiagonalResults diagonal_results(const py::dict &a) {
-  return {
-      pointer<double>(a, "beta"), pointer<double>(a, "w_plus"),     pointer<double>(a, "w_minus"),
-      pointer<double>(a, "dual"), pointer<double>(a, "loss"),       pointer<double>(a, "t"),
-      pointer<int>(a, "status"),  pointer<long long>(a, "n_steps"), pointer<long long>(a, "n_rhs")};
+  return {pointer<double>(a, "beta"),     pointer<double>(a, "w_plus"),
+          pointer<double>(a, "w_minus"),  pointer<double>(a, "dual"),
+          pointer<double>(a, "loss"),     pointer<double>(a, "t"),
+          pointer<int>(a, "status"),      pointer<long long>(a, "n_steps"),
+          pointer<long long>(a, "n_rhs"), pointer<double>(a, "n_flops")};
 }
 
 krf::cuda::Plan plan_of(const py::dict &a) {
@@ -219,7 +220,8 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not
     const krf::cuda::FactorResults r{
         pointer<double>(results, "W"),          pointer<double>(results, "loss"),
         pointer<double>(results, "t"),          pointer<int>(results, "status"),
-        pointer<long long>(results, "n_steps"), pointer<long long>(results, "n_rhs")};
+        pointer<long long>(results, "n_steps"), pointer<long long>(results, "n_rhs"),
+        pointer<double>(results, "n_flops")};
     const auto p = plan_of(plan);
     run(queue, stream, progress, [&](const krf::cuda::Queue &q) {
       krf::cuda::launch_factor_flow(b, s, r, q, p, reinterpret_cast<double *>(workspace),
@@ -234,7 +236,8 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not
     const krf::cuda::MlpResults r{
         pointer<double>(results, "w"),          pointer<double>(results, "loss"),
         pointer<double>(results, "t"),          pointer<int>(results, "status"),
-        pointer<long long>(results, "n_steps"), pointer<long long>(results, "n_rhs")};
+        pointer<long long>(results, "n_steps"), pointer<long long>(results, "n_rhs"),
+        pointer<double>(results, "n_flops")};
     const auto p = plan_of(plan);
     run(queue, stream, progress, [&](const krf::cuda::Queue &q) {
       krf::cuda::launch_mlp_flow(b, s, r, q, p, reinterpret_cast<double *>(workspace),

@@ -54,19 +54,20 @@ py::dict flow_diagonal(const BatchArrays &arrays, const Real &rtol, const Real &
       loss({count, rows}), t({count, rows});
   Array<int> status(count);
   Index n_steps(count), n_rhs(count);
+  Real n_flops(count);
   const auto settings =
       settings_of(batch.count, rtol, t_max, stop_loss, atol, max_steps, method, t_eval);
   krf::cpu::DiagonalFlowResults results{
-      beta.mutable_data(),   w_plus.mutable_data(),  w_minus.mutable_data(),
-      nu.mutable_data(),     loss.mutable_data(),    t.mutable_data(),
-      status.mutable_data(), n_steps.mutable_data(), n_rhs.mutable_data()};
+      beta.mutable_data(),  w_plus.mutable_data(), w_minus.mutable_data(), nu.mutable_data(),
+      loss.mutable_data(),  t.mutable_data(),      status.mutable_data(),  n_steps.mutable_data(),
+      n_rhs.mutable_data(), n_flops.mutable_data()};
   call_native(progress, [&](const krf::cpu::Watch &watch) {
     krf::cpu::run_diagonal_flows(batch, settings, results, threads, watch);
   });
   using namespace py::literals;
   return py::dict("beta"_a = beta, "w_plus"_a = w_plus, "w_minus"_a = w_minus, "dual"_a = nu,
                   "loss"_a = loss, "t"_a = t, "status"_a = status, "n_steps"_a = n_steps,
-                  "n_rhs"_a = n_rhs);
+                  "n_rhs"_a = n_rhs, "n_flops"_a = n_flops);
 }
 
 py::dict limit_diagonal(const BatchArrays &arrays, double tolerance, int max_iterations,

@@ -62,6 +62,7 @@ py::dict flow_factorization(const FactorArrays &arrays, const Real &rtol, const 
   const py::ssize_t count = batch.count, n_eval = t_eval.size();
   const py::ssize_t rows = n_eval > 0 ? n_eval : 1;
   Index W_offset(count), n_steps(count), n_rhs(count);
+  Real n_flops(count);
   long long size = 0;
   for (long long b = 0; b < count; ++b) {
     W_offset.mutable_data()[b] = size;
@@ -72,14 +73,15 @@ py::dict flow_factorization(const FactorArrays &arrays, const Real &rtol, const 
   const auto settings =
       settings_of(batch.count, rtol, t_max, stop_loss, atol, max_steps, method, t_eval);
   krf::cpu::FactorFlowResults results{
-      W.mutable_data(),      loss.mutable_data(),    t.mutable_data(),    W_offset.data(),
-      status.mutable_data(), n_steps.mutable_data(), n_rhs.mutable_data()};
+      W.mutable_data(),      loss.mutable_data(),    t.mutable_data(),     W_offset.data(),
+      status.mutable_data(), n_steps.mutable_data(), n_rhs.mutable_data(), n_flops.mutable_data()};
   call_native(progress, [&](const krf::cpu::Watch &watch) {
     krf::cpu::run_factor_flows(batch, settings, results, threads, watch);
   });
   using namespace py::literals;
   return py::dict("W"_a = W, "W_offset"_a = W_offset, "loss"_a = loss, "t"_a = t,
-                  "status"_a = status, "n_steps"_a = n_steps, "n_rhs"_a = n_rhs);
+                  "status"_a = status, "n_steps"_a = n_steps, "n_rhs"_a = n_rhs,
+                  "n_flops"_a = n_flops);
 }
 
 } // namespace

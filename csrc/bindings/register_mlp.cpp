@@ -62,20 +62,21 @@ py::dict flow_mlp(const MlpArrays &arrays, const Real &rtol, const Real &t_max,
   const auto batch = batch_of(arrays);
   const py::ssize_t count = batch.count, rows = t_eval.size() > 0 ? t_eval.size() : 1;
   Index n_steps(count), n_rhs(count);
+  Real n_flops(count);
   Real w({count, rows, static_cast<py::ssize_t>(batch.n_weights)}), loss({count, rows}),
       t({count, rows});
   Array<int> status(count);
   const auto settings =
       settings_of(batch.count, rtol, t_max, stop_loss, atol, max_steps, method, t_eval);
-  krf::cpu::MlpFlowResults results{w.mutable_data(),       loss.mutable_data(),
-                                   t.mutable_data(),       status.mutable_data(),
-                                   n_steps.mutable_data(), n_rhs.mutable_data()};
+  krf::cpu::MlpFlowResults results{
+      w.mutable_data(),       loss.mutable_data(),  t.mutable_data(),      status.mutable_data(),
+      n_steps.mutable_data(), n_rhs.mutable_data(), n_flops.mutable_data()};
   call_native(progress, [&](const krf::cpu::Watch &watch) {
     krf::cpu::run_mlp_flows(batch, settings, results, threads, watch);
   });
   using namespace py::literals;
   return py::dict("w"_a = w, "loss"_a = loss, "t"_a = t, "status"_a = status, "n_steps"_a = n_steps,
-                  "n_rhs"_a = n_rhs);
+                  "n_rhs"_a = n_rhs, "n_flops"_a = n_flops);
 }
 
 } // namespace

@@ -89,7 +89,7 @@ template <class System> struct Dopri5 {
     });
     const double distance = s.team.sum(slow);
     stiffness = distance > 0 ? h * std::sqrt(s.team.sum(fast) / distance) : 0.0;
-    return s.change_of(defect).relative_to(atol, rtol, norm_before);
+    return s.change_at_end(defect, end_field()).relative_to(atol, rtol, norm_before);
   }
 
   KRF_HD const double *end_field() const { return k + 6 * length; }

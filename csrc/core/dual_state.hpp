@@ -19,6 +19,8 @@ template <class Team, class Mirror> struct DualState {
   double *beta, *slope, *size;                // at the position
   double *next_beta, *next_slope, *next_size; // at the end of a trial step
   double *velocity;                           // X^T residual
+  double *next_velocity;                      // the same at the end of a trial step
+  bool velocity_known = false;                // `velocity` belongs to the residual already
   double *mirror_storage;
   Mirror mirror;
   // The residual space may be turned by Householder reflections so that features with huge slope
@@ -26,6 +28,7 @@ template <class Team, class Mirror> struct DualState {
   // a feature no longer sums large numbers of opposite sign, and that the Gram matrix is graded:
   // its large block comes first, its tiny complement is not drowned in rounding.
   double *turned_X, *reflectors, *is_graded;
+  double *pair; // two vectors to be projected at once
   int n_reflectors = 0;
   double y_norm2 = 0;
   double noise = 0; // rounding of the residual's norm
@@ -35,11 +38,12 @@ template <class Team, class Mirror> struct DualState {
         feature_norm(p.feature_norm), y(arena.take(ldn)), nu(arena.take(ldn)),
         residual(arena.take(ldn)), beta(arena.take(ldd)), slope(arena.take(ldd)),
         size(arena.take(ldd)), next_beta(arena.take(ldd)), next_slope(arena.take(ldd)),
-        next_size(arena.take(ldd)), velocity(arena.take(ldd)),
+        next_size(arena.take(ldd)), velocity(arena.take(ldd)), next_velocity(arena.take(ldd)),
         mirror_storage(arena.take(static_cast<long long>(Mirror::kArrays) * ldd)),
         mirror(p.depth, mirror_storage, ldd),
         turned_X(arena.take(static_cast<long long>(ldd) * ldn)),
-        reflectors(arena.take(static_cast<long long>(ldn) * ldn)), is_graded(arena.take(ldd)) {}
+        reflectors(arena.take(static_cast<long long>(ldn) * ldn)), is_graded(arena.take(ldd)),
+        pair(arena.take(2LL * ldn)) {}
 
   // False if the initial weights are outside the floating-point range.
   KRF_HD bool start(const DiagonalProblem &p) {
@@ -99,14 +103,18 @@ template <class Team, class Mirror> struct DualState {
 
   // velocity = X^T residual.  Returns true where it is nothing but rounding.
   KRF_HD bool measure_velocity() {
+    if (!velocity_known)
+      team.template sweep<1>(X, ldn, ldd, residual, nullptr,
+                             [&](int i, const T *z, T *) { write(velocity + i, z[0]); });
+    velocity_known = false;
     T prediction = splat<T>(0.0);
     team.for_each(
         ldd, [&](int i) { prediction += absolute(read<T>(beta + i)) * read<T>(feature_norm + i); });
     noise = 32.0 * kEpsilon * (std::sqrt(y_norm2) + team.sum(prediction));
     T above = splat<T>(0.0);
-    team.template sweep<1>(X, ldn, ldd, residual, nullptr, [&](int i, const T *z, T *) {
-      write(velocity + i, z[0]);
-      above = greater_of(above, absolute(z[0]) - noise * read<T>(feature_norm + i));
+    team.for_each(ldd, [&](int i) {
+      above =
+          greater_of(above, absolute(read<T>(velocity + i)) - noise * read<T>(feature_norm + i));
     });
     return !(team.max(above) > 0.0);
   }
@@ -135,15 +143,21 @@ template <class Team, class Mirror> struct DualState {
     return -team.max(0.0 - cap);
   }
 
-  // The change of beta and of the weights if z moved by X^T dnu, judged at the trial end.
-  KRF_HD Change change_of(const double *dnu) {
+  // The change of beta and of the weights if z moved by X^T dnu, judged at the trial end.  The same
+  // pass over X projects the residual there, which is wanted next if the step is accepted.
+  KRF_HD Change change_at_end(const double *dnu, const double *end_residual) {
     T single = splat<T>(0.0), whole = splat<T>(0.0), norm = splat<T>(0.0);
-    team.template sweep<1>(X, ldn, ldd, dnu, nullptr, [&](int i, const T *z, T *) {
+    team.for_each(ldn, [&](int i) {
+      write(pair + i, read<T>(dnu + i));
+      write(pair + ldn + i, read<T>(end_residual + i));
+    });
+    team.template sweep<2>(X, ldn, ldd, pair, nullptr, [&](int i, const T *z, T *) {
       const T moved = read<T>(next_slope + i) * absolute(z[0]);
       single = greater_of(single, moved / read<T>(next_size + i));
       whole += moved * moved;
       const T b = read<T>(next_beta + i);
       norm += b * b;
+      write(next_velocity + i, z[1]);
     });
     return {team.max(single), std::sqrt(team.sum(whole)), std::sqrt(team.sum(norm))};
   }

@@ -159,7 +159,14 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   KRF_HD void solve(double *b) { factors.solve(b); }
   KRF_HD void solve(double *b_r, double *b_i) { factors.solve(b_r, b_i); }
 
-  KRF_HD void advance(const double *dnu) { Base::advance(Z + 2 * ldd, dnu); }
+  // To the end of a step that change_at_end has judged.
+  KRF_HD void advance(const double *dnu) {
+    Base::advance(Z + 2 * ldd, dnu);
+    double *swap = velocity;
+    velocity = this->next_velocity;
+    this->next_velocity = swap;
+    this->velocity_known = true;
+  }
 
   KRF_HD void interpolate_stages(const double w[3]) {
     team.for_each(ldd, [&](int i) {

@@ -184,6 +184,7 @@ public:
         radau_.forget();
     }
     out.n_rhs = radau_.n_rhs + dopri_.n_rhs;
+    out.n_flops = team_.flops();
     if (out.status == Status::kStationary || out.status == Status::kConverged)
       while (row < o.n_eval && remaining(o.t_eval[row]) >= 0.0 && o.t_eval[row] <= o.t_max)
         s_.write_row(out, row, false, o.t_eval[row]), ++row;

@@ -21,6 +21,7 @@ template <> struct Arithmetic<double> {
   KRF_HD static void write(double *p, double x) { *p = x; }
   KRF_HD static double select(bool mask, double a, double b) { return mask ? a : b; }
   KRF_HD static double abs(double x) { return x < 0 ? -x : x; }
+  KRF_HD static bool all(bool mask) { return mask; }
   KRF_HD static Bits bits(double x) {
     Bits b;
     std::memcpy(&b, &x, sizeof b);
@@ -37,6 +38,8 @@ template <class T> KRF_HD inline T splat(double x) { return Arithmetic<T>::splat
 template <class T, class M> KRF_HD inline T select(M mask, T a, T b) {
   return Arithmetic<T>::select(mask, a, b);
 }
+// Whether a comparison holds in all lanes.
+template <class T, class M> KRF_HD inline bool all(M mask) { return Arithmetic<T>::all(mask); }
 template <class T> KRF_HD inline T read(const double *p) { return Arithmetic<T>::read(p); }
 template <class T> KRF_HD inline void write(double *p, T x) { Arithmetic<T>::write(p, x); }
 template <class T> KRF_HD inline T absolute(T x) { return Arithmetic<T>::abs(x); }
@@ -54,22 +57,23 @@ template <class T> KRF_HD inline T power_of_two(T shifted) {
   return Arithmetic<T>::value((Arithmetic<T>::bits(shifted) + 1023) << 52);
 }
 
-// e^r - 1 for |r| <= 0.36: Taylor to r^14, remainder below 1e-18 relative.
+// e^r - 1 for |r| <= 0.36: Taylor to r^14, remainder below 1e-18 relative; even and odd powers
+// apart, so that the chain of dependent operations is half as long.
 template <class T> KRF_HD inline T expm1_small(T r) {
-  T p = splat<T>(1.0 / 87178291200.0);
-  p = p * r + 1.0 / 6227020800.0;
-  p = p * r + 1.0 / 479001600.0;
-  p = p * r + 1.0 / 39916800.0;
-  p = p * r + 1.0 / 3628800.0;
-  p = p * r + 1.0 / 362880.0;
-  p = p * r + 1.0 / 40320.0;
-  p = p * r + 1.0 / 5040.0;
-  p = p * r + 1.0 / 720.0;
-  p = p * r + 1.0 / 120.0;
-  p = p * r + 1.0 / 24.0;
-  p = p * r + 1.0 / 6.0;
-  p = p * r + 0.5;
-  return r + r * r * p;
+  const T q = r * r;
+  T even = splat<T>(1.0 / 87178291200.0), odd = splat<T>(1.0 / 6227020800.0);
+  even = even * q + 1.0 / 479001600.0;
+  odd = odd * q + 1.0 / 39916800.0;
+  even = even * q + 1.0 / 3628800.0;
+  odd = odd * q + 1.0 / 362880.0;
+  even = even * q + 1.0 / 40320.0;
+  odd = odd * q + 1.0 / 5040.0;
+  even = even * q + 1.0 / 720.0;
+  odd = odd * q + 1.0 / 120.0;
+  even = even * q + 1.0 / 24.0;
+  odd = odd * q + 1.0 / 6.0;
+  even = even * q + 0.5;
+  return r + q * (even + r * odd);
 }
 
 template <class T> KRF_HD inline T exponential(T x) {

@@ -31,6 +31,8 @@ struct Depth2Mirror {
   double *log_half_kappa;
   double *half_kappa; // its exponential, zero where that underflows
 
+  // Above this kappa / 2 is a normal number, whatever it is multiplied with.
+  static constexpr double kOrdinary = 1e-290;
   static constexpr int kArrays = 3;
   KRF_HD explicit Depth2Mirror(int, double *storage, int ld)
       : theta(storage), log_half_kappa(storage + ld), half_kappa(storage + 2 * ld) {}
@@ -45,11 +47,20 @@ struct Depth2Mirror {
   // False in `good` where a weight leaves the floating-point range.
   template <class T, class M> KRF_HD MirrorValue<T> evaluate(int i, T dz, M &good) const {
     const T position = read<T>(theta + i) + 8.0 * dz;
-    const T level = read<T>(log_half_kappa + i);
-    const T plus = exponential(level + position), minus = exponential(level - position);
+    const T half = read<T>(half_kappa + i);
+    T plus, minus;
+    if (all<T>((half > kOrdinary) & (absolute(position) < 700.0))) {
+      const T growth = exponential(position);
+      plus = half * growth;
+      minus = half / growth;
+    } else {
+      const T level = read<T>(log_half_kappa + i);
+      plus = exponential(level + position);
+      minus = exponential(level - position);
+    }
     const T one = splat<T>(1.0);
     const T clipped = greater_of(lesser_of(position, one), 0.0 - one);
-    const T small = 2.0 * read<T>(half_kappa + i) * sinh_small(clipped);
+    const T small = 2.0 * half * sinh_small(clipped);
     const T size = plus + minus;
     good = size < 1e300;
     return {select(absolute(position) < 1.0, small, plus - minus), 8.0 * size, size};

@@ -46,6 +46,7 @@ public:
                  : o.method == Method::kGradientDescent ? descend(p.step_size, o, out)
                                                         : integrate(o, out);
     out.n_rhs = n_rhs_ + kinks_.n_rhs + exponential_.n_rhs + dopri_.n_rhs;
+    out.n_flops = team_.flops();
     const int rows = o.n_eval > 0 ? o.n_eval : 1;
     const bool settled = out.status == Status::kStationary || out.status == Status::kConverged;
     for (; row_ < rows; ++row_)

@@ -154,6 +154,7 @@ public:
       c.whole *= larger(1.0, relative_to_residual_);
     return c;
   }
+  KRF_HD Change change_at_end(const double *v, const double *) { return change_of(v); }
   // `rtol` times |y| in shares of 0.3 times the residual.
   KRF_HD void heed_residual(double rtol) {
     const double residual = larger(std::sqrt(base.loss), 1e-9 * scale_);

@@ -79,6 +79,7 @@ struct FlowOutput {
   double *loss, *t;
   Status status;
   long long n_steps, n_rhs;
+  double n_flops = 0; // of the team's dense algebra
 };
 
 struct DiagonalFlowOutput : FlowOutput {

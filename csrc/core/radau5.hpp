@@ -183,7 +183,7 @@ template <class System> struct Radau5 {
       write(defect + i, sum);
     });
     s.solve(defect);
-    return s.change_of(defect).relative_to(atol, rtol, norm_before);
+    return s.change_at_end(defect, F + 2 * length).relative_to(atol, rtol, norm_before);
   }
 
   KRF_HD void accept(double h) {

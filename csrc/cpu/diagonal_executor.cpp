@@ -90,6 +90,7 @@ bool run_diagonal_flows(const DiagonalBatch &batch, const FlowSettings &s, Diago
       r.status[b] = static_cast<int>(out.status);
       r.n_steps[b] = out.n_steps;
       r.n_rhs[b] = out.n_rhs;
+      r.n_flops[b] = out.n_flops;
     };
   });
 }

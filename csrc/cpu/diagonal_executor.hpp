@@ -23,6 +23,7 @@ struct DiagonalFlowResults { // per run, then per evaluation time
   double *beta, *w_plus, *w_minus, *nu, *loss, *t;
   int *status;
   long long *n_steps, *n_rhs;
+  double *n_flops;
 };
 
 struct LimitSettings {

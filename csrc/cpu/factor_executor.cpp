@@ -106,6 +106,7 @@ bool run_factor_flows(const FactorBatch &batch, const FlowSettings &s, FactorFlo
       r.status[b] = static_cast<int>(out.status);
       r.n_steps[b] = out.n_steps;
       r.n_rhs[b] = out.n_rhs;
+      r.n_flops[b] = out.n_flops;
     };
   });
 }

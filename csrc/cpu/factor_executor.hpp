@@ -25,6 +25,7 @@ struct FactorFlowResults {
   const long long *W_offset;
   int *status;
   long long *n_steps, *n_rhs;
+  double *n_flops;
 };
 
 // Returns whether the batch ran to its end.

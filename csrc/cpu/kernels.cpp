@@ -12,9 +12,13 @@
 KRF_BEGIN_NAMESPACE
 namespace {
 
+SerialTeam uninterrupted() {
+  static const int never = 0;
+  return SerialTeam(&never);
+}
+
 template <class Mirror> long long count_workspace(const DiagonalProblem &p) {
-  const int never = 0;
-  SerialTeam team(&never);
+  SerialTeam team = uninterrupted();
   Arena flow(nullptr), limit(nullptr);
   FlowIntegrator<DualSystem<SerialTeam, Mirror>> integrator(team, p, flow);
   LimitSolver<SerialTeam, Mirror> solver(team, p, limit);
@@ -47,8 +51,7 @@ void limit(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out, do
 }
 
 long long factor_workspace(const FactorProblem &p) {
-  const int never = 0;
-  SerialTeam team(&never);
+  SerialTeam team = uninterrupted();
   Arena arena(nullptr);
   FlowIntegrator<FactorSystem<SerialTeam>> integrator(team, p, arena);
   return arena.used();
@@ -62,8 +65,7 @@ void factor_flow(const FactorProblem &p, const FlowOptions &o, FactorFlowOutput 
 }
 
 long long mlp_workspace(const MlpProblem &p) {
-  const int never = 0;
-  SerialTeam team(&never);
+  SerialTeam team = uninterrupted();
   Arena arena(nullptr);
   MlpFlow<SerialTeam> flow(team, p, arena);
   return arena.used();
@@ -105,27 +107,30 @@ void elementary(int function, int count, const double *x, double *y) {
 }
 
 void sweep(int n, int d, const double *X, const double *V, double *acc) {
-  SerialTeam::sweep<3>(X, padded(n), padded(d), V, acc, [](int, const Lanes *z, Lanes *out) {
+  SerialTeam team = uninterrupted();
+  team.sweep<3>(X, padded(n), padded(d), V, acc, [](int, const Lanes *z, Lanes *out) {
     for (int k = 0; k < 3; ++k)
       out[k] = z[k];
   });
 }
 
 void products(int m, int q, int length, const double *A, const double *B, double *out) {
-  SerialTeam::products(A, padded(length), m, B, padded(length), q, padded(length), out, q, false);
+  SerialTeam team = uninterrupted();
+  team.products(A, padded(length), m, B, padded(length), q, padded(length), out, q, false);
 }
 
 void gram(int n, int d, const double *X, const double *weight, double *G, double *scratch) {
+  SerialTeam team = uninterrupted();
   int *index = reinterpret_cast<int *>(scratch);
   for (int i = 0; i < d; ++i)
     index[i] = i;
-  SerialTeam::add_columns(G, padded(n), X, index, weight, d,
-                          reinterpret_cast<const double **>(scratch + padded(d)));
+  team.add_columns(G, padded(n), X, index, weight, d,
+                   reinterpret_cast<const double **>(scratch + padded(d)));
 }
 
 bool eigen(int n, double *A, double *value, double *vector) {
-  const int never = 0, ld = padded(n);
-  SerialTeam team(&never);
+  const int ld = padded(n);
+  SerialTeam team = uninterrupted();
   // Values, vectors, and five rows of scratch, in the order the solver takes them.
   double *scratch = new double[static_cast<std::size_t>(n + 7) * ld]();
   Arena arena(scratch);
@@ -140,14 +145,16 @@ bool eigen(int n, double *A, double *value, double *vector) {
 }
 
 double solve(int n, double *A, double *pivot, double *b) {
-  const double kept = SerialTeam::factor(A, padded(n), n, pivot);
-  SerialTeam::solve(A, padded(n), n, pivot, b);
+  SerialTeam team = uninterrupted();
+  const double kept = team.factor(A, padded(n), n, pivot);
+  team.solve(A, padded(n), n, pivot, b);
   return kept;
 }
 
 void solve_complex(int n, double *Ar, double *Ai, double *pr, double *pi, double *br, double *bi) {
-  SerialTeam::factor(Ar, Ai, padded(n), n, pr, pi);
-  SerialTeam::solve(Ar, Ai, padded(n), n, pr, pi, br, bi);
+  SerialTeam team = uninterrupted();
+  team.factor(Ar, Ai, padded(n), n, pr, pi);
+  team.solve(Ar, Ai, padded(n), n, pr, pi, br, bi);
 }
 
 } // namespace

@@ -6,6 +6,10 @@
 
 #include "../core/math.hpp"
 
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
 #if defined(__AVX512F__)
 #define KRF_LANES 8
 #elif defined(__AVX__)
@@ -33,7 +37,35 @@ template <> struct Arithmetic<Lanes> {
   static Lanes abs(Lanes x) { return value(bits(x) & 0x7fffffffffffffffLL); }
   static Bits bits(Lanes x) { return reinterpret_cast<LaneBits>(x); }
   static Lanes value(LaneBits b) { return reinterpret_cast<Lanes>(b); }
+  static bool all(LaneBits mask) {
+#if KRF_LANES == 8 && defined(__AVX512DQ__)
+    return _mm512_movepi64_mask(reinterpret_cast<__m512i>(mask)) == 0xff;
+#elif KRF_LANES == 4 && defined(__AVX__)
+    return _mm256_movemask_pd(reinterpret_cast<__m256d>(mask)) == 0xf;
+#elif KRF_LANES == 2 && (defined(__x86_64__) || defined(_M_X64))
+    return _mm_movemask_pd(reinterpret_cast<__m128d>(mask)) == 0x3;
+#else
+    for (int i = 0; i < KRF_LANES; ++i)
+      if (mask[i] == 0)
+        return false;
+    return true;
+#endif
+  }
 };
+
+// Holds x in a register: left alone, the compiler reads it from memory again for each of several
+// multiply-adds, and loads, of which there is one a cycle, become the bottleneck.
+inline void keep_in_register([[maybe_unused]] Lanes &x) {
+#if defined(__x86_64__) || defined(_M_X64)
+#if KRF_LANES == 8
+  asm("" : "+v"(x));
+#else
+  asm("" : "+x"(x));
+#endif
+#elif defined(__aarch64__)
+  asm("" : "+w"(x));
+#endif
+}
 
 inline double sum_of(Lanes x) {
 #if KRF_LANES == 8
@@ -53,7 +85,8 @@ inline double max_of(Lanes x) {
 }
 
 // Lane i of the result is the sum over the lanes of x[i], i < kWidth.
-inline Lanes sums_of(const Lanes *x) {
+// Inlined, or the registers would go through memory.
+[[gnu::always_inline]] inline Lanes sums_of(const Lanes *x) {
 #if KRF_LANES == 8
   Lanes pair[4], quad[2];
   for (int i = 0; i < 4; ++i)

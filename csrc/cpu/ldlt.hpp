@@ -81,10 +81,8 @@ inline void factor_complex_ldlt(double *Ar, double *Ai, int ld, int n, double *i
       wr[j - start] = -pr;
       wi[j - start] = -pi;
     }
-    for (int column = start + 8; column < n; column += kComplexTile)
-      for (int row = column / kWidth * kWidth; row < ld; row += kWidth)
-        update_complex_tile(Ar, Ai, ld, row, column, Ar + base, Ai + base, ld, wr, wi,
-                            stop - start);
+    for (int row = start + 8; row < ld; row += kComplexRows * kWidth)
+      update_complex_rows(Ar, Ai, ld, row, start + 8, Ar + base, Ai + base, wr, wi, stop - start);
   }
 }
 

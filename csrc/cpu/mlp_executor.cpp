@@ -63,6 +63,7 @@ bool run_mlp_flows(const MlpBatch &batch, const FlowSettings &s, MlpFlowResults 
       r.status[b] = static_cast<int>(out.status);
       r.n_steps[b] = out.n_steps;
       r.n_rhs[b] = out.n_rhs;
+      r.n_flops[b] = out.n_flops;
     };
   });
 }

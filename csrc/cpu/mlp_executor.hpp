@@ -20,6 +20,7 @@ struct MlpFlowResults { // per run, then per evaluation time
   double *w, *loss, *t;
   int *status;
   long long *n_steps, *n_rhs;
+  double *n_flops;
 };
 
 // Returns whether the batch ran to its end.

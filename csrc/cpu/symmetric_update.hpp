@@ -11,6 +11,7 @@ KRF_BEGIN_NAMESPACE
 
 inline constexpr int kTile = kWidth == 8 ? 8 : 4;        // columns of a tile
 inline constexpr int kComplexTile = kWidth == 8 ? 8 : 2; // the same, complex
+inline constexpr int kComplexRows = kWidth == 8 ? 1 : 2; // registers of rows
 
 template <int R>
 inline void update_tile(double *A, int ld, int row, int column, const double *const *x,
@@ -55,30 +56,45 @@ inline void update_symmetric(double *A, int ld, int first, const double *const *
   }
 }
 
-// Complex matrices keep real and imaginary parts in two planes.
-inline void update_complex_tile(double *Ar, double *Ai, int ld, int row, int column,
-                                const double *xr, const double *xi, int stride, const double *wr,
+// Complex matrices keep real and imaginary parts in two planes, `count` <= 8 columns x_k ld apart.
+// Rows from `row` on, kComplexRows registers of them, of the columns from `first` to the diagonal:
+// the weights are multiplied in once for all of these.
+inline void update_complex_rows(double *Ar, double *Ai, int ld, int row, int first,
+                                const double *xr, const double *xi, const double *wr,
                                 const double *wi, int count) {
-  Lanes sr[kComplexTile] = {}, si[kComplexTile] = {};
-  for (int k = 0; k < count; ++k) {
-    const double *pr = xr + static_cast<long long>(k) * stride,
-                 *pi = xi + static_cast<long long>(k) * stride;
-    const Lanes vr = read<Lanes>(pr + row), vi = read<Lanes>(pi + row);
-    const Lanes ur = wr[k] * vr - wi[k] * vi, ui = wr[k] * vi + wi[k] * vr;
-#pragma GCC unroll 8
-    for (int j = 0; j < kComplexTile; ++j) {
-      const Lanes cr = splat<Lanes>(pr[column + j]), ci = splat<Lanes>(pi[column + j]);
-      sr[j] += ur * cr;
-      si[j] += ur * ci;
-      sr[j] -= ui * ci;
-      si[j] += ui * cr;
+  Lanes ur[8][kComplexRows], ui[8][kComplexRows];
+  for (int k = 0; k < count; ++k)
+    for (int r = 0; r < kComplexRows; ++r) {
+      const long long at = static_cast<long long>(k) * ld + row + kWidth * r;
+      const Lanes vr = read<Lanes>(xr + at), vi = read<Lanes>(xi + at);
+      ur[k][r] = wr[k] * vr - wi[k] * vi;
+      ui[k][r] = wr[k] * vi + wi[k] * vr;
     }
-  }
+  for (int column = first; column < row + kComplexRows * kWidth; column += kComplexTile) {
+    Lanes sr[kComplexTile][kComplexRows] = {}, si[kComplexTile][kComplexRows] = {};
+    for (int k = 0; k < count; ++k) {
+      const double *pr = xr + static_cast<long long>(k) * ld + column,
+                   *pi = xi + static_cast<long long>(k) * ld + column;
 #pragma GCC unroll 8
-  for (int j = 0; j < kComplexTile; ++j) {
-    const long long at = static_cast<long long>(column + j) * ld + row;
-    write<Lanes>(Ar + at, read<Lanes>(Ar + at) + sr[j]);
-    write<Lanes>(Ai + at, read<Lanes>(Ai + at) + si[j]);
+      for (int j = 0; j < kComplexTile; ++j) {
+        const Lanes cr = splat<Lanes>(pr[j]), ci = splat<Lanes>(pi[j]);
+#pragma GCC unroll 2
+        for (int r = 0; r < kComplexRows; ++r) {
+          sr[j][r] += ur[k][r] * cr;
+          si[j][r] += ur[k][r] * ci;
+          sr[j][r] -= ui[k][r] * ci;
+          si[j][r] += ui[k][r] * cr;
+        }
+      }
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < kComplexTile; ++j)
+#pragma GCC unroll 2
+      for (int r = 0; r < kComplexRows; ++r) {
+        const long long at = static_cast<long long>(column + j) * ld + row + kWidth * r;
+        write<Lanes>(Ar + at, read<Lanes>(Ar + at) + sr[j][r]);
+        write<Lanes>(Ai + at, read<Lanes>(Ai + at) + si[j][r]);
+      }
   }
 }
 

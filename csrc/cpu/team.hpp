@@ -16,6 +16,8 @@ public:
 
   explicit SerialTeam(const int *cancel) : cancel_(cancel) {}
   bool cancelled() const { return __atomic_load_n(cancel_, __ATOMIC_RELAXED) != 0; }
+  // Multiplications and additions of the dense algebra so far, padding included.
+  double flops() const { return flops_; }
 
   static double sum(Lanes x) { return sum_of(x); }
   static double max(Lanes x) { return max_of(x); }
@@ -26,9 +28,10 @@ public:
       body(i);
   }
 
-  static double dot(const double *a, const double *b, int count) {
+  double dot(const double *a, const double *b, int length) {
+    spend(2.0 * length);
     Lanes s = {};
-    for (int i = 0; i < count; i += kWidth)
+    for (int i = 0; i < length; i += kWidth)
       s += read<Lanes>(a + i) * read<Lanes>(b + i);
     return sum_of(s);
   }
@@ -36,21 +39,30 @@ public:
   // For every feature i and k < K: z[k] = x_i . V_k, then body(i, z, out); if acc is given,
   // acc_k = sum_i out[k] x_i.  V and acc are K vectors of length ld.
   template <int K, class Body>
-  static void sweep(const double *X, int ld, int d, const double *V, double *acc, Body body) {
+  void sweep(const double *X, int ld, int d, const double *V, double *acc, Body body) {
+    spend((acc ? 4.0 : 2.0) * K * ld * d);
     if (acc)
       for (int c = 0; c < K * ld; c += kWidth)
         write<Lanes>(acc + c, Lanes{});
     for (int i = 0; i < d; i += kWidth) {
       const double *x = X + static_cast<long long>(i) * ld;
+      // The features ahead: what is read now is in the first cache when it is read again below.
+      const double *ahead = x + static_cast<long long>(kWidth) * ld;
+      constexpr int kLines = kWidth * kWidth >= 8 ? kWidth * kWidth / 8 : 1;
       Lanes dot[K][kWidth] = {};
       for (int c = 0; c < ld; c += kWidth) {
+#pragma GCC unroll 8
+        for (int line = 0; line < kLines; ++line)
+          __builtin_prefetch(ahead + c * kWidth + 8 * line);
         Lanes v[K];
 #pragma GCC unroll 4
         for (int k = 0; k < K; ++k)
           v[k] = read<Lanes>(V + k * ld + c);
 #pragma GCC unroll 8
         for (int f = 0; f < kWidth; ++f) {
-          const Lanes xf = read<Lanes>(x + static_cast<long long>(f) * ld + c);
+          Lanes xf = read<Lanes>(x + static_cast<long long>(f) * ld + c);
+          if (K > 1)
+            keep_in_register(xf);
 #pragma GCC unroll 4
           for (int k = 0; k < K; ++k)
             dot[k][f] += xf * v[k];
@@ -70,7 +82,9 @@ public:
           a[k] = read<Lanes>(acc + k * ld + c);
 #pragma GCC unroll 8
         for (int f = 0; f < kWidth; ++f) {
-          const Lanes xf = read<Lanes>(x + static_cast<long long>(f) * ld + c);
+          Lanes xf = read<Lanes>(x + static_cast<long long>(f) * ld + c);
+          if (K > 1)
+            keep_in_register(xf);
 #pragma GCC unroll 4
           for (int k = 0; k < K; ++k)
             a[k] += xf * out[k][f];
@@ -125,8 +139,8 @@ public:
   }
 
   // out_i (+)= A_row[i] . B_column[i], rows of ld.
-  static void pair_dots(int count, const double *A, const int *row, const double *B,
-                        const int *column, int ld, double *out, bool add) {
+  void pair_dots(int count, const double *A, const int *row, const double *B, const int *column,
+                 int ld, double *out, bool add) {
     for (int i = 0; i < count; ++i) {
       const double value = dot(A + static_cast<long long>(row[i]) * ld,
                                B + static_cast<long long>(column[i]) * ld, ld);
@@ -135,8 +149,9 @@ public:
   }
 
   // For every pair i: out_row -= scale c_i W_column and out_column -= scale c_i W_row, rows of ld.
-  static void subtract_pairs(int count, const double *c, double scale, const int *row,
-                             const int *column, const double *W, int ld, double *out) {
+  void subtract_pairs(int count, const double *c, double scale, const int *row, const int *column,
+                      const double *W, int ld, double *out) {
+    spend(4.0 * count * ld);
     for (int i = 0; i < count; ++i) {
       const double weight = scale * c[i];
       const double *wa = W + static_cast<long long>(row[i]) * ld;
@@ -152,8 +167,9 @@ public:
 
   // out[i][j] (+)= A_i . B_j for the m rows of A (lda apart) and the q rows of B; `length`, a
   // multiple of eight, elements count.
-  static void products(const double *A, int lda, int m, const double *B, int ldb, int q, int length,
-                       double *out, int ldo, bool add) {
+  void products(const double *A, int lda, int m, const double *B, int ldb, int q, int length,
+                double *out, int ldo, bool add) {
+    spend(2.0 * m * q * length);
     int i = 0;
     for (; i + 4 <= m; i += 4) {
       const double *a = A + static_cast<long long>(i) * lda;
@@ -179,8 +195,9 @@ public:
 
   // out_i (+)= sum_j C[i row_stride + j column_stride] B_j for i < m: combinations of the q rows of
   // B, of which `length`, a multiple of eight, elements count.
-  static void combine(const double *C, long long row_stride, long long column_stride, int m, int q,
-                      const double *B, int ldb, int length, double *out, int ldo, bool add) {
+  void combine(const double *C, long long row_stride, long long column_stride, int m, int q,
+               const double *B, int ldb, int length, double *out, int ldo, bool add) {
+    spend(2.0 * m * q * length);
     int i = 0;
     for (; i + 4 <= m; i += 4)
       combine_rows<4>(C + i * row_stride, row_stride, column_stride, q, B, ldb, length,
@@ -191,7 +208,8 @@ public:
   }
 
   // x_i <- x_i - 2 (v . x_i) v for every feature.
-  static void reflect(double *X, int ld, int d, const double *v) {
+  void reflect(double *X, int ld, int d, const double *v) {
+    spend(2.0 * d * ld);
     sweep<1>(X, ld, d, v, nullptr, [&](int i, const Lanes *z, Lanes *) {
       for (int f = 0; f < kWidth; ++f) {
         double *x = X + static_cast<long long>(i + f) * ld;
@@ -203,24 +221,29 @@ public:
   }
 
   // A += sum_k weight_k x_{column_k} x_{column_k}^T; `columns` is scratch for count pointers.
-  static void add_columns(double *A, int ld, const double *X, const int *index,
-                          const double *weight, int count, const double **columns) {
+  void add_columns(double *A, int ld, const double *X, const int *index, const double *weight,
+                   int count, const double **columns) {
+    spend(static_cast<double>(count) * ld * ld);
     for (int k = 0; k < count; ++k)
       columns[k] = X + static_cast<long long>(index[k]) * ld;
     update_symmetric(A, ld, 0, columns, weight, count);
   }
 
-  static double factor(double *A, int ld, int n, double *inverse_pivot) {
+  double factor(double *A, int ld, int n, double *inverse_pivot) {
+    spend(n * (n / 3.0) * n);
     return factor_ldlt(A, ld, n, inverse_pivot);
   }
-  static void factor(double *Ar, double *Ai, int ld, int n, double *inverse_r, double *inverse_i) {
+  void factor(double *Ar, double *Ai, int ld, int n, double *inverse_r, double *inverse_i) {
+    spend(n * (4.0 / 3.0 * n) * n);
     factor_complex_ldlt(Ar, Ai, ld, n, inverse_r, inverse_i);
   }
-  static void solve(const double *L, int ld, int n, const double *inverse_pivot, double *b) {
+  void solve(const double *L, int ld, int n, const double *inverse_pivot, double *b) {
+    spend(2.0 * n * n);
     solve_ldlt(L, ld, n, inverse_pivot, b);
   }
-  static void solve(const double *Lr, const double *Li, int ld, int n, const double *inverse_r,
-                    const double *inverse_i, double *br, double *bi) {
+  void solve(const double *Lr, const double *Li, int ld, int n, const double *inverse_r,
+             const double *inverse_i, double *br, double *bi) {
+    spend(8.0 * n * n);
     solve_complex_ldlt(Lr, Li, ld, n, inverse_r, inverse_i, br, bi);
   }
 
@@ -302,7 +325,10 @@ private:
     }
   }
 
+  void spend(double flops) { flops_ += flops; }
+
   const int *cancel_;
+  double flops_ = 0;
 };
 
 KRF_END_NAMESPACE

@@ -17,11 +17,12 @@ public:
   using Value = double;
   static constexpr int kWidth = 1;
 
-  // `exchange` has room for 2 * size doubles, `features` for sweep_room(...) doubles; both are
-  // shared by the block.
+  // `exchange` has room for exchange_room(size) doubles, its last one zero; `features` for
+  // sweep_room(...) doubles; both are shared by the block.
   KRF_HD BlockTeam(Block block, double *exchange, double *features, const int *cancel)
       : block_(block), exchange_(exchange), features_(features), cancel_(cancel) {}
 
+  KRF_HD static constexpr int exchange_room(int size) { return 2 * size + 1; }
   // What a sweep of K vectors needs: outputs of every feature, and partial sums.
   KRF_HD static long long sweep_room(int ld, int d, int size) {
     return 3LL * d + 3LL * ld * (size / ld + 1);
@@ -34,6 +35,11 @@ public:
     return wanted;
   }
   KRF_HD void sync() { block_.sync(); }
+  // As in csrc/cpu/team.hpp; after a barrier the same in all members.
+  KRF_HD double flops() {
+    block_.sync();
+    return exchange_[2 * block_.size()];
+  }
 
   KRF_HD double sum(double x) { return block_.sum(x, exchange_); }
   KRF_HD double max(double x) { return block_.max(x, exchange_); }
@@ -111,6 +117,7 @@ public:
   }
 
   KRF_HD double dot(const double *a, const double *b, int count) {
+    spend(2.0 * count);
     double s = 0;
     for (int i = block_.rank(); i < count; i += block_.size())
       s += a[i] * b[i];
@@ -121,6 +128,7 @@ public:
   // one; the sums over features follow in a second pass over X.
   template <int K, class Body>
   KRF_HD void sweep(const double *X, int ld, int d, const double *V, double *acc, Body body) {
+    spend((acc ? 4.0 : 2.0) * K * ld * d);
     const int lanes = block_.lanes(), lane = block_.rank() % lanes;
     const int warps = block_.size() / lanes;
     for (int i0 = block_.rank() / lanes * lanes; i0 < d; i0 += warps * lanes) {
@@ -178,6 +186,7 @@ public:
   }
 
   KRF_HD void reflect(double *X, int ld, int d, const double *v) {
+    spend(2.0 * d * ld);
     const int lanes = block_.lanes(), lane = block_.rank() % lanes;
     for (int i = block_.rank() / lanes; i < d; i += block_.size() / lanes) {
       double *x = X + static_cast<long long>(i) * ld;
@@ -193,12 +202,14 @@ public:
 
   KRF_HD void add_columns(double *A, int ld, const double *X, const int *index,
                           const double *weight, int count, const double **) {
+    spend(static_cast<double>(count) * ld * ld);
     block_.add_columns(A, ld, X, index, weight, count);
     block_.sync();
   }
 
   KRF_HD void pair_dots(int count, const double *A, const int *row, const double *B,
                         const int *column, int ld, double *out, bool add) {
+    spend(2.0 * count * ld);
     for_each(count, [&](int i) {
       const double *a = A + static_cast<long long>(row[i]) * ld;
       const double *b = B + static_cast<long long>(column[i]) * ld;
@@ -212,6 +223,7 @@ public:
   // Columns do not mix: samples that share a row are one member's business.
   KRF_HD void subtract_pairs(int count, const double *c, double scale, const int *row,
                              const int *column, const double *W, int ld, double *out) {
+    spend(4.0 * count * ld);
     for_each(ld, [&](int k) {
       for (int i = 0; i < count; ++i) {
         const double weight = scale * c[i];
@@ -225,6 +237,7 @@ public:
 
   KRF_HD void products(const double *A, int lda, int m, const double *B, int ldb, int q, int length,
                        double *out, int ldo, bool add) {
+    spend(2.0 * m * q * length);
     for_rows(m, q, [&](int i, int j) {
       const double *a = A + static_cast<long long>(i) * lda;
       const double *b = B + static_cast<long long>(j) * ldb;
@@ -238,6 +251,7 @@ public:
 
   KRF_HD void combine(const double *C, long long row_stride, long long column_stride, int m, int q,
                       const double *B, int ldb, int length, double *out, int ldo, bool add) {
+    spend(2.0 * m * q * length);
     for_rows(m, length, [&](int i, int c) {
       double *to = out + static_cast<long long>(i) * ldo + c;
       double s = add ? *to : 0.0;
@@ -250,6 +264,7 @@ public:
   // L D L^T in place, lower triangle by columns, L with unit diagonal.  Returns the smallest share
   // of a diagonal entry that the elimination left.
   KRF_HD double factor(double *A, int ld, int n, double *inverse_pivot) {
+    spend(n * (n / 3.0) * n);
     double kept = 1.0;
     for_each(n, [&](int i) { inverse_pivot[i] = A[static_cast<long long>(i) * ld + i]; });
     for (int k = 0; k < n; ++k) {
@@ -277,6 +292,7 @@ public:
   }
 
   KRF_HD void solve(const double *L, int ld, int n, const double *inverse_pivot, double *b) {
+    spend(2.0 * n * n);
     for (int k = 0; k < n; ++k) {
       const double *column = L + static_cast<long long>(k) * ld;
       const double top = b[k];
@@ -296,6 +312,7 @@ public:
 
   // The same for a complex symmetric matrix in two planes.
   KRF_HD void factor(double *Ar, double *Ai, int ld, int n, double *inverse_r, double *inverse_i) {
+    spend(n * (4.0 / 3.0 * n) * n);
     for (int k = 0; k < n; ++k) {
       double *cr = Ar + static_cast<long long>(k) * ld, *ci = Ai + static_cast<long long>(k) * ld;
       const double pr = cr[k], pi = ci[k], size = pr * pr + pi * pi;
@@ -323,6 +340,7 @@ public:
 
   KRF_HD void solve(const double *Lr, const double *Li, int ld, int n, const double *inverse_r,
                     const double *inverse_i, double *br, double *bi) {
+    spend(8.0 * n * n);
     for (int k = 0; k < n; ++k) {
       const double *cr = Lr + static_cast<long long>(k) * ld;
       const double *ci = Li + static_cast<long long>(k) * ld;
@@ -353,6 +371,10 @@ public:
   }
 
 private:
+  KRF_HD void spend(double flops) {
+    if (block_.rank() == 0)
+      exchange_[2 * block_.size()] += flops;
+  }
   KRF_HD static int smaller_int(int a, int b) { return a < b ? a : b; }
   KRF_HD static int larger_int(int a, int b) { return a > b ? a : b; }
 

@@ -29,6 +29,7 @@ __global__ void __launch_bounds__(kThreads, 1)
                 results.status[run] = static_cast<int>(out.status);
                 results.n_steps[run] = out.n_steps;
                 results.n_rhs[run] = out.n_rhs;
+                results.n_flops[run] = out.n_flops;
               });
             });
 }

@@ -56,6 +56,7 @@ struct DiagonalResults { // per run, then per evaluation time
   double *beta, *w_plus, *w_minus, *nu, *loss, *t;
   int *status;
   long long *n_steps, *n_rhs;
+  double *n_flops;
 };
 
 struct FactorBatch {
@@ -73,6 +74,7 @@ struct FactorResults {
   double *W, *loss, *t; // W (run, evaluation time, n, rank)
   int *status;
   long long *n_steps, *n_rhs;
+  double *n_flops;
 };
 
 struct MlpBatch {
@@ -90,6 +92,7 @@ struct MlpResults {
   double *w, *loss, *t; // w (run, evaluation time, n_weights)
   int *status;
   long long *n_steps, *n_rhs;
+  double *n_flops;
 };
 
 Plan plan_diagonal_flow(const DiagonalBatch &);

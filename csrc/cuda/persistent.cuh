@@ -10,7 +10,7 @@ inline constexpr int kThreads = 256;
 
 // What a block keeps in shared memory.
 struct BlockScratch {
-  double exchange[2 * kThreads];
+  double exchange[DeviceTeam::exchange_room(kThreads)];
   long long run; // drawn from the queue
 };
 
@@ -25,9 +25,11 @@ __device__ void draw_runs(const Queue &queue, double *workspace, long long doubl
                   const_cast<const int *>(queue.host_control));
   for (;;) {
     __syncthreads();
-    if (threadIdx.x == 0)
+    if (threadIdx.x == 0) {
       scratch.run = static_cast<long long>(
           atomicAdd(reinterpret_cast<unsigned long long *>(queue.next), 1ULL));
+      scratch.exchange[2 * kThreads] = 0.0; // a new run's operations
+    }
     __syncthreads();
     const long long at = scratch.run;
     if (at >= queue.count || team.cancelled())

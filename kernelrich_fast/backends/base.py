@@ -63,6 +63,7 @@ class FlowRaw:
     status: IntArray
     n_steps: IntArray
     n_rhs: IntArray
+    n_flops: FloatArray
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class FactorRaw:
     status: IntArray
     n_steps: IntArray
     n_rhs: IntArray
+    n_flops: FloatArray
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class MLPRaw:
     status: IntArray
     n_steps: IntArray
     n_rhs: IntArray
+    n_flops: FloatArray
 
 
 @dataclass(frozen=True)

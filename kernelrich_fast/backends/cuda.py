@@ -72,7 +72,7 @@ class CudaBackend:
                 -np.log(batch.alpha[index]), progress,
             )  # fmt: skip
             results["n_iterations"] = results.pop("n_steps")
-            return {k: v for k, v in results.items() if k not in ("t", "n_rhs")}
+            return {k: v for k, v in results.items() if k not in ("t", "n_rhs", "n_flops")}
 
         groups = [np.flatnonzero(batch.depth == D) for D in np.unique(batch.depth)]
         return LimitRaw(**self._gather(len(batch), groups, part, options.progress))
@@ -214,6 +214,7 @@ class CudaBackend:
         arrays["status"] = cp.empty(count, dtype=np.int32)
         arrays["n_steps"] = cp.zeros(count, dtype=np.int64)
         arrays["n_rhs"] = cp.zeros(count, dtype=np.int64)
+        arrays["n_flops"] = cp.zeros(count)
         return arrays
 
     def _padded(self, array: FloatArray, axis: int) -> Any:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
 from .._blas import one_blas_thread
-from .._types import IntArray
 from ._numpy.dual_system import DualSystem
 from ._numpy.factor_system import FactorSystem
 from ._numpy.flow import FlowRun, integrate_flow
@@ -42,9 +41,10 @@ class NumpyBackend:
                 make_mirror(int(batch.depth[b]), plus, minus),
             )
             runs.append(_run(system, b, options, float(batch.loss_offset[batch.y_index[b]])))
-        rows = {name: np.stack([run.rows[name] for run in runs]) for name in runs[0].rows}
-        status, n_steps, n_rhs = _ends(runs)
-        return FlowRaw(**rows, status=status, n_steps=n_steps, n_rhs=n_rhs)
+        rows: dict[str, Any] = {
+            name: np.stack([run.rows[name] for run in runs]) for name in runs[0].rows
+        }
+        return FlowRaw(**rows, **_ends(runs))
 
     @one_blas_thread()
     def flow_factorization(self, batch: FactorBatch, options: FlowOptions) -> FactorRaw:
@@ -53,14 +53,11 @@ class NumpyBackend:
         for b in range(len(batch)):
             system = FactorSystem(X, batch.y[batch.y_index[b]], batch.start(b))
             runs.append(_run(system, b, options, 0.0))
-        status, n_steps, n_rhs = _ends(runs)
         return FactorRaw(
             W=[run.rows["W"] for run in runs],
             loss=np.stack([run.rows["loss"] for run in runs]),
             t=np.stack([run.rows["t"] for run in runs]),
-            status=status,
-            n_steps=n_steps,
-            n_rhs=n_rhs,
+            **_ends(runs),
         )
 
     @one_blas_thread()
@@ -83,9 +80,10 @@ class NumpyBackend:
             runs.append(run.integrate())
             if options.progress is not None:
                 options.progress(b + 1)
-        rows = {name: np.stack([run.rows[name] for run in runs]) for name in runs[0].rows}
-        status, n_steps, n_rhs = _ends(runs)
-        return MLPRaw(**rows, status=status, n_steps=n_steps, n_rhs=n_rhs)
+        rows: dict[str, Any] = {
+            name: np.stack([run.rows[name] for run in runs]) for name in runs[0].rows
+        }
+        return MLPRaw(**rows, **_ends(runs))
 
     @one_blas_thread()
     def limit_diagonal(self, batch: DiagonalBatch, options: LimitOptions) -> LimitRaw:
@@ -132,10 +130,11 @@ def _run(system: System, b: int, options: FlowOptions, loss_offset: float) -> Fl
     return run
 
 
-def _ends(runs: list[FlowRun]) -> tuple[IntArray, IntArray, IntArray]:
-    """Status, n_steps and n_rhs of every run."""
-    return (
-        np.array([run.status for run in runs], dtype=np.int64),
-        np.array([run.n_steps for run in runs], dtype=np.int64),
-        np.array([run.n_rhs for run in runs], dtype=np.int64),
-    )
+def _ends(runs: list[FlowRun]) -> dict[str, Any]:
+    """What every run says of itself at its end."""
+    return {
+        "status": np.array([run.status for run in runs], dtype=np.int64),
+        "n_steps": np.array([run.n_steps for run in runs], dtype=np.int64),
+        "n_rhs": np.array([run.n_rhs for run in runs], dtype=np.int64),
+        "n_flops": np.zeros(len(runs)),
+    }

@@ -44,7 +44,7 @@ void print(const std::vector<double> &values) {
 // Calls body(team) on every member of a block, and with a team that only counts before.
 template <class Body> void on_block(int threads, long long room, const Body &body) {
   std::barrier<> barrier(threads);
-  std::vector<double> exchange(static_cast<std::size_t>(2 * threads)),
+  std::vector<double> exchange(static_cast<std::size_t>(Team::exchange_room(threads))),
       features(static_cast<std::size_t>(room));
   const int never = 0;
   std::vector<std::thread> members;
@@ -55,6 +55,11 @@ template <class Body> void on_block(int threads, long long room, const Body &bod
     });
   for (auto &member : members)
     member.join();
+}
+
+std::vector<double> ends_of(const FlowOutput &out) {
+  return {static_cast<double>(out.status), static_cast<double>(out.n_steps),
+          static_cast<double>(out.n_rhs), out.n_flops};
 }
 
 Team counting_team() {
@@ -110,7 +115,7 @@ template <class Mirror> void diagonal_flow(int threads, const Diagonal &p) {
   FlowIntegrator<System> counted(counter, p.problem, count);
   std::vector<double> work(static_cast<std::size_t>(count.used())), beta(rows * p.d),
       plus(rows * p.d), minus(rows * p.d), nu(rows * p.n), loss(rows), t(rows);
-  std::vector<double> ends(3);
+  std::vector<double> ends;
   on_block(threads, Team::sweep_room(p.ldn, p.ldd, threads), [&](Team &team, int rank) {
     Arena arena(work.data());
     DiagonalFlowOutput out{{loss.data(), t.data(), Status::kFailed, 0, 0},
@@ -120,8 +125,7 @@ template <class Mirror> void diagonal_flow(int threads, const Diagonal &p) {
                            nu.data()};
     integrate_run<System>(team, p.problem, o, out, arena);
     if (rank == 0)
-      ends = {static_cast<double>(out.status), static_cast<double>(out.n_steps),
-              static_cast<double>(out.n_rhs)};
+      ends = ends_of(out);
   });
   print(ends), print(beta), print(nu), print(loss), print(t);
 }
@@ -187,15 +191,14 @@ void factor_flow(int threads) {
   Team counter = counting_team();
   FlowIntegrator<System> counted(counter, p, count);
   std::vector<double> work(static_cast<std::size_t>(count.used())), W(rows * p.n * p.r), loss(rows),
-      t(rows), ends(3);
+      t(rows), ends;
   const long long room = Team::sweep_room(ldn, padded(entries), threads);
   on_block(threads, room, [&](Team &team, int rank) {
     Arena arena(work.data());
     FactorFlowOutput out{{loss.data(), t.data(), Status::kFailed, 0, 0}, W.data()};
     integrate_run<System>(team, p, o, out, arena);
     if (rank == 0)
-      ends = {static_cast<double>(out.status), static_cast<double>(out.n_steps),
-              static_cast<double>(out.n_rhs)};
+      ends = ends_of(out);
   });
   print(ends), print(W), print(loss), print(t);
 }
@@ -226,15 +229,14 @@ void mlp_flow(int threads) {
   Team counter = counting_team();
   MlpFlow<Team> counted(counter, p, count);
   std::vector<double> work(static_cast<std::size_t>(count.used())), w(rows * weights), loss(rows),
-      t(rows), ends(3);
+      t(rows), ends;
   on_block(threads, 1, [&](Team &team, int rank) {
     Arena arena(work.data());
     MlpFlowOutput out{{loss.data(), t.data(), Status::kFailed, 0, 0}, w.data()};
     MlpFlow<Team> flow(team, p, arena);
     flow.run(p, o, out);
     if (rank == 0)
-      ends = {static_cast<double>(out.status), static_cast<double>(out.n_steps),
-              static_cast<double>(out.n_rhs)};
+      ends = ends_of(out);
   });
   print(ends), print(w), print(loss), print(t);
 }
