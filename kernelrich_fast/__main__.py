@@ -1,4 +1,4 @@
-"""Command line: ``python -m kernelrich_fast info | reproduce FIGURE``."""
+"""Command line: ``python -m kernelrich_fast info | reproduce FIGURE | bench``."""
 
 from __future__ import annotations
 
@@ -24,6 +24,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures.add_argument("--quick", action="store_true", help="a small version")
     figures.add_argument("--backend", default="auto", metavar="B", help="auto, cuda, cpu or numpy")
     figures.add_argument("--data", metavar="PATH", help="fig6c: MNIST as a local .npz file")
+    bench = commands.add_parser("bench", help="measure speed, with the error beside it")
+    bench.add_argument(
+        "--family",
+        action="append",
+        metavar="F",
+        help="diagonal, factorization or mlp; all if absent",
+    )
+    bench.add_argument(
+        "--backends", metavar="B,B", help="cuda, cpu, numpy, with commas; those that work if absent"
+    )
+    bench.add_argument("--peers", action="store_true", help="other people's solvers too")
+    bench.add_argument(
+        "--quick", action="store_true", help="small cases, to see that all completes"
+    )
+    bench.add_argument("--repeats", type=int, default=5, help="timed runs of a row (5)")
+    bench.add_argument("--limit", type=float, default=30.0, help="seconds a run may take (30)")
+    bench.add_argument(
+        "--out", default="bench-results", metavar="DIR", help="directory to write to"
+    )
     options = parser.parse_args(argv)
 
     # Imported here so that --help answers at once.
@@ -32,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(show_config())
         return 0
+    if options.command == "bench":
+        return _bench(options)
     from .errors import BackendUnavailableError
     from .experiments import reproduce
 
@@ -51,6 +72,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     what = "report.html" if options.figure == "all" else f"{options.figure}.png, .pdf and .nc"
     print(f"written to {options.out}: {what}")
     return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from .bench import run_bench
+    from .errors import BackendUnavailableError
+
+    try:
+        result = run_bench(
+            options.out,
+            families=options.family,
+            backends=options.backends.split(",") if options.backends else None,
+            peers=options.peers,
+            quick=options.quick,
+            repeats=options.repeats,
+            limit=options.limit,
+            tell=lambda line: print(line, flush=True),
+        )
+    except (BackendUnavailableError, ValueError, OSError) as error:
+        print(f"kernelrich: {error}", file=sys.stderr)
+        return 1
+    print(f"written to {options.out}: bench.json, table.md and pictures")
+    for line in result["wrong"]:
+        print(f"kernelrich: error above what is promised: {line}", file=sys.stderr)
+    return 1 if result["wrong"] else 0
 
 
 if __name__ == "__main__":

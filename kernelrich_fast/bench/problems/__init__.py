@@ -1,0 +1,1 @@
+"""What is solved: one module a family."""
