@@ -41,10 +41,7 @@ class NumpyBackend:
                 make_mirror(int(batch.depth[b]), plus, minus),
             )
             runs.append(_run(system, b, options, float(batch.loss_offset[batch.y_index[b]])))
-        rows: dict[str, Any] = {
-            name: np.stack([run.rows[name] for run in runs]) for name in runs[0].rows
-        }
-        return FlowRaw(**rows, **_ends(runs))
+        return FlowRaw(**_rows(runs), **_ends(runs))
 
     @one_blas_thread()
     def flow_factorization(self, batch: FactorBatch, options: FlowOptions) -> FactorRaw:
@@ -80,10 +77,7 @@ class NumpyBackend:
             runs.append(run.integrate())
             if options.progress is not None:
                 options.progress(b + 1)
-        rows: dict[str, Any] = {
-            name: np.stack([run.rows[name] for run in runs]) for name in runs[0].rows
-        }
-        return MLPRaw(**rows, **_ends(runs))
+        return MLPRaw(**_rows(runs), **_ends(runs))
 
     @one_blas_thread()
     def limit_diagonal(self, batch: DiagonalBatch, options: LimitOptions) -> LimitRaw:
@@ -128,6 +122,10 @@ def _run(system: System, b: int, options: FlowOptions, loss_offset: float) -> Fl
     if options.progress is not None:
         options.progress(b + 1)
     return run
+
+
+def _rows(runs: list[FlowRun]) -> dict[str, Any]:
+    return {name: np.stack([run.rows[name] for run in runs]) for name in runs[0].rows}
 
 
 def _ends(runs: list[FlowRun]) -> dict[str, Any]:
