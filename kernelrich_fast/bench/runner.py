@@ -16,7 +16,7 @@ from .worker import Contestant, serve
 
 __all__ = ["Row", "run_case"]
 
-STARTUP = 120.0  # seconds in which a process may import and build its problem
+STARTUP = 60.0  # seconds in which a process may import and build its problem, or compile
 # One thread for everybody; settings of one machine's BLAS would make it unfair.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
