@@ -110,10 +110,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """The benchmarks against peers."""
+    """The bench suite against peers: up to an hour."""
     own_blas()
     session.install(".[bench]")
-    session.run("python", "bench/diagonal.py", *session.posargs)
+    session.run("kernelrich", "bench", "--peers", *session.posargs)
 
 
 def sanitized(session: nox.Session, kind: str, library: str, options: dict[str, str]) -> None:
