@@ -125,7 +125,8 @@ def test_instruction_sets_agree():
     for isa in ("baseline", "avx2", "avx512"):
         out = subprocess.run(
             [sys.executable, "-c", SCRIPT],
-            env={**os.environ, "KRF_ISA": isa}, capture_output=True, text=True, check=True, cwd=sys.prefix,
+            env={**os.environ, "KRF_ISA": isa}, capture_output=True, text=True, check=True,
+            cwd=sys.prefix,
         ).stdout  # fmt: skip
         name, betas = json.loads(out)
         results[name] = np.array(betas)
