@@ -312,13 +312,14 @@ def _drawn_start(sensing: Sensing, alpha: Any, width: Any, seed: Any) -> _Start:
         raise ValueError(
             f"alpha {scale.shape}, width {widths.shape} and seed {seeds.shape} do not broadcast"
         ) from None
-    pairs = np.stack([np.broadcast_to(a, lead).ravel() for a in (widths, seeds)])
-    distinct, index = np.unique(pairs, axis=1, return_inverse=True)
+    each = [np.broadcast_to(a, lead).ravel().tolist() for a in (widths, seeds)]
+    place: dict[tuple[int, int], int] = {}
+    index = [place.setdefault(pair, len(place)) for pair in zip(*each, strict=True)]
     return _Start(
-        factors=[gaussian_factor(sensing.n, int(k), int(s)) for k, s in distinct.T],
-        index=np.asarray(index, dtype=np.int64).reshape(lead),
+        factors=[gaussian_factor(sensing.n, k, s) for k, s in place],
+        index=np.array(index, dtype=np.int64).reshape(lead),
         scale=np.broadcast_to(scale, lead),
-        common_width=int(distinct[0, 0]) if np.all(distinct[0] == distinct[0, 0]) else None,
+        common_width=each[0][0] if len(set(each[0])) == 1 else None,
     )
 
 

@@ -105,9 +105,10 @@ def _entries(entries: Any, dims: tuple[int, int], symmetric: bool) -> tuple[IntA
         )
     low, high = (np.minimum(row, column), np.maximum(row, column)) if symmetric else (row, column)
     keys = low * dims[1] + high
-    values, counts = np.unique(keys, return_counts=True)
-    if np.any(counts > 1):
-        twice = values[counts > 1][0]
+    keys.sort()
+    again = keys[1:] == keys[:-1]
+    if again.any():
+        twice = keys[1:][again][0]
         raise ValueError(
             f"entries: expected every entry once, got ({twice // dims[1]}, {twice % dims[1]}) twice"
         )

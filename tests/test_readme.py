@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+
+from kernelrich_fast.bench.report import summary_table
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
@@ -17,6 +20,13 @@ def test_example(tmp_path, monkeypatch, capsys):
         assert (tmp_path / name).stat().st_size > 5000
     assert (tmp_path / "sweep.zarr" / "zarr.json").exists()
     assert "0.008" in capsys.readouterr().out
+
+
+def test_the_table_is_what_the_bench_measured():
+    result = json.loads((README.parent / "bench" / "results" / "cpu.json").read_text())
+    table = re.search(r"<!-- bench -->\n(.*?)<!-- /bench -->", README.read_text(), flags=re.S)
+    assert table is not None
+    assert table[1] == summary_table(result)
 
 
 def test_mentioned_files_exist():

@@ -25,6 +25,13 @@ class Completions:
         self.y, self.entries = data.y, data.entries
         self.alphas = np.sqrt([alpha2 for alpha2, _ in cells])
         self.widths = [width for _, width in cells]
+        # A cell of its own is given its start, as everybody is; several widths in one call draw it.
+        self.start: dict[str, Any]
+        if len(cells) == 1:
+            W = self.alphas[0] * gaussian_factor(20, self.widths[0], 0)
+            self.start = {"U0": W[None, :10], "V0": W[None, 10:]}
+        else:
+            self.start = {"alpha": self.alphas, "width": self.widths, "dims": (10, 10)}
         end = self._flow(np.inf, STOP, 1e-6, "auto", "cpu")
         self.times = end.t
         # Held against an independent integration of the weights by
@@ -33,9 +40,8 @@ class Completions:
 
     def _flow(self, t: Any, stop: float, rtol: float, method: str, backend: str) -> Any:
         return flow_factorization(
-            self.y, entries=self.entries, dims=(10, 10), alpha=self.alphas, width=self.widths,
-            t_max=t, stop_loss=stop, rtol=rtol, method=method, max_steps=10**8, num_threads=1,
-            backend=backend,
+            self.y, entries=self.entries, **self.start, t_max=t, stop_loss=stop, rtol=rtol,
+            method=method, max_steps=10**8, num_threads=1, backend=backend,
         )  # fmt: skip
 
     def ours(self, rtol: float, backend: str) -> Outcome:
