@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from . import _validate as check
 from ._types import FloatArray, Progress
+from .backends import per_run
 from .backends.base import METHODS, FlowOptions
 
 __all__ = ["FlowRules", "RunBar", "thread_count"]
@@ -65,13 +66,10 @@ class FlowRules:
     def for_batch(
         self, shape: tuple[int, ...], y_norm2: FloatArray, progress: Progress | None
     ) -> FlowOptions:
-        def per_run(array: FloatArray) -> FloatArray:
-            return np.ascontiguousarray(np.broadcast_to(array, shape).ravel())
-
         return FlowOptions(
-            rtol=per_run(self.rtol),
-            t_max=per_run(self.t_max),
-            stop_loss=per_run(self.stop_loss) * y_norm2,
+            rtol=per_run(self.rtol, shape),
+            t_max=per_run(self.t_max, shape),
+            stop_loss=per_run(self.stop_loss, shape) * y_norm2,
             atol=self.atol,
             max_steps=self.max_steps,
             method=self.method,

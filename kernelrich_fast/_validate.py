@@ -37,13 +37,13 @@ def real_array(
         raise TypeError(f"{name}: expected a rectangular array of real numbers ({error})") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}")
-    shape = array.shape
-    array = np.require(array, np.float64, ["C", "A"]).reshape(shape)
+    if array.dtype != np.float64 or not (array.flags.c_contiguous and array.flags.aligned):
+        array = np.require(array, np.float64, ["C", "A"]).reshape(array.shape)
     if ndim is not None and array.ndim < ndim:
         raise ValueError(f"{name}: expected at least {ndim} dimensions, got shape {array.shape}")
     if array.size == 0:
         raise ValueError(f"{name}: expected a non-empty array, got shape {array.shape}")
-    if np.isnan(array).any() or (finite and np.isinf(array).any()):
+    if not np.isfinite(array).all() if finite else np.isnan(array).any():
         raise ValueError(f"{name}: expected finite values, got NaN or infinity")
     return array
 

@@ -10,7 +10,7 @@ import numpy as np
 from . import _validate as check
 from ._runs import FlowRules, RunBar
 from ._types import ArrayLike, FloatArray, IntArray, Progress
-from .backends import BACKENDS, FactorBatch, get_backend
+from .backends import BACKENDS, FactorBatch, get_backend, per_run, run_index
 from .initialization import gaussian_factor, reduce_factor
 from .measurements import Sensing, check_sensing
 from .status import warn_unless_converged
@@ -270,7 +270,10 @@ def _given_start(sensing: Sensing, U: FloatArray, V: FloatArray) -> _Start:
             raise ValueError(
                 f"V0: leading shape {V.shape[:-2]} does not broadcast with U0's {U.shape[:-2]}"
             ) from None
-        parts = [np.broadcast_to(part, lead + part.shape[-2:]) for part in (U, V)]
+        parts = [
+            part if part.shape[:-2] == lead else np.broadcast_to(part, lead + part.shape[-2:])
+            for part in (U, V)
+        ]
         W = np.concatenate(parts, axis=-2)
     else:
         lead, W = U.shape[:-2], U
@@ -334,11 +337,8 @@ def _batch(
             f"options {extra}"
         ) from None
 
-    def per_run(array: Any) -> Any:
-        return np.ascontiguousarray(np.broadcast_to(array, shape).ravel())
-
     flat = np.ascontiguousarray(y.reshape(-1, y.shape[-1]))
-    y_index = per_run(np.arange(len(flat), dtype=np.int64).reshape(y.shape[:-1]))
+    y_index = run_index(y.shape[:-1], shape)
     batch = FactorBatch(
         shape=shape,
         n=sensing.n,
@@ -349,8 +349,8 @@ def _batch(
         X=sensing.X,
         y=flat,
         starts=start.factors,
-        scale=per_run(start.scale),
+        scale=per_run(start.scale, shape),
         y_index=y_index,
-        start_index=per_run(start.index),
+        start_index=per_run(start.index, shape),
     )
     return batch, np.sum(flat * flat, axis=-1)[y_index]

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from . import _validate as check
 from ._runs import FlowRules, RunBar
 from ._types import ArrayLike, FloatArray, IntArray, Progress
-from .backends import BACKENDS, MLP_METHODS, MLPBatch, MLPLayout, get_backend
+from .backends import (
+    BACKENDS,
+    MLP_METHODS,
+    MLPBatch,
+    MLPLayout,
+    get_backend,
+    per_run,
+    run_index,
+)
 from .mlp_start import (
     check_size,
     drawn_layout,
@@ -311,15 +318,8 @@ def _batch(
             f"{w_index.shape}, alpha {alpha.shape}, options {extra}"
         ) from None
 
-    def per_run(array: Any) -> Any:
-        return np.ascontiguousarray(np.broadcast_to(array, shape).ravel())
-
-    def index_of(lead: tuple[int, ...]) -> IntArray:
-        count = int(np.prod(lead, dtype=np.int64))
-        return np.asarray(per_run(np.arange(count, dtype=np.int64).reshape(lead)))
-
     flat = np.ascontiguousarray(y.reshape(-1, y.shape[-1]))
-    y_index = index_of(y.shape[:-1])
+    y_index = run_index(y.shape[:-1], shape)
     zero_loss = (
         np.sum(flat * flat, axis=-1)
         if loss == "squared"
@@ -333,10 +333,10 @@ def _batch(
         X=np.ascontiguousarray(X.reshape(-1, *X.shape[-2:])),
         y=flat,
         w0=w0,
-        alpha=per_run(alpha),
-        x_index=index_of(X.shape[:-2]),
+        alpha=per_run(alpha, shape),
+        x_index=run_index(X.shape[:-2], shape),
         y_index=y_index,
-        w_index=per_run(w_index),
+        w_index=per_run(w_index, shape),
     )
     return batch, zero_loss[y_index]
 

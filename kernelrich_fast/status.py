@@ -56,7 +56,7 @@ def warn_unless_converged(status: NDArray[np.int64], what: str, frames: int = 1)
 
     ``frames`` says how far up the public function was called from.
     """
-    if _silent.get() or not np.any(status >= Status.MAX_STEPS):
+    if _silent.get() or int(status.max()) < int(Status.MAX_STEPS):
         return
     counts = {s.name: int(np.count_nonzero(status == s)) for s in (Status.MAX_STEPS, Status.FAILED)}
     bad = [f"{count} {name}" for name, count in counts.items() if count]

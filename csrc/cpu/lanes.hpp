@@ -55,6 +55,8 @@ template <> struct Arithmetic<Lanes> {
 
 // Holds x in a register: left alone, the compiler reads it from memory again for each of several
 // multiply-adds, and loads, of which there is one a cycle, become the bottleneck.
+// No instruction is written, only a constraint, so that there is nothing to port.
+// NOLINTBEGIN(portability-no-assembler)
 inline void keep_in_register([[maybe_unused]] Lanes &x) {
 #if defined(__x86_64__) || defined(_M_X64)
 #if KRF_LANES == 8
@@ -66,6 +68,7 @@ inline void keep_in_register([[maybe_unused]] Lanes &x) {
   asm("" : "+w"(x));
 #endif
 }
+// NOLINTEND(portability-no-assembler)
 
 inline double sum_of(Lanes x) {
 #if KRF_LANES == 8

@@ -6,7 +6,7 @@ from functools import cache
 
 from ..errors import BackendUnavailableError
 from .base import Backend
-from .batch import DiagonalBatch, make_batch
+from .batch import DiagonalBatch, make_batch, per_run, run_index
 from .factor_batch import FactorBatch
 from .mlp_batch import MAX_EXACT_SAMPLES, MLP_METHODS, MLPBatch, MLPLayout
 
@@ -22,6 +22,8 @@ __all__ = [
     "available_backends",
     "get_backend",
     "make_batch",
+    "per_run",
+    "run_index",
 ]
 
 BACKENDS = ("cuda", "cpu", "numpy")

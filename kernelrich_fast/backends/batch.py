@@ -7,13 +7,18 @@ square ones here (the flow sees y only through X^T y), so backends always have N
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._types import FloatArray, IntArray
 
-__all__ = ["DiagonalBatch", "make_batch"]
+__all__ = ["DiagonalBatch", "make_batch", "per_run", "run_index"]
+
+Number = TypeVar("Number", np.float64, np.int64)
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,16 @@ class DiagonalBatch:
         return lifted + np.where(np.isfinite(rest), rest, 0.0)
 
 
-def _index(lead: tuple[int, ...], shape: tuple[int, ...]) -> IntArray:
+def per_run(array: NDArray[Number], shape: tuple[int, ...]) -> NDArray[Number]:
+    """The entry of ``array`` that each run of a batch of shape ``shape`` uses."""
+    if array.size == 1:  # broadcast_to takes longer than all else that a single small run needs
+        return np.full(math.prod(shape), array.item(), dtype=array.dtype)
+    return np.ascontiguousarray(np.broadcast_to(array, shape).ravel())
+
+
+def run_index(lead: tuple[int, ...], shape: tuple[int, ...]) -> IntArray:
     """For every run, which of an argument's entries (leading shape ``lead``) it uses."""
-    count = np.arange(int(np.prod(lead, dtype=np.int64)), dtype=np.int64).reshape(lead)
-    return np.ascontiguousarray(np.broadcast_to(count, shape).ravel())
+    return per_run(np.arange(math.prod(lead), dtype=np.int64).reshape(lead), shape)
 
 
 def make_batch(
@@ -80,7 +91,7 @@ def make_batch(
             "leading shapes do not broadcast: "
             + ", ".join(f"{name} {lead}" for name, lead in leads.items())
         ) from None
-    y_norm2 = np.sum(y * y, axis=-1).ravel()[_index(y.shape[:-1], shape)]
+    y_norm2 = np.sum(y * y, axis=-1).ravel()[run_index(y.shape[:-1], shape)]
     basis = y_rest = None
     n_samples, d = X.shape[-2:]
     if n_samples > d:
@@ -100,11 +111,11 @@ def make_batch(
         loss_offset=offset.ravel(),
         profile_plus=np.ascontiguousarray(profile_plus.reshape(-1, d)),
         profile_minus=np.ascontiguousarray(profile_minus.reshape(-1, d)),
-        alpha=np.broadcast_to(alpha, shape).ravel(),
-        depth=np.broadcast_to(depth, shape).ravel(),
-        x_index=_index(leads["X"], shape),
-        y_index=_index(y.shape[:-1], shape),
-        w_index=_index(leads["w0"], shape),
+        alpha=per_run(alpha, shape),
+        depth=per_run(depth, shape),
+        x_index=run_index(leads["X"], shape),
+        y_index=run_index(y.shape[:-1], shape),
+        w_index=run_index(leads["w0"], shape),
         y_norm2=y_norm2,
         basis=basis,
         y_rest=None if y_rest is None else y_rest.reshape(-1, n_samples),
