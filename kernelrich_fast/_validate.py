@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ._device import device_view, on_device, to_host
 from ._types import FloatArray, IntArray
 
 __all__ = [
@@ -28,16 +29,26 @@ __all__ = [
 
 
 def real_array(
-    name: str, value: Any, *, ndim: int | None = None, finite: bool = True
+    name: str, value: Any, *, ndim: int | None = None, finite: bool = True, device: bool = False
 ) -> FloatArray:
-    """A float64 array from anything real; never a view that could be written through."""
+    """A float64 array from anything real; never a view that could be written through.
+
+    What a CUDA device holds is copied to the host, or, with ``device``, stays there as CuPy's.
+    """
+    stays = on_device(value)
+    if stays:
+        value = device_view(name, value)
+        stays = device
+        value = value if device else to_host(value)
     try:
-        array = np.asarray(value)
+        array = value if stays else np.asarray(value)
     except ValueError as error:
         raise TypeError(f"{name}: expected a rectangular array of real numbers ({error})") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}")
-    if array.dtype != np.float64 or not (array.flags.c_contiguous and array.flags.aligned):
+    if stays:
+        array = array.astype(np.float64, order="C", copy=False)
+    elif array.dtype != np.float64 or not (array.flags.c_contiguous and array.flags.aligned):
         array = np.require(array, np.float64, ["C", "A"]).reshape(array.shape)
     if ndim is not None and array.ndim < ndim:
         raise ValueError(f"{name}: expected at least {ndim} dimensions, got shape {array.shape}")
@@ -48,15 +59,19 @@ def real_array(
     return array
 
 
-def real_arrays(name: str, value: Any, *, ndim: int) -> list[FloatArray]:
+def real_arrays(name: str, value: Any, *, ndim: int, device: bool = False) -> list[FloatArray]:
     """Float64 arrays from a sequence of them, layers say."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(f"{name}: expected a sequence of arrays, got {value!r}")
-    return [real_array(f"{name}[{i}]", each, ndim=ndim) for i, each in enumerate(value)]
+    return [
+        real_array(f"{name}[{i}]", each, ndim=ndim, device=device) for i, each in enumerate(value)
+    ]
 
 
-def positive_array(name: str, value: Any, *, zero: bool = False, finite: bool = True) -> FloatArray:
-    array = real_array(name, value, finite=finite)
+def positive_array(
+    name: str, value: Any, *, zero: bool = False, finite: bool = True, device: bool = False
+) -> FloatArray:
+    array = real_array(name, value, finite=finite, device=device)
     low = array.min()
     if low < 0 or (low == 0 and not zero):
         raise ValueError(
@@ -66,7 +81,7 @@ def positive_array(name: str, value: Any, *, zero: bool = False, finite: bool = 
 
 
 def integer_array(name: str, value: Any, *, low: int, high: int = 2**53) -> IntArray:
-    array = np.asarray(value)
+    array = np.asarray(to_host(value))
     whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and bool(np.all(array % 1 == 0)))
     if not whole:
         raise TypeError(f"{name}: expected integers, got {value!r}")
@@ -135,8 +150,9 @@ def choices(name: str, value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(each for each in allowed if each in chosen)
 
 
-def data_pair(X: Any, y: Any) -> tuple[FloatArray, FloatArray]:
-    X, y = real_array("X", X, ndim=2), real_array("y", y, ndim=1)
+def data_pair(X: Any, y: Any, *, device: bool = False) -> tuple[FloatArray, FloatArray]:
+    X = real_array("X", X, ndim=2, device=device)
+    y = real_array("y", y, ndim=1, device=device)
     if X.shape[-2] != y.shape[-1]:
         raise ValueError(
             f"y: expected {X.shape[-2]} samples to match X of shape {X.shape}, got shape {y.shape}"
@@ -148,9 +164,9 @@ def data_pair(X: Any, y: Any) -> tuple[FloatArray, FloatArray]:
     return X, y
 
 
-def profile(name: str, value: Any, n_features: int) -> FloatArray:
+def profile(name: str, value: Any, n_features: int, *, device: bool = False) -> FloatArray:
     """A positive weight profile (..., n_features); a scalar means a constant one."""
-    array = positive_array(name, value)
+    array = positive_array(name, value, device=device)
     if array.ndim == 0:
         return np.full(n_features, float(array))
     if array.shape[-1] != n_features:

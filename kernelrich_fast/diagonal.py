@@ -25,6 +25,8 @@ _LOG_RANGE = (-304.0, 296.0)
 class DiagonalFlow:
     """Result of `flow_diagonal`; B is the batch shape, T the number of evaluation times.
 
+    Arrays are NumPy's; CuPy's where X, y or a profile was on a CUDA device.
+
     Attributes
     ----------
     beta, w_plus, w_minus : ndarray, B + (n_features,) or B + (T, n_features)
@@ -133,7 +135,8 @@ def flow_diagonal(
     max_steps : int
         Budget of attempted steps.
     backend : {"auto", "cuda", "cpu", "numpy"}
-        Where to compute.
+        Where to compute. X, y and profiles that a CUDA device holds (CuPy's, or any through DLPack)
+        stay there, need "cuda" or "auto", and make the results CuPy arrays.
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use.
     progress : bool or callable
@@ -184,7 +187,7 @@ def flow_diagonal(
         max_steps=max_steps, method=method, num_threads=num_threads,
     )  # fmt: skip
     batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, rules.shapes)
-    chosen = get_backend(backend)
+    chosen = get_backend(backend, batch.on_device)
     with RunBar(progress, len(batch), "flow_diagonal") as bar:
         raw = chosen.flow_diagonal(batch, rules.for_batch(batch.shape, batch.y_norm2, bar.update))
     status = raw.status.reshape(batch.shape)
@@ -274,7 +277,7 @@ def limit_diagonal(
     budget = check.integer("max_iter", max_iter, low=1, high=2**30)
     threads = thread_count(num_threads)
     batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, ())
-    chosen = get_backend(backend)
+    chosen = get_backend(backend, batch.on_device)
     with RunBar(progress, len(batch), "limit_diagonal") as bar:
         raw = chosen.limit_diagonal(batch, LimitOptions(tolerance, budget, threads, bar.update))
     status = raw.status.reshape(batch.shape)
@@ -306,20 +309,22 @@ def _batch(
     w_minus0: Any,
     extra: tuple[tuple[int, ...], ...],
 ) -> DiagonalBatch:
-    X, y = check.data_pair(X, y)
+    X, y = check.data_pair(X, y, device=True)
     d = X.shape[-1]
     scale = check.positive_array("alpha", alpha)
     layers = check.depth_array("depth", depth)
-    plus, minus = start_profiles(d, w0, w_plus0, w_minus0)
+    plus, minus = start_profiles(d, w0, w_plus0, w_minus0, device=True)
     check_weight_range(scale, layers, plus, minus)
     return make_batch(X, y, scale, layers, plus, minus, extra)
 
 
-def start_profiles(d: int, w0: Any, w_plus0: Any, w_minus0: Any) -> tuple[FloatArray, FloatArray]:
+def start_profiles(
+    d: int, w0: Any, w_plus0: Any, w_minus0: Any, *, device: bool = False
+) -> tuple[FloatArray, FloatArray]:
     """Checked profiles of w_plus and w_minus; w0, or ones, where they are not given."""
-    common = check.profile("w0", 1.0 if w0 is None else w0, d)
-    plus = common if w_plus0 is None else check.profile("w_plus0", w_plus0, d)
-    minus = common if w_minus0 is None else check.profile("w_minus0", w_minus0, d)
+    common = check.profile("w0", 1.0 if w0 is None else w0, d, device=device)
+    plus = common if w_plus0 is None else check.profile("w_plus0", w_plus0, d, device=device)
+    minus = common if w_minus0 is None else check.profile("w_minus0", w_minus0, d, device=device)
     return plus, minus
 
 
@@ -327,11 +332,12 @@ def check_weight_range(
     alpha: FloatArray, depth: IntArray, plus: FloatArray, minus: FloatArray
 ) -> None:
     """w^(2D-2) at the start must be a floating-point number (w^2 at depth 2)."""
-    log_w = np.concatenate([np.log10(plus).ravel(), np.log10(minus).ravel()])
+    low = np.log10(min(float(plus.min()), float(minus.min())))
+    high = np.log10(max(float(plus.max()), float(minus.max())))
     log_alpha = np.log10(alpha)
     for deep in np.unique(depth):
         power = 2 if deep == 2 else 2 * int(deep) - 2
-        for log in (log_alpha.min() + log_w.min(), log_alpha.max() + log_w.max()):
+        for log in (log_alpha.min() + low, log_alpha.max() + high):
             if not _LOG_RANGE[0] <= log * power <= _LOG_RANGE[1]:
                 raise ValueError(
                     f"alpha: expected weights alpha * w0 whose power {power} (depth {deep}) is a "

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _validate as check
+from ._device import contiguous, namespace, to_host
 from ._runs import FlowRules, RunBar
 from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import BACKENDS, FactorBatch, get_backend, per_run, run_index
@@ -26,6 +27,8 @@ _SMALLEST, _LARGEST = 1e-140, 1e140
 @dataclass(frozen=True)
 class FactorizationFlow:
     """Result of `flow_factorization`; B is the batch shape, T the number of evaluation times.
+
+    Arrays are NumPy's; CuPy's where y, measurements, U0 or V0 was on a CUDA device.
 
     Attributes
     ----------
@@ -134,7 +137,8 @@ def flow_factorization(
     max_steps : int
         Budget of attempted steps.
     backend : {"auto", "cuda", "cpu", "numpy"}
-        Where to compute.
+        Where to compute. y, measurements, U0 and V0 that a CUDA device holds (CuPy's, or any
+        through DLPack) stay there, need "cuda" or "auto", and make the results CuPy arrays.
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use.
     progress : bool or callable
@@ -187,7 +191,7 @@ def flow_factorization(
         rtol=rtol, t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, atol=atol,
         max_steps=max_steps, method=method, num_threads=num_threads,
     )  # fmt: skip
-    targets = check.real_array("y", y, ndim=1)
+    targets = check.real_array("y", y, ndim=1, device=True)
     if np.abs(targets).max() > _LARGEST:
         raise ValueError(f"y: expected values up to {_LARGEST}, got {np.abs(targets).max()}")
     factors = _explicit_start(U0, V0, symmetric)
@@ -205,20 +209,21 @@ def flow_factorization(
     else:
         start = _given_start(sensing, *factors)
     batch, y_norm2 = _batch(sensing, targets, start, rules.shapes)
-    chosen = get_backend(backend)
+    chosen = get_backend(backend, batch.on_device)
     with RunBar(progress, len(batch), "flow_factorization") as bar:
         raw = chosen.flow_factorization(batch, rules.for_batch(batch.shape, y_norm2, bar.update))
     status = raw.status.reshape(batch.shape)
     warn_unless_converged(status, "flow_factorization")
 
-    gram = rules.rows(np.stack([W @ np.swapaxes(W, -1, -2) for W in raw.W]), batch.shape)
+    xp = namespace(raw.W[0])
+    gram = rules.rows(xp.stack([W @ xp.swapaxes(W, -1, -2) for W in raw.W]), batch.shape)
     U = V = None
     if start.common_width is not None and start.common_width <= sensing.n:
-        W = rules.rows(np.stack(raw.W), batch.shape)
+        W = rules.rows(xp.stack(raw.W), batch.shape)
         U = W[..., : sensing.dims[0], :]
         V = U if symmetric else W[..., sensing.dims[0] :, :]
     return FactorizationFlow(
-        M=gram if symmetric else np.ascontiguousarray(gram[..., : sensing.dims[0], sensing.c0 :]),
+        M=gram if symmetric else contiguous(gram[..., : sensing.dims[0], sensing.c0 :]),
         gram=gram,
         U=U,
         V=V,
@@ -249,11 +254,13 @@ def _explicit_start(U0: Any, V0: Any, symmetric: bool) -> tuple[FloatArray, Floa
     if symmetric:
         if U0 is None or V0 is not None:
             raise ValueError("V0: expected none for the symmetric model, whose start is U0")
-        U = check.real_array("U0", U0, ndim=2)
+        U = check.real_array("U0", U0, ndim=2, device=True)
         return U, U
     if U0 is None or V0 is None:
         raise ValueError("U0: expected U0 and V0 together, got one of them")
-    U, V = check.real_array("U0", U0, ndim=2), check.real_array("V0", V0, ndim=2)
+    xp = namespace(U0, V0)
+    U = xp.asarray(check.real_array("U0", U0, ndim=2, device=True))
+    V = xp.asarray(check.real_array("V0", V0, ndim=2, device=True))
     if U.shape[-1] != V.shape[-1]:
         raise ValueError(f"V0: expected {U.shape[-1]} columns like U0, got shape {V.shape}")
     return U, V
@@ -270,11 +277,12 @@ def _given_start(sensing: Sensing, U: FloatArray, V: FloatArray) -> _Start:
             raise ValueError(
                 f"V0: leading shape {V.shape[:-2]} does not broadcast with U0's {U.shape[:-2]}"
             ) from None
+        xp = namespace(U)
         parts = [
-            part if part.shape[:-2] == lead else np.broadcast_to(part, lead + part.shape[-2:])
+            part if part.shape[:-2] == lead else xp.broadcast_to(part, lead + part.shape[-2:])
             for part in (U, V)
         ]
-        W = np.concatenate(parts, axis=-2)
+        W = xp.concatenate(parts, axis=-2)
     else:
         lead, W = U.shape[:-2], U
     sizes = np.abs(W).max(axis=-2)
@@ -337,7 +345,7 @@ def _batch(
             f"options {extra}"
         ) from None
 
-    flat = np.ascontiguousarray(y.reshape(-1, y.shape[-1]))
+    flat = contiguous(y.reshape(-1, y.shape[-1]))
     y_index = run_index(y.shape[:-1], shape)
     batch = FactorBatch(
         shape=shape,
@@ -353,4 +361,4 @@ def _batch(
         y_index=y_index,
         start_index=per_run(start.index, shape),
     )
-    return batch, np.sum(flat * flat, axis=-1)[y_index]
+    return batch, to_host((flat * flat).sum(axis=-1))[y_index]

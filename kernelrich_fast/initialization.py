@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ._device import contiguous, namespace
 from ._types import FloatArray
 
 __all__ = ["gaussian_factor", "he_layers", "reduce_factor"]
@@ -45,8 +46,8 @@ def reduce_factor(W: FloatArray) -> FloatArray:
     """W (n, k), or for k > n a factor (n, n) of the same W W^T."""
     n, k = W.shape
     if k <= n:
-        return np.ascontiguousarray(W)
-    return np.ascontiguousarray(np.linalg.qr(W.T)[1].T)
+        return contiguous(W)
+    return contiguous(namespace(W).linalg.qr(W.T)[1].T)
 
 
 def he_layers(units: tuple[int, ...], kind: str, seed: int) -> list[FloatArray]:

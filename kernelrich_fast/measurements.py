@@ -57,7 +57,7 @@ def check_sensing(
     shape = None if dims is None else _dims(dims)
     none = np.empty(0, dtype=np.int64)
     if measurements is not None:
-        X = check.real_array("measurements", measurements, ndim=3)
+        X = check.real_array("measurements", measurements, ndim=3, device=True)
         if X.ndim != 3:
             raise ValueError(f"measurements: expected shape (n_samples, d1, d2), got {X.shape}")
         if shape is not None and X.shape[1:] != shape:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _validate as check
+from ._device import contiguous, namespace, to_host
 from ._runs import FlowRules, RunBar
 from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import (
@@ -184,7 +185,8 @@ def flow_mlp(
     max_steps : int
         Budget of attempted steps.
     backend : {"auto", "cuda", "cpu", "numpy"}
-        Where to compute.
+        Where to compute. X, y, weights0 and biases0 that a CUDA device holds (CuPy's, or any
+        through DLPack) stay there, need "cuda" or "auto", and make the results CuPy arrays.
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use.
     progress : bool or callable
@@ -247,7 +249,7 @@ def flow_mlp(
         max_steps=max_steps, method=method, num_threads=num_threads, methods=MLP_METHODS,
     )  # fmt: skip
     step = _step(method, step_size)
-    inputs, targets = check.data_pair(X, y)
+    inputs, targets = check.data_pair(X, y, device=True)
     outputs = output_count(loss, targets, n_classes)
     scale = check.positive_array("alpha", alpha)
     copies = 2 if antisymmetric else 1
@@ -264,13 +266,14 @@ def flow_mlp(
     if layer_scales is not None:
         w0 = rescaled_start(layout, w0, layer_scales)
     batch, zero_loss = _batch(layout, loss, step, inputs, targets, w0, w_index, scale, rules.shapes)
-    chosen = get_backend(backend)
+    chosen = get_backend(backend, batch.on_device)
     with RunBar(progress, len(batch), "flow_mlp") as bar:
         raw = chosen.flow_mlp(batch, rules.for_batch(batch.shape, zero_loss, bar.update))
     status = raw.status.reshape(batch.shape)
     warn_unless_converged(status, "flow_mlp")
 
-    start = batch.alpha[:, None] * w0[batch.w_index]
+    xp = namespace(raw.w)
+    start = xp.asarray(batch.alpha)[:, None] * xp.asarray(w0)[xp.asarray(batch.w_index)]
     weights, biases = _layers(layout, rules.rows(raw.w, batch.shape))
     first, first_biases = _layers(layout, start.reshape(batch.shape + start.shape[1:]))
     return MLPFlow(
@@ -318,10 +321,10 @@ def _batch(
             f"{w_index.shape}, alpha {alpha.shape}, options {extra}"
         ) from None
 
-    flat = np.ascontiguousarray(y.reshape(-1, y.shape[-1]))
+    flat = contiguous(y.reshape(-1, y.shape[-1]))
     y_index = run_index(y.shape[:-1], shape)
     zero_loss = (
-        np.sum(flat * flat, axis=-1)
+        to_host((flat * flat).sum(axis=-1))
         if loss == "squared"
         else np.full(len(flat), y.shape[-1] * np.log(layout.units[-1]))
     )
@@ -330,7 +333,7 @@ def _batch(
         layout=layout,
         loss=loss,
         step_size=step_size,
-        X=np.ascontiguousarray(X.reshape(-1, *X.shape[-2:])),
+        X=contiguous(X.reshape(-1, *X.shape[-2:])),
         y=flat,
         w0=w0,
         alpha=per_run(alpha, shape),
@@ -349,8 +352,8 @@ def _layers(
     if layout.copies == 1:
         layers = [layer[..., 0, :, :] for layer in layers]
     if not layout.bias:
-        return [np.ascontiguousarray(layer) for layer in layers], None
+        return [contiguous(layer) for layer in layers], None
     return (
-        [np.ascontiguousarray(layer[..., :-1]) for layer in layers],
-        [np.ascontiguousarray(layer[..., -1]) for layer in layers],
+        [contiguous(layer[..., :-1]) for layer in layers],
+        [contiguous(layer[..., -1]) for layer in layers],
     )

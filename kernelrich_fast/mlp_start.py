@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _validate as check
+from ._device import namespace
 from ._types import ArrayLike, FloatArray, IntArray
 from .backends import MAX_EXACT_SAMPLES, MLPLayout
 from .initialization import he_layers
@@ -33,10 +34,10 @@ def output_count(loss: str, y: FloatArray, n_classes: Any) -> int:
         check.integer("n_classes", n_classes, low=2, high=2**20)
     if loss == "squared":
         return 1
-    if np.any(y != np.floor(y)) or y.min() < 0:
+    if (y % 1 != 0).any() or y.min() < 0:
         raise ValueError("y: expected classes 0, 1, ... for loss='cross_entropy'")
     if y.max() > 2**20:
-        raise ValueError(f"y: expected classes below 2^20, got {y.max():.0f}")
+        raise ValueError(f"y: expected classes below 2^20, got {float(y.max()):.0f}")
     least = int(y.max()) + 1
     if n_classes is None:
         return max(least, 2)
@@ -89,7 +90,7 @@ def given_start(
     outputs: int,
 ) -> tuple[MLPLayout, FloatArray, IntArray]:
     """The layout of given layers, their rows, and the rows' index in the layers' leading shape."""
-    W = check.real_arrays("weights0", weights0, ndim=2)
+    W = check.real_arrays("weights0", weights0, ndim=2, device=True)
     if not 2 <= len(W) <= _MAX_DEPTH:
         raise ValueError(f"weights0: expected 2 to {_MAX_DEPTH} layers, got {len(W)}")
     units = (W[0].shape[-1], *(w.shape[-2] for w in W))
@@ -104,7 +105,7 @@ def given_start(
     b: list[FloatArray] = []
     if bias:
         given = [np.zeros(u) for u in units[1:]] if biases0 is None else biases0
-        b = check.real_arrays("biases0", given, ndim=1)
+        b = check.real_arrays("biases0", given, ndim=1, device=True)
         if len(b) != len(W):
             raise ValueError(f"biases0: expected {len(W)} layers, got {len(b)}")
         for i, v in enumerate(b):
@@ -121,12 +122,13 @@ def given_start(
             f"weights0: leading shapes do not broadcast: {[w.shape[:-2] for w in W]}"
         ) from None
     layers = []
+    xp = namespace(*W, *b)
     for i, w in enumerate(W):
-        layer = np.broadcast_to(w, lead + w.shape[-2:])
+        layer = xp.broadcast_to(xp.asarray(w), lead + w.shape[-2:])
         if bias:
-            column = np.broadcast_to(b[i], lead + b[i].shape[-1:])[..., None]
-            layer = np.concatenate([layer, column], axis=-1)
-        layers.append(np.stack([layer] * copies, axis=-3))
+            column = xp.broadcast_to(xp.asarray(b[i]), lead + b[i].shape[-1:])[..., None]
+            layer = xp.concatenate([layer, column], axis=-1)
+        layers.append(xp.stack([layer] * copies, axis=-3))
     layout = MLPLayout(units, copies, bias)
     flat = layout.join(layers).reshape(-1, layout.n_weights)
     return layout, flat, np.arange(len(flat), dtype=np.int64).reshape(lead)
@@ -135,9 +137,8 @@ def given_start(
 def rescaled_start(layout: MLPLayout, w0: FloatArray, layer_scales: ArrayLike) -> FloatArray:
     """Rows of weights with each layer times its factor."""
     scales = check_layer_scales(layout, layer_scales)
-    layers = [
-        s * W for s, W in zip(np.broadcast_to(scales, layout.depth), layout.split(w0), strict=True)
-    ]
+    factors = np.broadcast_to(scales, layout.depth).tolist()
+    layers = [s * W for s, W in zip(factors, layout.split(w0), strict=True)]
     return layout.join(layers)
 
 

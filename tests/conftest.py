@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
+from stand_in_device import ARRAYS, StandIn, fake_cupy  # noqa: E402
+
 import kernelrich_fast as krf  # noqa: E402
+from kernelrich_fast import backends  # noqa: E402
 from kernelrich_fast.backends import BACKENDS, available_backends  # noqa: E402
 
 
@@ -56,3 +59,20 @@ def medium() -> krf.datasets.SparseRegression:
 def relative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Euclidean distance of rows of a from rows of b, relative to b."""
     return np.linalg.norm(a - b, axis=-1) / np.linalg.norm(b, axis=-1)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., StandIn]]:
+    """Installs a stand-in for CuPy and the CUDA module; see `stand_in_device`."""
+
+    def install(**options):
+        device = StandIn(**options)
+        monkeypatch.setitem(sys.modules, "cupy", fake_cupy())
+        monkeypatch.setitem(sys.modules, "kernelrich_fast._cuda", device)
+        monkeypatch.setattr(krf, "_cuda", device, raising=False)
+        backends._load.cache_clear()
+        return device
+
+    yield install
+    backends._load.cache_clear()
+    ARRAYS.clear()

@@ -18,7 +18,7 @@ PYTHON = [
     ("diagonal", 3), ("factorization", 3), ("mlp", 3), ("mlp_start", 3), ("_runs", 3),
     ("backends", 2), ("_core", 1), ("_cuda", 1),
     ("theory", 1), ("datasets", 1), ("initialization", 1), ("measurements", 1),
-    ("errors", 0), ("_validate", 0), ("_blas", 0), ("_types", 0), ("status", 0),
+    ("errors", 0), ("_device", 0), ("_validate", 0), ("_blas", 0), ("_types", 0), ("status", 0),
 ]  # fmt: skip
 CPP = {
     "core": {"core"},
@@ -78,11 +78,12 @@ def test_the_check_sees_an_upward_import(tmp_path, monkeypatch):
     assert "theory.interpolants" in imports_of(PACKAGE / "sweeps" / "diagonal.py")
 
 
-def test_native_modules_are_imported_by_backends_only():
+def test_native_modules_and_cupy_are_imported_by_backends_only():
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text()
         if re.search(r"import (_core|_cuda|cupy)|from \.+(_core|_cuda)", text):
-            assert path.parent.name == "backends", path
+            assert path.parent.name == "backends" or path.name == "_device.py", path
+    assert "_core" not in (PACKAGE / "_device.py").read_text()
 
 
 def test_includes_point_downwards():

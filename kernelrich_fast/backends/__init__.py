@@ -66,8 +66,17 @@ def _load_cuda() -> Backend | str:
         return f"no usable CUDA device ({error}); {advice}"
 
 
-def get_backend(name: str) -> Backend:
-    """The backend called ``name``; "auto" takes the first one that works."""
+def get_backend(name: str, device_arrays: bool = False) -> Backend:
+    """The backend called ``name``; "auto" takes the first one that works.
+
+    Arrays that a device holds are for "cuda" alone.
+    """
+    if device_arrays:
+        if name not in ("auto", "cuda"):
+            raise TypeError(
+                f"backend: expected 'cuda' or 'auto' for arrays on a CUDA device, got {name!r}"
+            )
+        name = "cuda"
     if name == "auto":
         return next(found for each in BACKENDS if not isinstance(found := _load(each), str))
     found = _load(name)

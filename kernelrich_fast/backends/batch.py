@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .._device import namespace, on_device, to_host
 from .._types import FloatArray, IntArray
 
 __all__ = ["DiagonalBatch", "make_batch", "per_run", "run_index"]
@@ -23,7 +24,10 @@ Number = TypeVar("Number", np.float64, np.int64)
 
 @dataclass(frozen=True)
 class DiagonalBatch:
-    """Runs ``b`` of ``X[x_index[b]], y[y_index[b]]`` from ``alpha[b] * profile[w_index[b]]``."""
+    """Runs ``b`` of ``X[x_index[b]], y[y_index[b]]`` from ``alpha[b] * profile[w_index[b]]``.
+
+    Data and profiles are all in host memory or all on a device; numbers per run are the host's.
+    """
 
     shape: tuple[int, ...]
     X: FloatArray
@@ -43,15 +47,22 @@ class DiagonalBatch:
     def __len__(self) -> int:
         return len(self.alpha)
 
+    @property
+    def on_device(self) -> bool:
+        return on_device(self.X)
+
     def to_samples(self, dual: FloatArray, t: FloatArray) -> FloatArray:
         """Dual vectors (B, T, n) at times (B, T), in the caller's samples (B, T, n_samples)."""
         if self.basis is None or self.y_rest is None:
             return dual
-        lifted: FloatArray = np.einsum("bsn,btn->bts", self.basis[self.x_index], dual)
+        xp = namespace(self.basis)
+        x_index, y_index, t = (xp.asarray(a) for a in (self.x_index, self.y_index, t))
+        lifted: FloatArray = xp.einsum("bsn,btn->bts", self.basis[x_index], dual)
         # The unreachable residual is constant, so its integral grows with t; at t = inf it is left.
         with np.errstate(invalid="ignore"):
-            rest = t[:, :, None] * self.y_rest[self.y_index][:, None, :]
-        return lifted + np.where(np.isfinite(rest), rest, 0.0)
+            rest = t[:, :, None] * self.y_rest[y_index][:, None, :]
+        lifted += xp.where(xp.isfinite(rest), rest, 0.0)
+        return lifted
 
 
 def per_run(array: NDArray[Number], shape: tuple[int, ...]) -> NDArray[Number]:
@@ -76,7 +87,11 @@ def make_batch(
     extra: tuple[tuple[int, ...], ...] = (),
 ) -> DiagonalBatch:
     """Broadcast validated arguments; ``extra`` are the shapes of further per-run options."""
-    profile_plus, profile_minus = np.broadcast_arrays(profile_plus, profile_minus)
+    xp = namespace(X, y, profile_plus, profile_minus)
+    X, y = xp.asarray(X), xp.asarray(y)
+    profile_plus, profile_minus = xp.broadcast_arrays(
+        xp.asarray(profile_plus), xp.asarray(profile_minus)
+    )
     leads = {
         "X": X.shape[:-2],
         "y": y.shape[:-1],
@@ -91,26 +106,26 @@ def make_batch(
             "leading shapes do not broadcast: "
             + ", ".join(f"{name} {lead}" for name, lead in leads.items())
         ) from None
-    y_norm2 = np.sum(y * y, axis=-1).ravel()[run_index(y.shape[:-1], shape)]
+    y_norm2 = to_host(xp.sum(y * y, axis=-1)).ravel()[run_index(y.shape[:-1], shape)]
     basis = y_rest = None
     n_samples, d = X.shape[-2:]
     if n_samples > d:
-        basis, R = np.linalg.qr(X)
-        reduced = np.squeeze(np.swapaxes(basis, -1, -2) @ y[..., None], -1)
-        y_rest = y - np.squeeze(basis @ reduced[..., None], -1)
+        basis, R = xp.linalg.qr(X)
+        reduced = xp.squeeze(xp.swapaxes(basis, -1, -2) @ y[..., None], -1)
+        y_rest = y - xp.squeeze(basis @ reduced[..., None], -1)
         # What rounding leaves of a consistent y is not an obstacle.
-        floor = 1e-14 * np.linalg.norm(y, axis=-1)
-        y_rest = np.where((np.linalg.norm(y_rest, axis=-1) <= floor)[..., None], 0.0, y_rest)
+        floor = 1e-14 * xp.linalg.norm(y, axis=-1)
+        y_rest = xp.where((xp.linalg.norm(y_rest, axis=-1) <= floor)[..., None], 0.0, y_rest)
         X, y = R, reduced
         basis = basis.reshape(-1, n_samples, d)
-    offset = np.zeros(y.shape[:-1]) if y_rest is None else np.sum(y_rest**2, axis=-1)
+    offset = xp.zeros(y.shape[:-1]) if y_rest is None else xp.sum(y_rest**2, axis=-1)
     return DiagonalBatch(
         shape=shape,
-        X=np.ascontiguousarray(X.reshape(-1, *X.shape[-2:])),
-        y=np.ascontiguousarray(y.reshape(-1, y.shape[-1])),
+        X=xp.ascontiguousarray(X.reshape(-1, *X.shape[-2:])),
+        y=xp.ascontiguousarray(y.reshape(-1, y.shape[-1])),
         loss_offset=offset.ravel(),
-        profile_plus=np.ascontiguousarray(profile_plus.reshape(-1, d)),
-        profile_minus=np.ascontiguousarray(profile_minus.reshape(-1, d)),
+        profile_plus=xp.ascontiguousarray(profile_plus.reshape(-1, d)),
+        profile_minus=xp.ascontiguousarray(profile_minus.reshape(-1, d)),
         alpha=per_run(alpha, shape),
         depth=per_run(depth, shape),
         x_index=run_index(leads["X"], shape),

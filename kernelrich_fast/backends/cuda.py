@@ -54,7 +54,7 @@ class CudaBackend:
             return results
 
         groups = [np.flatnonzero(batch.depth == D) for D in np.unique(batch.depth)]
-        return FlowRaw(**self._gather(len(batch), groups, part, options.progress))
+        return FlowRaw(**self._gather(batch, groups, part, options.progress))
 
     def limit_diagonal(self, batch: DiagonalBatch, options: LimitOptions) -> LimitRaw:
         n, d = batch.X.shape[1:]
@@ -75,7 +75,7 @@ class CudaBackend:
             return {k: v for k, v in results.items() if k not in ("t", "n_rhs", "n_flops")}
 
         groups = [np.flatnonzero(batch.depth == D) for D in np.unique(batch.depth)]
-        return LimitRaw(**self._gather(len(batch), groups, part, options.progress))
+        return LimitRaw(**self._gather(batch, groups, part, options.progress))
 
     def flow_factorization(self, batch: FactorBatch, options: FlowOptions) -> FactorRaw:
         cp = self._cp
@@ -90,16 +90,16 @@ class CudaBackend:
             "y": self._padded(batch.y, -1),
         }  # fmt: skip
         if batch.X is not None:
-            entries = batch.X.reshape(n_samples, -1).T
-            shared["X"] = self._padded(self._padded(entries, 0), 1)
-            shared["X_norm"] = float(np.linalg.norm(batch.X))
+            X = cp.asarray(batch.X)
+            shared["X"] = self._padded(self._padded(X.reshape(n_samples, -1).T, 0), 1)
+            shared["X_norm"] = float(cp.sqrt((X * X).sum()))
         ranks = np.array([W.shape[1] for W in batch.starts])[batch.start_index]
         W: list[FloatArray] = [np.empty(0)] * len(batch)
 
         def part(index: IntArray, progress: Progress | None) -> dict[str, Any]:
             rank = int(ranks[index[0]])
             used, start_index = np.unique(batch.start_index[index], return_inverse=True)
-            starts = np.stack([batch.starts[s] for s in used])
+            starts = cp.stack([cp.asarray(batch.starts[s]) for s in used])
             arrays = shared | {
                 "rank": rank,
                 "starts": self._padded(starts, -1),
@@ -110,25 +110,29 @@ class CudaBackend:
             results = self._empty(
                 len(index), {"W": (rows, batch.n, rank), "loss": (rows,), "t": (rows,)}
             )
-            size = np.log(np.linalg.norm(starts, axis=(1, 2))[start_index] + 1e-300)
+            norms = cp.asnumpy(cp.sqrt((starts * starts).sum(axis=(1, 2))))
+            size = np.log(norms[start_index] + 1e-300)
             self._launch(
                 "factor_flow", arrays, [self._settings(options, index)], results,
                 -np.log(batch.scale[index]) - size, progress,
             )  # fmt: skip
-            for b, factor in zip(index, cp.asnumpy(results.pop("W")), strict=True):
+            factors = results.pop("W")
+            for b, factor in zip(
+                index, factors if batch.on_device else cp.asnumpy(factors), strict=True
+            ):
                 W[b] = factor
             return results
 
         groups = [np.flatnonzero(ranks == r) for r in np.unique(ranks)]
-        return FactorRaw(W=W, **self._gather(len(batch), groups, part, options.progress))
+        return FactorRaw(W=W, **self._gather(batch, groups, part, options.progress))
 
     def flow_mlp(self, batch: MLPBatch, options: FlowOptions) -> MLPRaw:
         cp = self._cp
         rows = 1 if options.t_eval is None else len(options.t_eval)
         layout = batch.layout
-        X = batch.X
+        X = cp.asarray(batch.X)
         if layout.bias:
-            X = np.concatenate([X, np.ones((*X.shape[:-1], 1))], axis=-1)
+            X = cp.concatenate([X, cp.ones((*X.shape[:-1], 1))], axis=-1)
         shared: dict[str, Any] = {
             "units": list(layout.units),
             "n": batch.y.shape[1],
@@ -157,7 +161,7 @@ class CudaBackend:
             return results
 
         groups = [np.arange(len(batch))]
-        return MLPRaw(**self._gather(len(batch), groups, part, options.progress))
+        return MLPRaw(**self._gather(batch, groups, part, options.progress))
 
     def _diagonal_arrays(self, batch: DiagonalBatch) -> dict[str, Any]:
         """What all runs share, on the device; X packed feature after feature."""
@@ -261,13 +265,18 @@ class CudaBackend:
 
     def _gather(
         self,
-        count: int,
+        batch: DiagonalBatch | FactorBatch | MLPBatch,
         groups: Iterable[IntArray],
         part: Callable[[IntArray, Progress | None], dict[str, Any]],
         progress: Progress | None,
     ) -> dict[str, Any]:
-        """Results of all groups in the order of the batch; a group that does not fit is halved."""
+        """Results of all groups in the order of the batch; a group that does not fit is halved.
+
+        They stay on the device where the problem was there.
+        """
         cp = self._cp
+        stay = batch.on_device
+        xp = cp if stay else np
         out: dict[str, Any] = {}
         waiting, done = list(groups), 0
         while waiting:
@@ -289,13 +298,14 @@ class CudaBackend:
                 half = len(index) // 2
                 waiting += [index[:half], index[half:]]
                 continue
+            place = xp.asarray(index)
             for name, values in results.items():
-                host = cp.asnumpy(values)
-                if host.dtype == np.int32:
-                    host = host.astype(np.int64)
+                rows = values if stay else cp.asnumpy(values)
+                if rows.dtype == np.int32:
+                    rows = rows.astype(np.int64)
                 if name not in out:
-                    out[name] = np.empty((count, *host.shape[1:]), dtype=host.dtype)
-                out[name][index] = host
+                    out[name] = xp.empty((len(batch), *rows.shape[1:]), dtype=rows.dtype)
+                out[name][place] = rows
             done += len(index)
         return out
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._device import on_device
 from .._types import FloatArray, IntArray
 
 __all__ = ["FactorBatch"]
@@ -35,6 +36,11 @@ class FactorBatch:
 
     def __len__(self) -> int:
         return len(self.scale)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether data or starts are, and with them the results."""
+        return any(map(on_device, (self.y, self.X, self.starts[0])))
 
     def start(self, b: int) -> FloatArray:
         return np.asarray(self.scale[b] * self.starts[self.start_index[b]])

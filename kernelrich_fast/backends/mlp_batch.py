@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._device import contiguous, namespace, on_device
 from .._types import FloatArray, IntArray
 
 __all__ = ["MAX_EXACT_SAMPLES", "MLP_METHODS", "MLPBatch", "MLPLayout"]
@@ -49,8 +50,8 @@ class MLPLayout:
     def join(self, layers: list[FloatArray]) -> FloatArray:
         """The inverse of `split`."""
         flat = [layer.reshape(*layer.shape[:-2], -1) for layer in layers]
-        joined = np.concatenate(flat, axis=-1)
-        return np.ascontiguousarray(joined.reshape(*joined.shape[:-2], -1))
+        joined = namespace(*flat).concatenate(flat, axis=-1)
+        return contiguous(joined.reshape(*joined.shape[:-2], -1))
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ class MLPBatch:
 
     def __len__(self) -> int:
         return len(self.alpha)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether data or starts are, and with them the results."""
+        return any(map(on_device, (self.X, self.y, self.w0)))
 
     def start(self, b: int) -> FloatArray:
         return np.asarray(self.alpha[b] * self.w0[self.w_index[b]])
