@@ -7,8 +7,11 @@
 
 #ifdef __CUDACC__
 #define KRF_HD __host__ __device__
+// A call of its own: all of a run inlined into one kernel wants more registers than there are.
+#define KRF_APART __noinline__
 #else
 #define KRF_HD
+#define KRF_APART
 #endif
 
 #ifndef KRF_ISA

@@ -62,7 +62,7 @@ template <class System> struct Dopri5 {
       : s(system), length(s.length), k(arena.take(7LL * length)), end(arena.take(length)),
         stage(arena.take(length)), defect(arena.take(length)) {}
 
-  KRF_HD double attempt(double h, double rtol, double atol, double norm_before) {
+  KRF_HD KRF_APART double attempt(double h, double rtol, double atol, double norm_before) {
     s.team.for_each(length, [&](int i) { write(k + i, read<T>(s.field + i)); });
     for (int j = 1; j < 7; ++j) {
       double *at = j == 6 ? end : stage;

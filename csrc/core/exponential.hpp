@@ -44,7 +44,7 @@ template <class System> struct Exponential {
     return 2.0 * top;
   }
 
-  KRF_HD double attempt(double h, double rtol, double atol, double norm_before) {
+  KRF_HD KRF_APART double attempt(double h, double rtol, double atol, double norm_before) {
     if (!known_ && !decompose())
       return -1.0;
     double *c = row(0), *g2 = row(1), *g3 = row(2), *g4 = row(3), *d2 = row(4), *d3 = row(5),

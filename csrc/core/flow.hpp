@@ -43,7 +43,7 @@ template <class System> class FlowIntegrator {
   double t_ = 0, t_low_ = 0; // two-double: after a plateau of 1e18 a jump of 1e-2 still counts
 
 public:
-  KRF_HD FlowIntegrator(Team &team, const typename System::Problem &p, Arena &arena)
+  KRF_HD KRF_APART FlowIntegrator(Team &team, const typename System::Problem &p, Arena &arena)
       : team_(team), s_(team, p, arena), radau_(s_, arena), dopri_(s_, arena) {}
 
   KRF_HD void run(const typename System::Problem &p, const FlowOptions &o,

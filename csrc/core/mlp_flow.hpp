@@ -33,7 +33,7 @@ template <class Team> class MlpFlow {
   using System = MlpSystem<Team>;
 
 public:
-  KRF_HD MlpFlow(Team &team, const MlpProblem &p, Arena &arena)
+  KRF_HD KRF_APART MlpFlow(Team &team, const MlpProblem &p, Arena &arena)
       : team_(team), s_(team, p, arena), kinks_(s_, arena), exponential_(s_, arena),
         dopri_(s_, arena) {}
 

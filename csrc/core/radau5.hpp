@@ -135,7 +135,7 @@ template <class System> struct Radau5 {
 
   // Try a step.  Returns the error relative to the tolerance, or a negative number if Newton did
   // not converge.  Afterwards N + 2 length and the system's trial values describe the end point.
-  KRF_HD double attempt(double h, double rtol, double atol, double norm_before) {
+  KRF_HD KRF_APART double attempt(double h, double rtol, double atol, double norm_before) {
     Change change;
     bool turned = true;
     iterations = 0;

@@ -267,27 +267,39 @@ public:
     spend(n * (n / 3.0) * n);
     double kept = 1.0;
     for_each(n, [&](int i) { inverse_pivot[i] = A[static_cast<long long>(i) * ld + i]; });
-    for (int k = 0; k < n; ++k) {
+    // Column k - 1 is divided by its pivot while column k is subtracted, so that a column costs one
+    // barrier.
+    const auto finish = [&](int k, double inverse) {
       double *column = A + static_cast<long long>(k) * ld;
+      for (int i = k + block_.rank(); i < n; i += block_.size())
+        if (i == k)
+          inverse_pivot[k] = inverse;
+        else
+          column[i] *= inverse;
+    };
+    double last = 0;
+    for (int k = 0; k < n; ++k) {
+      const double *column = A + static_cast<long long>(k) * ld;
       const double pivot = column[k], before = inverse_pivot[k];
       const double share = pivot / before;
-      if (!(pivot > 0.0) || !(share > 0.0))
+      if (!(pivot > 0.0) || !(share > 0.0)) {
+        block_.sync(); // others may still read what comes next
         return -1.0;
+      }
       kept = share < kept ? share : kept;
       const double inverse = 1.0 / pivot;
+      if (k > 0)
+        finish(k - 1, last);
       for_rows(n - k - 1, n - k - 1, [&](int j, int i) {
         if (i >= j) {
           const int row = k + 1 + i, at = k + 1 + j;
           A[static_cast<long long>(at) * ld + row] -= column[row] * (column[at] * inverse);
         }
       });
-      each(n - k, [&](int i) {
-        if (i == 0)
-          inverse_pivot[k] = inverse;
-        else
-          column[k + i] *= inverse;
-      });
+      last = inverse;
     }
+    finish(n - 1, last);
+    block_.sync();
     return kept;
   }
 
@@ -299,24 +311,36 @@ public:
       each(n - k - 1, [&](int i) { b[k + 1 + i] -= column[k + 1 + i] * top; });
     }
     each(n, [&](int i) { b[i] *= inverse_pivot[i]; });
-    for (int k = n - 1; k >= 0; --k) {
-      // Row k of L^T against what is known below.
-      const double *column = L + static_cast<long long>(k) * ld;
-      double s = 0;
-      for (int i = k + 1 + block_.rank(); i < n; i += block_.size())
-        s += column[i] * b[i];
-      s = sum(s);
-      once([&] { b[k] -= s; });
+    // Row k of L, which strides through memory, in place of a column and the four barriers of a sum.
+    for (int k = n - 1; k > 0; --k) {
+      const double known = b[k];
+      each(k, [&](int i) { b[i] -= L[static_cast<long long>(i) * ld + k] * known; });
     }
   }
 
   // The same for a complex symmetric matrix in two planes.
   KRF_HD void factor(double *Ar, double *Ai, int ld, int n, double *inverse_r, double *inverse_i) {
     spend(n * (4.0 / 3.0 * n) * n);
-    for (int k = 0; k < n; ++k) {
+    const auto finish = [&](int k, double ir, double ii) {
       double *cr = Ar + static_cast<long long>(k) * ld, *ci = Ai + static_cast<long long>(k) * ld;
+      for (int i = k + block_.rank(); i < n; i += block_.size()) {
+        if (i == k) {
+          inverse_r[k] = ir, inverse_i[k] = ii;
+          continue;
+        }
+        const double r = cr[i], m = ci[i];
+        cr[i] = r * ir - m * ii;
+        ci[i] = r * ii + m * ir;
+      }
+    };
+    double last_r = 0, last_i = 0;
+    for (int k = 0; k < n; ++k) {
+      const double *cr = Ar + static_cast<long long>(k) * ld;
+      const double *ci = Ai + static_cast<long long>(k) * ld;
       const double pr = cr[k], pi = ci[k], size = pr * pr + pi * pi;
       const double ir = pr / size, ii = -pi / size;
+      if (k > 0)
+        finish(k - 1, last_r, last_i);
       for_rows(n - k - 1, n - k - 1, [&](int j, int i) {
         if (i < j)
           return;
@@ -326,16 +350,10 @@ public:
         Ar[e] -= cr[row] * sr - ci[row] * si;
         Ai[e] -= cr[row] * si + ci[row] * sr;
       });
-      each(n - k, [&](int i) {
-        if (i == 0) {
-          inverse_r[k] = ir, inverse_i[k] = ii;
-          return;
-        }
-        const double r = cr[k + i], m = ci[k + i];
-        cr[k + i] = r * ir - m * ii;
-        ci[k + i] = r * ii + m * ir;
-      });
+      last_r = ir, last_i = ii;
     }
+    finish(n - 1, last_r, last_i);
+    block_.sync();
   }
 
   KRF_HD void solve(const double *Lr, const double *Li, int ld, int n, const double *inverse_r,
@@ -356,17 +374,13 @@ public:
       br[i] = r * inverse_r[i] - m * inverse_i[i];
       bi[i] = r * inverse_i[i] + m * inverse_r[i];
     });
-    for (int k = n - 1; k >= 0; --k) {
-      const double *cr = Lr + static_cast<long long>(k) * ld;
-      const double *ci = Li + static_cast<long long>(k) * ld;
-      double sr = 0, si = 0;
-      for (int i = k + 1 + block_.rank(); i < n; i += block_.size()) {
-        sr += cr[i] * br[i] - ci[i] * bi[i];
-        si += cr[i] * bi[i] + ci[i] * br[i];
-      }
-      sr = sum(sr);
-      si = sum(si);
-      once([&] { br[k] -= sr, bi[k] -= si; });
+    for (int k = n - 1; k > 0; --k) {
+      const double tr = br[k], ti = bi[k];
+      each(k, [&](int i) {
+        const long long at = static_cast<long long>(i) * ld + k;
+        br[i] -= Lr[at] * tr - Li[at] * ti;
+        bi[i] -= Lr[at] * ti + Li[at] * tr;
+      });
     }
   }
 
