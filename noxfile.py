@@ -26,6 +26,7 @@ PROCESSES = (
     "--ignore=tests/test_cluster.py",
     "--ignore=tests/test_store.py",
     "--ignore=tests/test_block_team.py",
+    "--ignore=tests/test_team_parts.py",
     "--ignore=tests/test_plot_images.py",
     "--ignore=tests/test_bench.py",
     "--deselect=tests/test_experiments.py::test_the_report_in_a_browser",

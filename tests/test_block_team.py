@@ -7,34 +7,19 @@ every element that two members touch without a barrier between.
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
+from host_block import build, call
 
 import kernelrich_fast as krf
 from kernelrich_fast.initialization import he_layers
 
-SOURCE = Path(__file__).resolve().parent / "cpp" / "block_runs.cpp"
-COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")
 METHODS = ["auto", "dopri5", "radau5"]
-
-
-def build(folder: Path, *flags: str) -> Path | None:
-    if COMPILER is None:
-        return None
-    program = folder / "block_runs"
-    command = [COMPILER, "-std=c++20", "-O1", "-pthread", *flags, str(SOURCE), "-o", str(program)]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    return program if built.returncode == 0 else None
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    built = build(tmp_path_factory.mktemp("plain"))
+    built = build("block_runs", tmp_path_factory.mktemp("plain"))
     if built is None:
         pytest.skip("no C++20 compiler to build tests/cpp/block_runs.cpp with")
     return built
@@ -42,23 +27,10 @@ def program(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sanitized(tmp_path_factory):
-    built = build(tmp_path_factory.mktemp("tsan"), "-fsanitize=thread", "-g")
+    built = build("block_runs", tmp_path_factory.mktemp("tsan"), "-fsanitize=thread", "-g")
     if built is None:
         pytest.skip("no C++20 compiler with ThreadSanitizer")
     return built
-
-
-def call(program, threads, *parts):
-    text = "\n".join(
-        f"{x:.17g}" if isinstance(x, float) else str(x)
-        for part in parts
-        for x in np.ravel(part).tolist()
-    )
-    done = subprocess.run(
-        [str(program), str(threads)], input=text, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return np.array(done.stdout.split(), dtype=float)
 
 
 def flow_options(rtol, stop, method, times):

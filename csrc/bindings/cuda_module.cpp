@@ -189,6 +189,22 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not
                                  reinterpret_cast<double *>(packed),
                                  reinterpret_cast<double *>(norm), stream_of(stream));
         });
+  m.def("part_room", &krf::cuda::part_room);
+  m.def("part", [](int part, int n, int columns, Address A, Address B, Address out,
+                   Address workspace, Address never, Address stream) {
+    if (part < 0 || part > 7)
+      throw std::invalid_argument("internal shape error: part");
+    krf::cuda::launch_part(part, n, columns, reinterpret_cast<double *>(A),
+                           reinterpret_cast<double *>(B), reinterpret_cast<double *>(out),
+                           reinterpret_cast<double *>(workspace),
+                           reinterpret_cast<int *>(never), stream_of(stream));
+  });
+  m.def("draw", [](const py::dict &queue, int blocks, Address drawn, Address none, Address stream) {
+    run(queue, stream, py::none(), [&](const krf::cuda::Queue &q) {
+      krf::cuda::launch_draw(q, blocks, reinterpret_cast<int *>(drawn),
+                             reinterpret_cast<double *>(none), stream_of(stream));
+    });
+  });
   m.def("diagonal_flow", [](const py::dict &batch, const py::dict &settings,
                             const py::dict &results, const py::dict &queue, const py::dict &plan,
                             Address workspace, Address stream, const py::object &progress) {

@@ -114,6 +114,13 @@ void launch_factor_flow(const FactorBatch &, const FlowSettings &, const FactorR
 void launch_mlp_flow(const MlpBatch &, const FlowSettings &, const MlpResults &, const Queue &,
                      const Plan &, double *workspace, void *stream);
 
+// For tests: one primitive of the team (csrc/cuda/team_parts.hpp) on one block, `never` a zero; and
+// how often each run of a queue is drawn.
+long long part_room(int n, int m);
+void launch_part(int part, int n, int m, const double *A, const double *B, double *out,
+                 double *workspace, const int *never, void *stream);
+void launch_draw(const Queue &, int blocks, int *drawn, double *none, void *stream);
+
 // Mapped host memory for a Queue's control, and the end of a stream.
 volatile int *new_control(volatile int **device_view);
 void free_control(volatile int *);

@@ -5,57 +5,14 @@
 // Numbers are text.  problem: kind (0 flow, 1 limit, 2 factorisation flow, 3 network), then its
 // fields in the
 // order they are read below.
-#include <cstdio>
-#include <cstdlib>
-#include <string>
-#include <thread>
-#include <vector>
-
 #include "../../csrc/core/dual_system.hpp"
 #include "../../csrc/core/factor_system.hpp"
 #include "../../csrc/core/flow.hpp"
 #include "../../csrc/core/limit.hpp"
 #include "../../csrc/core/mlp_flow.hpp"
-#include "../../csrc/cuda/block_team.hpp"
-#include "thread_block.hpp"
-
-using namespace krf;
-using Team = BlockTeam<ThreadBlock>;
+#include "host_block.hpp"
 
 namespace {
-
-double number() {
-  char word[64];
-  if (std::scanf("%63s", word) != 1)
-    std::exit(2);
-  return std::strtod(word, nullptr);
-}
-std::vector<double> numbers(long long count) {
-  std::vector<double> out(static_cast<std::size_t>(count));
-  for (double &x : out)
-    x = number();
-  return out;
-}
-void print(const std::vector<double> &values) {
-  for (double x : values)
-    std::printf("%.17g\n", x);
-}
-
-// Calls body(team) on every member of a block, and with a team that only counts before.
-template <class Body> void on_block(int threads, long long room, const Body &body) {
-  std::barrier<> barrier(threads);
-  std::vector<double> exchange(static_cast<std::size_t>(Team::exchange_room(threads))),
-      features(static_cast<std::size_t>(room));
-  const int never = 0;
-  std::vector<std::thread> members;
-  for (int rank = 0; rank < threads; ++rank)
-    members.emplace_back([&, rank] {
-      Team team(ThreadBlock{rank, threads, &barrier}, exchange.data(), features.data(), &never);
-      body(team, rank);
-    });
-  for (auto &member : members)
-    member.join();
-}
 
 std::vector<double> ends_of(const FlowOutput &out) {
   return {static_cast<double>(out.status), static_cast<double>(out.n_steps),

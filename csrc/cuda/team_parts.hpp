@@ -1,0 +1,102 @@
+// Single primitives of a block team, for tests: one body that a device and host threads both run.
+#pragma once
+
+#include "block_team.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+// The numbers are those of tests/test_team_parts.py.
+enum class Part : int {
+  kGram = 0,
+  kSweep = 1,
+  kSolve = 2,
+  kSolveComplex = 3,
+  kProducts = 4,
+  kReduce = 5,
+  kSelect = 6,
+  kReflect = 7
+};
+
+// Doubles of scratch that any part needs for matrices of n rows (padded) and m columns.
+KRF_HD inline long long part_scratch(int n, int m) {
+  const long long ld = padded(n);
+  return 2 * ld * ld + 4 * ld + 2LL * padded(m);
+}
+
+// A holds m features of padded(n) doubles, or for the solves n columns of as many; B and out are
+// what the part makes of them.  Features are padded to a multiple of eight, as everywhere.
+template <class Team>
+KRF_HD void run_part(Team &team, Part part, int n, int m, const double *A, const double *B,
+                     double *out, double *scratch) {
+  const int ld = padded(n);
+  const auto take = [&](long long count) {
+    double *at = scratch;
+    scratch += count;
+    return at;
+  };
+  const auto copy = [&](const double *from, double *to, int count) {
+    team.each(count, [&](int i) { to[i] = from[i]; });
+  };
+  switch (part) {
+  case Part::kGram: { // sum_k B_k a_k a_k^T, lower triangle by columns
+    int *index = reinterpret_cast<int *>(take(padded(m)));
+    auto **columns = reinterpret_cast<const double **>(take(padded(m)));
+    team.each(m, [&](int k) { index[k] = k; });
+    team.each(ld * ld, [&](int i) { out[i] = 0.0; });
+    team.add_columns(out, ld, A, index, B, m, columns);
+    return;
+  }
+  case Part::kSweep: // sum_i 2 (a_i . B_k) a_i for three vectors B
+    team.template sweep<3>(A, ld, padded(m), B, out, [&](int, const auto *z, auto *to) {
+      for (int k = 0; k < 3; ++k)
+        to[k] = 2.0 * z[k];
+    });
+    return;
+  case Part::kSolve: { // A x = B, then the smallest share of a diagonal entry that was left
+    double *L = take(static_cast<long long>(ld) * ld), *pivot = take(ld);
+    copy(A, L, ld * n), copy(B, out, ld);
+    const double kept = team.factor(L, ld, n, pivot);
+    team.once([&] { out[ld] = kept; });
+    if (kept > 0)
+      team.solve(L, ld, n, pivot, out);
+    return;
+  }
+  case Part::kSolveComplex: { // (A + i I) x = B: real parts, imaginary parts
+    double *r = take(static_cast<long long>(ld) * ld), *i = take(static_cast<long long>(ld) * ld);
+    double *pivot_r = take(ld), *pivot_i = take(ld);
+    copy(A, r, ld * n), copy(B, out, ld);
+    team.each(ld * n, [&](int e) { i[e] = e / ld == e % ld ? 1.0 : 0.0; });
+    team.each(ld, [&](int e) { out[ld + e] = 0.0; });
+    team.factor(r, i, ld, n, pivot_r, pivot_i);
+    team.solve(r, i, ld, n, pivot_r, pivot_i, out, out + ld);
+    return;
+  }
+  case Part::kProducts: // a_i . b_j for the m rows of A and of B
+    team.products(A, ld, m, B, ld, m, ld, out, m, false);
+    return;
+  case Part::kReduce: { // of the first n numbers of A: sum, largest, product with B
+    double sum = 0, most = -kInfinity;
+    team.each(n, [&](int i) { sum += A[i], most = larger(most, A[i]); });
+    sum = team.sum(sum), most = team.max(most);
+    const double dot = team.dot(A, B, n);
+    team.once([&] { out[0] = sum, out[1] = most, out[2] = dot; });
+    return;
+  }
+  case Part::kSelect: { // which of the first n numbers of A are positive, the largest, whether any
+    int *index = reinterpret_cast<int *>(take(ld));
+    const auto positive = [&](int i) { return A[i] > 0; };
+    const int count = team.collect(n, positive, index);
+    const int best = team.largest(n, [&](int i) { return A[i]; });
+    const bool found = team.any(n, positive);
+    team.each(n, [&](int i) { out[3 + i] = i < count ? index[i] : -1; });
+    team.once([&] { out[0] = count, out[1] = best, out[2] = found; });
+    return;
+  }
+  case Part::kReflect: // a_i - 2 (B . a_i) B
+    copy(A, out, ld * padded(m));
+    team.reflect(out, ld, m, B);
+    return;
+  }
+}
+
+KRF_END_NAMESPACE
