@@ -20,7 +20,7 @@ template <class Team, class Mirror> class LimitSolver {
   double loss_offset_ = 0, offset_ = 0;
 
 public:
-  KRF_HD LimitSolver(Team &team, const DiagonalProblem &p, Arena &arena)
+  KRF_HD KRF_APART LimitSolver(Team &team, const DiagonalProblem &p, Arena &arena)
       : team_(team), s_(team, p, arena), gram_(s_.ldn, s_.ldd, arena),
         factor_(arena.take(static_cast<long long>(s_.ldn) * s_.ldn)), pivot_(arena.take(s_.ldn)),
         step_(arena.take(s_.ldn)), dz_(arena.take(s_.ldd)), trial_(arena.take(s_.ldd)),
