@@ -196,8 +196,8 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not
       throw std::invalid_argument("internal shape error: part");
     krf::cuda::launch_part(part, n, columns, reinterpret_cast<double *>(A),
                            reinterpret_cast<double *>(B), reinterpret_cast<double *>(out),
-                           reinterpret_cast<double *>(workspace),
-                           reinterpret_cast<int *>(never), stream_of(stream));
+                           reinterpret_cast<double *>(workspace), reinterpret_cast<int *>(never),
+                           stream_of(stream));
   });
   m.def("draw", [](const py::dict &queue, int blocks, Address drawn, Address none, Address stream) {
     run(queue, stream, py::none(), [&](const krf::cuda::Queue &q) {

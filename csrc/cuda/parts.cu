@@ -19,9 +19,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 
 // Counts how often a run is drawn; `order` maps what is drawn to runs.
 __global__ void __launch_bounds__(kThreads, 1) draw_kernel(Queue queue, int *drawn, double *none) {
-  draw_runs(queue, none, 0, 0, [&](DeviceTeam &team, long long run, Arena &) {
-    team.once([&] { drawn[run] += 1; });
-  });
+  draw_runs(queue, none, 0, 0,
+            [&](DeviceTeam &team, long long run, Arena &) { team.once([&] { drawn[run] += 1; }); });
 }
 
 } // namespace
@@ -33,8 +32,8 @@ long long part_room(int n, int m) {
 
 void launch_part(int part, int n, int m, const double *A, const double *B, double *out,
                  double *workspace, const int *never, void *stream) {
-  part_kernel<<<1, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
-      static_cast<Part>(part), n, m, A, B, out, workspace, never);
+  part_kernel<<<1, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(static_cast<Part>(part), n, m,
+                                                                     A, B, out, workspace, never);
   KRF_CHECK(cudaGetLastError());
 }
 
