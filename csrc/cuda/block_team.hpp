@@ -311,8 +311,7 @@ public:
       each(n - k - 1, [&](int i) { b[k + 1 + i] -= column[k + 1 + i] * top; });
     }
     each(n, [&](int i) { b[i] *= inverse_pivot[i]; });
-    // Row k of L, which strides through memory, in place of a column and the four barriers of a
-    // sum.
+    // Row k of L, which strides through memory, and not a column with the barriers of a sum.
     for (int k = n - 1; k > 0; --k) {
       const double known = b[k];
       each(k, [&](int i) { b[i] -= L[static_cast<long long>(i) * ld + k] * known; });
