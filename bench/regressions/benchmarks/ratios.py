@@ -46,6 +46,7 @@ class Diagonal:
     """One thread; a case of the bench suite, and one that is mostly overhead."""
 
     unit = "products of 400 x 400"
+    timeout = 300.0  # sixteen calls, the slowest most of a second, on a machine that may be busy
     params = ((20, 100), (2, 3), (1e-4, 1.0))
     param_names = ("n_samples", "depth", "alpha")
 
