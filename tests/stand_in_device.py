@@ -112,15 +112,15 @@ def fake_cupy():
 class StandIn(types.ModuleType):
     """What csrc/bindings/cuda_module.cpp offers."""
 
-    def __init__(self, most_runs=10**9, blocks=4):
+    def __init__(self, most_runs=10**9, teams=4):
         super().__init__("kernelrich_fast._cuda")
-        self.most_runs, self.launches, self.blocks = most_runs, [], blocks
+        self.most_runs, self.launches, self.teams = most_runs, [], teams
 
     def device_count(self):
         return 1
 
     def plan(self, batch):
-        return {"threads": 32, "blocks": self.blocks, "doubles_per_block": 8}
+        return {"threads": 32, "cluster": 1, "teams": self.teams, "doubles_per_team": 8}
 
     plan_diagonal_flow = plan_diagonal_limit = plan_factor_flow = plan_mlp_flow = plan
 
@@ -134,7 +134,7 @@ class StandIn(types.ModuleType):
         count = queue["count"]
         order = ARRAYS[queue["order"]]
         assert sorted(order) == list(range(count))
-        assert plan["blocks"] <= count
+        assert plan["teams"] <= count
         if count > self.most_runs:
             raise MemoryError("stand-in")
         self.launches.append(count)

@@ -26,6 +26,14 @@ def program(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def lanes(tmp_path_factory):
+    built = build("block_runs", tmp_path_factory.mktemp("lanes"), "-DKRF_WARPS")
+    if built is None:
+        pytest.skip("no C++20 compiler to build tests/cpp/block_runs.cpp with")
+    return built
+
+
+@pytest.fixture(scope="module")
 def sanitized(tmp_path_factory):
     built = build("block_runs", tmp_path_factory.mktemp("tsan"), "-fsanitize=thread", "-g")
     if built is None:
@@ -137,6 +145,30 @@ def test_network_flow(program, threads, depth, method, model):
     assert out[0] == flow.status
     assert np.allclose(out[-6:-3], flow.loss, rtol=1e-4, atol=1e-8)
     assert np.allclose(out[-3:], flow.t)
+
+
+def test_members_as_lanes_of_warps_agree_with_members_as_warps(program, lanes):
+    """What a device's lanes do with shuffles and tensor cores, done through memory."""
+    X, y, _ = krf.datasets.sparse_regression(18, 40, 2, seed=3)
+    options = flow_options(1e-6, 1e-6 * (y @ y), "radau5", [])
+    for depth, threads in ((2, 64), (3, 32)):
+        few = diagonal(program, 2, 0, X, y, 0.1, depth, options)
+        many = diagonal(lanes, threads, 0, X, y, 0.1, depth, options)
+        assert few[0] == many[0]
+        assert np.linalg.norm(few[4:44] - many[4:44]) < 1e-5 * np.linalg.norm(few[4:44])
+    data = krf.datasets.low_rank_completion(4, 5, 1, 13)
+    W0 = 0.05 * np.random.default_rng(2).standard_normal((9, 9))
+    options = flow_options(1e-5, 0.0, "radau5", [0.1, 3.0])
+    few, many = (factorization(p, n, data, W0, 4, options) for p, n in ((program, 2), (lanes, 32)))
+    assert np.allclose(few[4:], many[4:], rtol=1e-4, atol=1e-6)
+    circle = krf.datasets.circle_teacher(7, seed=1)
+    layers = [0.4 * W for W in he_layers((2, 9, 9, 1), "he_uniform", 3)]
+    options = [1e-4, np.inf, 0.0, 100_000, NETWORK_METHODS.index("exponential"), 2, 0.1, 1.0]
+    few, many = (
+        network(p, n, (circle.X, circle.y), layers, 0, options=[options])
+        for p, n in ((program, 2), (lanes, 64))
+    )
+    assert np.allclose(few[-4:-2], many[-4:-2], rtol=1e-3, atol=1e-8)
 
 
 def test_the_answer_depends_on_the_size_of_the_block_only_by_rounding(program):

@@ -68,8 +68,8 @@ def test_a_single_run_that_does_not_fit_says_so(stand_in):
         krf.flow_diagonal([[1.0, 2.0]], [2.0], alpha=[0.1, 1.0], backend="cuda")
 
 
-def test_a_small_device_runs_fewer_blocks(stand_in, monkeypatch):
-    stand_in(blocks=64)
+def test_a_small_device_runs_fewer_teams(stand_in, monkeypatch):
+    stand_in(teams=64)
     cp = sys.modules["cupy"]
     empty = cp.empty
 

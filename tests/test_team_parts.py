@@ -1,6 +1,7 @@
 """The primitives of a CUDA block's team against NumPy, at sizes that fit no tile.
 
-One body (csrc/cuda/team_parts.hpp) runs on the device, where there is one, and on host threads.
+One body (csrc/cuda/team_parts.hpp) runs on the device, where there is one, and on host threads that
+are warps of their own or play the lanes of a device's.
 """
 
 from __future__ import annotations
@@ -25,19 +26,22 @@ class HostBlock:
 
 
 class DeviceBlock:
-    def __init__(self):
+    """A thread block, or several that play one where the device has clusters."""
+
+    def __init__(self, threads, cluster):
         import cupy
 
         from kernelrich_fast import _cuda
 
-        self.cp, self.cuda = cupy, _cuda
+        self.cp, self.cuda, self.layout = cupy, _cuda, (threads, cluster)
 
     def __call__(self, part, n, m, A, B, length):
         cp = self.cp
         A, B, out = cp.asarray(A), cp.asarray(B), cp.zeros(length)
-        room, never = cp.zeros(self.cuda.part_room(n, m)), cp.zeros(1, dtype=np.int32)
-        addresses = (each.data.ptr for each in (A, B, out, room, never))
-        self.cuda.part(part, n, m, *addresses, cp.cuda.get_current_stream().ptr)
+        plan = self.cuda.plan_part(n, m, *self.layout)
+        room, never = cp.zeros(plan["doubles_per_team"]), cp.zeros(1, dtype=np.int32)
+        data, scratch = (A.data.ptr, B.data.ptr, out.data.ptr), (room.data.ptr, never.data.ptr)
+        self.cuda.part(part, n, m, *data, plan, *scratch, cp.cuda.get_current_stream().ptr)
         return cp.asnumpy(out)
 
 
@@ -48,18 +52,31 @@ def need_device():
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    return build("block_parts", tmp_path_factory.mktemp("plain"))
+def programs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp
+    return {
+        "threads": build("block_parts", folder("threads")),
+        "lanes": build("block_parts", folder("lanes"), "-DKRF_WARPS"),
+    }
 
 
-@pytest.fixture(params=["cuda", "host, 1 thread", "host, 3 threads"])
-def block(request, program):
-    if request.param == "cuda":
+@pytest.fixture(
+    params=["cuda", "cuda, cluster", "host, 1 threads", "host, 3 threads", "host, 96 lanes"]
+)
+def block(request, programs):
+    if request.param.startswith("cuda"):
         need_device()
-        return DeviceBlock()
-    if program is None:
+        import cupy
+
+        if request.param == "cuda":
+            return DeviceBlock(256, 1)
+        if int(cupy.cuda.Device().compute_capability) < 90:
+            pytest.skip("this device has no clusters")
+        return DeviceBlock(64, 4)
+    _, count, kind = request.param.split()
+    if programs[kind] is None:
         pytest.skip("no C++20 compiler to build tests/cpp/block_parts.cpp with")
-    return HostBlock(program, int(request.param.split()[1]))
+    return HostBlock(programs[kind], int(count))
 
 
 def padded(count):
@@ -113,6 +130,20 @@ def test_factors_and_solves(block, n):
     assert block(SOLVE, n, 1, rows(A), rows(b[None]), ld + 1)[ld] == -1.0
 
 
+@pytest.mark.parametrize("n", [31, 100, 129])
+@pytest.mark.parametrize("largest", ["first", "last"])
+def test_solves_with_graded_matrices(block, n, largest):
+    """Entries of every size are found as well as NumPy finds them after scaling."""
+    rng = np.random.default_rng(n)
+    size = np.geomspace(1e10, 1e-10, n)[:: 1 if largest == "first" else -1]
+    B = rng.standard_normal((n, 2 * n))
+    well = B @ B.T / n
+    A, x = well * np.outer(size, size), rng.standard_normal(n) / size
+    b = size * (well @ (size * x))
+    out = block(SOLVE, n, 1, rows(A), rows(b[None]), padded(n) + 1)
+    assert np.abs(out[:n] / x - 1.0).max() < 1e-11 * np.abs(1.0 / (size * x)).max()
+
+
 @pytest.mark.parametrize("n", SIZES)
 def test_reductions_products_and_choices(block, n):
     rng = np.random.default_rng(n)
@@ -134,12 +165,16 @@ def test_reductions_products_and_choices(block, n):
 
 
 def test_no_member_of_a_part_races_another(tmp_path):
-    program = build("block_parts", tmp_path, "-fsanitize=thread", "-g")
-    if program is None:
-        pytest.skip("no C++20 compiler with ThreadSanitizer")
-    A = np.eye(16) + 0.1
-    for part in range(8):
-        call(program, 3, [part, 9, 7], [A.size, 48, 256], A, np.ones(48))
+    n, ld = 41, 48
+    A, B = rows(np.eye(n) + 0.1, ld), np.ones(3 * ld)
+    for name, threads, flags in (("threads", 3, []), ("lanes", 64, ["-DKRF_WARPS"])):
+        folder = tmp_path / name
+        folder.mkdir()
+        program = build("block_parts", folder, "-fsanitize=thread", "-g", *flags)
+        if program is None:
+            pytest.skip("no C++20 compiler with ThreadSanitizer")
+        for part in range(8):
+            call(program, threads, [part, n, 39], [A.size, B.size, ld * ld], A, B)
 
 
 @pytest.mark.parametrize("count", [*SIZES, 5000])
@@ -152,7 +187,8 @@ def test_every_run_of_a_queue_is_drawn_once(count):
     order = cp.asarray(np.random.default_rng(count).permutation(count))
     drawn, counter = cp.zeros(count, dtype=np.int32), cp.zeros(1, dtype=np.int64)
     queue = {"order": order.data.ptr, "count": count, "next": counter.data.ptr}
-    none = cp.zeros(8)
+    plan = _cuda.plan_part(1, 1, 64, 1) | {"teams": min(count, 300)}
+    room = cp.zeros(plan["teams"] * plan["doubles_per_team"])
     stream = cp.cuda.get_current_stream().ptr
-    _cuda.draw(queue, min(count, 300), drawn.data.ptr, none.data.ptr, stream)
+    _cuda.draw(queue, drawn.data.ptr, plan, room.data.ptr, stream)
     assert np.all(cp.asnumpy(drawn) == 1)

@@ -99,13 +99,13 @@ krf::cuda::DiagonalResults diagonal_results(const py::dict &a) {
 }
 
 krf::cuda::Plan plan_of(const py::dict &a) {
-  return {number<int>(a, "threads"), number<int>(a, "blocks"),
-          number<long long>(a, "doubles_per_block")};
+  return {number<int>(a, "threads"), number<int>(a, "cluster"), number<int>(a, "teams"),
+          number<long long>(a, "doubles_per_team"), number<long long>(a, "sweep_room")};
 }
 
 py::dict as_dict(const krf::cuda::Plan &plan) {
-  return py::dict("threads"_a = plan.threads, "blocks"_a = plan.blocks,
-                  "doubles_per_block"_a = plan.doubles_per_block);
+  return py::dict("threads"_a = plan.threads, "cluster"_a = plan.cluster, "teams"_a = plan.teams,
+                  "doubles_per_team"_a = plan.doubles_per_team, "sweep_room"_a = plan.sweep_room);
 }
 
 // Waits for what `launch` puts on the stream; the GIL is held only for signals and progress.
@@ -189,20 +189,24 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not
                                  reinterpret_cast<double *>(packed),
                                  reinterpret_cast<double *>(norm), stream_of(stream));
         });
-  m.def("part_room", &krf::cuda::part_room);
+  m.def("plan_part", [](int n, int columns, int threads, int cluster) {
+    return as_dict(krf::cuda::plan_part(n, columns, threads, cluster));
+  });
   m.def("part", [](int part, int n, int columns, Address A, Address B, Address out,
-                   Address workspace, Address never, Address stream) {
+                   const py::dict &plan, Address workspace, Address never, Address stream) {
     if (part < 0 || part > 7)
       throw std::invalid_argument("internal shape error: part");
     krf::cuda::launch_part(part, n, columns, reinterpret_cast<double *>(A),
                            reinterpret_cast<double *>(B), reinterpret_cast<double *>(out),
-                           reinterpret_cast<double *>(workspace), reinterpret_cast<int *>(never),
-                           stream_of(stream));
+                           plan_of(plan), reinterpret_cast<double *>(workspace),
+                           reinterpret_cast<int *>(never), stream_of(stream));
   });
-  m.def("draw", [](const py::dict &queue, int blocks, Address drawn, Address none, Address stream) {
+  m.def("draw", [](const py::dict &queue, Address drawn, const py::dict &plan, Address workspace,
+                   Address stream) {
+    const auto p = plan_of(plan);
     run(queue, stream, py::none(), [&](const krf::cuda::Queue &q) {
-      krf::cuda::launch_draw(q, blocks, reinterpret_cast<int *>(drawn),
-                             reinterpret_cast<double *>(none), stream_of(stream));
+      krf::cuda::launch_draw(q, reinterpret_cast<int *>(drawn), p,
+                             reinterpret_cast<double *>(workspace), stream_of(stream));
     });
   });
   m.def("diagonal_flow", [](const py::dict &batch, const py::dict &settings,

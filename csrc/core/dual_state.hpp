@@ -46,7 +46,7 @@ template <class Team, class Mirror> struct DualState {
         pair(arena.take(2LL * ldn)) {}
 
   // False if the initial weights are outside the floating-point range.
-  KRF_HD bool start(const DiagonalProblem &p) {
+  KRF_HD KRF_APART bool start(const DiagonalProblem &p) {
     team.for_each(ldn, [&](int i) {
       write(y + i, read<T>(p.y + i));
       write(nu + i, splat<T>(0.0));
@@ -102,7 +102,7 @@ template <class Team, class Mirror> struct DualState {
   }
 
   // velocity = X^T residual.  Returns true where it is nothing but rounding.
-  KRF_HD bool measure_velocity() {
+  KRF_HD KRF_APART bool measure_velocity() {
     if (!velocity_known)
       team.template sweep<1>(X, ldn, ldd, residual, nullptr,
                              [&](int i, const T *z, T *) { write(velocity + i, z[0]); });
@@ -176,7 +176,7 @@ template <class Team, class Mirror> struct DualState {
 
   // Turn the residual space so that features with weight > threshold, largest first, lead.
   // `remaining` (d) is scratch.  Returns whether anything turned; the residual is renewed then.
-  KRF_HD bool grade(const double *weight, double threshold, double *remaining) {
+  KRF_HD KRF_APART bool grade(const double *weight, double threshold, double *remaining) {
     // A feature with less than 1e-12 of its length left lies in the rows already taken.
     constexpr double kDependent = 1e-24;
     const auto rest_of = [&](int i) {
@@ -256,7 +256,7 @@ template <class Team, class Mirror> struct DualState {
 
   // After grading with threshold zero: rows beyond the rank of X hold nothing but rounding.  Drops
   // them and returns the part of |y|^2 that lies there.
-  KRF_HD double drop_null_rows() {
+  KRF_HD KRF_APART double drop_null_rows() {
     double unreachable = 0;
     for (int c = n_reflectors; c < n; ++c)
       unreachable += y[c] * y[c];

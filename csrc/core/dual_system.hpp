@@ -73,7 +73,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   }
 
   // The field at nu + at; keeps z and the mirror's values as those of the end of the step.
-  KRF_HD bool evaluate(const double *at, double *out) {
+  KRF_HD KRF_APART bool evaluate(const double *at, double *out) {
     T bad = splat<T>(0.0);
     team.template sweep<1>(X, ldn, ldd, at, out, [&](int i, const T *z, T *o) {
       write(Z + 2 * ldd + i, z[0]);
@@ -86,7 +86,8 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
 
   // One pass: Z (+)= X^T V, fields F at the new stages, and the size of the change.  False where a
   // stage leaves the domain of the mirror.
-  KRF_HD bool move_stages(const double *, const double *V, bool add, double *F, Change &change) {
+  KRF_HD KRF_APART bool move_stages(const double *, const double *V, bool add, double *F,
+                                    Change &change) {
     T bad = splat<T>(0.0), single = splat<T>(0.0);
     T whole[3] = {}, norm = splat<T>(0.0), total = splat<T>(0.0);
     team.template sweep<3>(X, ldn, ldd, V, F, [&](int i, const T *z, T *out) {
@@ -128,7 +129,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
 
   // Gram matrix and factors for a step h; false if the matrix was not definite.  Sets `turned` if
   // the basis changed, which invalidates the stages; old_N turns along.
-  KRF_HD bool prepare(double h, double newton_rate, double *old_N, bool &turned) {
+  KRF_HD KRF_APART bool prepare(double h, double newton_rate, double *old_N, bool &turned) {
     using namespace dual_rules;
     turned = false;
     const double drift = newton_rate > kSlowRate ? kFineDrift : kGramDrift;
@@ -194,7 +195,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
 
   // One step of the power method on the Gram matrix, from the vector of the step before; negative
   // where that would not be faithful.
-  KRF_HD double largest_eigenvalue() {
+  KRF_HD KRF_APART double largest_eigenvalue() {
     if (n_reflectors > 0)
       return -1.0;
     const double norm = std::sqrt(team.dot(power_vector, power_vector, ldn));
@@ -213,7 +214,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   }
 
   // The position, or the dense state.
-  KRF_HD void write_row(DiagonalFlowOutput &out, int row, bool at_dense, double t) {
+  KRF_HD KRF_APART void write_row(DiagonalFlowOutput &out, int row, bool at_dense, double t) {
     const T zero = splat<T>(0.0);
     // The trial arrays still belong to the end of the step; the scratch of the power method and
     // the weights are free here.
@@ -245,7 +246,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   }
 
   // Rows of a run that could not start.
-  KRF_HD void write_nothing(DiagonalFlowOutput &out, int rows) {
+  KRF_HD KRF_APART void write_nothing(DiagonalFlowOutput &out, int rows) {
     for (int r = 0; r < rows; ++r) {
       const long long at = static_cast<long long>(r) * d, at_nu = static_cast<long long>(r) * n;
       team.each(d,

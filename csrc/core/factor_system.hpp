@@ -82,7 +82,7 @@ template <class Team_> struct FactorSystem {
            (6.0 * f + 1.5 * change);
   }
 
-  KRF_HD bool start(const FactorProblem &p) {
+  KRF_HD KRF_APART bool start(const FactorProblem &p) {
     team.for_each(X.ldn, [&](int i) { write(y + i, read<T>(p.y + i)); });
     y_norm2 = team.dot(y, y, X.ldn);
     copy(p.W0, W);
@@ -132,7 +132,7 @@ template <class Team_> struct FactorSystem {
 
   // Returns true at rest: every column's velocity is rounding, or the column is negligible and
   // shrinks.
-  KRF_HD bool measure_velocity() {
+  KRF_HD KRF_APART bool measure_velocity() {
     const double size = team.dot(W, W, length);
     const double prediction = X.X ? x_norm * size : product_norm();
     noise = 32.0 * kEpsilon * (std::sqrt(y_norm2) + prediction);
@@ -144,7 +144,7 @@ template <class Team_> struct FactorSystem {
 
   // Whether the velocity is no more than what rtol allows the state to be off, at the rates S could
   // give it: near a stationary point with a residual the steps see no more than that.
-  KRF_HD bool at_rest(double rtol) {
+  KRF_HD KRF_APART bool at_rest(double rtol) {
     return slower_than(rtol * 2.0 * X.adjoint_norm(residual), team.dot(W, W, length));
   }
 
@@ -162,7 +162,8 @@ template <class Team_> struct FactorSystem {
     return finite(team.dot(next_residual, next_residual, X.ldn));
   }
 
-  KRF_HD bool move_stages(const double *N, const double *V, bool add_V, double *F, Change &change) {
+  KRF_HD KRF_APART bool move_stages(const double *N, const double *V, bool add_V, double *F,
+                                    Change &change) {
     change = {};
     for (int j = 0; j < 3; ++j) {
       double *at = stage + j * length;
@@ -184,7 +185,7 @@ template <class Team_> struct FactorSystem {
   }
 
   // Tangent kernel and factors for a step h.
-  KRF_HD bool prepare(double h, double newton_rate, double *, bool &turned_basis) {
+  KRF_HD KRF_APART bool prepare(double h, double newton_rate, double *, bool &turned_basis) {
     using namespace factor_rules;
     turned_basis = false;
     const double N = n_samples;
@@ -243,7 +244,7 @@ template <class Team_> struct FactorSystem {
   }
 
   // Turns the columns where they may have become dependent; old_N turns along.
-  KRF_HD bool settle(double *old_N) {
+  KRF_HD KRF_APART bool settle(double *old_N) {
     if (motion < factor_rules::kDrift)
       return false;
     motion = 0;
@@ -256,7 +257,7 @@ template <class Team_> struct FactorSystem {
   KRF_HD static void keep_in_domain(double) {}
 
   // Power method on 2 J^T J.
-  KRF_HD double largest_eigenvalue() {
+  KRF_HD KRF_APART double largest_eigenvalue() {
     const double size = std::sqrt(team.dot(power, power, length));
     if (!(size > 0.0)) {
       team.each(length, [&](int e) {
@@ -273,7 +274,7 @@ template <class Team_> struct FactorSystem {
 
   // The state, or the dense one, with U^T U - V^T V put back to what it was: in the basis of the
   // caller's columns.
-  KRF_HD void write_row(FactorFlowOutput &out, int row, bool at_dense, double t) {
+  KRF_HD KRF_APART void write_row(FactorFlowOutput &out, int row, bool at_dense, double t) {
     if (at_dense)
       add(W, dense, row_W);
     else

@@ -36,21 +36,31 @@ inline constexpr double kStagnantShare = 1e-9;
 
 template <class System> class FlowIntegrator {
   using Team = typename System::Team;
+  using Output = typename System::Output;
   Team &team_;
   System s_;
   Radau5<System> radau_;
   Dopri5<System> dopri_;
   double t_ = 0, t_low_ = 0; // two-double: after a plateau of 1e18 a jump of 1e-2 still counts
+  double t_end_ = 0;
+  double h_ = 0;
+  double step_ = 0, cap_ = 0;  // under way
+  double dense_h_ = kInfinity; // longest step whose interpolant is as good as rtol asks
+  double norm_ = 0;
+  double marked_loss_ = kInfinity; // flow_rules::kStagnant steps ago
+  MethodChoice choice_;
+  long long attempts_ = 0;
+  int failures_ = 0;
+  int row_ = 0; // next evaluation time
+  bool still_ = false, last_ = false;
 
 public:
   KRF_HD KRF_APART FlowIntegrator(Team &team, const typename System::Problem &p, Arena &arena)
-      : team_(team), s_(team, p, arena), radau_(s_, arena), dopri_(s_, arena) {}
+      : team_(team), s_(team, p, arena), radau_(s_, arena), dopri_(s_, arena),
+        choice_(false, false, 1.0) {}
 
-  KRF_HD void run(const typename System::Problem &p, const FlowOptions &o,
-                  typename System::Output &out) {
-    using namespace flow_rules;
+  KRF_HD void run(const typename System::Problem &p, const FlowOptions &o, Output &out) {
     out.n_steps = out.n_rhs = 0;
-    int row = 0; // next evaluation time
     const int rows = o.n_eval > 0 ? o.n_eval : 1;
     if (!s_.start(p)) {
       s_.write_nothing(out, rows);
@@ -58,151 +68,171 @@ public:
       out.status = Status::kFailed;
       return;
     }
+    begin(o, out);
+    while (!over(o, out))
+      attempt(o, out);
+    finish(o, out, rows);
+  }
+
+private:
+  KRF_HD KRF_APART void begin(const FlowOptions &o, Output &out) {
+    using namespace flow_rules;
     if (s_.stiff_available())
       radau_.start();
     radau_.newton_tolerance = newton_tolerance(o.rtol, System::kNewtonShare);
-    const double t_end = o.n_eval > 0 ? smaller(o.t_eval[o.n_eval - 1], o.t_max) : o.t_max;
-    MethodChoice choice(o.method == Method::kAuto && s_.stiff_available(),
-                        o.method == Method::kStiff && s_.stiff_available(), s_.cost_ratio());
-
-    bool still = s_.measure_velocity();
+    t_end_ = o.n_eval > 0 ? smaller(o.t_eval[o.n_eval - 1], o.t_max) : o.t_max;
+    choice_ = MethodChoice(o.method == Method::kAuto && s_.stiff_available(),
+                           o.method == Method::kStiff && s_.stiff_available(), s_.cost_ratio());
+    still_ = s_.measure_velocity();
     const double rate = s_.rate();
-    double h = rate > 0 ? std::pow(o.rtol, 0.2) / rate : kInfinity;
-    double norm = s_.predictor_norm();
-    double dense_h = kInfinity; // longest step whose interpolant is as good as rtol asks
-    int failures = 0;
-    long long attempts = 0;
-    double marked_loss = kInfinity; // kStagnant steps ago
+    h_ = rate > 0 ? std::pow(o.rtol, 0.2) / rate : kInfinity;
+    norm_ = s_.predictor_norm();
     out.status = Status::kFailed;
-    while (row < o.n_eval && o.t_eval[row] <= 0.0)
-      s_.write_row(out, row++, false, 0.0);
-    for (;;) {
-      const double loss = s_.loss() + o.loss_offset;
-      if (o.n_eval == 0 && loss <= o.stop_loss) {
-        out.status = Status::kConverged;
-        break;
-      }
-      if (!(remaining(t_end) > 0.0)) {
-        out.status = loss <= o.stop_loss ? Status::kConverged : Status::kTimeEnd;
-        break;
-      }
-      if (still) {
-        out.status = loss <= o.stop_loss ? Status::kConverged : Status::kStationary;
-        break;
-      }
-      if (attempts >= o.max_steps) {
-        out.status = Status::kMaxSteps;
-        break;
-      }
-      if (team_.cancelled() || failures > kMaxFailures || !(h > 0.0) || !(t_ < 1e300))
-        break;
-      ++attempts;
+    while (row_ < o.n_eval && o.t_eval[row_] <= 0.0)
+      s_.write_row(out, row_++, false, 0.0);
+  }
 
-      const bool stiff = choice.stiff();
-      const double cap = s_.step_cap();
-      double step = smaller(h, cap);
-      const double left = remaining(t_end);
-      // Evaluation times: the stiff method interpolates with an error like its embedded estimate,
-      // larger than at the end of a step, so it stops at a time it could not interpolate.
-      const double next_time = row < o.n_eval ? remaining(o.t_eval[row]) : kInfinity;
-      if (stiff && next_time < step)
-        step = smaller(step, larger(next_time, dense_h));
-      const bool last = step >= left;
-      // Two halves instead of one step and a sliver.
-      if (last)
-        step = left;
-      else if (step > 0.5 * left)
-        step = 0.5 * left;
+  KRF_HD KRF_APART bool over(const FlowOptions &o, Output &out) {
+    const double loss = s_.loss() + o.loss_offset;
+    const bool low = loss <= o.stop_loss;
+    if (o.n_eval == 0 && low)
+      out.status = Status::kConverged;
+    else if (!(remaining(t_end_) > 0.0))
+      out.status = low ? Status::kConverged : Status::kTimeEnd;
+    else if (still_)
+      out.status = low ? Status::kConverged : Status::kStationary;
+    else if (attempts_ >= o.max_steps)
+      out.status = Status::kMaxSteps;
+    else
+      return team_.cancelled() || failures_ > flow_rules::kMaxFailures || !(h_ > 0.0) ||
+             !(t_ < 1e300);
+    return true;
+  }
 
-      const double tolerance = stiff ? radau_tolerance(o.rtol) : dopri_tolerance(o.rtol);
-      const double error = stiff ? radau_.attempt(step, tolerance, o.atol, norm)
-                                 : dopri_.attempt(step, tolerance, o.atol, norm);
-      if (!(error >= 0.0) || (!stiff && error < 1.0 && !s_.decreases(dopri_.end_field()))) {
-        h = step * 0.25;
-        ++failures;
-        continue;
-      }
-      const double order = stiff ? 4.0 : 5.0;
-      double factor = kSafety * std::pow(larger(error, 1e-14), -1.0 / order);
-      if (stiff)
-        factor *= 17.0 / (16.0 + radau_.iterations);
-      if (!(error < 1.0)) {
-        h = step * larger(kMinShrink, smaller(factor, 0.9));
-        ++failures;
-        continue;
-      }
-      if (stiff && o.n_eval > 0) {
-        const double quality = larger(error, 1e-14) * tolerance / o.rtol;
-        dense_h = step * kSafety * std::pow(quality, -0.25);
-        if (next_time < step && quality > 1.0)
-          continue; // again, shorter; h stays
-      }
-      failures = 0;
-      ++out.n_steps;
-      while (row < o.n_eval && o.t_eval[row] <= t_end && remaining(o.t_eval[row]) <= step) {
-        const double x = remaining(o.t_eval[row]) / step;
-        if (stiff)
-          radau_.interpolate(x, s_.dense);
-        else
-          dopri_.interpolate(x, step, s_.dense);
-        s_.keep_in_domain(x);
-        s_.write_row(out, row, true, o.t_eval[row]);
-        ++row;
-      }
-      if (stiff)
-        radau_.accept(step);
-      else
-        dopri_.accept(step);
-      if (last)
-        t_ = t_end, t_low_ = 0;
-      else
-        add_time(step);
-      s_.settle(radau_.old_N);
-      norm = s_.predictor_norm();
-      still = s_.measure_velocity();
-      if (out.n_steps % kStagnant == 0) {
-        const double now = s_.loss();
-        still = still || (now > marked_loss * (1.0 - kStagnantShare) && s_.at_rest(o.rtol));
-        marked_loss = now;
-      }
-
-      factor = smaller(kMaxGrowth, larger(0.2, factor));
-      // Refactoring for a slightly longer step does not pay.
-      if (stiff && factor >= 1.0 && factor < 1.2 && step == h)
-        factor = 1.0;
-      // A step cut short says nothing against h; one cut by the cap says little for it.
-      if (step < cap && step < h)
-        h = larger(h, step * factor);
-      else
-        h = step < h ? larger(step * factor, smaller(h, 4.0 * step)) : step * factor;
-
-      const double stiffness = !stiff                      ? dopri_.stiffness
-                               : choice.wants_eigenvalue() ? step * s_.largest_eigenvalue()
-                                                           : -1.0;
-      h = smaller(h, cap);
-      if (choice.accepted(h, stiffness))
-        radau_.forget();
+  KRF_HD KRF_APART void attempt(const FlowOptions &o, Output &out) {
+    using namespace flow_rules;
+    ++attempts_;
+    const bool stiff = choice_.stiff();
+    const double next_time = row_ < o.n_eval ? remaining(o.t_eval[row_]) : kInfinity;
+    choose_step(stiff, next_time);
+    const double tolerance = stiff ? radau_tolerance(o.rtol) : dopri_tolerance(o.rtol);
+    const double error = stiff ? radau_.attempt(step_, tolerance, o.atol, norm_)
+                               : dopri_.attempt(step_, tolerance, o.atol, norm_);
+    if (!(error >= 0.0) || (!stiff && error < 1.0 && !s_.decreases(dopri_.end_field()))) {
+      h_ = step_ * 0.25;
+      ++failures_;
+      return;
     }
+    const double order = stiff ? 4.0 : 5.0;
+    double factor = kSafety * std::pow(larger(error, 1e-14), -1.0 / order);
+    if (stiff)
+      factor *= 17.0 / (16.0 + radau_.iterations);
+    if (!(error < 1.0)) {
+      h_ = step_ * larger(kMinShrink, smaller(factor, 0.9));
+      ++failures_;
+      return;
+    }
+    if (stiff && o.n_eval > 0) {
+      const double quality = larger(error, 1e-14) * tolerance / o.rtol;
+      dense_h_ = step_ * kSafety * std::pow(quality, -0.25);
+      if (next_time < step_ && quality > 1.0)
+        return; // again, shorter; h stays
+    }
+    failures_ = 0;
+    ++out.n_steps;
+    write_times(o, out, stiff);
+    accept(o, out, stiff);
+    choose_next(stiff, factor);
+  }
+
+  KRF_HD KRF_APART void choose_step(bool stiff, double next_time) {
+    cap_ = s_.step_cap();
+    step_ = smaller(h_, cap_);
+    const double left = remaining(t_end_);
+    // Evaluation times: the stiff method interpolates with an error like its embedded estimate,
+    // larger than at the end of a step, so it stops at a time it could not interpolate.
+    if (stiff && next_time < step_)
+      step_ = smaller(step_, larger(next_time, dense_h_));
+    last_ = step_ >= left;
+    // Two halves instead of one step and a sliver.
+    if (last_)
+      step_ = left;
+    else if (step_ > 0.5 * left)
+      step_ = 0.5 * left;
+  }
+
+  // The evaluation times within the step.
+  KRF_HD KRF_APART void write_times(const FlowOptions &o, Output &out, bool stiff) {
+    while (row_ < o.n_eval && o.t_eval[row_] <= t_end_ && remaining(o.t_eval[row_]) <= step_) {
+      const double x = remaining(o.t_eval[row_]) / step_;
+      if (stiff)
+        radau_.interpolate(x, s_.dense);
+      else
+        dopri_.interpolate(x, step_, s_.dense);
+      s_.keep_in_domain(x);
+      s_.write_row(out, row_, true, o.t_eval[row_]);
+      ++row_;
+    }
+  }
+
+  KRF_HD KRF_APART void accept(const FlowOptions &o, Output &out, bool stiff) {
+    using namespace flow_rules;
+    if (stiff)
+      radau_.accept(step_);
+    else
+      dopri_.accept(step_);
+    if (last_)
+      t_ = t_end_, t_low_ = 0;
+    else
+      add_time(step_);
+    s_.settle(radau_.old_N);
+    norm_ = s_.predictor_norm();
+    still_ = s_.measure_velocity();
+    if (out.n_steps % kStagnant == 0) {
+      const double now = s_.loss();
+      still_ = still_ || (now > marked_loss_ * (1.0 - kStagnantShare) && s_.at_rest(o.rtol));
+      marked_loss_ = now;
+    }
+  }
+
+  KRF_HD KRF_APART void choose_next(bool stiff, double factor) {
+    factor = smaller(flow_rules::kMaxGrowth, larger(0.2, factor));
+    // Refactoring for a slightly longer step does not pay.
+    if (stiff && factor >= 1.0 && factor < 1.2 && step_ == h_)
+      factor = 1.0;
+    // A step cut short says nothing against h; one cut by the cap says little for it.
+    if (step_ < cap_ && step_ < h_)
+      h_ = larger(h_, step_ * factor);
+    else
+      h_ = step_ < h_ ? larger(step_ * factor, smaller(h_, 4.0 * step_)) : step_ * factor;
+    const double stiffness = !stiff                       ? dopri_.stiffness
+                             : choice_.wants_eigenvalue() ? step_ * s_.largest_eigenvalue()
+                                                          : -1.0;
+    h_ = smaller(h_, cap_);
+    if (choice_.accepted(h_, stiffness))
+      radau_.forget();
+  }
+
+  KRF_HD KRF_APART void finish(const FlowOptions &o, Output &out, int rows) {
     out.n_rhs = radau_.n_rhs + dopri_.n_rhs;
     out.n_flops = team_.flops();
     if (out.status == Status::kStationary || out.status == Status::kConverged)
-      while (row < o.n_eval && remaining(o.t_eval[row]) >= 0.0 && o.t_eval[row] <= o.t_max)
-        s_.write_row(out, row, false, o.t_eval[row]), ++row;
+      while (row_ < o.n_eval && remaining(o.t_eval[row_]) >= 0.0 && o.t_eval[row_] <= o.t_max)
+        s_.write_row(out, row_, false, o.t_eval[row_]), ++row_;
     // Times that were not reached show the last state, with the time it belongs to.
-    for (; row < rows; ++row)
-      s_.write_row(out, row, false, t_);
+    for (; row_ < rows; ++row_)
+      s_.write_row(out, row_, false, t_);
     if (o.loss_offset > 0)
       team_.each(rows, [&](int r) { out.loss[r] += o.loss_offset; });
     // What is returned, rounded, must be what the status says.
     if (out.status == Status::kConverged && o.n_eval == 0 &&
-        !(out.loss[0] <= kRounded * o.stop_loss))
+        !(out.loss[0] <= flow_rules::kRounded * o.stop_loss))
       out.status = Status::kFailed;
-    for (row = 0; row < rows; ++row)
-      if (!(out.loss[row] < kInfinity))
+    for (int r = 0; r < rows; ++r)
+      if (!(out.loss[r] < kInfinity))
         out.status = Status::kFailed;
   }
 
-private:
   KRF_HD double remaining(double t) const { return (t - t_) - t_low_; }
 
   KRF_HD void add_time(double h) {

@@ -45,7 +45,7 @@ public:
   }
 
 private:
-  KRF_HD Status solve(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
+  KRF_HD KRF_APART Status solve(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
     gram_.clear(s_);
     team_.each(s_.ldd, [&](int i) { phi_[i] = p.depth == 2 ? mirror_phi(p, i) : 0.0; });
     // log of how many times larger the weights are than wanted; each stage lowers it.
@@ -167,7 +167,7 @@ private:
 
   // Factor X diag(weight) X^T + relax I; grades the basis, and drops null rows, when digits were
   // lost in the present one.
-  KRF_HD bool factor(const DiagonalProblem &p, const double *weight, double relax) {
+  KRF_HD KRF_APART bool factor(const DiagonalProblem &p, const double *weight, double relax) {
     basis_changed_ = false;
     for (int tries = 0;; ++tries) {
       // A graded matrix is built anew: what an update leaves of a large column is not small there.

@@ -92,7 +92,7 @@ template <class Team> struct Measurements {
   }
 
   // K = J J^T, lower triangle by columns.
-  KRF_HD void tangent_kernel(const double *W, double *K) {
+  KRF_HD KRF_APART void tangent_kernel(const double *W, double *K) {
     if (X) {
       team.for_each(ldn * ldn, [&](int i) { write(K + i, splat<T>(0.0)); });
       for (int i = 0; i < p; ++i)

@@ -81,7 +81,7 @@ template <class System> struct Radau5 {
 
   // Stages of the last step extrapolated; far ahead only their mean velocity, which unlike the
   // field is free of what has relaxed; at first the field.
-  KRF_HD void predict(double h) {
+  KRF_HD KRF_APART void predict(double h) {
     const double ratio = h_old > 0 ? h / h_old : 0.0;
     for (int j = 0; j < 3; ++j) {
       double w[3] = {0.0, 0.0, ratio * radau5::c(j)}, along_field = 0.0;
@@ -105,7 +105,7 @@ template <class System> struct Radau5 {
   }
 
   // dN from the current stages: one simplified Newton correction.
-  KRF_HD void correct(double h) {
+  KRF_HD KRF_APART void correct(double h) {
     const double g = radau5::kGamma / h, a = radau5::kAlpha / h, b = radau5::kBeta / h;
     s.team.for_each(length, [&](int i) {
       T w[3], f[3];

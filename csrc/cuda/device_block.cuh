@@ -1,15 +1,49 @@
-// The policy of BlockTeam on a device: a CUDA thread block, its warps, its FP64 tensor cores.
+// A CUDA thread block, or a cluster of them, as a block: its warps, its FP64 tensor cores.
 #pragma once
 
 #include "block_team.hpp"
+#include "warp_tiles.hpp"
 
 KRF_BEGIN_NAMESPACE
 
 struct DeviceBlock {
-  __device__ int rank() const { return static_cast<int>(threadIdx.x); }
-  __device__ int size() const { return static_cast<int>(blockDim.x); }
-  __device__ static int lanes() { return 32; }
-  __device__ void sync() const { __syncthreads(); }
+  // Read where they are wanted: they cost an instruction, and as members a register of every call.
+  __device__ static int cluster() {
+#if __CUDA_ARCH__ >= 900
+    int blocks;
+    asm volatile("mov.u32 %0, %%cluster_nctaid.x;" : "=r"(blocks));
+    return blocks;
+#else
+    return 1;
+#endif
+  }
+  __device__ static int rank() {
+    const int thread = static_cast<int>(threadIdx.x);
+#if __CUDA_ARCH__ >= 900
+    int block;
+    asm volatile("mov.u32 %0, %%cluster_ctaid.x;" : "=r"(block));
+    return block * static_cast<int>(blockDim.x) + thread;
+#else
+    return thread;
+#endif
+  }
+  __device__ static int size() { return cluster() * static_cast<int>(blockDim.x); }
+  __device__ static void sync() {
+#if __CUDA_ARCH__ >= 900
+    // Arrival releases and waiting acquires what the other blocks wrote to device memory.
+    if (cluster() > 1) {
+      asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
+      return;
+    }
+#endif
+    __syncthreads();
+  }
+
+  static constexpr int kWarp = 32, kSide = WarpTiles::kSide, kSums = WarpTiles::kSums;
+  __device__ static int lane() { return static_cast<int>(threadIdx.x) % kWarp; }
+  __device__ static int warp() { return rank() / kWarp; }
+  __device__ static int warps() { return size() / kWarp; }
+  __device__ static void warp_sync() { __syncwarp(); }
 
   // Equal in all lanes, and the same on every run: the tree of additions is fixed.
   __device__ static double warp_sum(double x) {
@@ -22,75 +56,44 @@ struct DeviceBlock {
       x = larger(x, __shfl_xor_sync(0xffffffffu, x, offset));
     return x;
   }
+  // How many lanes hold it, and how many before this one.
+  __device__ static int warp_count(bool mine, int &before) {
+    const unsigned holding = __ballot_sync(0xffffffffu, mine);
+    before = __popc(holding & ((1u << lane()) - 1u));
+    return __popc(holding);
+  }
 
-  __device__ double sum(double x, double *exchange) const {
+  __device__ static double sum(double x, double *exchange) {
     x = warp_sum(x);
-    if (rank() % 32 == 0)
-      exchange[rank() / 32] = x;
-    __syncthreads();
+    if (lane() == 0)
+      exchange[warp()] = x;
+    sync();
     double total = 0;
-    for (int warp = 0; warp < size() / 32; ++warp)
-      total += exchange[warp];
-    __syncthreads();
+    for (int w = 0; w < warps(); ++w)
+      total += exchange[w];
+    sync();
     return total;
   }
-  __device__ double max(double x, double *exchange) const {
+  __device__ static double max(double x, double *exchange) {
     x = warp_max(x);
-    if (rank() % 32 == 0)
-      exchange[rank() / 32] = x;
-    __syncthreads();
+    if (lane() == 0)
+      exchange[warp()] = x;
+    sync();
     double most = exchange[0];
-    for (int warp = 1; warp < size() / 32; ++warp)
-      most = larger(most, exchange[warp]);
-    __syncthreads();
+    for (int w = 1; w < warps(); ++w)
+      most = larger(most, exchange[w]);
+    sync();
     return most;
   }
 
-  // A += sum_k weight_k x_k x_k^T, lower triangle.  A warp owns tiles of 16 x 16: four products
-  // m8n8k4 of the FP64 tensor cores for two loads of either side.  Fragments (PTX ISA, mma.m8n8k4
-  // .f64): lane l holds A[l / 4][l % 4], B[l % 4][l / 4], and C[l / 4][2 (l % 4) + {0, 1}].
-  __device__ void add_columns(double *A, int ld, const double *X, const int *index,
-                              const double *weight, int count) const {
-    const int lane = rank() % 32, group = lane / 4, part = lane % 4;
-    const int tiles = (ld + 15) / 16, warps = size() / 32;
-    for (int t = rank() / 32; t < tiles * tiles; t += warps) {
-      const int bi = t / tiles, bj = t % tiles;
-      if (bi < bj)
-        continue;
-      const int i0 = 16 * bi, j0 = 16 * bj;
-      double c[2][2][2] = {};
-      for (int k0 = 0; k0 < count; k0 += 4) {
-        const int k = k0 + part;
-        const bool real = k < count;
-        const double *x = X + (real ? static_cast<long long>(index[k]) * ld : 0);
-        const double w = real ? weight[k] : 0.0;
-        double a[2], b[2];
-#pragma unroll
-        for (int s = 0; s < 2; ++s) {
-          const int i = i0 + 8 * s + group, j = j0 + 8 * s + group;
-          a[s] = real && i < ld ? w * x[i] : 0.0;
-          b[s] = real && j < ld ? x[j] : 0.0;
-        }
-#pragma unroll
-        for (int s = 0; s < 2; ++s)
-#pragma unroll
-          for (int u = 0; u < 2; ++u)
-            asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 "
-                         "{%0, %1}, {%2}, {%3}, {%0, %1};"
-                         : "+d"(c[s][u][0]), "+d"(c[s][u][1])
-                         : "d"(a[s]), "d"(b[u]));
-      }
-#pragma unroll
-      for (int s = 0; s < 2; ++s)
-#pragma unroll
-        for (int u = 0; u < 2; ++u)
-#pragma unroll
-          for (int e = 0; e < 2; ++e) {
-            const int i = i0 + 8 * s + group, j = j0 + 8 * u + 2 * part + e;
-            if (i < ld && j < ld && i >= j)
-              A[static_cast<long long>(j) * ld + i] += c[s][u][e];
-          }
-    }
+  __device__ static int side_row(int) { return WarpTiles::side_row(lane()); }
+  __device__ static int side_k(int) { return WarpTiles::side_k(lane()); }
+  __device__ static int sum_row(int) { return WarpTiles::sum_row(lane()); }
+  __device__ static int sum_column(int e) { return WarpTiles::sum_column(lane(), e); }
+  __device__ static void multiply_add(double *c, const double *a, const double *b) {
+    asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+        : "+d"(c[0]), "+d"(c[1])
+        : "d"(a[0]), "d"(b[0]));
   }
 };
 

@@ -5,10 +5,6 @@
 
 namespace krf::cuda {
 
-inline long long room_of(const DiagonalBatch &b) {
-  return DeviceTeam::sweep_room(padded(b.n), padded(b.d), kThreads);
-}
-
 // The scaled profiles of a run go to the arena first.
 __device__ inline DiagonalProblem problem_of(const DiagonalBatch &b, long long run,
                                              DeviceTeam &team, Arena &arena) {
@@ -34,6 +30,13 @@ __device__ inline DiagonalProblem problem_of(const DiagonalBatch &b, long long r
 
 inline DiagonalProblem shape_of(const DiagonalBatch &b) {
   return {b.n, b.d, b.depth, nullptr, nullptr, nullptr, nullptr, nullptr};
+}
+
+template <class Solver, class Kernel> Plan plan_diagonal(Kernel kernel, const DiagonalBatch &b) {
+  return plan_kernel(kernel, b.n, b.d, [&](Plan &plan) {
+    plan.sweep_room = DeviceTeam::sweep_room(padded(b.n), padded(b.d), plan.threads * plan.cluster);
+    plan.doubles_per_team = count_doubles<Solver>(shape_of(b)) + 2LL * padded(b.d);
+  });
 }
 
 } // namespace krf::cuda

@@ -12,51 +12,49 @@ __host__ __device__ FactorProblem shape_of(const FactorBatch &b) {
   return {b.n,   b.rank,   b.p, b.q,      b.c0,    b.n_samples,
           b.row, b.column, b.X, b.X_norm, nullptr, nullptr};
 }
-long long room_of(const FactorBatch &b) {
-  return DeviceTeam::sweep_room(padded(b.n_samples), padded(b.p * b.q), kThreads);
-}
 
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __launch_bounds__(kThreads, 2)
     factor_flow_kernel(FactorBatch batch, FlowSettings settings, FactorResults results, Queue queue,
-                       double *workspace, long long doubles_per_block, long long sweep_room) {
-  draw_runs(queue, workspace, doubles_per_block, sweep_room,
-            [&](DeviceTeam &team, long long run, Arena &arena) {
-              const int ldr = padded(batch.rank), size = batch.n * ldr;
-              double *W0 = arena.take(size);
-              const double *from = batch.starts + batch.start_index[run] * size;
-              const double scale = batch.scale[run];
-              team.each(size, [&](int i) { W0[i] = scale * from[i]; });
-              FactorProblem problem = shape_of(batch);
-              problem.y = batch.y + batch.y_index[run] * padded(batch.n_samples);
-              problem.W0 = W0;
-              const long long rows = settings.n_eval > 0 ? settings.n_eval : 1;
-              FactorFlowOutput out{
-                  {results.loss + run * rows, results.t + run * rows, Status::kFailed, 0, 0},
-                  results.W + run * rows * batch.n * batch.rank};
-              integrate_run<System>(team, problem, settings.of_run(run, 0.0), out, arena);
-              team.once([&] {
-                results.status[run] = static_cast<int>(out.status);
-                results.n_steps[run] = out.n_steps;
-                results.n_rhs[run] = out.n_rhs;
-                results.n_flops[run] = out.n_flops;
-              });
-            });
+                       Plan plan, double *workspace) {
+  draw_runs(queue, plan, workspace, [&](DeviceTeam &team, long long run, Arena &arena) {
+    const int ldr = padded(batch.rank), size = batch.n * ldr;
+    double *W0 = arena.take(size);
+    const double *from = batch.starts + batch.start_index[run] * size;
+    const double scale = batch.scale[run];
+    team.each(size, [&](int i) { W0[i] = scale * from[i]; });
+    FactorProblem problem = shape_of(batch);
+    problem.y = batch.y + batch.y_index[run] * padded(batch.n_samples);
+    problem.W0 = W0;
+    const long long rows = settings.n_eval > 0 ? settings.n_eval : 1;
+    FactorFlowOutput out{{results.loss + run * rows, results.t + run * rows, Status::kFailed, 0, 0},
+                         results.W + run * rows * batch.n * batch.rank};
+    integrate_run<System>(team, problem, settings.of_run(run, 0.0), out, arena);
+    team.once([&] {
+      results.status[run] = static_cast<int>(out.status);
+      results.n_steps[run] = out.n_steps;
+      results.n_rhs[run] = out.n_rhs;
+      results.n_flops[run] = out.n_flops;
+    });
+  });
 }
 
 } // namespace
 
 Plan plan_factor_flow(const FactorBatch &batch) {
-  return plan_kernel(factor_flow_kernel,
-                     count_doubles<FlowIntegrator<System>>(shape_of(batch), room_of(batch)) +
-                         static_cast<long long>(batch.n) * padded(batch.rank));
+  const int rows = batch.n > batch.n_samples ? batch.n : batch.n_samples;
+  const int entries = batch.p * batch.q;
+  return plan_kernel(factor_flow_kernel, rows, entries, [&](Plan &plan) {
+    plan.sweep_room = DeviceTeam::sweep_room(padded(batch.n_samples), padded(entries),
+                                             plan.threads * plan.cluster);
+    plan.doubles_per_team = count_doubles<FlowIntegrator<System>>(shape_of(batch)) +
+                            static_cast<long long>(batch.n) * padded(batch.rank);
+  });
 }
 
 void launch_factor_flow(const FactorBatch &batch, const FlowSettings &settings,
                         const FactorResults &results, const Queue &queue, const Plan &plan,
                         double *workspace, void *stream) {
-  factor_flow_kernel<<<plan.blocks, plan.threads, 0, static_cast<cudaStream_t>(stream)>>>(
-      batch, settings, results, queue, workspace, plan.doubles_per_block, room_of(batch));
-  KRF_CHECK(cudaGetLastError());
+  launch_teams(factor_flow_kernel, plan, stream, batch, settings, results, queue, plan, workspace);
 }
 
 } // namespace krf::cuda

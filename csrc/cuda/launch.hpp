@@ -29,10 +29,11 @@ private:
 // How many devices there are; throws where the driver does not answer.
 int device_count();
 
-// How a kernel is laid out on the present device.
+// How a kernel is laid out on the present device: teams of `cluster` thread blocks each.
 struct Plan {
-  int threads, blocks;
-  long long doubles_per_block; // of workspace
+  int threads, cluster, teams;
+  long long doubles_per_team; // of workspace
+  long long sweep_room;       // what of it the team's sweeps need
 };
 
 struct Queue {
@@ -114,12 +115,12 @@ void launch_factor_flow(const FactorBatch &, const FlowSettings &, const FactorR
 void launch_mlp_flow(const MlpBatch &, const FlowSettings &, const MlpResults &, const Queue &,
                      const Plan &, double *workspace, void *stream);
 
-// For tests: one primitive of the team (csrc/cuda/team_parts.hpp) on one block, `never` a zero; and
+// For tests: one primitive of the team (csrc/cuda/team_parts.hpp) on one team, `never` a zero; and
 // how often each run of a queue is drawn.
-long long part_room(int n, int m);
+Plan plan_part(int n, int m, int threads, int cluster);
 void launch_part(int part, int n, int m, const double *A, const double *B, double *out,
-                 double *workspace, const int *never, void *stream);
-void launch_draw(const Queue &, int blocks, int *drawn, double *none, void *stream);
+                 const Plan &, double *workspace, const int *never, void *stream);
+void launch_draw(const Queue &, int *drawn, const Plan &, double *workspace, void *stream);
 
 // Mapped host memory for a Queue's control, and the end of a stream.
 volatile int *new_control(volatile int **device_view);

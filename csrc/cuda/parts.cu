@@ -5,41 +5,42 @@
 namespace krf::cuda {
 namespace {
 
-__global__ void __launch_bounds__(kThreads, 1)
-    part_kernel(Part part, int n, int m, const double *A, const double *B, double *out,
+__global__ void __launch_bounds__(kThreads, 2)
+    part_kernel(Part part, int n, int m, const double *A, const double *B, double *out, Plan plan,
                 double *workspace, const int *never) {
-  __shared__ double exchange[DeviceTeam::exchange_room(kThreads)];
-  if (threadIdx.x == 0)
-    exchange[2 * kThreads] = 0.0;
-  __syncthreads();
-  const long long room = DeviceTeam::sweep_room(padded(n), padded(m), kThreads);
-  DeviceTeam team(DeviceBlock{}, exchange, workspace, never);
-  run_part(team, part, n, m, A, B, out, workspace + (room + kLanes - 1) / kLanes * kLanes);
+  __shared__ BlockScratch scratch;
+  double *rest = nullptr;
+  DeviceTeam team = team_here(scratch, plan, workspace, never, rest);
+  team.begin();
+  run_part(team, part, n, m, A, B, out, rest);
 }
 
 // Counts how often a run is drawn; `order` maps what is drawn to runs.
-__global__ void __launch_bounds__(kThreads, 1) draw_kernel(Queue queue, int *drawn, double *none) {
-  draw_runs(queue, none, 0, 0,
+__global__ void __launch_bounds__(kThreads, 2)
+    draw_kernel(Queue queue, int *drawn, Plan plan, double *workspace) {
+  draw_runs(queue, plan, workspace,
             [&](DeviceTeam &team, long long run, Arena &) { team.once([&] { drawn[run] += 1; }); });
 }
 
 } // namespace
 
-long long part_room(int n, int m) {
-  return padded(static_cast<int>(DeviceTeam::sweep_room(padded(n), padded(m), kThreads))) +
-         part_scratch(n, m);
+Plan plan_part(int n, int m, int threads, int cluster) {
+  Plan plan{threads, cluster, 1, 0, 0};
+  plan.sweep_room = DeviceTeam::sweep_room(padded(n), padded(m), threads * cluster);
+  plan.doubles_per_team =
+      exchange_of(threads, cluster) + aligned(plan.sweep_room) + part_scratch(n, m);
+  return plan;
 }
 
 void launch_part(int part, int n, int m, const double *A, const double *B, double *out,
-                 double *workspace, const int *never, void *stream) {
-  part_kernel<<<1, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(static_cast<Part>(part), n, m,
-                                                                     A, B, out, workspace, never);
-  KRF_CHECK(cudaGetLastError());
+                 const Plan &plan, double *workspace, const int *never, void *stream) {
+  launch_teams(part_kernel, plan, stream, static_cast<Part>(part), n, m, A, B, out, plan, workspace,
+               never);
 }
 
-void launch_draw(const Queue &queue, int blocks, int *drawn, double *none, void *stream) {
-  draw_kernel<<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(queue, drawn, none);
-  KRF_CHECK(cudaGetLastError());
+void launch_draw(const Queue &queue, int *drawn, const Plan &plan, double *workspace,
+                 void *stream) {
+  launch_teams(draw_kernel, plan, stream, queue, drawn, plan, workspace);
 }
 
 } // namespace krf::cuda

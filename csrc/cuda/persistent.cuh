@@ -1,4 +1,5 @@
-// Persistent blocks: as many as fit on the device, each drawing runs until the queue is empty.
+// Persistent teams, a thread block or a cluster each: as many as fit on the device, each drawing
+// runs until the queue is empty.
 #pragma once
 
 #include "check.cuh"
@@ -6,59 +7,110 @@
 
 namespace krf::cuda {
 
-inline constexpr int kThreads = 256;
+inline constexpr int kThreads = 256; // of a block, at most
 
 // What a block keeps in shared memory.
 struct BlockScratch {
   double exchange[DeviceTeam::exchange_room(kThreads)];
-  long long run; // drawn from the queue
+  double tile[DeviceTeam::tile_room()];
 };
 
-// body(team, run, arena) for every run of the queue; the block's workspace begins with what the
-// team's sweeps need.
+KRF_HD inline long long aligned(long long doubles) {
+  return (doubles + kLanes - 1) / kLanes * kLanes;
+}
+// Of the workspace: what the members of several blocks exchange.
+KRF_HD inline long long exchange_of(int threads, int cluster) {
+  return cluster > 1 ? aligned(DeviceTeam::exchange_room(threads * cluster)) : 0;
+}
+
+// The team this thread belongs to; `rest` is the part of its workspace that it leaves to the run.
+__device__ inline DeviceTeam team_here(BlockScratch &scratch, const Plan &plan, double *workspace,
+                                       const int *cancel, double *&rest) {
+  double *mine = workspace + blockIdx.x / plan.cluster * plan.doubles_per_team;
+  double *features = mine + exchange_of(plan.threads, plan.cluster);
+  rest = features + aligned(plan.sweep_room);
+  return DeviceTeam(DeviceBlock{}, plan.cluster > 1 ? mine : scratch.exchange, scratch.tile,
+                    features, cancel);
+}
+
+// body(team, run, arena) for every run of the queue.
 template <class Body>
-__device__ void draw_runs(const Queue &queue, double *workspace, long long doubles_per_block,
-                          long long sweep_room, Body body) {
+__device__ void draw_runs(const Queue &queue, const Plan &plan, double *workspace, Body body) {
   __shared__ BlockScratch scratch;
-  double *mine = workspace + static_cast<long long>(blockIdx.x) * doubles_per_block;
-  DeviceTeam team(DeviceBlock{}, scratch.exchange, mine,
-                  const_cast<const int *>(queue.host_control));
+  double *rest = nullptr;
+  DeviceTeam team =
+      team_here(scratch, plan, workspace, const_cast<const int *>(queue.host_control), rest);
   for (;;) {
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      scratch.run = static_cast<long long>(
-          atomicAdd(reinterpret_cast<unsigned long long *>(queue.next), 1ULL));
-      scratch.exchange[2 * kThreads] = 0.0; // a new run's operations
-    }
-    __syncthreads();
-    const long long at = scratch.run;
+    team.begin();
+    const long long at = team.agree(
+        [&] { return atomicAdd(reinterpret_cast<unsigned long long *>(queue.next), 1ULL); });
     if (at >= queue.count || team.cancelled())
       return;
-    Arena arena(mine + (sweep_room + kLanes - 1) / kLanes * kLanes);
+    Arena arena(rest);
     body(team, queue.order[at], arena);
-    __syncthreads();
-    if (threadIdx.x == 0)
-      atomicAdd_system(const_cast<int *>(queue.host_control + 1), 1);
+    team.once([&] { atomicAdd_system(const_cast<int *>(queue.host_control + 1), 1); });
   }
 }
 
-// Blocks that are resident at once, and their workspace.
-template <class Kernel> Plan plan_kernel(Kernel kernel, long long doubles_per_block) {
-  int device = 0, processors = 0, resident = 0;
-  KRF_CHECK(cudaGetDevice(&device));
-  KRF_CHECK(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
-  KRF_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernel, kThreads, 0));
-  return {kThreads, processors * (resident > 0 ? resident : 1), doubles_per_block};
+inline cudaLaunchConfig_t launch_config(const Plan &plan, int blocks, void *stream,
+                                        cudaLaunchAttribute *attribute) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(static_cast<unsigned>(plan.threads));
+  config.stream = static_cast<cudaStream_t>(stream);
+  attribute->id = cudaLaunchAttributeClusterDimension;
+  attribute->val.clusterDim.x = static_cast<unsigned>(plan.cluster);
+  attribute->val.clusterDim.y = attribute->val.clusterDim.z = 1;
+  config.attrs = attribute;
+  config.numAttrs = plan.cluster > 1;
+  return config;
 }
 
-// The arena a run of `Solver` needs, counted on the host, after the room of the sweeps.
-template <class Solver, class Problem>
-long long count_doubles(const Problem &problem, long long sweep_room) {
+// How a kernel is laid out for problems of `rows` samples (or whatever its square matrices have)
+// and `columns` features.  By the shape alone: results must not depend on how a batch is split.
+// Small problems get few warps, so that many fit on a processor; beyond 128 samples, where one
+// processor would take long over a factorisation, a cluster works on one run.
+template <class Kernel, class Room>
+Plan plan_kernel(Kernel kernel, int rows, int columns, Room doubles_of) {
+  Plan plan{};
+  const int warps = columns > 4 * rows ? (columns + 63) / 64 : (rows + 15) / 16;
+  plan.threads = 32 * (warps < kThreads / 32 ? warps : kThreads / 32);
+  cudaFuncAttributes attributes{};
+  KRF_CHECK(cudaFuncGetAttributes(&attributes, kernel));
+  plan.cluster = rows > 128 && attributes.ptxVersion >= 90 ? 8 : 1; // the most that is portable
+  doubles_of(plan);
+  plan.doubles_per_team += exchange_of(plan.threads, plan.cluster) + aligned(plan.sweep_room);
+  if (plan.cluster > 1) {
+    cudaLaunchAttribute attribute{};
+    const cudaLaunchConfig_t config = launch_config(plan, plan.cluster, nullptr, &attribute);
+    KRF_CHECK(cudaOccupancyMaxActiveClusters(&plan.teams, kernel, &config));
+  } else {
+    int device = 0, processors = 0, resident = 0;
+    KRF_CHECK(cudaGetDevice(&device));
+    KRF_CHECK(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
+    KRF_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernel, plan.threads, 0));
+    plan.teams = processors * resident;
+  }
+  plan.teams = plan.teams > 0 ? plan.teams : 1;
+  return plan;
+}
+
+// The arena a run of `Solver` needs, counted on the host.
+template <class Solver, class Problem> long long count_doubles(const Problem &problem) {
   const int never = 0;
-  DeviceTeam team(DeviceBlock{}, nullptr, nullptr, &never);
+  DeviceTeam team(DeviceBlock{}, nullptr, nullptr, nullptr, &never);
   Arena arena(nullptr);
   Solver solver(team, problem, arena);
-  return arena.used() + (sweep_room + kLanes - 1) / kLanes * kLanes;
+  return arena.used();
+}
+
+template <class... Parameters, class... Arguments>
+void launch_teams(void (*kernel)(Parameters...), const Plan &plan, void *stream,
+                  const Arguments &...arguments) {
+  cudaLaunchAttribute attribute{};
+  const cudaLaunchConfig_t config =
+      launch_config(plan, plan.teams * plan.cluster, stream, &attribute);
+  KRF_CHECK(cudaLaunchKernelEx(&config, kernel, arguments...));
 }
 
 } // namespace krf::cuda

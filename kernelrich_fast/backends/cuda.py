@@ -1,4 +1,4 @@
-"""The CUDA executor: a run a thread block, arrays in CuPy's memory, on CuPy's current stream."""
+"""The CUDA executor: a run a thread block or cluster, arrays in CuPy's memory, on its current stream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LANES = 8  # rows and features are padded to this many doubles (csrc/core/confi
 
 @final
 class CudaBackend:
-    """Persistent blocks that draw runs from a queue; the integrators are the CPU backend's."""
+    """Persistent teams that draw runs from a queue; the integrators are the CPU backend's."""
 
     name = "cuda"
 
@@ -244,22 +244,22 @@ class CudaBackend:
         cp = self._cp
         batch = _addresses(arrays)
         plan = getattr(self._cuda, f"plan_{kernel}")(batch)
-        blocks = min(int(plan["blocks"]), len(expected))
+        teams = min(int(plan["teams"]), len(expected))
         while True:
             try:
-                workspace = cp.empty(blocks * int(plan["doubles_per_block"]))
+                workspace = cp.empty(teams * int(plan["doubles_per_team"]))
                 break
             except cp.cuda.memory.OutOfMemoryError:
                 cp.get_default_memory_pool().free_all_blocks()
-                if blocks == 1:
+                if teams == 1:
                     raise
-                blocks //= 2  # fewer runs at a time, the same runs
+                teams //= 2  # fewer runs at a time, the same runs
         order = cp.asarray(np.argsort(-expected, kind="stable").astype(np.int64))
         counter = cp.zeros(1, dtype=np.int64)
         queue = {"order": order.data.ptr, "count": len(expected), "next": counter.data.ptr}
         native = [_addresses(s) if isinstance(s, dict) else s for s in settings]
         getattr(self._cuda, kernel)(
-            batch, *native, _addresses(results), queue, {**plan, "blocks": blocks},
+            batch, *native, _addresses(results), queue, {**plan, "teams": teams},
             workspace.data.ptr, cp.cuda.get_current_stream().ptr, progress,
         )  # fmt: skip
 

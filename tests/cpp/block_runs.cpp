@@ -21,7 +21,8 @@ std::vector<double> ends_of(const FlowOutput &out) {
 
 Team counting_team() {
   static const int never = 0;
-  return Team(ThreadBlock{0, 1, nullptr}, nullptr, nullptr, &never);
+  static Block::Shared alone(Block::kWarp);
+  return Team(Block(0, Block::kWarp, alone), nullptr, nullptr, nullptr, &never);
 }
 
 struct Diagonal {

@@ -1,4 +1,5 @@
-// What the programs here share: numbers as text in and out, and a block of host threads.
+// What the programs here share: numbers as text in and out, and a block of host threads, of which
+// each is a warp, or with KRF_WARPS 32 play one.
 #pragma once
 
 #include <cstdio>
@@ -8,10 +9,19 @@
 #include <vector>
 
 #include "../../csrc/cuda/block_team.hpp"
+#ifdef KRF_WARPS
+#include "warp_block.hpp"
+#else
 #include "thread_block.hpp"
+#endif
 
 using namespace krf;
-using Team = BlockTeam<ThreadBlock>;
+#ifdef KRF_WARPS
+using Block = WarpBlock;
+#else
+using Block = ThreadBlock;
+#endif
+using Team = BlockTeam<Block>;
 
 inline double number() {
   char word[64];
@@ -30,16 +40,18 @@ inline void print(const std::vector<double> &values) {
     std::printf("%.17g\n", x);
 }
 
-// Calls body(team) on every member of a block, and with a team that only counts before.
+// Calls body(team, rank) on every member of a block.
 template <class Body> void on_block(int threads, long long room, const Body &body) {
-  std::barrier<> barrier(threads);
+  Block::Shared shared(threads);
   std::vector<double> exchange(static_cast<std::size_t>(Team::exchange_room(threads))),
-      features(static_cast<std::size_t>(room));
+      tile(Team::tile_room()), features(static_cast<std::size_t>(room));
   const int never = 0;
   std::vector<std::thread> members;
   for (int rank = 0; rank < threads; ++rank)
     members.emplace_back([&, rank] {
-      Team team(ThreadBlock{rank, threads, &barrier}, exchange.data(), features.data(), &never);
+      Team team(Block(rank, threads, shared), exchange.data(), tile.data(), features.data(),
+                &never);
+      team.begin();
       body(team, rank);
     });
   for (auto &member : members)

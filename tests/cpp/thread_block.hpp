@@ -8,14 +8,34 @@
 KRF_BEGIN_NAMESPACE
 
 struct ThreadBlock {
-  int rank_, size_;
-  std::barrier<> *barrier;
+  using Shared = std::barrier<>;
+  ThreadBlock(int rank, int size, Shared &shared) : rank_(rank), size_(size), barrier(&shared) {}
 
   int rank() const { return rank_; }
   int size() const { return size_; }
-  static int lanes() { return 1; }
-  static double warp_sum(double x) { return x; }
   void sync() const { barrier->arrive_and_wait(); }
+
+  // A warp is one member, and holds whole tiles.
+  static constexpr int kWarp = 1, kSide = 32, kSums = 64;
+  static int lane() { return 0; }
+  int warp() const { return rank_; }
+  int warps() const { return size_; }
+  static void warp_sync() {}
+  static double warp_sum(double x) { return x; }
+  static double warp_max(double x) { return x; }
+  static int warp_count(bool mine, int &before) {
+    before = 0;
+    return mine;
+  }
+  static int side_row(int e) { return e / 4; }
+  static int side_k(int e) { return e % 4; }
+  static int sum_row(int e) { return e / 8; }
+  static int sum_column(int e) { return e % 8; }
+  static void multiply_add(double *c, const double *a, const double *b) {
+    for (int e = 0; e < kSums; ++e)
+      for (int k = 0; k < 4; ++k)
+        c[e] += a[4 * (e / 8) + k] * b[4 * (e % 8) + k];
+  }
 
   double sum(double x, double *exchange) const {
     exchange[rank_] = x;
@@ -35,20 +55,10 @@ struct ThreadBlock {
     sync();
     return most;
   }
-  void add_columns(double *A, int ld, const double *X, const int *index, const double *weight,
-                   int count) const {
-    for (int e = rank_; e < ld * ld; e += size_) {
-      const int j = e / ld, i = e % ld;
-      if (i < j)
-        continue;
-      double s = 0;
-      for (int k = 0; k < count; ++k) {
-        const double *x = X + static_cast<long long>(index[k]) * ld;
-        s += weight[k] * x[i] * x[j];
-      }
-      A[e] += s;
-    }
-  }
+
+private:
+  int rank_, size_;
+  Shared *barrier;
 };
 
 KRF_END_NAMESPACE
