@@ -7,6 +7,7 @@ flow           N = 100, d = 1000, depth 2, alpha 1e-6 .. 1, to relative loss 1e-
 limit          The limits of the same runs.
 factorization  Figure 5's grid with as many seeds as fill --runs.
 networks       Figure 6's grid at depths 2 and 3 with a fourth of --runs.
+large          32 flows with N = 512 and d = 2048 to relative loss 1e-6.
 crossover      Seconds of the flow for 1, 4, 16, .. runs on both backends.
 diffrax        The flow of 64 runs on the weights (Tsit5) and on the dual (Kvaerno5), vmapped and
                jitted, as `python -m kernelrich_fast bench` has them, each in a process of its own.
@@ -224,6 +225,14 @@ def main():
             ),
             lambda result: result.predict(circle.X_test),
         )  # fmt: skip
+    wide = krf.datasets.sparse_regression(512, 2048, 10)
+    found.add(
+        "flow, N = 512, 32 runs",
+        lambda backend: krf.flow_diagonal(
+            wide.X, wide.y, alpha=np.geomspace(1e-3, 1.0, 32), stop_loss=1e-6, backend=backend
+        ),
+        lambda result: result.beta,
+    )
     count = 1
     while count <= min(1024, options.runs):
         call = flow(np.geomspace(1e-4, 1.0, count))

@@ -101,7 +101,7 @@ private:
   KRF_HD double lambda(int i) const { return larger(eigen_.value[i], 0.0); }
   template <class Body> KRF_HD void each(Body body) { s.team.each(n, body); }
 
-  KRF_HD bool decompose() {
+  KRF_HD KRF_APART bool decompose() {
     s.team.for_each(n * ldn, [&](int i) { write(kernel_ + i, splat<T>(0.0)); });
     s.team.for_each(ldn, [&](int i) { write(value_ + i, splat<T>(0.0)); });
     s.team.for_each(kRows * ldn, [&](int i) { write(row_ + i, splat<T>(0.0)); });
@@ -119,8 +119,8 @@ private:
   }
 
   // The field G at J^T c + a A + b B + d D from the start, and J G in the eigenbasis.
-  KRF_HD bool stage(const double *c, const double *A, double a, const double *B, double b,
-                    const double *D, double d, double *G, double *JG) {
+  KRF_HD KRF_APART bool stage(const double *c, const double *A, double a, const double *B, double b,
+                              const double *D, double d, double *G, double *JG) {
     from_basis(c, value_);
     double *shift = s.shift();
     s.project_gradient(value_, shift);

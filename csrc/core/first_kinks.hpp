@@ -103,9 +103,9 @@ public:
   // the box, theta is put beyond that edge by what is missing: it lets go.  Samples may be
   // dependent, as when a unit's weights vanish and all kinks meet.  The flow is that of the samples
   // and of u_deep times the deeper rows.
-  KRF_HD void fractions(const Pass &p, const FeatureRows &deep, const double *u_deep,
-                        int deep_count, const double *mode, const double *pull,
-                        double *theta) const {
+  KRF_HD KRF_APART void fractions(const Pass &p, const FeatureRows &deep, const double *u_deep,
+                                  int deep_count, const double *mode, const double *pull,
+                                  double *theta) const {
     const MlpLayout &at = net_.at;
     const int n = net_.n(), width = at.s.units[1], ldz = at.ldz(0), ld = at.ld(0);
     const bool seeded = at.outputs() > 1;

@@ -27,7 +27,7 @@ public:
 
   // After a trial step: the fraction of the step at which the first kink was crossed, or a value
   // above one where none was.
-  KRF_HD double first_crossing(double step) {
+  KRF_HD KRF_APART double first_crossing(double step) {
     const double *mode = s_.mode, *Z = s_.trial.Z, *theta = s_.theta_next;
     count_ = s_.team.collect(
         s_.size(),
@@ -53,7 +53,7 @@ public:
   }
 
   // The kinks that were on the wrong side at the start already, by rounding: back to the start.
-  KRF_HD bool rewind() {
+  KRF_HD KRF_APART bool rewind() {
     const double *mode = s_.mode, *Z = s_.base.Z, *theta = s_.theta;
     const double *end = s_.trial.Z, *theta_end = s_.theta_next;
     const int found = s_.team.collect(
@@ -86,7 +86,7 @@ public:
 
   // The modes behind the crossings, the field there, and what crossing at the end of the step is
   // worth in tolerances; `late` is the time since the first crossing.
-  KRF_HD double cross(double late, double rtol, double atol) {
+  KRF_HD KRF_APART double cross(double late, double rtol, double atol) {
     const double *mode = s_.mode, *Z = s_.trial.Z, *theta = s_.theta_next;
     double *next = s_.mode_next;
     s_.team.for_each(s_.size(), [&](int i) { write(next + i, read<T>(mode + i)); });
@@ -126,7 +126,7 @@ public:
 
   // Lets crossed kinks slide where both sides point back, until all agree with the field (principal
   // pivoting: all that disagree at once, later one by one).  False where the field fails.
-  KRF_HD bool settle() {
+  KRF_HD KRF_APART bool settle() {
     const double *Z = s_.trial.Z;
     double *next = s_.mode_next, *theta = s_.theta_next;
     s_.team.for_each(s_.size(), [&](int i) { write(touched_ + i, splat<T>(0.0)); });

@@ -122,7 +122,8 @@ private:
 
   // Lower the scale by e^-drop and move to where the large coordinates of beta are as they were:
   // the weighted least-squares fit of nu to the z_i that would restore them.
-  KRF_HD void continue_to(const DiagonalProblem &p, double drop, double stretch, double goal) {
+  KRF_HD KRF_APART void continue_to(const DiagonalProblem &p, double drop, double stretch,
+                                    double goal) {
     double largest = 0;
     team_.each(s_.d, [&](int i) { kept_[i] = s_.beta[i]; });
     for (int i = 0; i < s_.d; ++i)
@@ -220,7 +221,7 @@ private:
     return -team_.max(0.0 - cap);
   }
 
-  KRF_HD bool look(double length) { // trial residual at position + length dz
+  KRF_HD KRF_APART bool look(double length) { // trial residual at position + length dz
     T bad = splat<T>(0.0);
     team_.for_each(s_.ldd, [&](int i) {
       const T z = length * read<T>(dz_ + i);
@@ -248,8 +249,8 @@ private:
     return true;
   }
 
-  KRF_HD Status newton(const DiagonalProblem &p, double goal, double target, int max_iterations,
-                       LimitOutput &out) {
+  KRF_HD KRF_APART Status newton(const DiagonalProblem &p, double goal, double target,
+                                 int max_iterations, LimitOutput &out) {
     double best = kInfinity;
     int stalled = 0;
     for (int stage_iterations = 0;; ++stage_iterations) {
@@ -306,7 +307,7 @@ private:
     }
   }
 
-  KRF_HD void report(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
+  KRF_HD KRF_APART void report(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
     // In the basis of the problem: what grading took for dependent rows may hold a residual there,
     // and so may rounding.
     out.loss = s_.loss() + loss_offset_;

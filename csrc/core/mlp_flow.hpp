@@ -197,7 +197,7 @@ private:
     double t, loss;
   };
   KRF_HD void mark(Mark &m, long long step) const { m = {step, t_, s_.base.loss}; }
-  KRF_HD bool at_rest(const FlowOptions &o, long long step) {
+  KRF_HD KRF_APART bool at_rest(const FlowOptions &o, long long step) {
     using namespace mlp_rules;
     const double rate = s_.share_of_weights(s_.field);
     if (rate == 0.0)
@@ -222,7 +222,7 @@ private:
   }
 
   // From the end of a trial step: its weights back where sliding units slide, the field there.
-  KRF_HD bool arrive(const double *end_field) {
+  KRF_HD KRF_APART bool arrive(const double *end_field) {
     if (!s_.sliding().deep()) {
       team_.for_each(s_.length, [&](int i) {
         using T = typename Team::Value;

@@ -71,14 +71,14 @@ public:
   }
 
   // -grad L at weights `at`, with the kinks as in `modes`; `pass` and `slide` keep what was found.
-  KRF_HD bool evaluate_at(const double *at, const double *modes, Sliding<Team> &slide, Pass &pass,
-                          double *out) {
+  KRF_HD KRF_APART bool evaluate_at(const double *at, const double *modes, Sliding<Team> &slide,
+                                    Pass &pass, double *out) {
     net.forward(at, modes, pass);
     return differentiate(at, modes, slide, pass, out);
   }
   // The same after `forward`.
-  KRF_HD bool differentiate(const double *at, const double *modes, Sliding<Team> &slide, Pass &pass,
-                            double *out) {
+  KRF_HD KRF_APART bool differentiate(const double *at, const double *modes, Sliding<Team> &slide,
+                                      Pass &pass, double *out) {
     net.judge(pass);
     if (!(pass.loss < kInfinity))
       return false;
@@ -96,7 +96,7 @@ public:
   // What the exponential method asks for.
   KRF_HD const double *pull() const { return base.pull; }
   KRF_HD double *shift() const { return shift_; }
-  KRF_HD void tangent_kernel(double *K) {
+  KRF_HD KRF_APART void tangent_kernel(double *K) {
     sliding().prepare_base(w, mode, base);
     const int n = net.n(), ldn = padded(n);
     sliding().project_kernel(base.features, K);

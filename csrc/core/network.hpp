@@ -175,7 +175,7 @@ public:
   }
 
   // delta: the derivatives of f (one output) or, for several outputs, of the loss.
-  KRF_HD void backward(const double *w, const double *mode, Pass &p) {
+  KRF_HD KRF_APART void backward(const double *w, const double *mode, Pass &p) {
     for (int copy = 0; copy < at.s.copies; ++copy) {
       seed(copy, at.outputs() > 1 ? p.pull : nullptr, p.features.delta);
       for (int l = at.s.depth - 2; l >= 0; --l) {
@@ -202,7 +202,8 @@ public:
   }
 
   // The derivative by the values of layer l, after the ReLU, from the delta of layer l + 1.
-  KRF_HD void pull_back(const double *w, int copy, int l, const FeatureRows &r, double *delta) {
+  KRF_HD KRF_APART void pull_back(const double *w, int copy, int l, const FeatureRows &r,
+                                  double *delta) {
     const int ldz = at.ldz(l);
     team.combine(delta + at.at(copy, l + 1, r.capacity), at.ldz(l + 1), 1, r.rows,
                  at.s.units[l + 2], w + at.weights(copy, l + 1), at.ld(l + 1), ldz,
@@ -210,7 +211,8 @@ public:
   }
 
   // out (+)= sum over rows of weight[row] times the row's gradient; null weights are one.
-  KRF_HD void gradient(const FeatureRows &r, const double *weight, double *out, bool add) {
+  KRF_HD KRF_APART void gradient(const FeatureRows &r, const double *weight, double *out,
+                                 bool add) {
     for (int copy = 0; copy < at.s.copies; ++copy)
       for (int l = 0; l < at.s.depth; ++l) {
         const int ldz = at.ldz(l);
@@ -229,7 +231,7 @@ public:
   }
 
   // out_row (+)= the derivative of the row's quantity along the weights v.  `same` is 0, 1, 2, ...
-  KRF_HD void along(const FeatureRows &r, const double *v, const int *same, double *out) {
+  KRF_HD KRF_APART void along(const FeatureRows &r, const double *v, const int *same, double *out) {
     for (int copy = 0; copy < at.s.copies; ++copy)
       for (int l = 0; l < at.s.depth; ++l) {
         const int ldz = at.ldz(l);
@@ -242,8 +244,8 @@ public:
   }
 
   // The rates of all Z where the weights move along v.
-  KRF_HD void rates(const double *w, const double *v, const double *mode, const Pass &p,
-                    double *rate) {
+  KRF_HD KRF_APART void rates(const double *w, const double *v, const double *mode, const Pass &p,
+                              double *rate) {
     for (int copy = 0; copy < at.s.copies; ++copy)
       for (int l = 0; l < at.s.depth; ++l) {
         const int ldz = at.ldz(l);
@@ -265,8 +267,8 @@ public:
 
   // out[i][j] = the inner product of the gradients of row i of a and row j of b.  `part` and
   // `other` hold a.rows rows of ldo.
-  KRF_HD void kernel(const FeatureRows &a, const FeatureRows &b, double *out, int ldo, double *part,
-                     double *other) {
+  KRF_HD KRF_APART void kernel(const FeatureRows &a, const FeatureRows &b, double *out, int ldo,
+                               double *part, double *other) {
     for (int copy = 0; copy < at.s.copies; ++copy)
       for (int l = 0; l < at.s.depth; ++l) {
         const int ldz = at.ldz(l), ld = at.ld(l);

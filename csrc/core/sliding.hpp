@@ -204,7 +204,7 @@ private:
     return d;
   }
 
-  KRF_HD bool prepare(DeepRows &d, const double *w, const double *mode, const Pass &p) {
+  KRF_HD KRF_APART bool prepare(DeepRows &d, const double *w, const double *mode, const Pass &p) {
     if (!deep())
       return true;
     const MlpLayout &at = net.at;

@@ -24,7 +24,7 @@ public:
         v_(arena.take(ld)), p_(arena.take(ld)), turn_(arena.take(2 * ld)) {}
 
   // A (n rows of ld, zero in the padding) is destroyed.  False where it does not converge.
-  KRF_HD bool decompose(double *A) {
+  KRF_HD KRF_APART bool decompose(double *A) {
     tridiagonalise(A);
     return diagonalise();
   }

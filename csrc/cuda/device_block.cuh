@@ -11,7 +11,7 @@ struct DeviceBlock {
   __device__ static int cluster() {
 #if __CUDA_ARCH__ >= 900
     int blocks;
-    asm volatile("mov.u32 %0, %%cluster_nctaid.x;" : "=r"(blocks));
+    asm("mov.u32 %0, %%cluster_nctaid.x;" : "=r"(blocks));
     return blocks;
 #else
     return 1;
@@ -21,7 +21,7 @@ struct DeviceBlock {
     const int thread = static_cast<int>(threadIdx.x);
 #if __CUDA_ARCH__ >= 900
     int block;
-    asm volatile("mov.u32 %0, %%cluster_ctaid.x;" : "=r"(block));
+    asm("mov.u32 %0, %%cluster_ctaid.x;" : "=r"(block));
     return block * static_cast<int>(blockDim.x) + thread;
 #else
     return thread;

@@ -105,13 +105,13 @@ KRF_HD void store_sums(const Block &block, const Sums<Block, V> &sums, Put put) 
 // A warp's product of 8 I rows and 8 J columns over `count` terms: put(i, j, sum_k left(i, k)
 // right(j, k)) with i < 8 I and j < 8 J.  left and right give zero where they have nothing; k may
 // reach the next multiple of four.
-template <int I, int J, class V, class Block, class Left, class Right, class Put>
+template <int I, int J, class V, int Steps = (sizeof(V) > sizeof(double) ? 1 : 4), class Block,
+          class Left, class Right, class Put>
 KRF_HD void multiply_tile(const Block &block, int count, Left left, Right right, Put put) {
   Sums<Block, V> sums[I][J];
   // Loads of several steps are under way before the first product wants them, as many as registers
   // allow.
-  [[maybe_unused]] constexpr int kSteps = sizeof(V) > sizeof(double) ? 1 : 4;
-  KRF_UNROLL(kSteps)
+  KRF_UNROLL(Steps)
   for (int k0 = 0; k0 < count; k0 += 4) {
     Side<Block, V> a[I], b[J];
     KRF_UNROLL(4)
@@ -136,7 +136,7 @@ KRF_HD void multiply_tile(const Block &block, int count, Left left, Right right,
 
 // All tiles of an m by q product, or those that touch its lower triangle, dealt to the warps; no
 // barrier after.  left(i, k) and right(j, k) are asked inside the matrix only.
-template <int I, int J, class Block, class Left, class Right, class Put>
+template <int I, int J, int Steps, class Block, class Left, class Right, class Put>
 KRF_HD void multiply_tiles(const Block &block, int m, int q, int count, bool lower, Left left,
                            Right right, Put put) {
   const int across = (q + 8 * J - 1) / (8 * J), tiles = (m + 8 * I - 1) / (8 * I) * across;
@@ -144,7 +144,7 @@ KRF_HD void multiply_tiles(const Block &block, int m, int q, int count, bool low
     const int i0 = 8 * I * (t / across), j0 = 8 * J * (t % across);
     if (lower && i0 + 8 * I <= j0)
       continue;
-    multiply_tile<I, J, double>(
+    multiply_tile<I, J, double, Steps>(
         block, count, [&](int i, int k) { return i0 + i < m && k < count ? left(i0 + i, k) : 0.0; },
         [&](int j, int k) { return j0 + j < q && k < count ? right(j0 + j, k) : 0.0; },
         [&](int i, int j, double value) {
@@ -157,16 +157,16 @@ KRF_HD void multiply_tiles(const Block &block, int m, int q, int count, bool low
 template <class Block, class Left, class Right, class Put>
 KRF_HD void multiply(const Block &block, int m, int q, int count, Left left, Right right, Put put) {
   if (m / 16 * (q / 16) >= block.warps())
-    multiply_tiles<2, 2>(block, m, q, count, false, left, right, put);
+    multiply_tiles<2, 2, 1>(block, m, q, count, false, left, right, put);
   else
-    multiply_tiles<1, 1>(block, m, q, count, false, left, right, put);
+    multiply_tiles<1, 1, 4>(block, m, q, count, false, left, right, put);
 }
 
 // The products of csrc/cpu/team.hpp, each a call of its own for the sake of registers; no barrier.
 template <class Block>
 KRF_HD KRF_APART void add_columns(Block block, double *A, int ld, const double *X, const int *index,
                                   const double *weight, int count) {
-  multiply_tiles<2, 2>(
+  multiply_tiles<2, 2, 4>(
       block, ld, ld, count, true,
       [&](int i, int k) { return weight[k] * X[static_cast<long long>(index[k]) * ld + i]; },
       [&](int j, int k) { return X[static_cast<long long>(index[k]) * ld + j]; },

@@ -1,4 +1,4 @@
-"""The CUDA executor: a run a thread block or cluster, arrays in CuPy's memory, on its current stream."""
+"""The CUDA executor: a run a thread block or cluster, CuPy's memory and its current stream."""
 
 from __future__ import annotations
 
