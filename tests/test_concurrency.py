@@ -51,6 +51,18 @@ def same(first, second):
     return True
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_results_do_not_depend_on_what_memory_held(family):
+    """All other tests run with NaN in new memory; this one sees that zeros give the same bits."""
+    _core = pytest.importorskip("kernelrich_fast._core")
+    poisoned = FAMILIES[family](backend="cpu")
+    try:
+        _core.parts.poison_memory(False)
+        assert same(FAMILIES[family](backend="cpu"), poisoned)
+    finally:
+        _core.parts.poison_memory(True)
+
+
 def program(text, folder):
     """Run a program of its own; returns what it printed."""
     file = folder / "program.py"

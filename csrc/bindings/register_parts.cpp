@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../core/config.hpp"
+#include "../cpu/block.hpp"
 #include "../cpu/kernels.hpp"
 #include "register.hpp"
 
@@ -159,6 +160,9 @@ py::tuple eigen(const Real &A) {
 
 void register_parts(py::module_ &m) {
   auto parts = m.def_submodule("parts", "Dense and elementary parts of the CPU team.");
+  parts.def(
+      "poison_memory", [](bool poison) { krf::cpu::poison_memory.store(poison); },
+      py::arg("poison"), py::pos_only());
   parts.def("elementary", &elementary, py::arg("function"), py::arg("x"));
   parts.def("products", &products, py::arg("A"), py::arg("B"));
   parts.def("gram", &gram, py::arg("X"), py::arg("weight"), py::arg("repeats") = 1);

@@ -83,7 +83,12 @@ template <class Team_> struct FactorSystem {
   }
 
   KRF_HD KRF_APART bool start(const FactorProblem &p) {
-    team.for_each(X.ldn, [&](int i) { write(y + i, read<T>(p.y + i)); });
+    // Solves touch the padding of samples.
+    team.for_each(X.ldn, [&](int i) {
+      write(y + i, read<T>(p.y + i));
+      write(sample + i, splat<T>(0.0));
+      write(sample_i + i, splat<T>(0.0));
+    });
     y_norm2 = team.dot(y, y, X.ldn);
     copy(p.W0, W);
     clear(power);

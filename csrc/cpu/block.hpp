@@ -1,7 +1,10 @@
 // Memory for vector registers.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
+#include <limits>
 #include <memory>
 #include <new>
 
@@ -12,9 +15,15 @@ struct AlignedDelete {
 };
 using Block = std::unique_ptr<double[], AlignedDelete>;
 
+// For tests: new memory holds what no result may depend on.
+inline std::atomic<bool> poison_memory{false};
+
 inline Block allocate(long long count) {
-  return Block(static_cast<double *>(
+  Block block(static_cast<double *>(
       ::operator new[](static_cast<std::size_t>(count) * sizeof(double), std::align_val_t(64))));
+  if (poison_memory.load(std::memory_order_relaxed))
+    std::fill(block.get(), block.get() + count, std::numeric_limits<double>::quiet_NaN());
+  return block;
 }
 
 } // namespace krf::cpu

@@ -73,26 +73,28 @@ KRF_HD KRF_APART double eliminate(Block block, double *room, Plane<V> A, int ld,
   return kept;
 }
 
-// Rows below the diagonal block at k0 times its inverse and that of its pivots; a warp's products
-// are complete before it writes over what they read.
+// Rows below the diagonal block at k0 times its inverse and that of its pivots, the right half
+// first: the left one needs only itself.  A warp's products are complete before it writes over what
+// they read.
 template <class V, class Block>
 KRF_HD KRF_APART void eliminate_below(Block block, Plane<V> panel, int ld, int n, int k0,
                                       Plane<V> inverse_pivot) {
-  for (int i0 = k0 + kPanel + 8 * block.warp(); i0 < n; i0 += 8 * block.warps())
-    multiply_tile<1, 2, V>(
-        block, kPanel,
-        [&](int i, int k) {
-          return i0 + i < n ? panel.get(static_cast<long long>(k) * ld + i0 + i) : V{};
-        },
-        [&](int j, int k) {
-          return k < j ? panel.get(static_cast<long long>(k) * ld + k0 + j)
-                       : number(k == j ? 1.0 : 0.0, V{});
-        },
-        [&](int i, int j, V value) {
-          if (i0 + i < n)
-            panel.set(static_cast<long long>(j) * ld + i0 + i,
-                      product(value, inverse_pivot.get(k0 + j)));
-        });
+  for (int i0 = k0 + kPanel * (1 + block.warp()); i0 < n; i0 += kPanel * block.warps())
+    for (int j0 = kPanel / 2; j0 >= 0; j0 -= kPanel / 2)
+      multiply_tile<2, 1, V>(
+          block, j0 + kPanel / 2,
+          [&](int i, int k) {
+            return i0 + i < n ? panel.get(static_cast<long long>(k) * ld + i0 + i) : V{};
+          },
+          [&](int j, int k) {
+            return k < j0 + j ? panel.get(static_cast<long long>(k) * ld + k0 + j0 + j)
+                              : number(k == j0 + j ? 1.0 : 0.0, V{});
+          },
+          [&](int i, int j, V value) {
+            if (i0 + i < n)
+              panel.set(static_cast<long long>(j0 + j) * ld + i0 + i,
+                        product(value, inverse_pivot.get(k0 + j0 + j)));
+          });
 }
 
 // Less the products of the panel's rows from i0 on, and from j0 on, and its pivots.
@@ -192,9 +194,9 @@ template <class V, class Block>
 KRF_HD KRF_APART void solve(Block block, Plane<const V> L, int ld, int n,
                             Plane<const V> inverse_pivot, Plane<V> x) {
   const int warp = block.warp(), others = block.warps() - 1;
-  // Rows r0 .. r0 + 7 less their products with the panel at k0, whose solution is known.
+  // Sixteen rows from r0 on less their products with the panel at k0, whose solution is known.
   const auto subtract = [&](int k0, int r0, bool transposed) {
-    multiply_tile<1, 1, V>(
+    multiply_tile<2, 1, V>(
         block, kPanel,
         [&](int i, int k) {
           const int r = r0 + i;
@@ -209,17 +211,16 @@ KRF_HD KRF_APART void solve(Block block, Plane<const V> L, int ld, int n,
             x.set(r0 + i, plus(x.get(r0 + i), negative(value)));
         });
   };
-  // The panel at `next` first, by the first warp, and eights from `begin` up to `end` by the rest.
+  // The panel at `next` by the first warp, and those from `begin` up to `end` by the rest.
   const auto go_on = [&](int k0, int next, int begin, int end, bool transposed) {
     if (warp == 0) {
       subtract(k0, next, transposed);
-      if (next + 8 < n)
-        subtract(k0, next + 8, transposed);
       block.warp_sync();
       multiply_diagonal(block, L, ld, n, next, x, transposed);
     }
     if (warp > 0 || others == 0)
-      for (int r0 = begin + 8 * (others ? warp - 1 : 0); r0 < end; r0 += others ? 8 * others : 8)
+      for (int r0 = begin + kPanel * (others ? warp - 1 : 0); r0 < end;
+           r0 += kPanel * (others ? others : 1))
         subtract(k0, r0, transposed);
     block.sync();
   };

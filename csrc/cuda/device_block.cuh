@@ -90,10 +90,27 @@ struct DeviceBlock {
   __device__ static int side_k(int) { return WarpTiles::side_k(lane()); }
   __device__ static int sum_row(int) { return WarpTiles::sum_row(lane()); }
   __device__ static int sum_column(int e) { return WarpTiles::sum_column(lane(), e); }
-  __device__ static void multiply_add(double *c, const double *a, const double *b) {
-    asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
-        : "+d"(c[0]), "+d"(c[1])
-        : "d"(a[0]), "d"(b[0]));
+  // c += a b over eight terms.  Hopper's own shapes have sixteen rows.
+  template <int Eights>
+  __device__ static void multiply_add(double (&c)[Eights][2], const double (&a)[Eights][2][1],
+                                      const double (&b)[2][1]) {
+    int s = 0;
+#if __CUDA_ARCH__ >= 900
+#pragma unroll
+    for (; s + 1 < Eights; s += 2)
+      asm("mma.sync.aligned.m16n8k8.row.col.f64.f64.f64.f64 {%0, %1, %2, %3}, "
+          "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+          : "+d"(c[s][0]), "+d"(c[s][1]), "+d"(c[s + 1][0]), "+d"(c[s + 1][1])
+          : "d"(a[s][0][0]), "d"(a[s + 1][0][0]), "d"(a[s][1][0]), "d"(a[s + 1][1][0]),
+            "d"(b[0][0]), "d"(b[1][0]));
+#endif
+#pragma unroll
+    for (; s < Eights; ++s)
+#pragma unroll
+      for (int q = 0; q < 2; ++q)
+        asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+            : "+d"(c[s][0]), "+d"(c[s][1])
+            : "d"(a[s][q][0]), "d"(b[q][0]));
   }
 };
 

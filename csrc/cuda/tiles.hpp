@@ -56,87 +56,87 @@ template <> struct Plane<Complex> {
   KRF_HD Plane from(long long e) const { return {r + e, i + e}; }
 };
 
-// A member's share of a left or right tile of eight by four, and of a tile of sums.
-template <class Block, class V> struct Side;
-template <class Block> struct Side<Block, double> {
-  double x[Block::kSide];
-  KRF_HD void set(int e, double v) { x[e] = v; }
+// A member's share of `Eights` left or right tiles of eight by eight, one above the other, and of
+// as many tiles of sums of eight by eight.
+inline constexpr int kQuads = 2; // of terms
+template <class Block, class V, int Eights> struct Side;
+template <class Block, int Eights> struct Side<Block, double, Eights> {
+  double x[Eights][kQuads][Block::kSide];
+  KRF_HD void set(int s, int q, int e, double v) { x[s][q][e] = v; }
 };
-template <class Block> struct Side<Block, Complex> {
-  double r[Block::kSide], i[Block::kSide];
-  KRF_HD void set(int e, Complex v) { r[e] = v.r, i[e] = v.i; }
+template <class Block, int Eights> struct Side<Block, Complex, Eights> {
+  double r[Eights][kQuads][Block::kSide], i[Eights][kQuads][Block::kSide];
+  KRF_HD void set(int s, int q, int e, Complex v) { r[s][q][e] = v.r, i[s][q][e] = v.i; }
 };
-template <class Block, class V> struct Sums;
-template <class Block> struct Sums<Block, double> {
-  double x[Block::kSums] = {};
-  KRF_HD double get(int e) const { return x[e]; }
-  KRF_HD void add(const Side<Block, double> &a, const Side<Block, double> &b) {
-    Block::multiply_add(x, a.x, b.x);
+template <class Block, class V, int Eights> struct Sums;
+template <class Block, int Eights> struct Sums<Block, double, Eights> {
+  double x[Eights][Block::kSums] = {};
+  KRF_HD double get(int s, int e) const { return x[s][e]; }
+  KRF_HD void add(const Side<Block, double, Eights> &a, const Side<Block, double, 1> &b) {
+    Block::multiply_add(x, a.x, b.x[0]);
   }
 };
-template <class Block> struct Sums<Block, Complex> {
-  double rr[Block::kSums] = {}, ii[Block::kSums] = {}, ri[Block::kSums] = {};
-  KRF_HD Complex get(int e) const { return {rr[e] - ii[e], ri[e]}; }
-  KRF_HD void add(const Side<Block, Complex> &a, const Side<Block, Complex> &b) {
-    Block::multiply_add(rr, a.r, b.r);
-    Block::multiply_add(ii, a.i, b.i);
-    Block::multiply_add(ri, a.r, b.i);
-    Block::multiply_add(ri, a.i, b.r);
+template <class Block, int Eights> struct Sums<Block, Complex, Eights> {
+  double rr[Eights][Block::kSums] = {}, ii[Eights][Block::kSums] = {},
+         ri[Eights][Block::kSums] = {};
+  KRF_HD Complex get(int s, int e) const { return {rr[s][e] - ii[s][e], ri[s][e]}; }
+  KRF_HD void add(const Side<Block, Complex, Eights> &a, const Side<Block, Complex, 1> &b) {
+    Block::multiply_add(rr, a.r, b.r[0]);
+    Block::multiply_add(ii, a.i, b.i[0]);
+    Block::multiply_add(ri, a.r, b.i[0]);
+    Block::multiply_add(ri, a.i, b.r[0]);
   }
 };
 
-// get(row, k) of a left tile, or get(column, k) of a right one.
-template <class V, class Block, class Get>
-KRF_HD Side<Block, V> load_side(const Block &block, Get get) {
-  Side<Block, V> side;
-  KRF_UNROLL(64)
-  for (int e = 0; e < Block::kSide; ++e)
-    side.set(e, get(block.side_row(e), block.side_k(e)));
+// get(row, k) of left tiles, or get(column, k) of a right one.
+template <class V, int Eights, class Block, class Get>
+KRF_HD Side<Block, V, Eights> load_side(const Block &block, Get get) {
+  Side<Block, V, Eights> side;
+  KRF_UNROLL(4)
+  for (int s = 0; s < Eights; ++s) {
+    KRF_UNROLL(4)
+    for (int q = 0; q < kQuads; ++q) {
+      KRF_UNROLL(64)
+      for (int e = 0; e < Block::kSide; ++e)
+        side.set(s, q, e, get(8 * s + block.side_row(e), 4 * q + block.side_k(e)));
+    }
+  }
   return side;
-}
-// put(row, column, value) of what this member holds.
-template <class V, class Block, class Put>
-KRF_HD void store_sums(const Block &block, const Sums<Block, V> &sums, Put put) {
-  KRF_UNROLL(64)
-  for (int e = 0; e < Block::kSums; ++e)
-    put(block.sum_row(e), block.sum_column(e), sums.get(e));
 }
 
 // A warp's product of 8 I rows and 8 J columns over `count` terms: put(i, j, sum_k left(i, k)
-// right(j, k)) with i < 8 I and j < 8 J.  left and right give zero where they have nothing; k may
-// reach the next multiple of four.
-template <int I, int J, class V, int Steps = (sizeof(V) > sizeof(double) ? 1 : 4), class Block,
-          class Left, class Right, class Put>
+// right(j, k)) with i < 8 I and j < 8 J.  left and right give zero where they have nothing; k goes
+// on to the next multiple of eight.
+template <int I, int J, class V, class Block, class Left, class Right, class Put>
 KRF_HD void multiply_tile(const Block &block, int count, Left left, Right right, Put put) {
-  Sums<Block, V> sums[I][J];
-  // Loads of several steps are under way before the first product wants them, as many as registers
-  // allow.
-  KRF_UNROLL(Steps)
-  for (int k0 = 0; k0 < count; k0 += 4) {
-    Side<Block, V> a[I], b[J];
-    KRF_UNROLL(4)
-    for (int s = 0; s < I; ++s)
-      a[s] = load_side<V>(block, [&](int i, int k) { return left(8 * s + i, k0 + k); });
+  Sums<Block, V, I> sums[J];
+  [[maybe_unused]] constexpr int kAtOnce =
+      sizeof(V) > sizeof(double) ? 1 : 2; // what registers allow
+  KRF_UNROLL(kAtOnce)
+  for (int k0 = 0; k0 < count; k0 += 4 * kQuads) {
+    const auto a = load_side<V, I>(block, [&](int i, int k) { return left(i, k0 + k); });
+    Side<Block, V, 1> b[J];
     KRF_UNROLL(4)
     for (int u = 0; u < J; ++u)
-      b[u] = load_side<V>(block, [&](int j, int k) { return right(8 * u + j, k0 + k); });
+      b[u] = load_side<V, 1>(block, [&](int j, int k) { return right(8 * u + j, k0 + k); });
     KRF_UNROLL(4)
-    for (int s = 0; s < I; ++s)
-      KRF_UNROLL(4)
     for (int u = 0; u < J; ++u)
-      sums[s][u].add(a[s], b[u]);
+      sums[u].add(a, b[u]);
   }
   KRF_UNROLL(4)
-  for (int s = 0; s < I; ++s)
+  for (int u = 0; u < J; ++u) {
     KRF_UNROLL(4)
-  for (int u = 0; u < J; ++u)
-    store_sums<V>(block, sums[s][u],
-                  [&](int i, int j, V value) { put(8 * s + i, 8 * u + j, value); });
+    for (int s = 0; s < I; ++s) {
+      KRF_UNROLL(64)
+      for (int e = 0; e < Block::kSums; ++e)
+        put(8 * s + block.sum_row(e), 8 * u + block.sum_column(e), sums[u].get(s, e));
+    }
+  }
 }
 
 // All tiles of an m by q product, or those that touch its lower triangle, dealt to the warps; no
 // barrier after.  left(i, k) and right(j, k) are asked inside the matrix only.
-template <int I, int J, int Steps, class Block, class Left, class Right, class Put>
+template <int I, int J, class Block, class Left, class Right, class Put>
 KRF_HD void multiply_tiles(const Block &block, int m, int q, int count, bool lower, Left left,
                            Right right, Put put) {
   const int across = (q + 8 * J - 1) / (8 * J), tiles = (m + 8 * I - 1) / (8 * I) * across;
@@ -144,7 +144,7 @@ KRF_HD void multiply_tiles(const Block &block, int m, int q, int count, bool low
     const int i0 = 8 * I * (t / across), j0 = 8 * J * (t % across);
     if (lower && i0 + 8 * I <= j0)
       continue;
-    multiply_tile<I, J, double, Steps>(
+    multiply_tile<I, J, double>(
         block, count, [&](int i, int k) { return i0 + i < m && k < count ? left(i0 + i, k) : 0.0; },
         [&](int j, int k) { return j0 + j < q && k < count ? right(j0 + j, k) : 0.0; },
         [&](int i, int j, double value) {
@@ -157,16 +157,16 @@ KRF_HD void multiply_tiles(const Block &block, int m, int q, int count, bool low
 template <class Block, class Left, class Right, class Put>
 KRF_HD void multiply(const Block &block, int m, int q, int count, Left left, Right right, Put put) {
   if (m / 16 * (q / 16) >= block.warps())
-    multiply_tiles<2, 2, 1>(block, m, q, count, false, left, right, put);
+    multiply_tiles<2, 2>(block, m, q, count, false, left, right, put);
   else
-    multiply_tiles<1, 1, 4>(block, m, q, count, false, left, right, put);
+    multiply_tiles<1, 1>(block, m, q, count, false, left, right, put);
 }
 
 // The products of csrc/cpu/team.hpp, each a call of its own for the sake of registers; no barrier.
 template <class Block>
 KRF_HD KRF_APART void add_columns(Block block, double *A, int ld, const double *X, const int *index,
                                   const double *weight, int count) {
-  multiply_tiles<2, 2, 4>(
+  multiply_tiles<2, 2>(
       block, ld, ld, count, true,
       [&](int i, int k) { return weight[k] * X[static_cast<long long>(index[k]) * ld + i]; },
       [&](int j, int k) { return X[static_cast<long long>(index[k]) * ld + j]; },
@@ -193,8 +193,10 @@ KRF_HD KRF_APART void project(Block block, const double *X, int ld, int features
                               double *out, long long row) {
   multiply_tile<4, 1, double>(
       block, ld,
-      [&](int f, int k) { return f < features ? X[static_cast<long long>(f) * ld + k] : 0.0; },
-      [&](int j, int k) { return j < K ? V[j * ld + k] : 0.0; },
+      [&](int f, int k) {
+        return f < features && k < ld ? X[static_cast<long long>(f) * ld + k] : 0.0;
+      },
+      [&](int j, int k) { return j < K && k < ld ? V[j * ld + k] : 0.0; },
       [&](int f, int j, double value) {
         if (j < K && f < features)
           out[j * row + f] = value;
@@ -203,12 +205,15 @@ KRF_HD KRF_APART void project(Block block, const double *X, int ld, int features
 template <int K, class Block>
 KRF_HD KRF_APART void accumulate(Block block, const double *X, int ld, int features,
                                  const double *out, long long row, double *acc, bool add) {
-  for (int c0 = 0; c0 < ld; c0 += 8)
-    multiply_tile<1, 1, double>(
-        block, features, [&](int c, int f) { return X[static_cast<long long>(f) * ld + c0 + c]; },
-        [&](int j, int f) { return j < K ? out[j * row + f] : 0.0; },
+  for (int c0 = 0; c0 < ld; c0 += 16)
+    multiply_tile<2, 1, double>(
+        block, features,
+        [&](int c, int f) {
+          return f < features && c0 + c < ld ? X[static_cast<long long>(f) * ld + c0 + c] : 0.0;
+        },
+        [&](int j, int f) { return j < K && f < features ? out[j * row + f] : 0.0; },
         [&](int c, int j, double value) {
-          if (j < K)
+          if (j < K && c0 + c < ld)
             acc[j * ld + c0 + c] = value + (add ? acc[j * ld + c0 + c] : 0.0);
         });
 }

@@ -1,5 +1,6 @@
-// Which elements of a tile the lanes of a warp hold in the FP64 product of the tensor cores (PTX
-// ISA, mma.m8n8k4 with .f64): the device's layout, which host threads that play lanes share.
+// Which elements of a tile the lanes of a warp hold in the FP64 products of the tensor cores (PTX
+// ISA, mma with .f64: m8n8k4, and as eights of rows and quads of terms of that m16n8k8): the
+// device's layout, which host threads that play lanes share.
 #pragma once
 
 #include "../core/config.hpp"

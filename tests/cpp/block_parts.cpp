@@ -13,7 +13,7 @@ int main(int argc, char **argv) {
              length = static_cast<long long>(number());
   const std::vector<double> A = numbers(a), B = numbers(b);
   std::vector<double> out(static_cast<std::size_t>(length)),
-      scratch(static_cast<std::size_t>(part_scratch(n, m)));
+      scratch(static_cast<std::size_t>(part_scratch(n, m)), kUnset);
   on_block(threads, Team::sweep_room(padded(n), padded(m), threads), [&](Team &team, int) {
     run_part(team, static_cast<Part>(part), n, m, A.data(), B.data(), out.data(), scratch.data());
   });

@@ -71,7 +71,7 @@ template <class Mirror> void diagonal_flow(int threads, const Diagonal &p) {
   Arena count(nullptr);
   Team counter = counting_team();
   FlowIntegrator<System> counted(counter, p.problem, count);
-  std::vector<double> work(static_cast<std::size_t>(count.used())), beta(rows * p.d),
+  std::vector<double> work(static_cast<std::size_t>(count.used()), kUnset), beta(rows * p.d),
       plus(rows * p.d), minus(rows * p.d), nu(rows * p.n), loss(rows), t(rows);
   std::vector<double> ends;
   on_block(threads, Team::sweep_room(p.ldn, p.ldd, threads), [&](Team &team, int rank) {
@@ -97,7 +97,7 @@ template <class Mirror> void diagonal_limit(int threads, const Diagonal &p) {
   Arena count(nullptr);
   Team counter = counting_team();
   LimitSolver<Team, Mirror> counted(counter, p.problem, count);
-  std::vector<double> work(static_cast<std::size_t>(count.used())), beta(p.d), plus(p.d),
+  std::vector<double> work(static_cast<std::size_t>(count.used()), kUnset), beta(p.d), plus(p.d),
       minus(p.d), nu(p.n), ends(2);
   on_block(threads, Team::sweep_room(p.ldn, p.ldd, threads), [&](Team &team, int rank) {
     Arena arena(work.data());
@@ -148,8 +148,8 @@ void factor_flow(int threads) {
   Arena count(nullptr);
   Team counter = counting_team();
   FlowIntegrator<System> counted(counter, p, count);
-  std::vector<double> work(static_cast<std::size_t>(count.used())), W(rows * p.n * p.r), loss(rows),
-      t(rows), ends;
+  std::vector<double> work(static_cast<std::size_t>(count.used()), kUnset), W(rows * p.n * p.r),
+      loss(rows), t(rows), ends;
   const long long room = Team::sweep_room(ldn, padded(entries), threads);
   on_block(threads, room, [&](Team &team, int rank) {
     Arena arena(work.data());
@@ -186,8 +186,8 @@ void mlp_flow(int threads) {
   Arena count(nullptr);
   Team counter = counting_team();
   MlpFlow<Team> counted(counter, p, count);
-  std::vector<double> work(static_cast<std::size_t>(count.used())), w(rows * weights), loss(rows),
-      t(rows), ends;
+  std::vector<double> work(static_cast<std::size_t>(count.used()), kUnset), w(rows * weights),
+      loss(rows), t(rows), ends;
   on_block(threads, 1, [&](Team &team, int rank) {
     Arena arena(work.data());
     MlpFlowOutput out{{loss.data(), t.data(), Status::kFailed, 0, 0}, w.data()};

@@ -23,6 +23,9 @@ using Block = ThreadBlock;
 #endif
 using Team = BlockTeam<Block>;
 
+// What memory may hold that a device gives.
+inline const double kUnset = std::nan("");
+
 inline double number() {
   char word[64];
   if (std::scanf("%63s", word) != 1)
@@ -43,8 +46,8 @@ inline void print(const std::vector<double> &values) {
 // Calls body(team, rank) on every member of a block.
 template <class Body> void on_block(int threads, long long room, const Body &body) {
   Block::Shared shared(threads);
-  std::vector<double> exchange(static_cast<std::size_t>(Team::exchange_room(threads))),
-      tile(Team::tile_room()), features(static_cast<std::size_t>(room));
+  std::vector<double> exchange(static_cast<std::size_t>(Team::exchange_room(threads)), kUnset),
+      tile(Team::tile_room(), kUnset), features(static_cast<std::size_t>(room), kUnset);
   const int never = 0;
   std::vector<std::thread> members;
   for (int rank = 0; rank < threads; ++rank)

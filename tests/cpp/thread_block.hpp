@@ -31,10 +31,14 @@ struct ThreadBlock {
   static int side_k(int e) { return e % 4; }
   static int sum_row(int e) { return e / 8; }
   static int sum_column(int e) { return e % 8; }
-  static void multiply_add(double *c, const double *a, const double *b) {
-    for (int e = 0; e < kSums; ++e)
-      for (int k = 0; k < 4; ++k)
-        c[e] += a[4 * (e / 8) + k] * b[4 * (e % 8) + k];
+  template <int Eights>
+  static void multiply_add(double (&c)[Eights][kSums], const double (&a)[Eights][2][kSide],
+                           const double (&b)[2][kSide]) {
+    for (int s = 0; s < Eights; ++s)
+      for (int q = 0; q < 2; ++q)
+        for (int e = 0; e < kSums; ++e)
+          for (int k = 0; k < 4; ++k)
+            c[s][e] += a[s][q][4 * (e / 8) + k] * b[q][4 * (e % 8) + k];
   }
 
   double sum(double x, double *exchange) const {

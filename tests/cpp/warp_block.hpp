@@ -62,10 +62,19 @@ struct WarpBlock {
   int side_k(int) const { return WarpTiles::side_k(lane_); }
   int sum_row(int) const { return WarpTiles::sum_row(lane_); }
   int sum_column(int e) const { return WarpTiles::sum_column(lane_, e); }
+  template <int Eights>
+  static void multiply_add(double (&c)[Eights][kSums], const double (&a)[Eights][2][kSide],
+                           const double (&b)[2][kSide]) {
+    for (int s = 0; s < Eights; ++s)
+      for (int q = 0; q < 2; ++q)
+        multiply_add(c[s], a[s][q][0], b[q][0]);
+  }
+
+private:
   // Every lane's sides, put together to a left tile of eight by four and a right one of four by
   // eight; every lane's sums of their product.
-  static void multiply_add(double *c, const double *a, const double *b) {
-    warp_->left[lane_] = *a, warp_->right[lane_] = *b;
+  static void multiply_add(double (&c)[kSums], double a, double b) {
+    warp_->left[lane_] = a, warp_->right[lane_] = b;
     warp_sync();
     for (int e = 0; e < kSums; ++e)
       for (int k = 0; k < 4; ++k)
@@ -73,8 +82,6 @@ struct WarpBlock {
                 warp_->right[4 * WarpTiles::sum_column(lane_, e) + k];
     warp_sync();
   }
-
-private:
   template <class Join> static double reduce(double x, Join join) {
     warp_->left[lane_] = x;
     warp_sync();
