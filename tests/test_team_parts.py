@@ -177,6 +177,22 @@ def test_no_member_of_a_part_races_another(tmp_path):
             call(program, threads, [part, n, 39], [A.size, B.size, ld * ld], A, B)
 
 
+@pytest.mark.parametrize("flags", [[], ["-DKRF_WARPS"], ["-fsanitize=thread", "-g"]])
+def test_teams_draw_every_run_once_and_keep_to_their_memory(tmp_path, flags):
+    program = build("block_queue", tmp_path, *flags)
+    if program is None:
+        pytest.skip("no C++20 compiler for this")
+    threads = 32 if "-DKRF_WARPS" in flags else 2
+    for cluster, teams, count in ((1, 1, 5), (1, 5, 129), (3, 4, 100), (2, 3, 1)):
+        order = np.random.default_rng(count).permutation(count)
+        out = call(program, threads, [cluster, teams, count, 0], order)
+        assert np.all(out[:count] == 1)
+        assert out[count] == count
+        assert out[count + 1] == 0
+    out = call(program, threads, [2, 2, 9, 1], np.arange(9))  # cancelled
+    assert np.all(out == 0)
+
+
 @pytest.mark.parametrize("count", [*SIZES, 5000])
 def test_every_run_of_a_queue_is_drawn_once(count):
     need_device()

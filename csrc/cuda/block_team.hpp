@@ -13,8 +13,9 @@
 
 KRF_BEGIN_NAMESPACE
 
-template <class Block> class BlockTeam {
+template <class Block_> class BlockTeam {
 public:
+  using Block = Block_;
   using Value = double;
   static constexpr int kWidth = 1;
 

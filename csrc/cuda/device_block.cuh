@@ -45,6 +45,14 @@ struct DeviceBlock {
   __device__ static int warps() { return size() / kWarp; }
   __device__ static void warp_sync() { __syncwarp(); }
 
+  // The number before; the second also counts for the host.
+  __device__ static long long add(long long *counter) {
+    return static_cast<long long>(atomicAdd(reinterpret_cast<unsigned long long *>(counter), 1ULL));
+  }
+  __device__ static int add(volatile int *counter) {
+    return atomicAdd_system(const_cast<int *>(counter), 1);
+  }
+
   // Equal in all lanes, and the same on every run: the tree of additions is fixed.
   __device__ static double warp_sum(double x) {
     for (int offset = 16; offset > 0; offset >>= 1)

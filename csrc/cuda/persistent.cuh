@@ -1,9 +1,9 @@
-// Persistent teams, a thread block or a cluster each: as many as fit on the device, each drawing
-// runs until the queue is empty.
+// Teams on the device: a thread block or a cluster each, as many as fit.
 #pragma once
 
 #include "check.cuh"
 #include "device_block.cuh"
+#include "team_queue.hpp"
 
 namespace krf::cuda {
 
@@ -15,41 +15,24 @@ struct BlockScratch {
   double tile[DeviceTeam::tile_room()];
 };
 
-KRF_HD inline long long aligned(long long doubles) {
-  return (doubles + kLanes - 1) / kLanes * kLanes;
-}
-// Of the workspace: what the members of several blocks exchange.
-KRF_HD inline long long exchange_of(int threads, int cluster) {
-  return cluster > 1 ? aligned(DeviceTeam::exchange_room(threads * cluster)) : 0;
-}
-
-// The team this thread belongs to; `rest` is the part of its workspace that it leaves to the run.
+// The team this thread belongs to; `run` is the part of its workspace that it leaves to a run.
 __device__ inline DeviceTeam team_here(BlockScratch &scratch, const Plan &plan, double *workspace,
-                                       const int *cancel, double *&rest) {
-  double *mine = workspace + blockIdx.x / plan.cluster * plan.doubles_per_team;
-  double *features = mine + exchange_of(plan.threads, plan.cluster);
-  rest = features + aligned(plan.sweep_room);
-  return DeviceTeam(DeviceBlock{}, plan.cluster > 1 ? mine : scratch.exchange, scratch.tile,
-                    features, cancel);
+                                       const volatile int *cancel, double *&run) {
+  const TeamMemory memory =
+      memory_of<DeviceTeam>(plan, workspace, blockIdx.x / plan.cluster, scratch.exchange);
+  run = memory.run;
+  return DeviceTeam(DeviceBlock{}, memory.exchange, scratch.tile, memory.features,
+                    const_cast<const int *>(cancel));
 }
 
 // body(team, run, arena) for every run of the queue.
 template <class Body>
 __device__ void draw_runs(const Queue &queue, const Plan &plan, double *workspace, Body body) {
   __shared__ BlockScratch scratch;
-  double *rest = nullptr;
-  DeviceTeam team =
-      team_here(scratch, plan, workspace, const_cast<const int *>(queue.host_control), rest);
-  for (;;) {
-    team.begin();
-    const long long at = team.agree(
-        [&] { return atomicAdd(reinterpret_cast<unsigned long long *>(queue.next), 1ULL); });
-    if (at >= queue.count || team.cancelled())
-      return;
-    Arena arena(rest);
-    body(team, queue.order[at], arena);
-    team.once([&] { atomicAdd_system(const_cast<int *>(queue.host_control + 1), 1); });
-  }
+  double *run_memory = nullptr;
+  DeviceTeam team = team_here(scratch, plan, workspace, queue.host_control, run_memory);
+  krf::draw_runs(team, queue, run_memory,
+                 [&](long long run, Arena &arena) { body(team, run, arena); });
 }
 
 inline cudaLaunchConfig_t launch_config(const Plan &plan, int blocks, void *stream,
@@ -79,7 +62,7 @@ Plan plan_kernel(Kernel kernel, int rows, int columns, Room doubles_of) {
   KRF_CHECK(cudaFuncGetAttributes(&attributes, kernel));
   plan.cluster = rows > 128 && attributes.ptxVersion >= 90 ? 8 : 1; // the most that is portable
   doubles_of(plan);
-  plan.doubles_per_team += exchange_of(plan.threads, plan.cluster) + aligned(plan.sweep_room);
+  plan.doubles_per_team = workspace_of<DeviceTeam>(plan, plan.doubles_per_team);
   if (plan.cluster > 1) {
     cudaLaunchAttribute attribute{};
     const cudaLaunchConfig_t config = launch_config(plan, plan.cluster, nullptr, &attribute);

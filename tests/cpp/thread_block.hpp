@@ -1,7 +1,9 @@
 // Host threads that play a CUDA block: csrc/cuda/block_team.hpp runs on them unchanged.
 #pragma once
 
+#include <atomic>
 #include <barrier>
+#include <type_traits>
 
 #include "../../csrc/core/config.hpp"
 
@@ -13,6 +15,9 @@ struct ThreadBlock {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
+  template <class Number> static auto add(Number *counter) {
+    return std::atomic_ref(*const_cast<std::remove_volatile_t<Number> *>(counter)).fetch_add(1);
+  }
   void sync() const { barrier->arrive_and_wait(); }
 
   // A warp is one member, and holds whole tiles.

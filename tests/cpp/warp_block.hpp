@@ -2,8 +2,10 @@
 // cores: what csrc/cuda/device_block.cuh does with shuffles and ballots goes through memory here.
 #pragma once
 
+#include <atomic>
 #include <barrier>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "../../csrc/cuda/warp_tiles.hpp"
@@ -33,6 +35,9 @@ struct WarpBlock {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
+  template <class Number> static auto add(Number *counter) {
+    return std::atomic_ref(*const_cast<std::remove_volatile_t<Number> *>(counter)).fetch_add(1);
+  }
   void sync() const { shared_->barrier.arrive_and_wait(); }
   int lane() const { return lane_; }
   int warp() const { return rank_ / kWarp; }

@@ -1,0 +1,52 @@
+// Persistent teams: where each has its memory, and how it draws runs until the queue is empty.
+#pragma once
+
+#include "block_team.hpp"
+#include "launch.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+KRF_HD inline long long aligned(long long doubles) {
+  return (doubles + kLanes - 1) / kLanes * kLanes;
+}
+
+// A team's part of the workspace: what members of several thread blocks exchange, for one block is
+// in its shared memory; then its sweeps; then the run.
+template <class Team>
+KRF_HD long long workspace_of(const cuda::Plan &plan, long long doubles_of_a_run) {
+  const long long exchange =
+      plan.cluster > 1 ? aligned(Team::exchange_room(plan.threads * plan.cluster)) : 0;
+  return exchange + aligned(plan.sweep_room) + aligned(doubles_of_a_run);
+}
+
+struct TeamMemory {
+  double *exchange, *features, *run;
+};
+template <class Team>
+KRF_HD TeamMemory memory_of(const cuda::Plan &plan, double *workspace, long long team,
+                            double *of_a_block) {
+  double *mine = workspace + team * plan.doubles_per_team;
+  TeamMemory memory{of_a_block, mine, nullptr};
+  if (plan.cluster > 1) {
+    memory.exchange = mine;
+    memory.features += aligned(Team::exchange_room(plan.threads * plan.cluster));
+  }
+  memory.run = memory.features + aligned(plan.sweep_room);
+  return memory;
+}
+
+// body(run, arena) for every run drawn.
+template <class Team, class Body>
+KRF_HD void draw_runs(Team &team, const cuda::Queue &queue, double *memory, Body body) {
+  for (;;) {
+    team.begin();
+    const long long at = team.agree([&] { return Team::Block::add(queue.next); });
+    if (at >= queue.count || team.cancelled())
+      return;
+    Arena arena(memory);
+    body(queue.order[at], arena);
+    team.once([&] { Team::Block::add(queue.host_control + 1); });
+  }
+}
+
+KRF_END_NAMESPACE
