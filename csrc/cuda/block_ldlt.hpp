@@ -83,17 +83,14 @@ KRF_HD KRF_APART void eliminate_below(Block block, Plane<V> panel, int ld, int n
     for (int j0 = kPanel / 2; j0 >= 0; j0 -= kPanel / 2)
       multiply_tile<2, 1, V>(
           block, j0 + kPanel / 2,
-          [&](int i, int k) {
-            return i0 + i < n ? panel.get(static_cast<long long>(k) * ld + i0 + i) : V{};
-          },
+          [&](int i, int k) { return panel.get(k * ld + at_most(i0 + i, n - 1)); },
           [&](int j, int k) {
-            return k < j0 + j ? panel.get(static_cast<long long>(k) * ld + k0 + j0 + j)
+            return k < j0 + j ? panel.get(k * ld + k0 + j0 + j)
                               : number(k == j0 + j ? 1.0 : 0.0, V{});
           },
           [&](int i, int j, V value) {
             if (i0 + i < n)
-              panel.set(static_cast<long long>(j0 + j) * ld + i0 + i,
-                        product(value, inverse_pivot.get(k0 + j0 + j)));
+              panel.set((j0 + j) * ld + i0 + i, product(value, inverse_pivot.get(k0 + j0 + j)));
           });
 }
 
@@ -104,13 +101,9 @@ KRF_HD KRF_APART void update(Block block, Plane<V> A, int ld, int n, int k0, int
   const auto panel = A.from(static_cast<long long>(k0) * ld);
   for (int part = 0; part < kPanel; part += 8 * kAcross, j0 += 8 * kAcross)
     multiply_tile<2, kAcross, V>(
-        block, kPanel,
-        [&](int i, int k) {
-          return i0 + i < n ? panel.get(static_cast<long long>(k) * ld + i0 + i) : V{};
-        },
+        block, kPanel, [&](int i, int k) { return panel.get(k * ld + at_most(i0 + i, n - 1)); },
         [&](int j, int k) {
-          const long long column = static_cast<long long>(k) * ld;
-          return j0 + j < n ? product(panel.get(column + j0 + j), panel.get(column + k0 + k)) : V{};
+          return product(panel.get(k * ld + at_most(j0 + j, n - 1)), panel.get(k * ld + k0 + k));
         },
         [&](int i, int j, V value) {
           if (i0 + i >= n || i0 + i < j0 + j)
@@ -197,15 +190,12 @@ KRF_HD KRF_APART void solve(Block block, Plane<const V> L, int ld, int n,
   // Sixteen rows from r0 on less their products with the panel at k0, whose solution is known.
   const auto subtract = [&](int k0, int r0, bool transposed) {
     multiply_tile<2, 1, V>(
-        block, kPanel,
+        block, at_most(kPanel, n - k0),
         [&](int i, int k) {
-          const int r = r0 + i;
-          if (r >= n || k0 + k >= n)
-            return V{};
-          return L.get(transposed ? static_cast<long long>(r) * ld + k0 + k
-                                  : static_cast<long long>(k0 + k) * ld + r);
+          const long long r = at_most(r0 + i, n - 1);
+          return L.get(transposed ? r * ld + k0 + k : static_cast<long long>(k0 + k) * ld + r);
         },
-        [&](int j, int k) { return j == 0 && k0 + k < n ? x.get(k0 + k) : V{}; },
+        [&](int, int k) { return x.get(k0 + k); },
         [&](int i, int j, V value) {
           if (j == 0 && r0 + i < n)
             x.set(r0 + i, plus(x.get(r0 + i), negative(value)));

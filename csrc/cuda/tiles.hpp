@@ -105,24 +105,32 @@ KRF_HD Side<Block, V, Eights> load_side(const Block &block, Get get) {
 }
 
 // A warp's product of 8 I rows and 8 J columns over `count` terms: put(i, j, sum_k left(i, k)
-// right(j, k)) with i < 8 I and j < 8 J.  left and right give zero where they have nothing; k goes
-// on to the next multiple of eight.
+// right(j, k)) with i < 8 I and j < 8 J.  left and right must have something for any such i and j:
+// what they give beyond a matrix, another row of it for the sake of loads without conditions, is
+// for put to leave out.
 template <int I, int J, class V, class Block, class Left, class Right, class Put>
 KRF_HD void multiply_tile(const Block &block, int count, Left left, Right right, Put put) {
+  constexpr int kTerms = 4 * kQuads;
   Sums<Block, V, I> sums[J];
-  [[maybe_unused]] constexpr int kAtOnce =
-      sizeof(V) > sizeof(double) ? 1 : 2; // what registers allow
-  KRF_UNROLL(kAtOnce)
-  for (int k0 = 0; k0 < count; k0 += 4 * kQuads) {
-    const auto a = load_side<V, I>(block, [&](int i, int k) { return left(i, k0 + k); });
+  const auto step = [&](auto left_at, auto right_at) {
+    const auto a = load_side<V, I>(block, left_at);
     Side<Block, V, 1> b[J];
     KRF_UNROLL(4)
     for (int u = 0; u < J; ++u)
-      b[u] = load_side<V, 1>(block, [&](int j, int k) { return right(8 * u + j, k0 + k); });
+      b[u] = load_side<V, 1>(block, [&](int j, int k) { return right_at(8 * u + j, k); });
     KRF_UNROLL(4)
     for (int u = 0; u < J; ++u)
       sums[u].add(a, b[u]);
-  }
+  };
+  int k0 = 0;
+  [[maybe_unused]] constexpr int kAtOnce = sizeof(V) > sizeof(double) ? 1 : 2; // for registers
+  KRF_UNROLL(kAtOnce)
+  for (; k0 + kTerms <= count; k0 += kTerms)
+    step([&](int i, int k) { return left(i, k0 + k); },
+         [&](int j, int k) { return right(j, k0 + k); });
+  if (k0 < count)
+    step([&](int i, int k) { return k0 + k < count ? left(i, k0 + k) : V{}; },
+         [&](int j, int k) { return k0 + k < count ? right(j, k0 + k) : V{}; });
   KRF_UNROLL(4)
   for (int u = 0; u < J; ++u) {
     KRF_UNROLL(4)
@@ -133,6 +141,8 @@ KRF_HD void multiply_tile(const Block &block, int count, Left left, Right right,
     }
   }
 }
+
+KRF_HD inline int at_most(int i, int last) { return i < last ? i : last; }
 
 // All tiles of an m by q product, or those that touch its lower triangle, dealt to the warps; no
 // barrier after.  left(i, k) and right(j, k) are asked inside the matrix only.
@@ -145,8 +155,8 @@ KRF_HD void multiply_tiles(const Block &block, int m, int q, int count, bool low
     if (lower && i0 + 8 * I <= j0)
       continue;
     multiply_tile<I, J, double>(
-        block, count, [&](int i, int k) { return i0 + i < m && k < count ? left(i0 + i, k) : 0.0; },
-        [&](int j, int k) { return j0 + j < q && k < count ? right(j0 + j, k) : 0.0; },
+        block, count, [&](int i, int k) { return left(at_most(i0 + i, m - 1), k); },
+        [&](int j, int k) { return right(at_most(j0 + j, q - 1), k); },
         [&](int i, int j, double value) {
           if (i0 + i < m && j0 + j < q && (!lower || i0 + i >= j0 + j))
             put(i0 + i, j0 + j, value);
@@ -166,10 +176,10 @@ KRF_HD void multiply(const Block &block, int m, int q, int count, Left left, Rig
 template <class Block>
 KRF_HD KRF_APART void add_columns(Block block, double *A, int ld, const double *X, const int *index,
                                   const double *weight, int count) {
+  const auto column = [&](int k) { return X + static_cast<long long>(index[k]) * ld; };
   multiply_tiles<2, 2>(
-      block, ld, ld, count, true,
-      [&](int i, int k) { return weight[k] * X[static_cast<long long>(index[k]) * ld + i]; },
-      [&](int j, int k) { return X[static_cast<long long>(index[k]) * ld + j]; },
+      block, ld, ld, count, true, [&](int i, int k) { return weight[k] * column(k)[i]; },
+      [&](int j, int k) { return column(k)[j]; },
       [&](int i, int j, double value) { A[static_cast<long long>(j) * ld + i] += value; });
 }
 // out_ij (+)= sum_k A_ik B_jk, element (i, k) of A at i a_row + k a_term, and so on.
@@ -190,13 +200,10 @@ KRF_HD KRF_APART void multiply_strided(Block block, const double *A, long long a
 // and acc_k (+)= sum_f out_kf x_f.
 template <int K, class Block>
 KRF_HD KRF_APART void project(Block block, const double *X, int ld, int features, const double *V,
-                              double *out, long long row) {
+                              double *out, int row) {
   multiply_tile<4, 1, double>(
-      block, ld,
-      [&](int f, int k) {
-        return f < features && k < ld ? X[static_cast<long long>(f) * ld + k] : 0.0;
-      },
-      [&](int j, int k) { return j < K && k < ld ? V[j * ld + k] : 0.0; },
+      block, ld, [&](int f, int k) { return X[at_most(f, features - 1) * ld + k]; },
+      [&](int j, int k) { return V[at_most(j, K - 1) * ld + k]; },
       [&](int f, int j, double value) {
         if (j < K && f < features)
           out[j * row + f] = value;
@@ -204,14 +211,11 @@ KRF_HD KRF_APART void project(Block block, const double *X, int ld, int features
 }
 template <int K, class Block>
 KRF_HD KRF_APART void accumulate(Block block, const double *X, int ld, int features,
-                                 const double *out, long long row, double *acc, bool add) {
+                                 const double *out, int row, double *acc, bool add) {
   for (int c0 = 0; c0 < ld; c0 += 16)
     multiply_tile<2, 1, double>(
-        block, features,
-        [&](int c, int f) {
-          return f < features && c0 + c < ld ? X[static_cast<long long>(f) * ld + c0 + c] : 0.0;
-        },
-        [&](int j, int f) { return j < K && f < features ? out[j * row + f] : 0.0; },
+        block, features, [&](int c, int f) { return X[f * ld + at_most(c0 + c, ld - 1)]; },
+        [&](int j, int f) { return out[at_most(j, K - 1) * row + f]; },
         [&](int c, int j, double value) {
           if (j < K && c0 + c < ld)
             acc[j * ld + c0 + c] = value + (add ? acc[j * ld + c0 + c] : 0.0);
