@@ -89,7 +89,7 @@ public:
   template <class Keep> KRF_HD int collect(int count, Keep keep, int *index) {
     const int warp = block_.warp(), warps = block_.warps();
     const int share = (count + warps - 1) / warps;
-    const int first = smaller_int(count, warp * share), last = smaller_int(count, first + share);
+    const int first = at_most(count, warp * share), last = at_most(count, first + share);
     int mine = 0, before = 0;
     for (int i0 = first; i0 < last; i0 += Block::kWarp)
       mine += block_.warp_count(i0 + block_.lane() < last && keep(i0 + block_.lane()), before);
@@ -160,7 +160,7 @@ public:
     double *mine = partial + static_cast<long long>(K) * ld * warp;
     for (int i0 = kChunk * warp; i0 < d; i0 += kChunk * warps) {
       const double *x = X + static_cast<long long>(i0) * ld;
-      const int features = smaller_int(kChunk, d - i0);
+      const int features = at_most(kChunk, d - i0);
       project<K>(block_, x, ld, features, V, features_ + i0, d);
       block_.warp_sync();
       for (int i = i0 + block_.lane(); i < i0 + features; i += Block::kWarp) {
@@ -180,7 +180,7 @@ public:
     block_.sync();
     if (!acc)
       return;
-    const int used = smaller_int(warps, (d + kChunk - 1) / kChunk);
+    const int used = at_most(warps, (d + kChunk - 1) / kChunk);
     for (int e = block_.rank(); e < K * ld; e += block_.size()) {
       double s = 0;
       for (int w = 0; w < used; ++w)
@@ -288,7 +288,6 @@ private:
   KRF_HD double *spent() { return exchange_ + 2 * block_.warps(); }
   KRF_HD double *agreed() { return exchange_ + 2 * block_.warps() + 2; }
   KRF_HD double *kept() { return exchange_ + 2 * block_.warps() + 1; }
-  KRF_HD static int smaller_int(int a, int b) { return a < b ? a : b; }
 
   Block block_;
   double *exchange_, *tile_, *features_;
