@@ -11,7 +11,7 @@ public:
   KRF_HD explicit Arena(double *base) : base_(base) {}
   KRF_HD double *take(long long count) {
     double *block = base_ ? base_ + used_ : nullptr;
-    used_ += (count + kLanes - 1) / kLanes * kLanes;
+    used_ += padded(count);
     return block;
   }
   KRF_HD long long used() const { return used_; }

@@ -32,7 +32,9 @@ inline constexpr double kEpsilon = 2.220446049250313e-16;
 // Rows of X, and the features, are padded to this many doubles: one AVX-512 register.
 inline constexpr int kLanes = 8;
 
-KRF_HD constexpr int padded(int n) { return (n + kLanes - 1) / kLanes * kLanes; }
+template <class Int> KRF_HD constexpr Int padded(Int n) {
+  return (n + kLanes - 1) / kLanes * kLanes;
+}
 KRF_HD inline double larger(double a, double b) { return a > b ? a : b; }
 KRF_HD inline double smaller(double a, double b) { return a < b ? a : b; }
 

@@ -34,6 +34,7 @@ inline constexpr int kStagnant = 100;
 inline constexpr double kStagnantShare = 1e-9;
 } // namespace flow_rules
 
+// Made anew for every run.
 template <class System> class FlowIntegrator {
   using Team = typename System::Team;
   using Output = typename System::Output;

@@ -38,7 +38,7 @@ KRF_HD KRF_APART double eliminate(Block block, double *room, Plane<V> A, int ld,
                                   Plane<V> inverse_pivot, double kept) {
   const Plane<V> T = tile_in(room, V{});
   const int lane = block.lane(), lanes = Block::kWarp;
-  const int count = n - k0 < kPanel ? n - k0 : kPanel;
+  const int count = at_most(n - k0, kPanel);
   const auto at = [&](int i, int j) { return j * kStride + i; };
   const auto in_A = [&](int i, int j) { return static_cast<long long>(k0 + j) * ld + k0 + i; };
   for (int e = lane; e < kPanel * kPanel; e += lanes) {
@@ -157,7 +157,7 @@ template <class V, class Block>
 KRF_HD void multiply_diagonal(const Block &block, Plane<const V> L, int ld, int n, int k0,
                               Plane<V> x, bool transposed) {
   constexpr int kMine = Block::kWarp < kPanel ? kPanel / Block::kWarp : 1;
-  const int count = n - k0 < kPanel ? n - k0 : kPanel;
+  const int count = at_most(n - k0, kPanel);
   V mine[kMine] = {};
   KRF_UNROLL(16)
   for (int q = 0; q < kMine; ++q) {

@@ -6,17 +6,13 @@
 
 KRF_BEGIN_NAMESPACE
 
-KRF_HD inline long long aligned(long long doubles) {
-  return (doubles + kLanes - 1) / kLanes * kLanes;
-}
-
 // A team's part of the workspace: what members of several thread blocks exchange, for one block is
 // in its shared memory; then its sweeps; then the run.
 template <class Team>
 KRF_HD long long workspace_of(const cuda::Plan &plan, long long doubles_of_a_run) {
   const long long exchange =
-      plan.cluster > 1 ? aligned(Team::exchange_room(plan.threads * plan.cluster)) : 0;
-  return exchange + aligned(plan.sweep_room) + aligned(doubles_of_a_run);
+      plan.cluster > 1 ? padded(Team::exchange_room(plan.threads * plan.cluster)) : 0;
+  return exchange + padded(plan.sweep_room) + padded(doubles_of_a_run);
 }
 
 struct TeamMemory {
@@ -29,9 +25,9 @@ KRF_HD TeamMemory memory_of(const cuda::Plan &plan, double *workspace, long long
   TeamMemory memory{of_a_block, mine, nullptr};
   if (plan.cluster > 1) {
     memory.exchange = mine;
-    memory.features += aligned(Team::exchange_room(plan.threads * plan.cluster));
+    memory.features += padded(Team::exchange_room(plan.threads * plan.cluster));
   }
-  memory.run = memory.features + aligned(plan.sweep_room);
+  memory.run = memory.features + padded(plan.sweep_room);
   return memory;
 }
 

@@ -163,7 +163,7 @@ KRF_HD void multiply_tiles(const Block &block, int m, int q, int count, bool low
         });
   }
 }
-// Large tiles read less, small ones keep more warps busy; the sums are the same bit for bit.
+// Large tiles read less, small ones keep more warps busy; which depends on the shape alone.
 template <class Block, class Left, class Right, class Put>
 KRF_HD void multiply(const Block &block, int m, int q, int count, Left left, Right right, Put put) {
   if (m / 16 * (q / 16) >= block.warps())
