@@ -33,6 +33,8 @@ import kernelrich_fast as krf
 X, y, _ = krf.datasets.sparse_regression(9, 21, 2)
 krf.flow_diagonal(X, y, alpha=[1e-3, 1.0], depth=[[2], [3]], stop_loss=1e-4, backend="cuda")
 krf.limit_diagonal(X, y, alpha=[1e-3, 1.0], depth=[[2], [3]], backend="cuda")
+X, y, _ = krf.datasets.sparse_regression(130, 140, 2)  # a cluster, where there are any
+krf.flow_diagonal(X, y, alpha=0.5, t_max=1e-3, method="radau5", rtol=1e-2, backend="cuda")
 data = krf.datasets.low_rank_completion(4, 5, 1, 13)
 where = dict(entries=data.entries, dims=(4, 5))
 krf.flow_factorization(data.y, **where, alpha=[1e-2, 1.0], width=5, stop_loss=1e-4, backend="cuda")

@@ -43,6 +43,18 @@ def test_path_matches_weight_space(small, backend, depth, alpha, kind, method):
         assert np.all(flow.t == times)
 
 
+@pytest.mark.parametrize("depth", [2, 3])
+def test_more_samples_than_one_thread_block_takes(backend, depth):
+    X, y, _ = krf.datasets.sparse_regression(131, 150, 3, seed=2)
+    times = np.array([1e-3, 0.01, 0.1])
+    expected = weight_space_flow(X, y, *[np.full(150, 0.3)] * 2, depth, times)
+    for method in ("radau5", "auto"):
+        flow = krf.flow_diagonal(
+            X, y, alpha=0.3, depth=depth, t_eval=times, method=method, backend=backend
+        )
+        assert relative(flow.beta, expected).max() < 1e-5
+
+
 @pytest.mark.parametrize("method", ["auto", "radau5", "dopri5"])
 @pytest.mark.parametrize(("depth", "alpha"), [(2, 0.3), (3, 0.3), (7, 0.6)])
 def test_tight_tolerance(small, depth, alpha, method):
