@@ -49,6 +49,14 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session
+def fallback(session: nox.Session) -> None:
+    """The contract tests on an installation without a compiled module."""
+    own_blas()
+    session.install(".[test]", CPU_ONLY)
+    session.run("bash", ".ci/fallback", external=True)
+
+
 @nox.session(default=False)
 def lowest(session: nox.Session) -> None:
     """The suite on the oldest versions that pyproject.toml allows."""

@@ -8,7 +8,7 @@ t = infinity, `sweep_diagonal`, `sweep_factorization` and `sweep_mlp` run named 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import BackendUnavailableError, ConvergenceWarning, StoreError
+from .errors import BackendUnavailableError, ConvergenceWarning, FallbackWarning, StoreError
 from .status import Status
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "DiagonalFlow",
     "DiagonalLimit",
     "FactorizationFlow",
+    "FallbackWarning",
     "MLPFlow",
     "Status",
     "StoreError",

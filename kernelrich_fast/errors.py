@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BackendUnavailableError", "ConvergenceWarning", "StoreError"]
+__all__ = ["BackendUnavailableError", "ConvergenceWarning", "FallbackWarning", "StoreError"]
 
 
 class BackendUnavailableError(RuntimeError):
@@ -11,6 +11,10 @@ class BackendUnavailableError(RuntimeError):
 
 class ConvergenceWarning(UserWarning):
     """Some runs of a call ended without convergence; their status says which."""
+
+
+class FallbackWarning(UserWarning):
+    """No compiled backend works here: calls run on NumPy and SciPy, slower, and promise less."""
 
 
 class StoreError(OSError):

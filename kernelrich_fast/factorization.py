@@ -12,8 +12,9 @@ from ._device import contiguous, namespace, to_host
 from ._runs import FlowRules, RunBar
 from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import BACKENDS, FactorBatch, get_backend, per_run, run_index
+from .equations.factorization import Sensing
 from .initialization import gaussian_factor, reduce_factor
-from .measurements import Sensing, check_sensing
+from .measurements import check_sensing
 from .status import warn_unless_converged
 
 __all__ = ["FactorizationFlow", "flow_factorization"]
@@ -137,8 +138,9 @@ def flow_factorization(
     max_steps : int
         Budget of attempted steps.
     backend : {"auto", "cuda", "cpu", "numpy"}
-        Where to compute. y, measurements, U0 and V0 that a CUDA device holds (CuPy's, or any
-        through DLPack) stay there, need "cuda" or "auto", and make the results CuPy arrays.
+        Where to compute; "numpy", the fallback, promises less (docs/promises.md). y,
+        measurements, U0 and V0 that a CUDA device holds (CuPy's, or any through DLPack) stay there,
+        need "cuda" or "auto", and make the results CuPy arrays.
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use.
     progress : bool or callable

@@ -2,49 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from . import _validate as check
-from ._types import FloatArray, IntArray
+from ._types import IntArray
+from .equations.factorization import Sensing
 
-__all__ = ["Sensing", "check_sensing"]
-
-
-@dataclass(frozen=True)
-class Sensing:
-    """Entries (row, column), or X (n_samples, d1, d2), of a matrix of shape ``dims``."""
-
-    dims: tuple[int, int]
-    symmetric: bool
-    row: IntArray
-    column: IntArray
-    X: FloatArray | None
-
-    @property
-    def n(self) -> int:
-        """Rows of the lifted factor."""
-        return self.dims[0] if self.symmetric else sum(self.dims)
-
-    @property
-    def c0(self) -> int:
-        """Where the right factor begins in the lifted one."""
-        return 0 if self.symmetric else self.dims[0]
-
-    @property
-    def n_samples(self) -> int:
-        return len(self.row) if self.X is None else len(self.X)
-
-    def matrix(self) -> FloatArray:
-        """The measurements as rows (n_samples, d1 d2)."""
-        d1, d2 = self.dims
-        if self.X is not None:
-            return self.X.reshape(-1, d1 * d2)
-        rows = np.zeros((self.n_samples, d1 * d2))
-        rows[np.arange(self.n_samples), self.row * d2 + self.column] = 1.0
-        return rows
+__all__ = ["check_sensing"]
 
 
 def check_sensing(

@@ -185,8 +185,9 @@ def flow_mlp(
     max_steps : int
         Budget of attempted steps.
     backend : {"auto", "cuda", "cpu", "numpy"}
-        Where to compute. X, y, weights0 and biases0 that a CUDA device holds (CuPy's, or any
-        through DLPack) stay there, need "cuda" or "auto", and make the results CuPy arrays.
+        Where to compute; "numpy", the fallback, promises less (docs/promises.md). X, y,
+        weights0 and biases0 that a CUDA device holds (CuPy's, or any through DLPack) stay there,
+        need "cuda" or "auto", and make the results CuPy arrays.
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use.
     progress : bool or callable

@@ -38,12 +38,35 @@ def poisoned_memory() -> None:
         _core.parts.poison_memory(True)
 
 
+def _works(name: str) -> str:
+    reason = available_backends()[name]
+    if reason is not None:
+        pytest.skip(f"{name}: {reason}")
+    return name
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
-    reason = available_backends()[request.param]
-    if reason is not None:
-        pytest.skip(f"{request.param}: {reason}")
-    return str(request.param)
+    return _works(request.param)
+
+
+@pytest.fixture
+def compiled() -> None:
+    """Tests of the CPU backend alone."""
+    _works("cpu")
+
+
+METHODS = ("auto", "radau5", "dopri5")
+
+
+# What the fallback makes of the other methods is in test_reference.py.
+@pytest.fixture(
+    params=[(b, m) for b in BACKENDS for m in METHODS if b != "numpy" or m == "auto"],
+    ids="-".join,
+)
+def backend_and_method(request: pytest.FixtureRequest) -> tuple[str, str]:
+    name, method = request.param
+    return _works(name), method
 
 
 @pytest.fixture

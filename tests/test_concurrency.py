@@ -246,8 +246,8 @@ def test_interrupted_a_hundred_times():
     moments = random.Random(1)
     for count in range(100):
         timer = threading.Timer(moments.uniform(0.0, 0.1), os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
         with pytest.raises(KeyboardInterrupt):
+            timer.start()  # may be interrupted itself
             again_and_again(endless[count % len(endless)])
         timer.join()
         if count % 10 == 9:

@@ -71,19 +71,16 @@ def test_eigenvectors_against_numpy(n):
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_phi_functions_against_mpmath(k):
-    from kernelrich_fast.backends._numpy.exponential import phi
-
     x = np.concatenate([[0.0], np.geomspace(1e-300, 1e300, 61), np.linspace(0.01, 40, 400)])
     with mpmath.workdps(150):
-        for value, twin in zip(x, phi(k, x), strict=True):
+        for value in x:
             exact = mpmath.mpf(1) / mpmath.factorial(k)
             y = -mpmath.mpf(value)
             if value > 1e-20:
                 exact = mpmath.exp(y)
                 for j in range(k):
                     exact = (exact - 1 / mpmath.factorial(j)) / y
-            for ours in (parts.phi(k, value), twin):
-                assert abs(ours / exact - 1) < 1e-14
+            assert abs(parts.phi(k, value) / exact - 1) < 1e-14
 
 
 FUNCTIONS = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 import kernelrich_fast as krf
 
@@ -76,8 +75,7 @@ def test_progress_bar_moves(medium, capsys):
     assert "2/2" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["cpu", "numpy"])
-def test_progress_counts_up(medium, name, monkeypatch):
+def test_progress_counts_up(medium, backend, monkeypatch):
     import kernelrich_fast.diagonal as module
 
     seen: list[int] = []
@@ -90,7 +88,7 @@ def test_progress_counts_up(medium, name, monkeypatch):
 
     monkeypatch.setattr(module, "RunBar", Spy)
     X, y, _ = medium
-    count = 3 if name == "numpy" else 1500
-    krf.flow_diagonal(X, y, alpha=np.geomspace(1e-8, 1e-4, count), backend=name, progress=True)
+    count = 3 if backend == "numpy" else 1500
+    krf.flow_diagonal(X, y, alpha=np.geomspace(1e-8, 1e-4, count), backend=backend, progress=True)
     assert seen == sorted(seen)
     assert len(set(seen)) > 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 
-from ..errors import BackendUnavailableError
+from ..errors import BackendUnavailableError, FallbackWarning
 from .base import Backend
 from .batch import DiagonalBatch, make_batch, per_run, run_index
 from .factor_batch import FactorBatch
@@ -33,9 +34,9 @@ BACKENDS = ("cuda", "cpu", "numpy")
 def _load(name: str) -> Backend | str:
     """The backend, or the reason why it does not work here."""
     if name == "numpy":
-        from .numpy import NumpyBackend
+        from .reference import ReferenceBackend
 
-        return NumpyBackend()
+        return ReferenceBackend()
     if name == "cpu":
         try:
             from .cpu import CpuBackend
@@ -78,11 +79,25 @@ def get_backend(name: str, device_arrays: bool = False) -> Backend:
             )
         name = "cuda"
     if name == "auto":
-        return next(found for each in BACKENDS if not isinstance(found := _load(each), str))
+        chosen = next(found for each in BACKENDS if not isinstance(found := _load(each), str))
+        if chosen.name == "numpy":
+            _warn_of_fallback()
+        return chosen
     found = _load(name)
     if isinstance(found, str):
         raise BackendUnavailableError(f"backend {name!r}: {found}")
     return found
+
+
+@cache
+def _warn_of_fallback() -> None:
+    """Once a process."""
+    warnings.warn(
+        f"backend 'auto': no compiled backend works here, so 'numpy' runs: slower, and with a "
+        f"smaller promise (cpu: {_load('cpu')})",
+        FallbackWarning,
+        stacklevel=4,
+    )
 
 
 def available_backends() -> dict[str, str | None]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
+from ..equations.diagonal import predictor, tangent_weights
 from .interpolants import min_l2
 
 __all__ = ["kernel_distance", "kernel_predictor", "relative_kernel_change", "tangent_kernel"]
@@ -44,9 +45,8 @@ def tangent_kernel(
     depth = check.integer("depth", depth, low=2)
     plus = check.positive_array("w_plus", w_plus, zero=True)
     minus = check.positive_array("w_minus", w_minus, zero=True)
-    power = 2 * depth - 2
-    slope = depth**2 * (plus**power + minus**power)
-    return np.asarray((X * slope[..., None, :]) @ np.swapaxes(X, -1, -2))
+    weights = tangent_weights(plus, minus, depth)
+    return np.asarray((X * weights[..., None, :]) @ np.swapaxes(X, -1, -2))
 
 
 def kernel_distance(K0: ArrayLike, K1: ArrayLike) -> FloatArray:
@@ -133,6 +133,6 @@ def kernel_predictor(
     depth = check.integer("depth", depth, low=2)
     plus = check.profile("w_plus", w_plus, X.shape[-1])
     minus = check.profile("w_minus", w_minus, X.shape[-1])
-    start = plus**depth - minus**depth
-    power = 2 * depth - 2
-    return np.asarray(start + min_l2(X, y - X @ start, 1.0 / (plus**power + minus**power)))
+    start = predictor(plus, minus, depth)
+    weights = depth**2 / tangent_weights(plus, minus, depth)
+    return np.asarray(start + min_l2(X, y - X @ start, weights))

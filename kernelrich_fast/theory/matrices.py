@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
-from ..measurements import Sensing, check_sensing
+from ..equations.factorization import Sensing
+from ..measurements import check_sensing
 from .potentials import q_potential
 
 __all__ = [
@@ -145,15 +144,7 @@ def factorization_tangent_kernel(
     G = check.real_array("gram", gram, ndim=2)
     sensing = check_sensing(entries, measurements, dims, symmetric, None)
     _expect_gram(G, sensing)
-    if sensing.X is None and not symmetric:
-        row, column = sensing.row, sensing.column
-        left = G[..., : sensing.c0, : sensing.c0]
-        right = G[..., sensing.c0 :, sensing.c0 :]
-        K = np.where(row[:, None] == row, right[..., column[:, None], column], 0.0)
-        return K + np.where(column[:, None] == column, left[..., row[:, None], row], 0.0)
-    X = sensing.matrix()
-    moved = _preconditioned(X.reshape(-1, *sensing.dims), G, sensing)
-    return np.asarray(moved.reshape(*moved.shape[:-2], -1) @ X.T)
+    return sensing.tangent_kernel(G)
 
 
 def factorization_kernel_predictor(
@@ -201,26 +192,13 @@ def factorization_kernel_predictor(
     sensing = check_sensing(entries, measurements, dims, symmetric, len(targets))
     _expect_gram(G, sensing)
     M = G[: sensing.dims[0], sensing.c0 :]
-    where: dict[str, Any] = dict(
-        entries=entries, measurements=measurements, dims=dims, symmetric=symmetric
-    )
-    K = factorization_tangent_kernel(G, **where)
+    K = sensing.tangent_kernel(G)
     X = sensing.matrix()
     c = np.linalg.pinv(K, rcond=1e-13, hermitian=True) @ (targets - X @ M.ravel())
-    change = _preconditioned((c @ X).reshape(1, *sensing.dims), G, sensing)
+    change = sensing.tangent_image((c @ X).reshape(1, *sensing.dims), G)
     return np.asarray(M + change[0])
 
 
 def _expect_gram(G: FloatArray, sensing: Sensing) -> None:
     if G.shape[-2:] != (sensing.n, sensing.n):
         raise ValueError(f"gram: expected shape (..., {sensing.n}, {sensing.n}), got {G.shape}")
-
-
-def _preconditioned(X: FloatArray, G: FloatArray, sensing: Sensing) -> FloatArray:
-    """The change of M along J^T of every X (m, d1, d2): X V V^T + U U^T X."""
-    G = G[..., None, :, :]
-    if sensing.symmetric:
-        A = X + np.swapaxes(X, -1, -2)
-        return np.asarray(A @ G + G @ A)
-    c0 = sensing.c0
-    return np.asarray(X @ G[..., c0:, c0:] + G[..., :c0, :c0] @ X)

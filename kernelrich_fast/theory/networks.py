@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
+from ..equations.networks import forward, inner_products, tangent_features
 
 __all__ = [
     "last_layer_predictor",
@@ -59,7 +60,7 @@ def mlp_predict(
     array([2., 3.])
     """
     net = _network(weights, biases, antisymmetric)
-    return _single(_values(net, check.real_array("X", X, ndim=2))[-1])
+    return _outputs(net, check.real_array("X", X, ndim=2))
 
 
 def mlp_tangent_kernel(
@@ -102,7 +103,7 @@ def mlp_tangent_kernel(
     net = _network(weights, biases, antisymmetric)
     right = _features(net, check.real_array("X", X, ndim=2))
     left = right if X_new is None else _features(net, check.real_array("X_new", X_new, ndim=2))
-    return _inner(left, right)
+    return np.asarray(inner_products(left, right))
 
 
 def mlp_feature_distance(
@@ -215,12 +216,13 @@ def mlp_kernel_predictor(
     net = _network(weights, biases, antisymmetric)
     X, new = check.real_array("X", X, ndim=2), check.real_array("X_new", X_new, ndim=2)
     target = check.real_array("y", y, ndim=1)
-    start, at_new = (_single(_values(net, points)[-1]) for points in (X, new))
+    start, at_new = _outputs(net, X), _outputs(net, new)
     if target.shape != start.shape:
         raise ValueError(f"y: expected shape {start.shape} like the outputs, got {target.shape}")
     features, new_features = _features(net, X), _features(net, new)
-    change = _solve(_inner(features, features), (target - start).ravel())
-    return np.asarray(at_new + (_inner(new_features, features) @ change).reshape(at_new.shape))
+    change = _solve(inner_products(features, features), (target - start).ravel())
+    moved = inner_products(new_features, features) @ change
+    return np.asarray(at_new + moved.reshape(at_new.shape))
 
 
 def last_layer_predictor(
@@ -258,8 +260,8 @@ def last_layer_predictor(
     net = _network(weights, biases, antisymmetric)
     X, new = check.real_array("X", X, ndim=2), check.real_array("X_new", X_new, ndim=2)
     target = check.real_array("y", y, ndim=1)
-    values, new_values = _values(net, X), _values(net, new)
-    start, at_new = _single(values[-1]), _single(new_values[-1])
+    (inputs, z), (new_inputs, new_z) = (forward(net.W, each[None], net.b) for each in (X, new))
+    start, at_new = _combined(z), _combined(new_z)
     if target.shape != start.shape:
         raise ValueError(f"y: expected shape {start.shape} like the outputs, got {target.shape}")
 
@@ -268,7 +270,7 @@ def last_layer_predictor(
         flat = np.concatenate(list(layer), axis=-1)
         return flat if net.b is None else np.hstack([flat, np.ones((len(flat), len(layer)))])
 
-    A, B = hidden(values[-2]), hidden(new_values[-2])
+    A, B = hidden(inputs[-1]), hidden(new_inputs[-1])
     return np.asarray(at_new + B @ (A.T @ _solve(A @ A.T, target - start)))
 
 
@@ -306,63 +308,19 @@ def _network(
     return _Net(W, b)
 
 
-def _values(net: _Net, X: FloatArray) -> list[FloatArray]:
-    """What enters every layer, (..., copies, n, fan_in), and the output (..., n, outputs)."""
-    a = X[..., None, :, :]
-    values = [a]
-    for i, w in enumerate(net.W):
-        a = a @ np.swapaxes(w, -1, -2)
-        if net.b is not None:
-            a = a + net.b[i][..., None, :]
-        if i + 1 < len(net.W):
-            a = np.maximum(a, 0.0)
-            values.append(a)
-    sign = np.array([1.0, -1.0])[: a.shape[-3]]
-    return [*values, np.einsum("...kno,k->...no", a, sign)]
+def _outputs(net: _Net, X: FloatArray) -> FloatArray:
+    """f(X), (..., n) for one output, else (..., n, outputs)."""
+    return _combined(forward(net.W, X[..., None, :, :], net.b)[1])
 
 
-def _single(f: FloatArray) -> FloatArray:
-    """One output has no axis of its own."""
+def _combined(z: FloatArray) -> FloatArray:
+    """What the copies (..., copies, n, outputs) give together; one output has no axis."""
+    f = z[..., 0, :, :] if z.shape[-3] == 1 else z[..., 0, :, :] - z[..., 1, :, :]
     return f[..., 0] if f.shape[-1] == 1 else f
 
 
 def _features(net: _Net, X: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
-    """Per layer what enters it and df/dz.
-
-    Shapes (..., copies, n, fan_in) and (..., copies, n outputs, fan_out); with a bias the inputs
-    have a column of ones.
-    """
-    values = _values(net, X)[:-1]
-    outputs = net.W[-1].shape[-2]
-    n = X.shape[-2]
-    sign = np.array([1.0, -1.0])[: net.W[0].shape[-3]]
-    shape = values[-1].shape[:-2]
-    delta = np.broadcast_to(np.tile(np.eye(outputs), (n, 1)), (*shape, n * outputs, outputs))
-    delta = delta * sign[:, None, None]
-    rows = []
-    for i in reversed(range(len(net.W))):
-        a = values[i]
-        if net.b is not None:
-            a = np.concatenate([a, np.ones((*a.shape[:-1], 1))], axis=-1)
-        rows.append((a, delta))
-        if i:
-            delta = (delta @ net.W[i]) * np.repeat(values[i] > 0, outputs, axis=-2)
-    return rows
-
-
-def _inner(
-    left: list[tuple[FloatArray, FloatArray]], right: list[tuple[FloatArray, FloatArray]]
-) -> FloatArray:
-    total: FloatArray | None = None
-    for (a, d), (b, e) in zip(left, right, strict=True):
-        outputs = d.shape[-2] // a.shape[-2]
-        inputs = a @ np.swapaxes(b, -1, -2)
-        if outputs > 1:
-            inputs = np.repeat(np.repeat(inputs, outputs, axis=-1), outputs, axis=-2)
-        part = np.sum((d @ np.swapaxes(e, -1, -2)) * inputs, axis=-3)
-        total = part if total is None else total + part
-    assert total is not None
-    return total
+    return tangent_features(net.W, X[..., None, :, :], net.b)
 
 
 def _squares(rows: FloatArray, like: FloatArray | None = None) -> FloatArray:

@@ -9,8 +9,9 @@ import scipy.linalg
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
+from ..equations.factorization import Sensing
 from ..errors import ConvergenceWarning
-from ..measurements import Sensing, check_sensing
+from ..measurements import check_sensing
 
 __all__ = ["min_nuclear_norm"]
 

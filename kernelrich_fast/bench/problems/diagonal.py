@@ -9,14 +9,11 @@ import numpy as np
 from ... import datasets
 from ..._types import FloatArray
 from ...diagonal import flow_diagonal, limit_diagonal
+from ...equations.diagonal import mirror_map, predictor, weight_field
 from ...theory import min_l1
 from ..formulation import Formulation, Outcome, worst_relative
 
 __all__ = ["DiagonalFlows", "DiagonalLimits", "MinimumL1"]
-
-# sinh beyond this is above anything the cases reach; a trial step that overflows would otherwise
-# let some methods end in NaN with the status "success".
-CLIP = 60.0
 
 
 class DiagonalFlows:
@@ -30,7 +27,7 @@ class DiagonalFlows:
         # Held against an independent integration of the weights by tests/test_flow_accuracy.py.
         tight = flow_diagonal(
             self.X, self.y, alpha=alphas, depth=depth, stop_loss=stop_loss, rtol=1e-11,
-            method="radau5",
+            method="radau5", backend="cpu",
         )  # fmt: skip
         self.times, self.reference = tight.t, tight.beta
 
@@ -55,44 +52,43 @@ class DiagonalFlows:
 
         def field(xp: Any, w: Any, shared: tuple[Any, ...], own: tuple[Any, ...]) -> Any:
             X, y = shared
-            g = 2.0 * depth * (X.T @ (y - X @ (w[:d] ** depth - w[d:] ** depth)))
-            return xp.concatenate([g, -g]) * w ** (depth - 1)
+            return xp.concatenate(weight_field(X, y, w[:d], w[d:], depth))
 
         def loss(xp: Any, w: Any, shared: tuple[Any, ...], own: tuple[Any, ...]) -> Any:
             X, y = shared
-            return ((y - X @ (w[:d] ** depth - w[d:] ** depth)) ** 2).sum()
+            return ((y - X @ predictor(w[:d], w[d:], depth)) ** 2).sum()
 
         return Formulation(
             start=np.repeat(self.alphas[:, None], 2 * d, axis=1), times=self.times,
             atol=1e-3 * self.alphas, shared=(self.X, self.y), own=(), field=field,
-            read=lambda w: w[:, :d] ** depth - w[:, d:] ** depth, loss=loss,
+            read=lambda w: predictor(w[:, :d], w[:, d:], depth), loss=loss,
             goal=np.full(len(self.alphas), self.stop * np.sum(self.y**2)),
         )  # fmt: skip
 
     def _dual(self) -> Formulation:
-        if self.depth != 2:
-            raise ValueError(f"the dual is written out for depth 2, got {self.depth}")
+        def values(xp: Any, nu: Any, X: Any, alpha: Any) -> Any:
+            start = alpha * xp.ones_like(X[0])
+            return mirror_map(xp, start, start, self.depth).at(X.T @ nu)
 
         def field(xp: Any, nu: Any, shared: tuple[Any, ...], own: tuple[Any, ...]) -> Any:
             X, y = shared
-            return y - X @ (own[0] * xp.sinh(xp.clip(8.0 * (X.T @ nu), -CLIP, CLIP)))
+            return y - X @ values(xp, nu, X, *own).beta
 
         def jacobian(
             nu: FloatArray, shared: tuple[FloatArray, ...], own: tuple[FloatArray, ...]
         ) -> FloatArray:
             X = shared[0]
-            out: FloatArray = (
-                -(X * (8.0 * own[0] * np.cosh(np.clip(8.0 * (nu @ X), -CLIP, CLIP)))) @ X.T
-            )
-            return out
+            return np.asarray(-(X * values(np, nu, X, *own).slope) @ X.T)
 
-        kappa = 2.0 * self.alphas**2
+        def read(nu: FloatArray) -> FloatArray:
+            each = zip(nu, self.alphas, strict=True)
+            return np.stack([values(np, n, self.X, alpha).beta for n, alpha in each])
+
         return Formulation(
             start=np.zeros((len(self.alphas), len(self.y))), times=self.times,
-            atol=np.full(len(self.alphas), 1e-2), shared=(self.X, self.y), own=(kappa,),
-            field=field, jacobian=jacobian,
-            read=lambda nu: kappa[:, None] * np.sinh(8.0 * (nu @ self.X)),
-            # What a solver would choose by itself overflows sinh.
+            atol=np.full(len(self.alphas), 1e-2), shared=(self.X, self.y), own=(self.alphas,),
+            field=field, jacobian=jacobian, read=read,
+            # What a solver would choose by itself is far too long.
             first_step=np.minimum(self.times, 0.1 / (8.0 * np.abs(self.X.T @ self.y).max())),
         )  # fmt: skip
 
@@ -103,7 +99,8 @@ class DiagonalLimits:
     def __init__(self, *, n: int, d: int, alpha: float) -> None:
         self.X, self.y, _ = datasets.sparse_regression(n, d, 5)
         self.alpha = alpha
-        self.reference = limit_diagonal(self.X, self.y, alpha=alpha, tol=1e-13).beta[None]
+        limit = limit_diagonal(self.X, self.y, alpha=alpha, tol=1e-13, backend="cpu")
+        self.reference = limit.beta[None]
 
     def ours(self, rtol: float, backend: str) -> Outcome:
         limit = limit_diagonal(

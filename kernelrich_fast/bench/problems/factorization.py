@@ -8,6 +8,7 @@ import numpy as np
 
 from ... import datasets
 from ..._types import FloatArray
+from ...equations.factorization import factor_field, gram_field
 from ...factorization import flow_factorization
 from ...initialization import gaussian_factor
 from ..formulation import Formulation, Outcome, worst_relative
@@ -68,9 +69,7 @@ class Completions:
         def field(xp: Any, w: Any, shared: tuple[Any, ...], own: tuple[Any, ...]) -> Any:
             mask, target = shared
             G = w.reshape(20, 20)
-            R = 2.0 * mask * (G[:10, 10:] - target)
-            P = xp.concatenate([R @ G[10:, :], R.T @ G[:10, :]])
-            return -(P + P.T).reshape(400)
+            return gram_field(xp, G, mask * (G[:10, 10:] - target)).reshape(400)
 
         factors = map(gaussian_factor, [20] * len(self.widths), self.widths, [0] * len(self.widths))
         scaled = [a * W for a, W in zip(self.alphas, factors, strict=True)]
@@ -95,7 +94,7 @@ class Completions:
 
         def field(xp: Any, w: Any, shared: tuple[Any, ...], own: tuple[Any, ...]) -> Any:
             R, W = residual(w, shared)
-            return -2.0 * xp.concatenate([R @ W[10:], R.T @ W[:10]]).reshape(20 * k)
+            return xp.concatenate(factor_field(W[:10], W[10:], R)).reshape(20 * k)
 
         def loss(xp: Any, w: Any, shared: tuple[Any, ...], own: tuple[Any, ...]) -> Any:
             return (residual(w, shared)[0] ** 2).sum()

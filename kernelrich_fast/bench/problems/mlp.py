@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..._types import FloatArray
+from ...equations.networks import backward, forward, gradient
 from ...experiments import fig6
 from ...mlp import flow_mlp
 from ...theory import mlp_predict
@@ -57,28 +58,16 @@ class Networks:
                 for a, b, shape in zip(cuts[:-1], cuts[1:], shapes, strict=True)
             ]
 
-        def forward(w: Any, X: Any) -> tuple[list[Any], list[Any]]:
-            layers, values = unpack(w), [X]
-            for W in layers[:-1]:
-                z = values[-1] @ W.T
-                values.append(z * (z > 0))
-            return layers, values
-
         def field(xp: Any, w: Any, shared: tuple[Any, ...], own: tuple[Any, ...]) -> Any:
             X, y = shared
-            layers, values = forward(w, X)
-            delta = 2.0 * (values[-1] @ layers[-1].T - y.reshape(-1, 1))
-            parts: list[Any] = []
-            for i in reversed(range(len(layers))):
-                parts.insert(0, -(delta.T @ values[i]).reshape(cuts[i + 1] - cuts[i]))
-                if i:
-                    delta = (delta @ layers[i]) * (values[i] > 0)
-            return xp.concatenate(parts)
+            layers = unpack(w)
+            inputs, f = forward(layers, X)
+            deltas = backward(layers, inputs, 2.0 * (f - y.reshape(-1, 1)))
+            return -xp.concatenate([part.reshape(-1) for part in gradient(inputs, deltas)])
 
         def loss(xp: Any, w: Any, shared: tuple[Any, ...], own: tuple[Any, ...]) -> Any:
             X, y = shared
-            layers, values = forward(w, X)
-            return ((values[-1] @ layers[-1].T - y.reshape(-1, 1)) ** 2).sum()
+            return ((forward(unpack(w), X)[1] - y.reshape(-1, 1)) ** 2).sum()
 
         def read(w: FloatArray) -> FloatArray:
             return np.stack([mlp_predict(unpack(each), self.X_test) for each in w])

@@ -1,0 +1,148 @@
+"""The backend "numpy": the equations, by the solvers of NumPy and SciPy, one run after the other.
+
+It needs nothing compiled. What it promises is less than the compiled backends do, and stated in
+docs/promises.md: outside its range a run ends as FAILED or MAX_STEPS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, final
+
+import numpy as np
+
+from ..._blas import one_blas_thread
+from ..._types import Progress
+from ...equations.factorization import Sensing
+from ..base import FactorRaw, FlowOptions, FlowRaw, LimitOptions, LimitRaw, MLPRaw
+from ..batch import DiagonalBatch
+from ..factor_batch import FactorBatch
+from ..mlp_batch import MLPBatch
+from .diagonal import DualFlow, RowSpace, solve_limit
+from .factorization import FactorFlow
+from .networks import descend, follow_network
+from .rows import Run
+from .scipy_flow import follow
+
+__all__ = ["ReferenceBackend"]
+
+
+@final
+class ReferenceBackend:
+    """One run after the other.
+
+    What overflows on the way to a result shows in the result, and there it is judged.
+    """
+
+    name = "numpy"
+
+    @one_blas_thread()
+    @np.errstate(all="ignore")
+    def flow_diagonal(self, batch: DiagonalBatch, options: FlowOptions) -> FlowRaw:
+        space = _row_spaces(batch)
+
+        def one(b: int) -> Run:
+            plus, minus = _weights(batch, b)
+            offset = float(batch.loss_offset[batch.y_index[b]])
+            flow = DualFlow(space(b), plus, minus, int(batch.depth[b]), offset)
+            return follow(flow, **_options(options, b))
+
+        runs = list(_each(len(batch), one, options.progress))
+        return FlowRaw(**_rows(runs), **_ends(runs))
+
+    @one_blas_thread()
+    @np.errstate(all="ignore")
+    def limit_diagonal(self, batch: DiagonalBatch, options: LimitOptions) -> LimitRaw:
+        space = _row_spaces(batch)
+
+        def one(b: int) -> Any:
+            return solve_limit(
+                space(b), *_weights(batch, b), int(batch.depth[b]), tol=options.tol,
+                max_iter=options.max_iter, loss_offset=float(batch.loss_offset[batch.y_index[b]]),
+            )  # fmt: skip
+
+        rows, statuses, counts = zip(*_each(len(batch), one, options.progress), strict=True)
+        return LimitRaw(
+            **{name: np.stack([row[name] for row in rows]) for name in rows[0]},
+            status=np.array(statuses, dtype=np.int64),
+            n_iterations=np.array(counts, dtype=np.int64),
+        )
+
+    @one_blas_thread()
+    @np.errstate(all="ignore")
+    def flow_factorization(self, batch: FactorBatch, options: FlowOptions) -> FactorRaw:
+        dims = batch.p, batch.n - batch.c0
+        sensing = Sensing(dims, batch.c0 == 0, batch.row, batch.column - batch.c0, batch.X)
+
+        def one(b: int) -> Run:
+            flow = FactorFlow(sensing, batch.y[batch.y_index[b]], batch.start(b))
+            return follow(flow, **_options(options, b))
+
+        runs = list(_each(len(batch), one, options.progress))
+        rows = {name: np.stack([run.rows[name] for run in runs]) for name in ("loss", "t")}
+        return FactorRaw(W=[run.rows["W"] for run in runs], **rows, **_ends(runs))
+
+    @one_blas_thread()
+    @np.errstate(all="ignore")
+    def flow_mlp(self, batch: MLPBatch, options: FlowOptions) -> MLPRaw:
+        def one(b: int) -> Run:
+            X, y = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
+            problem = (batch.layout, X, y, batch.loss, batch.start(b))
+            if options.method == "gradient_descent":
+                return descend(*problem, batch.step_size, **_options(options, b))
+            return follow_network(*problem, **_options(options, b))
+
+        runs = list(_each(len(batch), one, options.progress))
+        return MLPRaw(**_rows(runs), **_ends(runs))
+
+
+def _each(count: int, one: Callable[[int], Any], progress: Progress | None) -> Iterator[Any]:
+    for b in range(count):
+        yield one(b)
+        if progress is not None:
+            progress(b + 1)
+
+
+def _row_spaces(batch: DiagonalBatch) -> Callable[[int], RowSpace]:
+    """The decomposition that run b needs; runs that share data share it."""
+    found: dict[tuple[int, int], RowSpace] = {}
+
+    def space(b: int) -> RowSpace:
+        pair = int(batch.x_index[b]), int(batch.y_index[b])
+        if pair not in found:
+            found[pair] = RowSpace(batch.X[pair[0]], batch.y[pair[1]])
+        return found[pair]
+
+    return space
+
+
+def _weights(batch: DiagonalBatch, b: int) -> tuple[np.ndarray, np.ndarray]:
+    w = batch.w_index[b]
+    return batch.alpha[b] * batch.profile_plus[w], batch.alpha[b] * batch.profile_minus[w]
+
+
+def _options(options: FlowOptions, b: int) -> dict[str, Any]:
+    """The options of one run."""
+    return {
+        "rtol": float(options.rtol[b]),
+        "atol": options.atol,
+        "t_max": float(options.t_max[b]),
+        "stop_loss": float(options.stop_loss[b]),
+        "max_steps": options.max_steps,
+        "method": options.method,
+        "t_eval": options.t_eval,
+    }
+
+
+def _rows(runs: list[Run]) -> dict[str, Any]:
+    return {name: np.stack([run.rows[name] for run in runs]) for name in runs[0].rows}
+
+
+def _ends(runs: list[Run]) -> dict[str, Any]:
+    """What every run says of itself at its end."""
+    return {
+        "status": np.array([run.status for run in runs], dtype=np.int64),
+        "n_steps": np.array([run.n_steps for run in runs], dtype=np.int64),
+        "n_rhs": np.array([run.n_rhs for run in runs], dtype=np.int64),
+        "n_flops": np.zeros(len(runs)),
+    }

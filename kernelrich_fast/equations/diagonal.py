@@ -1,0 +1,159 @@
+"""Diagonal linear networks f(x) = <beta, x>, beta = w_plus^D - w_minus^D, L = |X beta - y|^2.
+
+Along the flow every weight is a function of one number per coordinate, z = X^T nu, where nu is the
+integral of the residual y - X beta over time.  `mirror_map` returns these functions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = [
+    "HyperbolicMap",
+    "MirrorMap",
+    "MirrorValue",
+    "PowerMap",
+    "mirror_map",
+    "predictor",
+    "tangent_weights",
+    "weight_field",
+]
+
+# Exponents and powers are cut here, so that a solver's trial step overflows nothing.
+_LARGEST_LOG = 300.0
+
+
+def predictor(w_plus: Any, w_minus: Any, depth: float) -> Any:
+    """The coefficients beta = w_plus^D - w_minus^D."""
+    return w_plus**depth - w_minus**depth
+
+
+def tangent_weights(w_plus: Any, w_minus: Any, depth: float) -> Any:
+    """The diagonal c of the tangent kernel X diag(c) X^T."""
+    power = 2 * depth - 2
+    return depth**2 * (w_plus**power + w_minus**power)
+
+
+def weight_field(X: Any, y: Any, w_plus: Any, w_minus: Any, depth: float) -> tuple[Any, Any]:
+    """The gradient flow dw/dt = -grad L of both weights."""
+    pull = 2.0 * depth * (X.T @ (y - X @ predictor(w_plus, w_minus, depth)))
+    return pull * w_plus ** (depth - 1), -pull * w_minus ** (depth - 1)
+
+
+class MirrorValue(NamedTuple):
+    """Values at a dual coordinate: beta, d beta / d z, and w_plus^D + w_minus^D."""
+
+    beta: Any
+    slope: Any
+    size: Any
+
+
+class HyperbolicMap:
+    """Depth 2: w_plus and w_minus are w(0) exp(+-4 z), so beta = kappa sinh(8 z + phi).
+
+    ``level`` is log(kappa / 2) = log(w_plus w_minus), which is conserved, and ``theta`` is
+    log(w_plus / w_minus) at z = 0.
+    """
+
+    def __init__(self, xp: Any, level: Any, theta: Any) -> None:
+        self.xp, self.level, self.theta = xp, level, theta
+
+    def at(self, z: Any) -> MirrorValue:
+        """Values at z; beta is free of cancellation where w_plus and w_minus nearly agree."""
+        xp, theta = self.xp, self.theta + 8.0 * z
+        plus = xp.exp(xp.clip(self.level + theta, None, _LARGEST_LOG))
+        minus = xp.exp(xp.clip(self.level - theta, None, _LARGEST_LOG))
+        small = 2.0 * xp.exp(self.level) * xp.sinh(xp.clip(theta, -1.0, 1.0))
+        beta = xp.where(xp.abs(theta) < 1.0, small, plus - minus)
+        return MirrorValue(beta, 8.0 * (plus + minus), plus + minus)
+
+    def weights(self, z: Any) -> tuple[Any, Any]:
+        """The weights at z."""
+        theta = self.theta + 8.0 * z
+        return self.xp.exp(0.5 * (self.level + theta)), self.xp.exp(0.5 * (self.level - theta))
+
+    def moved(self, z: Any) -> HyperbolicMap:
+        """The same map with its origin at z."""
+        return HyperbolicMap(self.xp, self.level, self.theta + 8.0 * z)
+
+    def holds(self, z: Any) -> bool:
+        """Whether no value at z is cut."""
+        return bool((self.level + self.xp.abs(self.theta + 8.0 * z)).max() < _LARGEST_LOG)
+
+    def newton_length(self, dz: Any) -> float:
+        """The longest multiple of dz that changes no weight by more than a factor e."""
+        return float(2.0 / max(8.0 * self.xp.abs(dz).max(), 1e-300))
+
+
+class PowerMap:
+    """Depth D > 2: w_plus^(2-D) and w_minus^(2-D) are linear in z, with slopes -+2 D (D - 2).
+
+    So beta = u_plus^-p - u_minus^-p with p = D / (D - 2). Both u stay positive along the flow;
+    their difference ``gap`` is kept apart, since in the kernel regime it is small.
+    """
+
+    def __init__(self, xp: Any, depth: float, u_plus: Any, u_minus: Any, gap: Any) -> None:
+        self.xp, self.depth = xp, depth
+        self.u_plus, self.u_minus, self.gap = u_plus, u_minus, gap
+        self.power = depth / (depth - 2.0)
+        self.speed = 2.0 * depth * (depth - 2.0)
+        self.least = float(np.exp(-_LARGEST_LOG / (self.power + 1.0)))
+
+    def at(self, z: Any) -> MirrorValue:
+        """Values at z; beta is free of cancellation where w_plus and w_minus nearly agree."""
+        xp, shift = self.xp, self.speed * z
+        u_plus = xp.clip(self.u_plus - shift, self.least, None)
+        u_minus = xp.clip(self.u_minus + shift, self.least, None)
+        plus, minus = u_plus**-self.power, u_minus**-self.power
+        ratio = (self.gap - 2.0 * shift) / u_minus
+        near = xp.abs(ratio) < 0.25
+        small = minus * xp.expm1(-self.power * xp.log1p(xp.where(near, ratio, 0.0 * ratio)))
+        slope = 2.0 * self.depth**2 * (plus / u_plus + minus / u_minus)
+        return MirrorValue(xp.where(near, small, plus - minus), slope, plus + minus)
+
+    def weights(self, z: Any) -> tuple[Any, Any]:
+        """The weights at z."""
+        root, shift = -1.0 / (self.depth - 2.0), self.speed * z
+        return (self.u_plus - shift) ** root, (self.u_minus + shift) ** root
+
+    def moved(self, z: Any) -> PowerMap:
+        """The same map with its origin at z."""
+        shift = self.speed * z
+        return PowerMap(
+            self.xp, self.depth, self.u_plus - shift, self.u_minus + shift, self.gap - 2.0 * shift
+        )
+
+    def holds(self, z: Any) -> bool:
+        """Whether z lies inside the domain, and no value there is cut."""
+        shift = self.speed * z
+        least = min((self.u_plus - shift).min(), (self.u_minus + shift).min())
+        return bool(least > self.least)
+
+    def newton_length(self, dz: Any) -> float:
+        """The longest multiple of dz that keeps a tenth of every u."""
+        xp = self.xp
+        shrinking = xp.where(dz > 0.0, self.u_plus, self.u_minus)
+        share = (self.speed * xp.abs(dz) / shrinking).max()
+        return float(0.9 / max(share, 1e-300))
+
+
+MirrorMap = HyperbolicMap | PowerMap
+
+
+def mirror_map(xp: Any, w_plus0: Any, w_minus0: Any, depth: float) -> MirrorMap:
+    """The map from z to weights and predictor, for weights w_plus0 and w_minus0 at z = 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> at = mirror_map(np, np.array([0.5]), np.array([0.5]), 2).at(np.array([0.125]))
+    >>> round(float(at.beta[0] / (0.5 * np.sinh(1.0))), 12)
+    1.0
+    """
+    if depth == 2:
+        log_plus, log_minus = xp.log(w_plus0), xp.log(w_minus0)
+        return HyperbolicMap(xp, log_plus + log_minus, log_plus - log_minus)
+    u_plus, u_minus = w_plus0 ** (2.0 - depth), w_minus0 ** (2.0 - depth)
+    return PowerMap(xp, depth, u_plus, u_minus, u_plus - u_minus)

@@ -1,0 +1,83 @@
+"""Fully connected ReLU networks with layers W_l (..., fan_out, fan_in), relu'(0) = 0.
+
+Rows are samples. ``inputs`` are what enters the layers, ``deltas`` the derivatives of a scalar or
+of the outputs by what the layers give before their ReLU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["backward", "forward", "gradient", "inner_products", "tangent_features"]
+
+
+def forward(
+    weights: Sequence[Any], X: Any, biases: Sequence[Any] | None = None
+) -> tuple[list[Any], Any]:
+    """The inputs (..., n, fan_in) of every layer, and the outputs (..., n, fan_out) of the last."""
+    inputs, z = [X], X
+    for i, W in enumerate(weights):
+        z = inputs[-1] @ W.mT
+        if biases is not None:
+            z = z + biases[i][..., None, :]
+        if i + 1 < len(weights):
+            inputs.append(z * (z > 0))
+    return inputs, z
+
+
+def backward(weights: Sequence[Any], inputs: Sequence[Any], top: Any) -> list[Any]:
+    """The deltas of every layer, (..., rows, fan_out), from that of the last.
+
+    A sample may have several rows, one after the other (those of several outputs).
+    """
+    deltas = [top]
+    for i in reversed(range(1, len(weights))):
+        deltas.insert(0, (deltas[0] @ weights[i]) * _rows(inputs[i] > 0, top))
+    return deltas
+
+
+def gradient(inputs: Sequence[Any], deltas: Sequence[Any]) -> list[Any]:
+    """The derivatives by the weights of the scalar that the deltas belong to."""
+    return [d.mT @ a for a, d in zip(inputs, deltas, strict=True)]
+
+
+def tangent_features(
+    weights: Sequence[Any], X: Any, biases: Sequence[Any] | None = None
+) -> list[tuple[Any, Any]]:
+    """Per layer (a, d), such that the derivatives of an output by the weights are d a^T.
+
+    Weights and X are (..., copies, ., .); a second copy enters the output negatively. Shapes:
+    a (..., copies, n, fan_in), with a column of ones where there are biases, and
+    d (..., copies, n outputs, fan_out), output index running fastest.
+    """
+    inputs, f = forward(weights, X, biases)
+    n, outputs = f.shape[-2:]
+    signs = np.array([1.0, -1.0])[: f.shape[-3], None, None]
+    each = np.tile(np.eye(outputs), (n, 1))
+    top = signs * np.broadcast_to(each, (*f.shape[:-2], n * outputs, outputs))
+    if biases is not None:
+        ones = [np.ones((*a.shape[:-1], 1)) for a in inputs]
+        extended = [np.concatenate(pair, axis=-1) for pair in zip(inputs, ones, strict=True)]
+    else:
+        extended = inputs
+    return list(zip(extended, backward(weights, inputs, top), strict=True))
+
+
+def inner_products(left: Sequence[tuple[Any, Any]], right: Sequence[tuple[Any, Any]]) -> Any:
+    """Inner products of two sets of tangent features: the tangent kernel."""
+    total: Any = 0.0
+    for (a, d), (b, e) in zip(left, right, strict=True):
+        inputs, outputs = a @ b.mT, d.shape[-2] // a.shape[-2]
+        if outputs > 1:
+            inputs = np.repeat(np.repeat(inputs, outputs, axis=-1), outputs, axis=-2)
+        total = total + np.sum((d @ e.mT) * inputs, axis=-3)
+    return total
+
+
+def _rows(array: Any, like: Any) -> Any:
+    """Rows of samples, repeated for the rows that ``like`` has per sample."""
+    times = like.shape[-2] // array.shape[-2]
+    return array if times == 1 else np.repeat(array, times, axis=-2)

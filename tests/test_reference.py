@@ -1,0 +1,154 @@
+"""The fallback: right in its range, and outside it says so.
+
+That it does what every backend does is shown by the tests that take the fixture ``backend``.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from conftest import relative
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from oracles import weight_space_flow
+
+import kernelrich_fast as krf
+from kernelrich_fast import Status
+from kernelrich_fast.backends.reference import scipy_flow
+
+SETTINGS = settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@pytest.mark.parametrize("method", ["radau5", "dopri5"])
+def test_other_methods_of_scipy(small, method):
+    X, y, _ = small
+    times = np.array([0.01, 0.1, 0.4])
+    for depth in (2, 3):
+        expected = weight_space_flow(X, y, *[np.full(15, 0.3)] * 2, depth, times)
+        flow = krf.flow_diagonal(
+            X, y, alpha=0.3, depth=depth, t_eval=times, method=method, backend="numpy"
+        )
+        assert relative(flow.beta, expected).max() < 1e-5
+
+
+def test_too_few_digits_are_not_a_result():
+    """Depth 5 at alpha = 1e-3: u = alpha^-3 loses nine digits where a coordinate is active."""
+    X, y, _ = krf.datasets.sparse_regression(5, 12, 1, noise_variance=0.0, seed=4)
+    with pytest.warns(krf.ConvergenceWarning, match="1 FAILED"):
+        flow = krf.flow_diagonal(X, y, alpha=1e-3, depth=5, backend="numpy")
+    assert flow.status == Status.FAILED
+    assert np.all(np.isfinite(flow.beta))
+    # A factor that grows by ten orders has lost what was small in it.
+    data = krf.datasets.low_rank_completion(4, 4, 2, 12)
+    with pytest.warns(krf.ConvergenceWarning, match="1 FAILED"):
+        lost = krf.flow_factorization(
+            data.y, entries=data.entries, dims=(4, 4), alpha=1e-10, width=3, backend="numpy"
+        )
+    assert lost.status == Status.FAILED
+
+
+@st.composite
+def designs(draw):
+    """Tall and wide, with dependent rows and columns, of which some are categories."""
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    n, d = draw(st.integers(2, 9)), draw(st.integers(1, 6))
+    X = rng.standard_normal((n, d))
+    if draw(st.booleans()):
+        X = np.hstack([np.ones((n, 1)), np.eye(3)[rng.integers(0, 3, n)], X[:, :1]])
+    if draw(st.booleans()):
+        X[-1] = X[0]
+    y = X @ rng.standard_normal(X.shape[1])
+    if draw(st.booleans()):
+        y = y + 0.3 * rng.standard_normal(n)
+    return X, y, draw(st.sampled_from([2, 3, 4])), 10.0 ** draw(st.floats(-1.3, 0.5))
+
+
+@SETTINGS
+@given(designs())
+def test_no_status_is_false(problem):
+    """A status that claims something is held against the weights' flow and least squares."""
+    X, y, depth, alpha = problem
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", krf.ConvergenceWarning)
+        flow = krf.flow_diagonal(X, y, alpha=alpha, depth=depth, backend="numpy")
+        limit = krf.limit_diagonal(X, y, alpha=alpha, depth=depth, backend="numpy")
+    fitted = X @ np.linalg.lstsq(X, y, rcond=None)[0]
+    rest = np.sum((y - fitted) ** 2)
+    for end in (flow, limit):
+        assert np.all(np.isfinite(end.beta))
+        assert end.status != Status.FAILED
+        assert np.isclose(end.loss, np.sum((X @ end.beta - y) ** 2), rtol=1e-6, atol=1e-20)
+        if end.status == Status.STATIONARY:
+            assert rest > 1e-12 * (y @ y)
+            assert np.linalg.norm(X @ end.beta - fitted) < 1e-5 * np.linalg.norm(y)
+        if end.status == Status.CONVERGED:
+            assert end.loss <= 1.01e-12 * (y @ y)
+    size = np.linalg.norm(limit.beta)
+    assert np.linalg.norm(flow.beta - limit.beta) < 1e-3 * size
+    times = np.linspace(0.0, min(float(flow.t), 2.0), 4)[1:]
+    if times[0] > 0.0:
+        start = [np.full(X.shape[1], alpha)] * 2
+        with np.errstate(all="ignore"):  # trial steps of DOP853 may overflow; its result does not
+            expected = weight_space_flow(X, y, *start, depth, times)
+        path = krf.flow_diagonal(X, y, alpha=alpha, depth=depth, t_eval=times, backend="numpy")
+        assert relative(path.beta, expected).max() < 1e-5
+
+
+def test_a_sample_comes_alive_behind_dead_units():
+    """Two layers behind one that starts to pass a sample; DOP853 on both sides of the crossing."""
+    X, y = [[1.0, 0.0], [1.0, -1.0]], [1.0, 5.0]
+    flow = krf.flow_mlp(
+        X, y, weights0=[[[0.5, 0.6]], [[1.0]], [[1.0]]], t_eval=[0.16431187248945803],
+        backend="numpy",
+    )  # fmt: skip
+    assert np.allclose(flow.predict(X)[0], [1.8392, 1.7501], rtol=1e-3)
+
+
+def test_a_small_unit_beside_large_ones():
+    """Two scalar flows f' = 4 f (1 - f): the second is half way at t = log(1e12) / 4."""
+    flow = krf.flow_mlp(
+        np.eye(2), [1.0, 1.0], weights0=[[[0.5, 0.0], [0.0, 1e-6]], [[0.5, 1e-6]]],
+        t_eval=[np.log(1e6) / 2], backend="numpy",
+    )  # fmt: skip
+    assert np.allclose(flow.predict(np.eye(2))[0], [1.0, 0.5], atol=1e-3)
+
+
+def test_rows_of_one_column_of_very_different_size():
+    """Two logistic flows m' = 4 m (1 - m) in one column, 1e-28 beside 1: m = 1/2 at log(1e14)/2."""
+    start = np.array([[1.0], [1e-14]])
+    times = np.array([10.0, np.log(1e14) / 2, 20.0])
+    flow = krf.flow_factorization(
+        [1.0, 1.0], entries=([0, 1], [0, 1]), U0=start, V0=start, t_eval=times, backend="numpy"
+    )
+    exact = 1.0 / (1.0 + np.exp(np.log(1e28) - 4.0 * times))
+    assert np.allclose(flow.M[:, 1, 1], exact, rtol=1e-5)
+
+
+def test_a_solver_that_fails_is_a_failed_run(small, monkeypatch):
+    """NaN and a failure of the solver end as FAILED, never as a result."""
+
+    class Broken:
+        def __init__(self, field, t, state, end, **options):
+            self.t, self.y, self.nfev, self.status = 1.0, np.full(len(state), np.nan), 1, "running"
+
+        def step(self):
+            pass
+
+    class Stuck(Broken):
+        def step(self):
+            self.status = "failed"
+
+    X, y, _ = small
+    for kind in (Broken, Stuck):
+        monkeypatch.setitem(scipy_flow.SOLVERS, "auto", kind)
+        with pytest.warns(krf.ConvergenceWarning, match="1 FAILED"):
+            flow = krf.flow_diagonal(X, y, alpha=0.5, backend="numpy")
+        assert flow.status == Status.FAILED
+        assert np.all(np.isfinite(flow.beta))
