@@ -258,10 +258,13 @@ def limit_diagonal(
 
     Notes
     -----
-    Damped Newton on the N-dimensional convex dual, continued in alpha from the kernel regime; no
-    flow is integrated.  grad Q lies in the row space of X by construction, to rounding.  Where no
-    beta fits y the status is STATIONARY and beta the end of the least-squares flow.  Cost: 3 to 20
-    Gram products and Cholesky factorisations for alpha from 1 to 1e-6 at depth 2.
+    Damped Newton on the N-dimensional convex dual, and where that stalls a continuation in alpha
+    from the kernel regime; no flow is integrated.  grad Q lies in the row space of X by
+    construction, to rounding.  X beta is accurate to ``tol``, beta to ``tol`` times the condition
+    number of X.  Where no beta fits y (the rank of X decides that) the status is STATIONARY and
+    beta the end of the least-squares flow; where rounding keeps the residual above ``tol`` it is
+    MAX_STEPS.  Cost: 3 to 15 Gram products and Cholesky factorisations for alpha from 1 to 1e-6 at
+    depth 2.
 
     References
     ----------

@@ -32,7 +32,7 @@ class Status(IntEnum):
     STATIONARY = 2
     """The gradient vanished above ``stop_loss``: no weights fit the data."""
     MAX_STEPS = 3
-    """The step or iteration budget was used up."""
+    """The step or iteration budget was used up, or rounding allowed no further progress."""
     FAILED = 4
     """No step could be made, or the problem leaves the floating-point range."""
 

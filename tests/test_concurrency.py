@@ -227,6 +227,11 @@ def again_and_again(call):
         call()
 
 
+def started_by(timer, call):
+    timer.start()  # may be interrupted itself
+    again_and_again(call)
+
+
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(available_backends()["cpu"] is not None, reason="no compiled module")
 def test_interrupted_a_hundred_times():
@@ -247,8 +252,7 @@ def test_interrupted_a_hundred_times():
     for count in range(100):
         timer = threading.Timer(moments.uniform(0.0, 0.1), os.kill, (os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
-            timer.start()  # may be interrupted itself
-            again_and_again(endless[count % len(endless)])
+            started_by(timer, endless[count % len(endless)])
         timer.join()
         if count % 10 == 9:
             assert same(FAMILIES["flow_diagonal"](), expected)

@@ -5,25 +5,14 @@ That it does what every backend does is shown by the tests that take the fixture
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from conftest import relative
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from oracles import weight_space_flow
 
 import kernelrich_fast as krf
 from kernelrich_fast import Status
 from kernelrich_fast.backends.reference import scipy_flow
-
-SETTINGS = settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
 
 
 @pytest.mark.parametrize("method", ["radau5", "dopri5"])
@@ -52,53 +41,6 @@ def test_too_few_digits_are_not_a_result():
             data.y, entries=data.entries, dims=(4, 4), alpha=1e-10, width=3, backend="numpy"
         )
     assert lost.status == Status.FAILED
-
-
-@st.composite
-def designs(draw):
-    """Tall and wide, with dependent rows and columns, of which some are categories."""
-    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
-    n, d = draw(st.integers(2, 9)), draw(st.integers(1, 6))
-    X = rng.standard_normal((n, d))
-    if draw(st.booleans()):
-        X = np.hstack([np.ones((n, 1)), np.eye(3)[rng.integers(0, 3, n)], X[:, :1]])
-    if draw(st.booleans()):
-        X[-1] = X[0]
-    y = X @ rng.standard_normal(X.shape[1])
-    if draw(st.booleans()):
-        y = y + 0.3 * rng.standard_normal(n)
-    return X, y, draw(st.sampled_from([2, 3, 4])), 10.0 ** draw(st.floats(-1.3, 0.5))
-
-
-@SETTINGS
-@given(designs())
-def test_no_status_is_false(problem):
-    """A status that claims something is held against the weights' flow and least squares."""
-    X, y, depth, alpha = problem
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", krf.ConvergenceWarning)
-        flow = krf.flow_diagonal(X, y, alpha=alpha, depth=depth, backend="numpy")
-        limit = krf.limit_diagonal(X, y, alpha=alpha, depth=depth, backend="numpy")
-    fitted = X @ np.linalg.lstsq(X, y, rcond=None)[0]
-    rest = np.sum((y - fitted) ** 2)
-    for end in (flow, limit):
-        assert np.all(np.isfinite(end.beta))
-        assert end.status != Status.FAILED
-        assert np.isclose(end.loss, np.sum((X @ end.beta - y) ** 2), rtol=1e-6, atol=1e-20)
-        if end.status == Status.STATIONARY:
-            assert rest > 1e-12 * (y @ y)
-            assert np.linalg.norm(X @ end.beta - fitted) < 1e-5 * np.linalg.norm(y)
-        if end.status == Status.CONVERGED:
-            assert end.loss <= 1.01e-12 * (y @ y)
-    size = np.linalg.norm(limit.beta)
-    assert np.linalg.norm(flow.beta - limit.beta) < 1e-3 * size
-    times = np.linspace(0.0, min(float(flow.t), 2.0), 4)[1:]
-    if times[0] > 0.0:
-        start = [np.full(X.shape[1], alpha)] * 2
-        with np.errstate(all="ignore"):  # trial steps of DOP853 may overflow; its result does not
-            expected = weight_space_flow(X, y, *start, depth, times)
-        path = krf.flow_diagonal(X, y, alpha=alpha, depth=depth, t_eval=times, backend="numpy")
-        assert relative(path.beta, expected).max() < 1e-5
 
 
 def test_a_sample_comes_alive_behind_dead_units():

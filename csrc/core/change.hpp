@@ -5,6 +5,10 @@
 
 KRF_BEGIN_NAMESPACE
 
+// Where a flow stands that no longer moves visibly: at a stationary point, or where a loss that
+// would still fall has become rounding.
+enum class Rest { kNone, kRounding, kStationary };
+
 struct Change {
   double single = 0; // worst relative change of one part that must keep its own relative accuracy
   double whole = 0;  // norm of the change of the predictor

@@ -31,7 +31,8 @@ template <class Team, class Mirror> struct DualState {
   double *pair; // two vectors to be projected at once
   int n_reflectors = 0;
   double y_norm2 = 0;
-  double noise = 0; // rounding of the residual's norm
+  double noise = 0;          // rounding of the residual's norm
+  double unreachable = -1.0; // |y|^2 that no beta reaches, once known (`beyond_reach`)
 
   KRF_HD DualState(Team &team_, const DiagonalProblem &p, Arena &arena)
       : team(team_), n(p.n), d(p.d), ldn(padded(p.n)), ldd(padded(p.d)), X(p.X),
@@ -271,6 +272,34 @@ template <class Team, class Mirror> struct DualState {
     });
     n = n_reflectors;
     return unreachable;
+  }
+
+  KRF_HD bool residual_is_rounding() { return std::sqrt(loss()) <= 2.0 * noise; }
+
+  // Whether what is left of y lies where no beta reaches.  A residual along nearly dependent rows
+  // has a velocity of rounding too, and still decays.  The rank of X is decided once a run, in
+  // `remaining` (d) and `weight` (d); `turned` tells that the basis is the problem's again, which
+  // invalidates what was built on another.
+  KRF_HD KRF_APART bool beyond_reach(const DiagonalProblem &p, double *weight, double *remaining,
+                                     bool &turned) {
+    turned = false;
+    const double left = loss();
+    if (unreachable < 0.0) {
+      ungrade(p);
+      team.for_each(ldd, [&](int i) {
+        const T norm = read<T>(feature_norm + i);
+        write(weight + i, norm * norm);
+      });
+      grade(weight, 0.0, remaining);
+      double sum = 0;
+      for (int c = n_reflectors; c < n; ++c)
+        sum += y[c] * y[c];
+      team.sync();
+      unreachable = sum;
+      ungrade(p);
+      turned = true;
+    }
+    return left <= 4.0 * unreachable;
   }
 
   // A dual vector in the caller's basis, in place.

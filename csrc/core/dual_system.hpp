@@ -59,6 +59,18 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   KRF_HD double predictor_norm() { return this->beta_norm(); }
   // Rounding is the only rest of a convex flow (measure_velocity).
   KRF_HD static bool at_rest(double) { return false; }
+  // What a velocity of rounding means (DualState::beyond_reach); old_N turns along.
+  KRF_HD KRF_APART Rest rest(const DiagonalProblem &p, double *old_N) {
+    for (int j = 0; j < 3 && this->unreachable < 0.0; ++j)
+      this->to_original(old_N + j * ldn);
+    bool turned;
+    const bool end = this->beyond_reach(p, scratch, gram.change, turned);
+    if (turned) {
+      gram.clear(*this);
+      factors.h_factored = 0;
+    }
+    return end ? Rest::kStationary : this->residual_is_rounding() ? Rest::kRounding : Rest::kNone;
+  }
   // Nothing to renew between steps: the basis turns in `prepare`.
   KRF_HD static bool settle(double *) { return false; }
 

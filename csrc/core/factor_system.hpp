@@ -147,6 +147,9 @@ template <class Team_> struct FactorSystem {
     return slower_than(2.0 * noise * (X.X ? x_norm : 1.0), size);
   }
 
+  // A velocity of rounding is the end.
+  KRF_HD static Rest rest(const FactorProblem &, double *) { return Rest::kStationary; }
+
   // Whether the velocity is no more than what rtol allows the state to be off, at the rates S could
   // give it: near a stationary point with a residual the steps see no more than that.
   KRF_HD KRF_APART bool at_rest(double rtol) {

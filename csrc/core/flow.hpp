@@ -53,7 +53,8 @@ template <class System> class FlowIntegrator {
   long long attempts_ = 0;
   int failures_ = 0;
   int row_ = 0; // next evaluation time
-  bool still_ = false, last_ = false;
+  Rest rest_ = Rest::kNone;
+  bool last_ = false;
 
 public:
   KRF_HD KRF_APART FlowIntegrator(Team &team, const typename System::Problem &p, Arena &arena)
@@ -69,14 +70,16 @@ public:
       out.status = Status::kFailed;
       return;
     }
-    begin(o, out);
+    begin(p, o, out);
     while (!over(o, out))
-      attempt(o, out);
+      attempt(p, o, out);
     finish(o, out, rows);
   }
 
 private:
-  KRF_HD KRF_APART void begin(const FlowOptions &o, Output &out) {
+  using Problem = typename System::Problem;
+
+  KRF_HD KRF_APART void begin(const Problem &p, const FlowOptions &o, Output &out) {
     using namespace flow_rules;
     if (s_.stiff_available())
       radau_.start();
@@ -84,7 +87,7 @@ private:
     t_end_ = o.n_eval > 0 ? smaller(o.t_eval[o.n_eval - 1], o.t_max) : o.t_max;
     choice_ = MethodChoice(o.method == Method::kAuto && s_.stiff_available(),
                            o.method == Method::kStiff && s_.stiff_available(), s_.cost_ratio());
-    still_ = s_.measure_velocity();
+    rest_ = s_.measure_velocity() ? s_.rest(p, radau_.old_N) : Rest::kNone;
     const double rate = s_.rate();
     h_ = rate > 0 ? std::pow(o.rtol, 0.2) / rate : kInfinity;
     norm_ = s_.predictor_norm();
@@ -100,8 +103,8 @@ private:
       out.status = Status::kConverged;
     else if (!(remaining(t_end_) > 0.0))
       out.status = low ? Status::kConverged : Status::kTimeEnd;
-    else if (still_)
-      out.status = low ? Status::kConverged : Status::kStationary;
+    else if (rest_ != Rest::kNone)
+      out.status = low ? Status::kConverged : stopped_at_rest(o);
     else if (attempts_ >= o.max_steps)
       out.status = Status::kMaxSteps;
     else
@@ -110,7 +113,18 @@ private:
     return true;
   }
 
-  KRF_HD KRF_APART void attempt(const FlowOptions &o, Output &out) {
+  // Above the loss that was asked for: what rounding stopped stays as it is to the last time, and
+  // without one never arrives.
+  KRF_HD Status stopped_at_rest(const FlowOptions &o) {
+    if (rest_ == Rest::kStationary || o.loss_offset >= s_.loss())
+      return Status::kStationary;
+    if (!(t_end_ < kInfinity))
+      return Status::kMaxSteps;
+    t_ = t_end_, t_low_ = 0;
+    return Status::kTimeEnd;
+  }
+
+  KRF_HD KRF_APART void attempt(const Problem &p, const FlowOptions &o, Output &out) {
     using namespace flow_rules;
     ++attempts_;
     const bool stiff = choice_.stiff();
@@ -142,7 +156,7 @@ private:
     failures_ = 0;
     ++out.n_steps;
     write_times(o, out, stiff);
-    accept(o, out, stiff);
+    accept(p, o, out, stiff);
     choose_next(stiff, factor);
   }
 
@@ -176,7 +190,7 @@ private:
     }
   }
 
-  KRF_HD KRF_APART void accept(const FlowOptions &o, Output &out, bool stiff) {
+  KRF_HD KRF_APART void accept(const Problem &p, const FlowOptions &o, Output &out, bool stiff) {
     using namespace flow_rules;
     if (stiff)
       radau_.accept(step_);
@@ -188,10 +202,11 @@ private:
       add_time(step_);
     s_.settle(radau_.old_N);
     norm_ = s_.predictor_norm();
-    still_ = s_.measure_velocity();
+    rest_ = s_.measure_velocity() ? s_.rest(p, radau_.old_N) : Rest::kNone;
     if (out.n_steps % kStagnant == 0) {
       const double now = s_.loss();
-      still_ = still_ || (now > marked_loss_ * (1.0 - kStagnantShare) && s_.at_rest(o.rtol));
+      if (now > marked_loss_ * (1.0 - kStagnantShare) && s_.at_rest(o.rtol))
+        rest_ = Rest::kStationary;
       marked_loss_ = now;
     }
   }
@@ -217,7 +232,8 @@ private:
   KRF_HD KRF_APART void finish(const FlowOptions &o, Output &out, int rows) {
     out.n_rhs = radau_.n_rhs + dopri_.n_rhs;
     out.n_flops = team_.flops();
-    if (out.status == Status::kStationary || out.status == Status::kConverged)
+    if (out.status == Status::kStationary || out.status == Status::kConverged ||
+        rest_ == Rest::kRounding)
       while (row_ < o.n_eval && remaining(o.t_eval[row_]) >= 0.0 && o.t_eval[row_] <= o.t_max)
         s_.write_row(out, row_, false, o.t_eval[row_]), ++row_;
     // Times that were not reached show the last state, with the time it belongs to.

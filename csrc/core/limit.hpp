@@ -1,5 +1,5 @@
-// The t -> infinity limit of the flow: the minimiser of the convex dual, by damped Newton
-// continued in the scale from the kernel regime down to the wanted alpha.
+// The t -> infinity limit of the flow: the minimiser of the convex dual, by damped Newton from the
+// start of the flow; where that stalls, continued in the scale from the kernel regime down.
 #pragma once
 
 #include "gram.hpp"
@@ -9,6 +9,8 @@ KRF_BEGIN_NAMESPACE
 // Newton iterations a stage may take, and may take without progress, before it is cut shorter.
 inline constexpr int kStage = 200;
 inline constexpr int kStall = 60;
+// From the start of the flow, where the damping may hold the residual as it is for long.
+inline constexpr int kDirectStall = 30;
 
 template <class Team, class Mirror> class LimitSolver {
   using T = typename Team::Value;
@@ -18,6 +20,7 @@ template <class Team, class Mirror> class LimitSolver {
   double *factor_, *pivot_, *step_, *dz_, *trial_, *weight_, *phi_, *kept_, *trial_residual_,
       *field_, *saved_mirror_, *saved_nu_;
   double loss_offset_ = 0, offset_ = 0;
+  bool basis_changed_ = false;
 
 public:
   KRF_HD KRF_APART LimitSolver(Team &team, const DiagonalProblem &p, Arena &arena)
@@ -52,17 +55,23 @@ private:
     double level = kernel_level(p);
     if (!(level < kInfinity && o.y_norm < kInfinity)) // what is asked is not a number
       return Status::kFailed;
-    rescale(level, 1.0);
     const double goal = o.tolerance * o.y_norm;
+    const Status direct = newton(p, goal, goal, kDirectStall, o.max_iterations, out);
+    if (direct == Status::kConverged)
+      return reached(goal);
+    if (direct != Status::kFailed || !(level > 0) || team_.cancelled())
+      return direct;
+    restart(p);
+    rescale(level, 1.0);
     double below = 2.0; // how far, in the logarithm, the weights are below the kernel regime
     double drop = 0.0, pace = 1.0;
     bool saved = false;
     for (;;) {
       const double target = level > 0 ? larger(1e-4 * o.y_norm, goal) : goal;
-      const Status status = newton(p, goal, target, o.max_iterations, out);
+      const Status status = newton(p, goal, target, kStall, o.max_iterations, out);
       if (status == Status::kConverged) {
         if (level <= 0)
-          return offset_ > goal * goal ? Status::kStationary : Status::kConverged;
+          return reached(goal);
         save();
         saved = true;
         pace = smaller(1.0, 1.5 * pace);
@@ -81,6 +90,18 @@ private:
       level -= drop;
       continue_to(p, drop, p.depth == 2 ? stretch : 1.0, goal);
     }
+  }
+
+  KRF_HD Status reached(double goal) const {
+    return offset_ > goal * goal ? Status::kStationary : Status::kConverged;
+  }
+
+  // Back to the start of the flow.
+  KRF_HD void restart(const DiagonalProblem &p) {
+    s_.ungrade(p);
+    s_.start(p);
+    offset_ = loss_offset_;
+    gram_.clear(s_);
   }
 
   // Position and dual, in the basis of the problem.
@@ -152,8 +173,6 @@ private:
     for (int tries = 0; tries < 40 && !move(length); ++tries)
       length *= 0.5;
   }
-
-  bool basis_changed_ = false;
 
   // The equation solved is y - X beta = relax nu: components of y far below the tolerance, such as
   // the rounding of exactly sparse data, need not be fitted by weights they would have to wake.
@@ -249,7 +268,8 @@ private:
     return true;
   }
 
-  KRF_HD KRF_APART Status newton(const DiagonalProblem &p, double goal, double target,
+  // To the residual `target`; fails after `patience` iterations without progress.
+  KRF_HD KRF_APART Status newton(const DiagonalProblem &p, double goal, double target, int patience,
                                  int max_iterations, LimitOutput &out) {
     double best = kInfinity;
     int stalled = 0;
@@ -260,11 +280,21 @@ private:
       stalled = size < 0.9 * best ? 0 : stalled + 1;
       best = smaller(best, size);
       // Rounding can keep an ill-conditioned problem above its target.
-      if (stalled > 3 && s_.measure_velocity())
-        return Status::kConverged;
+      if (stalled > 3 && s_.measure_velocity()) {
+        bool turned;
+        const bool end = s_.beyond_reach(p, trial_, weight_, turned);
+        if (turned) {
+          gram_.clear(s_);
+          offset_ = loss_offset_;
+        }
+        if (end)
+          return Status::kConverged;
+        if (s_.residual_is_rounding())
+          return offset_ > goal * goal ? Status::kConverged : Status::kMaxSteps;
+      }
       if (out.n_iterations >= max_iterations)
         return Status::kMaxSteps;
-      if (team_.cancelled() || stalled > kStall || stage_iterations > kStage)
+      if (team_.cancelled() || stalled > patience || stage_iterations > kStage)
         return Status::kFailed;
       ++out.n_iterations;
       const double relax = relaxation(goal);

@@ -1,15 +1,16 @@
 """A batch of diagonal problems by index into shared arrays: what every backend is given.
 
 Broadcasting over leading axes would repeat X for every alpha; instead the distinct arrays are
-kept once and each run carries indices.  Problems with more samples than features are turned into
-square ones here (the flow sees y only through X^T y), so backends always have N <= d.
+kept once and each run carries indices.  Problems with more samples than features are reduced here
+to as many as X has independent columns (the flow sees y only through X^T y), so backends always
+have N <= d.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class DiagonalBatch:
     y_index: IntArray
     w_index: IntArray
     y_norm2: FloatArray  # of the whole y, per run
-    basis: FloatArray | None  # (n_X, n_samples, n): columns span the samples, where reduced
+    basis: FloatArray | None  # (n_X, n_samples, n): columns span those of X, where reduced
     y_rest: FloatArray | None  # (n_y, n_samples): the part of y no beta can reach
 
     def __len__(self) -> int:
@@ -77,6 +78,32 @@ def run_index(lead: tuple[int, ...], shape: tuple[int, ...]) -> IntArray:
     return per_run(np.arange(math.prod(lead), dtype=np.int64).reshape(lead), shape)
 
 
+def _reduce(xp: Any, X: FloatArray, y: FloatArray) -> tuple[FloatArray, ...]:
+    """The columns' basis Q, Q^T X, Q^T y and the part of y that no beta reaches, for tall X.
+
+    The rank is decided by the singular values of the columns, scaled to length one, since they may
+    differ by orders of magnitude and be independent all the same. Columns that depend on others
+    (one-hot categories beside an intercept) leave rows that are exactly zero, not rounding that a
+    flow would follow. Problems of one batch keep as many rows as the one of largest rank.
+    """
+    n_samples = X.shape[-2]
+    basis, rows = xp.linalg.qr(X)
+    size = xp.linalg.norm(rows, axis=-2, keepdims=True)
+    U, values, Vt = xp.linalg.svd(rows / xp.where(size > 0.0, size, 1.0))
+    kept = values > n_samples * np.finfo(np.float64).eps * values[..., :1]
+    if not bool(xp.all(kept)):
+        rank = max(1, int(to_host(xp.sum(kept, axis=-1)).max()))
+        kept = kept[..., :rank]
+        basis = xp.where(kept[..., None, :], (basis @ U)[..., :rank], 0.0)
+        rows = xp.where(kept, values[..., :rank], 0.0)[..., None] * Vt[..., :rank, :] * size
+    reduced = xp.squeeze(xp.swapaxes(basis, -1, -2) @ y[..., None], -1)
+    rest = y - xp.squeeze(basis @ reduced[..., None], -1)
+    # What rounding leaves of a consistent y is not an obstacle.
+    floor = 1e-14 * xp.linalg.norm(y, axis=-1)
+    rest = xp.where((xp.linalg.norm(rest, axis=-1) <= floor)[..., None], 0.0, rest)
+    return basis, rows, reduced, rest
+
+
 def make_batch(
     X: FloatArray,
     y: FloatArray,
@@ -110,14 +137,8 @@ def make_batch(
     basis = y_rest = None
     n_samples, d = X.shape[-2:]
     if n_samples > d:
-        basis, R = xp.linalg.qr(X)
-        reduced = xp.squeeze(xp.swapaxes(basis, -1, -2) @ y[..., None], -1)
-        y_rest = y - xp.squeeze(basis @ reduced[..., None], -1)
-        # What rounding leaves of a consistent y is not an obstacle.
-        floor = 1e-14 * xp.linalg.norm(y, axis=-1)
-        y_rest = xp.where((xp.linalg.norm(y_rest, axis=-1) <= floor)[..., None], 0.0, y_rest)
-        X, y = R, reduced
-        basis = basis.reshape(-1, n_samples, d)
+        basis, X, y, y_rest = _reduce(xp, X, y)
+        basis = basis.reshape(-1, n_samples, X.shape[-2])
     offset = xp.zeros(y.shape[:-1]) if y_rest is None else xp.sum(y_rest**2, axis=-1)
     return DiagonalBatch(
         shape=shape,
