@@ -135,6 +135,71 @@ def test_kernel_regime_against_the_linearised_flow(backend):
         assert np.allclose(flow.predict(data.X_test), limit, atol=0.05 * np.abs(data.y).max())
 
 
+def test_a_sample_comes_alive_behind_dead_units(backend):
+    """Every unit behind the first starts from zero when it wakes; DOP853 on either side."""
+    X, y = np.array([[1.0, 0.0], [1.0, -1.0]]), np.array([1.0, 5.0])
+    start = np.array([0.5, 0.6, 1.0, 1.0])  # two inputs, then one unit after the other
+    end = 0.16431187248945803
+
+    def field(_, w, alive):
+        z = X @ w[:2]
+        pull = 2.0 * (alive * z * w[2] * w[3] - y) * alive
+        g = pull @ z
+        return -np.concatenate([w[2] * w[3] * (pull @ X), [w[3] * g, w[2] * g]])
+
+    def wakes(_, w, alive):
+        return X[1] @ w[:2]
+
+    wakes.terminal = True
+    options = dict(method="DOP853", rtol=1e-12, atol=1e-13)
+    before = solve_ivp(field, (0.0, end), start, events=wakes, args=(np.array([1, 0]),), **options)
+    assert before.t[-1] == pytest.approx(0.114312, abs=1e-6)
+    after = solve_ivp(
+        field, (before.t[-1], end), before.y[:, -1], args=(np.array([1, 1]),), **options
+    )
+    w = after.y[:, -1]
+    exact = X @ w[:2] * w[2] * w[3]
+    for rtol in (1e-3, 1e-6):
+        flow = krf.flow_mlp(
+            X, y, weights0=[[start[:2]], [[1.0]], [[1.0]]], t_eval=[end], rtol=rtol,
+            backend=backend,
+        )  # fmt: skip
+        error = np.linalg.norm(flow.predict(X)[0] - exact) / np.linalg.norm(y)
+        assert error < promised(backend, rtol)
+
+
+def test_the_minimum_behind_a_sample_that_comes_alive(backend):
+    data = np.array([
+        [-0.2955268232363118, 0.6615051956697343, -0.298015259727247],
+        [-0.30951882938488, -0.7745811645172785, 1.1856951527455408],
+        [0.27981292854175666, 0.7011813266746328, 0.2181567276747639],
+        [0.8099071186337355, 2.2418688443423864, -1.1257662571597358],
+        [-1.762745050680042, -0.8729242579596145, 1.3892344957218916],
+    ])  # fmt: skip
+    X, y = data[:, :2], data[:, 2]
+    flow = krf.flow_mlp(X, y, depth=3, width=1, seed=78, backend=backend)
+    layers = [W[None] if W.ndim == 1 else W for W in he_layers((2, 1, 1, 1), "he_uniform", 78)]
+    # Small-step descent ends there too.
+    for _ in range(40_000):
+        for W, G in zip(layers, gradient(layers, X, y), strict=True):
+            W += 2e-3 * G
+    loss = np.sum((forward(layers, X) - y) ** 2)
+    assert loss == pytest.approx(3.6306507, rel=1e-5)
+    assert flow.status == krf.Status.STATIONARY
+    assert flow.loss == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_small_unit_beside_large_ones(backend):
+    """Two scalar flows f' = 4 f (1 - f), the second from 1e-12: half way at t = log(1e12) / 4."""
+    for rtol in (1e-4, 1e-6):
+        flow = krf.flow_mlp(
+            np.eye(2), [1.0, 1.0], weights0=[[[0.5, 0.0], [0.0, 1e-6]], [[0.5, 1e-6]]],
+            t_eval=[np.log(1e6) / 2], rtol=rtol, backend=backend,
+        )  # fmt: skip
+        error = np.abs(flow.predict(np.eye(2))[0] - [1.0, 0.5]).max()
+        assert error < promised(backend, rtol)
+
+
 @SLOW
 @given(
     seed=st.integers(0, 10_000),

@@ -43,25 +43,6 @@ def test_too_few_digits_are_not_a_result():
     assert lost.status == Status.FAILED
 
 
-def test_a_sample_comes_alive_behind_dead_units():
-    """Two layers behind one that starts to pass a sample; DOP853 on both sides of the crossing."""
-    X, y = [[1.0, 0.0], [1.0, -1.0]], [1.0, 5.0]
-    flow = krf.flow_mlp(
-        X, y, weights0=[[[0.5, 0.6]], [[1.0]], [[1.0]]], t_eval=[0.16431187248945803],
-        backend="numpy",
-    )  # fmt: skip
-    assert np.allclose(flow.predict(X)[0], [1.8392, 1.7501], rtol=1e-3)
-
-
-def test_a_small_unit_beside_large_ones():
-    """Two scalar flows f' = 4 f (1 - f): the second is half way at t = log(1e12) / 4."""
-    flow = krf.flow_mlp(
-        np.eye(2), [1.0, 1.0], weights0=[[[0.5, 0.0], [0.0, 1e-6]], [[0.5, 1e-6]]],
-        t_eval=[np.log(1e6) / 2], backend="numpy",
-    )  # fmt: skip
-    assert np.allclose(flow.predict(np.eye(2))[0], [1.0, 0.5], atol=1e-3)
-
-
 def test_rows_of_one_column_of_very_different_size():
     """Two logistic flows m' = 4 m (1 - m) in one column, 1e-28 beside 1: m = 1/2 at log(1e14)/2."""
     start = np.array([[1.0], [1e-14]])

@@ -94,7 +94,8 @@ public:
     s_.team.for_each(s_.length, [&](int i) { write(jump_ + i, read<T>(s_.field_trial + i)); });
     double *before = s_.work; // of the predictions
     s_.team.each(outputs, [&](int i) { before[i] = s_.trial.f[i]; });
-    // Layer by layer: a unit that only followed others through their kinks comes back with them.
+    // Layer by layer: a unit that only followed others through their kinks comes back with them,
+    // and one behind units that were all at rest for a sample starts from zero when they wake.
     const MlpLayout &at = s_.net.at;
     s_.net.forward(s_.w_trial, next, s_.trial, [&](int copy, int l) {
       s_.team.each(count_, [&](int i) {
@@ -106,6 +107,8 @@ public:
         else if (std::fabs(Z[e]) > s_.noise(e))
           next[e] = Z[e] > 0.0 ? 1.0 : 0.0;
       });
+      if (l > 0 && l + 1 < at.s.depth)
+        list_followers(copy, l);
     });
     s_.sliding_next().collect(next, Z);
     if (!look())
@@ -159,6 +162,27 @@ public:
   }
 
 private:
+  // Adds the units of a layer that the new modes before it have put on the other side.
+  KRF_HD void list_followers(int copy, int l) {
+    const double *Z = s_.trial.Z;
+    double *next = s_.mode_next;
+    const int begin = s_.net.at.at(copy, l, s_.samples());
+    const int found = s_.team.collect(
+        s_.samples() * s_.net.at.ldz(l),
+        [&](int i) {
+          const int e = begin + i;
+          return next[e] >= 0.0 && (Z[e] > 0.0) != (next[e] > 0.0) && s_.hidden(e) &&
+                 std::fabs(Z[e]) > s_.noise(e);
+        },
+        listed_);
+    s_.team.each(found, [&](int i) {
+      const int e = begin + listed_[i];
+      index_[count_ + i] = e;
+      next[e] = Z[e] > 0.0 ? 1.0 : 0.0;
+    });
+    count_ += found;
+  }
+
   static constexpr int kRounds = 24;
   static constexpr int kTogether = 6;
   static constexpr int kFewRounds = 2; // where there are many

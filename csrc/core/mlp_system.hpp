@@ -113,25 +113,21 @@ public:
     sliding().along(base.features, v, out);
   }
 
-  // The share of a layer's weights, in norm, that v is: the largest over the layers.
+  // The share of a unit's weights, in norm, that v is: the largest over the units. A hidden unit
+  // has those that lead to it, and those that lead from it to the outputs: what is small beside
+  // others may outgrow them later, and must keep its own relative accuracy until then.
   KRF_HD double share_of_weights(const double *v) {
-    double worst = 0, largest = 0;
-    for (int pass = 0; pass < 2; ++pass)
-      for (int copy = 0; copy < net.at.s.copies; ++copy)
-        for (int l = 0; l < net.at.s.depth; ++l) {
-          const long long at = net.at.weights(copy, l);
-          const int count = net.at.s.units[l + 1] * net.at.ld(l);
-          const double norm2 = team.dot(w + at, w + at, count);
-          if (pass == 0) {
-            largest = larger(largest, norm2);
-            continue;
-          }
-          const double part = team.dot(v + at, v + at, count);
-          // A layer that is zero, as the last one may be, has no relative accuracy.
-          const double size = larger(norm2, 1e-8 * largest);
-          worst = larger(worst, part > 0 ? part / size : 0.0);
-        }
-    return std::sqrt(worst);
+    // What is zero, as a last layer may be, has no relative accuracy.
+    const double floor = kSmallestUnit * kSmallestUnit * largest_unit();
+    T worst = splat<T>(0.0);
+    for (int copy = 0; copy < net.at.s.copies; ++copy)
+      for (int l = 0; l < net.at.s.depth; ++l)
+        team.each(units_of(l), [&](int unit) {
+          const double part = unit_norm2(v, copy, l, unit);
+          const double size = larger(unit_norm2(w, copy, l, unit), floor);
+          worst = greater_of(worst, one_lane<T>(part > 0 ? part / size : 0.0));
+        });
+    return std::sqrt(team.max(worst));
   }
 
   // How far the weights are from where `remember` saw them, as such a share.
@@ -234,6 +230,38 @@ public:
   Network<Team> net;
 
 private:
+  // Of the largest; smaller units are measured by this.
+  static constexpr double kSmallestUnit = 1e-8;
+
+  // The units that a layer's weights are told apart by: those it leads to, but where these are the
+  // outputs, those it comes from.
+  KRF_HD bool is_last(int l) const { return l + 1 == net.at.s.depth; }
+  KRF_HD int units_of(int l) const {
+    return is_last(l) ? net.at.s.units[l] + net.at.s.bias : net.at.s.units[l + 1];
+  }
+  KRF_HD double unit_norm2(const double *v, int copy, int l, int unit) const {
+    const double *layer = v + net.at.weights(copy, l);
+    const int ld = net.at.ld(l), rows = net.at.s.units[l + 1];
+    double sum = 0;
+    if (is_last(l))
+      for (int row = 0; row < rows; ++row)
+        sum += square(layer[static_cast<long long>(row) * ld + unit]);
+    else
+      for (int i = 0; i < ld; ++i)
+        sum += square(layer[static_cast<long long>(unit) * ld + i]);
+    return sum;
+  }
+  KRF_HD static double square(double x) { return x * x; }
+  KRF_HD double largest_unit() {
+    T largest = splat<T>(0.0);
+    for (int copy = 0; copy < net.at.s.copies; ++copy)
+      for (int l = 0; l < net.at.s.depth; ++l)
+        team.each(units_of(l), [&](int unit) {
+          largest = greater_of(largest, one_lane<T>(unit_norm2(w, copy, l, unit)));
+        });
+    return team.max(largest);
+  }
+
   // body(flat, at) for every weight, without and with padding.
   template <class Body> KRF_HD void for_weights(Body body) {
     for (int copy = 0; copy < net.at.s.copies; ++copy)
