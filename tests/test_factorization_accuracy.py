@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 
 import kernelrich_fast as krf
 from kernelrich_fast import Status
+from kernelrich_fast.initialization import gaussian_factor
 
 D1, D2 = 4, 5
 N = D1 + D2
@@ -207,3 +208,76 @@ def test_figure_5_cells_against_a_tight_explicit_run(alpha2):
         max_steps=10**7,
     )  # fmt: skip
     assert np.all(frobenius(flow.M, tight.M) < 1e-5)
+
+
+def test_rows_of_one_column_of_very_different_size(backend):
+    """Two logistic flows m' = 4 m (1 - m) in one column, one from 1 and one from b."""
+    for a, b, times in ((1.0, 1e-14, [0.0, 10.0, 20.0, 1000.0]), (0.5, 1e-9, [0.5 * np.log(1e9)])):
+        start = np.array([[a], [b]])
+        flow = krf.flow_factorization(
+            [1.0, 1.0], entries=([0, 1], [0, 1]), U0=start, V0=start, t_eval=times, backend=backend
+        )
+        odds = np.log(b**2 / (1.0 - b**2)) + 4.0 * np.array(times)
+        assert np.allclose(flow.M[:, 1, 1], 1.0 / (1.0 + np.exp(-odds)), rtol=1e-5)
+
+
+def entry_adjoint(entries, dims):
+    def adjoint(r):
+        R = np.zeros(dims)
+        R[entries] = r
+        return R
+
+    return adjoint
+
+
+ROWS = [
+    # (y, entries, dims, U0, V0, times, rtol), whose rows grow one after the other
+    (
+        [10.0, 1.0], ([0, 1], [0, 1]), (2, 2), 1e-4 * gaussian_factor(4, 1, 2)[:2],
+        1e-4 * gaussian_factor(4, 1, 2)[2:], [1.0, 4.0, 5.5, 7.0], 1e-6,
+    ),
+    (
+        [0.07, 1.47, 2.99], ([0, 1, 2], [1, 2, 2]), (3, 3), np.array([[0.062], [-0.037], [0.009]]),
+        None, [0.1, 0.3, 0.5, 0.8], 1e-3,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ROWS, ids=["one column", "symmetric"])
+def test_rows_that_grow_one_after_the_other(backend, case):
+    y, entries, dims, U0, V0, times, rtol = case
+    entries, y, times = tuple(map(np.array, entries)), np.array(y), np.array(times)
+    U, V = factor_space_flow(lambda M: M[entries], entry_adjoint(entries, dims), y, U0, V0, times)
+    expected = U @ np.swapaxes(U if V is None else V, 1, 2)
+    for method in ("auto", "dopri5", "radau5"):
+        flow = krf.flow_factorization(
+            y, entries=entries, dims=dims, symmetric=V is None, U0=U0, V0=V0, t_eval=times,
+            rtol=rtol, method=method, backend=backend,
+        )  # fmt: skip
+        assert np.all(frobenius(flow.M, expected) < 10.0 * rtol)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_completions_with_small_rows_and_columns(backend, seed):
+    rng = np.random.default_rng(seed)
+    d1, d2 = rng.integers(2, 5, 2)
+    k, alpha = int(rng.integers(1, 4)), 10.0 ** rng.uniform(-4.0, 0.0)
+    mask = rng.random((d1, d2)) < 0.6
+    mask[0, 0] = True
+    entries = np.nonzero(mask)
+    y = rng.standard_normal(len(entries[0]))
+    U0, V0 = alpha * rng.standard_normal((d1, k)), alpha * rng.standard_normal((d2, k))
+    if seed % 3 == 0:
+        U0[0] *= 1e-5
+    if seed % 3 == 1:
+        V0[:, 0] *= 1e-4
+        V0[-1] *= 1e-3
+    times = np.array([0.5, 2.0, 5.0, 10.0])
+    U, V = factor_space_flow(
+        lambda M: M[entries], entry_adjoint(entries, (d1, d2)), y, U0, V0, times
+    )
+    rtol = (1e-3, 1e-6)[seed % 2]
+    flow = krf.flow_factorization(
+        y, entries=entries, U0=U0, V0=V0, t_eval=times, rtol=rtol, backend=backend
+    )
+    assert np.all(frobenius(flow.M, U @ np.swapaxes(V, 1, 2)) < 10.0 * rtol)

@@ -16,8 +16,8 @@
 #include "balance.hpp"
 #include "change.hpp"
 #include "column_basis.hpp"
-#include "measurements.hpp"
 #include "radau5.hpp"
+#include "row_motion.hpp"
 #include "shifted_factors.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -52,7 +52,8 @@ template <class Team_> struct FactorSystem {
   double *jacobian_W, *kernel; // where the tangent kernel was taken, and K
   double *sample, *sample_i;   // n_samples each
   double *power, *M, *dense, *row_W;
-  double *turned; // scratch: a number per row, or per column
+  double *column_rate; // W . field, column by column
+  RowMotion<Team> rows;
   Balance<Team> balance;
   ShiftedFactors<Team> factors;
   double gamma_h = 0, alpha_h = 0, beta_h = 0;
@@ -69,7 +70,7 @@ template <class Team_> struct FactorSystem {
         kernel(arena.take(has_stiff ? static_cast<long long>(X.ldn) * X.ldn : 0)),
         sample(arena.take(X.ldn)), sample_i(arena.take(X.ldn)), power(arena.take(length)),
         M(arena.take(X.entries)), dense(arena.take(length)), row_W(arena.take(length)),
-        turned(arena.take(padded(n) + ldr)), balance(team_, p.n, p.r, p.c0, arena),
+        column_rate(arena.take(ldr)), rows(team_, X, arena), balance(team_, p.n, p.r, p.c0, arena),
         factors(team_, has_stiff ? p.n_samples : 0, arena) {}
 
   KRF_HD bool stiff_available() const { return has_stiff; }
@@ -139,13 +140,15 @@ template <class Team_> struct FactorSystem {
   // shrinks.
   KRF_HD KRF_APART bool measure_velocity() {
     const double size = team.dot(W, W, length);
-    const double prediction = X.X ? x_norm * size : product_norm();
+    const double prediction = rows.measure(W, y, x_norm);
     noise = 32.0 * kEpsilon * (std::sqrt(y_norm2) + prediction);
     column_norms(W, norm2);
     column_norms(field, moved2);
-    column_cross(W, field, column_rate());
+    column_cross(W, field, column_rate);
     return slower_than(2.0 * noise * (X.X ? x_norm : 1.0), size);
   }
+
+  KRF_HD void begin_step(double h) { rows.step = h; }
 
   // A velocity of rounding is the end.
   KRF_HD static Rest rest(const FactorProblem &, double *) { return Rest::kStationary; }
@@ -179,7 +182,7 @@ template <class Team_> struct FactorSystem {
       add(W, N + j * length, at);
       residual_of(at, res);
       field_of(at, res, F + j * length);
-      change.single = larger(change.single, column_change(V + j * length, at));
+      change.single = larger(change.single, part_change(V + j * length, at));
     }
     if (!finite(team.dot(next_residual, next_residual, X.ldn)) || !finite(change.single))
       return false;
@@ -242,7 +245,7 @@ template <class Team_> struct FactorSystem {
   // The change of M and of the columns along V, judged at the end of the step.
   KRF_HD Change change_at_end(const double *V, const double *) {
     const double *end = stage + 2 * length;
-    return {column_change(V, end), X.image_norm(V, end, true), X.image_norm(end, end, false), 0};
+    return {part_change(V, end), X.image_norm(V, end, true), X.image_norm(end, end, false), 0};
   }
 
   KRF_HD void advance(const double *dW) {
@@ -314,14 +317,16 @@ private:
     for (int c = 0; c < r; ++c) {
       if (std::sqrt(moved2[c]) <= speed * std::sqrt(norm2[c]))
         continue;
-      if (norm2[c] <= kAsleep * kAsleep * size && column_rate()[c] < 0)
+      if (norm2[c] <= kAsleep * kAsleep * size && column_rate[c] < 0)
         continue;
       return false;
     }
-    return true;
+    return rows.slower_than(speed, W, field, size);
+  }
+  KRF_HD double part_change(const double *V, const double *at) {
+    return larger(column_change(V, at), rows.change(V, at));
   }
   KRF_HD static bool finite(double x) { return x - x == 0.0; }
-  KRF_HD double *column_rate() { return turned; }
 
   KRF_HD void copy(const double *from, double *to) {
     team.for_each(length, [&](int i) { write(to + i, read<T>(from + i)); });
@@ -382,20 +387,6 @@ private:
     return std::sqrt(team.max(worst));
   }
   KRF_HD double relative_speed() { return column_change(field, W); }
-
-  // Norm of the products of row norms that the entries' predictions are sums of.
-  KRF_HD double product_norm() {
-    double sum = 0;
-    team.each(n, [&](int i) {
-      const double *row = X.at(W, i);
-      turned[i] = 0.0;
-      for (int c = 0; c < r; ++c)
-        turned[i] += row[c] * row[c];
-    });
-    for (int i = 0; i < n_samples; ++i)
-      sum += turned[X.row[i]] * turned[X.column[i]];
-    return std::sqrt(sum);
-  }
 };
 
 KRF_END_NAMESPACE

@@ -41,6 +41,11 @@ template <class T, class M> KRF_HD inline T select(M mask, T a, T b) {
 // Whether a comparison holds in all lanes.
 template <class T, class M> KRF_HD inline bool all(M mask) { return Arithmetic<T>::all(mask); }
 template <class T> KRF_HD inline T read(const double *p) { return Arithmetic<T>::read(p); }
+// A scalar of one member, for a sum or a maximum (of what is not negative) over the team.
+template <class T> KRF_HD inline T one_lane(double x) {
+  const double lanes[8] = {x, 0, 0, 0, 0, 0, 0, 0};
+  return read<T>(lanes);
+}
 template <class T> KRF_HD inline void write(double *p, T x) { Arithmetic<T>::write(p, x); }
 template <class T> KRF_HD inline T absolute(T x) { return Arithmetic<T>::abs(x); }
 template <class T> KRF_HD inline T greater_of(T a, T b) { return select(a > b, a, b); }

@@ -68,12 +68,6 @@ private:
   }
 };
 
-// A scalar of one member, for a sum over the team.
-template <class T> KRF_HD inline T one_lane(double x) {
-  const double lanes[8] = {x, 0, 0, 0, 0, 0, 0, 0};
-  return read<T>(lanes);
-}
-
 KRF_HD inline int *take_ints(Arena &arena, int count) {
   return reinterpret_cast<int *>(arena.take(count / 2 + 1));
 }

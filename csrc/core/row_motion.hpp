@@ -1,0 +1,105 @@
+// The rows of a factor W, each to its own relative accuracy: one far smaller than the others (a
+// weight of 1e-14 beside one of 1) is no part of its columns' norms, and may outgrow them later.
+#pragma once
+
+#include "measurements.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+template <class Team> struct RowMotion {
+  using T = typename Team::Value;
+
+  // A velocity, and an estimated error, may be so many units in the last place of the products
+  // that they are sums of.
+  static constexpr double kVelocityNoise = 32.0, kErrorNoise = 16.0;
+  static constexpr double kAsleep = 1e-12; // a row this small that shrinks is at rest
+
+  Team &team;
+  const Measurements<Team> &X;
+  double *size, *rounding; // per row: its norm; what its velocity is a sum of, in magnitude
+  double step = 0;         // that is being tried
+
+  KRF_HD RowMotion(Team &team_, const Measurements<Team> &measurements, Arena &arena)
+      : team(team_), X(measurements), size(arena.take(padded(X.n))),
+        rounding(arena.take(padded(X.n))) {}
+
+  // Returns the norm of what the predictions are sums of, in magnitude.
+  KRF_HD KRF_APART double measure(const double *W, const double *y, double x_norm) {
+    double sum = 0;
+    team.each(X.n, [&](int i) { size[i] = std::sqrt(row_dot(W, W, i)); });
+    if (X.X) {
+      for (int i = 0; i < X.n; ++i)
+        sum += size[i] * size[i];
+      const double prediction = x_norm * sum;
+      team.each(X.n, [&](int i) { rounding[i] = dense_rounding(i, y, prediction); });
+      return prediction;
+    }
+    for (int k = 0; k < X.n_samples; ++k)
+      sum += size[X.row[k]] * size[X.row[k]] * size[X.column[k]] * size[X.column[k]];
+    team.each(X.n, [&](int i) { rounding[i] = entry_rounding(i, y); });
+    return std::sqrt(sum);
+  }
+
+  // Worst ratio of a row's norm in V, less its rounding, to that in W or `at`.
+  KRF_HD double change(const double *V, const double *at) {
+    T worst = splat<T>(0.0);
+    team.each(X.n, [&](int i) {
+      const double moved =
+          std::sqrt(row_dot(V, V, i)) - kErrorNoise * kEpsilon * step * rounding[i];
+      if (moved > 0.0)
+        worst =
+            greater_of(worst, one_lane<T>(moved / larger(size[i], std::sqrt(row_dot(at, at, i)))));
+    });
+    return team.max(worst);
+  }
+
+  // Whether no row moves faster than `speed` times its size, but by rounding, or to its rest.
+  KRF_HD bool slower_than(double speed, const double *W, const double *field, double total) {
+    T moving = splat<T>(0.0);
+    team.each(X.n, [&](int i) {
+      const double v = std::sqrt(row_dot(field, field, i));
+      const bool asleep =
+          size[i] * size[i] <= kAsleep * kAsleep * total && row_dot(W, field, i) < 0.0;
+      if (v > larger(speed * size[i], kVelocityNoise * kEpsilon * rounding[i]) && !asleep)
+        moving = one_lane<T>(1.0);
+    });
+    return !(team.max(moving) > 0.0);
+  }
+
+private:
+  KRF_HD double row_dot(const double *A, const double *B, int i) const {
+    const double *a = X.at(A, i), *b = X.at(B, i);
+    double sum = 0;
+    for (int c = 0; c < X.r; ++c)
+      sum += a[c] * b[c];
+    return sum;
+  }
+  KRF_HD double entry_rounding(int i, const double *y) const {
+    double sum = 0;
+    for (int k = 0; k < X.n_samples; ++k) {
+      const int a = X.row[k], b = X.column[k];
+      if (a != i && b != i)
+        continue;
+      const double residual = std::fabs(y[k]) + size[a] * size[b];
+      sum += 2.0 * residual * ((a == i ? size[b] : 0.0) + (b == i ? size[a] : 0.0));
+    }
+    return sum;
+  }
+  KRF_HD double dense_rounding(int i, const double *y, double prediction) const {
+    double sum = 0;
+    for (int k = 0; k < X.n_samples; ++k) {
+      const double *x = X.X + static_cast<long long>(k) * X.p * X.q;
+      double part = 0;
+      if (i < X.p)
+        for (int j = 0; j < X.q; ++j)
+          part += std::fabs(x[i * X.q + j]) * size[X.c0 + j];
+      if (i >= X.c0)
+        for (int j = 0; j < X.p; ++j)
+          part += std::fabs(x[j * X.q + i - X.c0]) * size[j];
+      sum += 2.0 * (std::fabs(y[k]) + prediction) * part;
+    }
+    return sum;
+  }
+};
+
+KRF_END_NAMESPACE
