@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import mpmath
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -28,6 +30,47 @@ def weight_space_flow(X, y, w_plus, w_minus, depth, times):
     assert out.success
     assert np.all(np.isfinite(out.y))
     return out.y[:d].T ** depth - out.y[d:].T ** depth
+
+
+@lru_cache
+def single_coordinate_flow(depth, alpha, times):
+    """Beta of X = y = 1 at ``times``, depth >= 3, w0 = 1, by quadrature of dt = dz / (1 - beta).
+
+    In 20 digits; u = w_plus^(2-D) is linear in z, and its distance from the end is log-spaced.
+    """
+    mpmath.mp.dps = 20
+    D, a = mpmath.mpf(depth), mpmath.mpf(alpha)
+    p, u0, speed = D / (D - 2), a ** (2 - D), 2 * D * (D - 2)
+
+    def beta(u):
+        return u**-p - (2 * u0 - u) ** -p
+
+    low, end = mpmath.mpf("0.3"), mpmath.mpf(1)
+    for _ in range(100):
+        middle = (low + end) / 2
+        low, end = (middle, end) if beta(middle) > 1 else (low, middle)
+    top = mpmath.log(u0 - end)
+
+    def time_at(x):  # at u = end + e^x
+        pieces = max(2, int((top - x) / 2) + 1)
+        nodes = [x + (top - x) * k / pieces for k in range(pieces + 1)]
+        return (
+            mpmath.quad(
+                lambda v: mpmath.exp(v) / (1 - beta(end + mpmath.exp(v))),
+                nodes,
+                method="gauss-legendre",
+            )
+            / speed
+        )
+
+    found = []
+    for t in times:
+        left, right = mpmath.mpf(-30), top
+        for _ in range(52):
+            middle = (left + right) / 2
+            left, right = (middle, right) if time_at(middle) > float(t) else (left, middle)
+        found.append(float(beta(end + mpmath.exp((left + right) / 2))))
+    return np.array(found)
 
 
 def dual_coordinates(beta, alpha, depth):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from conftest import relative
-from oracles import weight_space_flow
+from oracles import single_coordinate_flow, weight_space_flow
 
 import kernelrich_fast as krf
 
@@ -91,3 +93,52 @@ def test_weights_loss_and_dual_are_consistent(medium, backend):
             speed = 2 * depth * (depth - 2)
             u = 0.2 ** (2 - depth) - speed * z
             assert np.allclose(u ** (-1 / (depth - 2)), flow.w_plus, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("depth", "alpha", "rtol"),
+    [(3, 0.01, 1e-6), (4, 0.1, 1e-6), (5, 0.1, 1e-6), (5, 0.1, 1e-3), (8, 0.1, 1e-6)],
+)
+def test_the_moment_of_activation(backend, depth, alpha, rtol):
+    """After a plateau of 1 / alpha^(D-2), beta rises from 0.1 to 0.9 within a hundredth of it."""
+    end = alpha ** (2.0 - depth) / (2 * depth * (depth - 2))
+    near = np.array([-0.5, -0.1, 0.0, 0.05, 0.2])
+    times = np.concatenate([[0.9 * end], end + near])
+    exact = single_coordinate_flow(depth, alpha, tuple(times))
+    # What one unit in the last place of t makes of beta.
+    doubt = np.spacing(times) * np.gradient(exact, times, edge_order=2).max()
+    for method in ("auto", "dopri5", "radau5") if backend != "numpy" else ("auto",):
+        flow = krf.flow_diagonal(
+            [[1.0]], [1.0], alpha=alpha, depth=depth, t_eval=times, rtol=rtol, method=method,
+            backend=backend,
+        )  # fmt: skip
+        assert np.all(np.abs(flow.beta[:, 0] - exact) < 10.0 * rtol * exact + doubt)
+
+
+def test_a_plateau_of_1e8_at_a_loose_tolerance(backend):
+    """Depth 5 at alpha = 1e-3, where beta was 427 rtol off at the activation."""
+    end = 1e9 / 30.0
+    times = end + np.array([-0.2, -0.05, 0.0, 0.05])
+    exact = single_coordinate_flow(5, 1e-3, tuple(times))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", krf.ConvergenceWarning)
+        flow = krf.flow_diagonal(
+            [[1.0]], [1.0], alpha=1e-3, depth=5, t_eval=times, rtol=1e-3, backend=backend
+        )
+    if backend == "numpy" and flow.status == krf.Status.FAILED:
+        return  # the fallback says that it has too few digits
+    assert np.all(np.abs(flow.beta[:, 0] / exact - 1.0) < 1e-2)
+
+
+@pytest.mark.parametrize("method", ["auto", "radau5"])
+def test_nearly_parallel_samples_of_length_500(method):
+    X = np.array([[-531.010438825351, 537.8905119882307], [-20.830638340272554, 9.754680852032998]])
+    y, alpha = np.array([-0.23714730005959347, -0.3570412855266213]), 2.4748062146253226e-05
+    plus = np.array([0.32491431283795685, 2.5087073478529542])
+    minus = np.array([0.4079829904218575, 3.1043517493391852])
+    end = 0.13071040370106665
+    expected = weight_space_flow(X, y, alpha * plus, alpha * minus, 2, np.array([end]))[0]
+    flow = krf.flow_diagonal(
+        X, y, alpha=alpha, w_plus0=plus, w_minus0=minus, t_max=end, stop_loss=0, method=method
+    )
+    assert relative(flow.beta, expected) < 1e-5

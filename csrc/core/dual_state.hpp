@@ -52,11 +52,14 @@ template <class Team, class Mirror> struct DualState {
       write(y + i, read<T>(p.y + i));
       write(nu + i, splat<T>(0.0));
     });
+    y_norm2 = team.dot(y, y, ldn);
+    const double y_norm = std::sqrt(y_norm2);
     team.each(ldd, [&](int i) {
-      mirror.start(i, p.w_plus0[i], p.w_minus0[i]);
+      const double largest =
+          feature_norm[i] > 0 && y_norm > 0 ? y_norm / feature_norm[i] : kInfinity;
+      mirror.start(i, p.w_plus0[i], p.w_minus0[i], largest);
       is_graded[i] = 0.0;
     });
-    y_norm2 = team.dot(y, y, ldn);
     if (!refresh())
       return false;
     return true;

@@ -59,6 +59,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   KRF_HD double predictor_norm() { return this->beta_norm(); }
   // Rounding is the only rest of a convex flow (measure_velocity).
   KRF_HD static bool at_rest(double) { return false; }
+  KRF_HD void set_accuracy(double rtol) { mirror.set_accuracy(rtol); }
   KRF_HD static void begin_step(double) {}
   // What a velocity of rounding means (DualState::beyond_reach); old_N turns along.
   KRF_HD KRF_APART Rest rest(const DiagonalProblem &p, double *old_N) {

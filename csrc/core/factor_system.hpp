@@ -148,6 +148,7 @@ template <class Team_> struct FactorSystem {
     return slower_than(2.0 * noise * (X.X ? x_norm : 1.0), size);
   }
 
+  KRF_HD static void set_accuracy(double) {}
   KRF_HD void begin_step(double h) { rows.step = h; }
 
   // A velocity of rounding is the end.

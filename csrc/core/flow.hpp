@@ -16,7 +16,7 @@ inline constexpr double kMinShrink = 0.1;
 // Radau's embedded error is of order 3 while the step is of order 5, hence the power 2/3 (as in
 // Hairer & Wanner's RADAU5).
 KRF_HD inline double radau_tolerance(double rtol) {
-  return smaller(0.5 * std::pow(rtol, 2.0 / 3.0), 40.0 * rtol);
+  return smaller(0.5 * std::pow(rtol, 2.0 / 3.0), 30.0 * rtol);
 }
 // Local errors add up over more steps the tighter they are, and the steps of loose tolerances are
 // so long that the embedded error comes out too small: without the correction the explicit method
@@ -66,6 +66,7 @@ public:
   KRF_HD void run(const typename System::Problem &p, const FlowOptions &o, Output &out) {
     out.n_steps = out.n_rhs = 0;
     const int rows = o.n_eval > 0 ? o.n_eval : 1;
+    s_.set_accuracy(o.rtol);
     if (!s_.start(p)) {
       s_.write_nothing(out, rows);
       team_.each(rows, [&](int r) { out.loss[r] += o.loss_offset; });

@@ -21,7 +21,7 @@ inline constexpr double kSmallestShrink = 1e-8;
 template <class T> struct MirrorValue {
   T beta;
   T slope; // d beta / d z > 0
-  T size;  // w_plus^D + w_minus^D, the scale of a relative error in the weights
+  T size;  // what an error of beta is relative to, for the weights to keep their own accuracy
 };
 
 // Depth 2: theta = 8 z + phi, beta = kappa sinh(theta), with log(kappa / 2) kept instead of kappa
@@ -37,7 +37,8 @@ struct Depth2Mirror {
   KRF_HD explicit Depth2Mirror(int, double *storage, int ld)
       : theta(storage), log_half_kappa(storage + ld), half_kappa(storage + 2 * ld) {}
 
-  KRF_HD void start(int i, double w_plus0, double w_minus0) {
+  KRF_HD static void set_accuracy(double) {}
+  KRF_HD void start(int i, double w_plus0, double w_minus0, double) {
     const double log_plus = logarithm(w_plus0), log_minus = logarithm(w_minus0);
     theta[i] = log_plus - log_minus;
     log_half_kappa[i] = log_plus + log_minus;
@@ -110,22 +111,32 @@ struct Depth2Mirror {
 };
 
 // Depth D >= 3: u = w^(2-D) is linear in z and beta = u_plus^-p - u_minus^-p, p = D / (D - 2).
+//
+// An error of u stays what it is while u falls by orders of magnitude, and then decides when the
+// coordinate wakes: it is measured by the smallest u that the coordinate can come to.
 struct DeepMirror {
   double depth, speed, power;
   double *u_plus;
   double *u_minus;
   double
       *u_gap; // u_plus - u_minus, accumulated: near the kernel regime the two agree to many digits
+  double *u_awake;     // at the largest beta that the targets ask for
+  double rounding = 0; // of u, in units of the tolerance
 
-  static constexpr int kArrays = 3;
+  static constexpr int kArrays = 4;
+  // Few coordinates come to that beta: without slack errors stay below rtol where 10 are allowed.
+  static constexpr double kSlack = 3.0;
   KRF_HD DeepMirror(int D, double *storage, int ld)
       : depth(D), speed(2.0 * D * (D - 2.0)), power(D / (D - 2.0)), u_plus(storage),
-        u_minus(storage + ld), u_gap(storage + 2 * ld) {}
+        u_minus(storage + ld), u_gap(storage + 2 * ld), u_awake(storage + 3 * ld) {}
 
-  KRF_HD void start(int i, double w_plus0, double w_minus0) {
+  KRF_HD void set_accuracy(double rtol) { rounding = 50.0 * kEpsilon / rtol; }
+  KRF_HD void start(int i, double w_plus0, double w_minus0, double largest_beta) {
     u_plus[i] = exponential((2.0 - depth) * logarithm(w_plus0));
     u_minus[i] = exponential((2.0 - depth) * logarithm(w_minus0));
     u_gap[i] = u_plus[i] - u_minus[i];
+    u_awake[i] =
+        largest_beta < kInfinity ? kSlack * exponential(logarithm(largest_beta) / -power) : 0.0;
   }
 
   template <class T, class M> KRF_HD MirrorValue<T> evaluate(int i, T dz, M &good) const {
@@ -148,9 +159,11 @@ struct DeepMirror {
       const T small = minus * expm1(-power * log1p_small(clipped));
       beta = select(absolute(ratio) < 0.25, small, plus - minus);
     }
-    const T slope = 2.0 * depth * depth * (plus / up + minus / um);
+    const T rate = plus / up + minus / um, slope = 2.0 * depth * depth * rate;
     good = (lesser_of(up, um) > 0.0) & (slope < 1e300);
-    return {beta, slope, plus + minus};
+    const T least = greater_of(lesser_of(lesser_of(up, um), read<T>(u_awake + i)),
+                               rounding * greater_of(up, um));
+    return {beta, slope, rate * least};
   }
 
   template <class T> KRF_HD T load_gap(int i, T shift) const {
