@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -114,7 +115,7 @@ def test_contradicting_measurements_are_refused():
     assert np.allclose(np.tensordot(A, M, 2), y[:3], rtol=1e-8)
     with pytest.raises(ValueError, match="y: expected targets that some matrix fits"):
         theory.min_nuclear_norm([*y[:3], 2.0 * y[3]], measurements=twice, symmetric=True)
-    with pytest.raises(ValueError, match="measurement 0"):
+    with pytest.raises(ValueError, match="y: expected targets that some matrix fits"):
         theory.min_nuclear_norm([1.0], measurements=np.zeros((1, 2, 2)), symmetric=True)
 
 
@@ -147,3 +148,122 @@ def test_positive_completion_against_an_interior_point_method():
             with pytest.raises(ValueError, match="y: expected targets"):
                 completed(y, rows, columns, d)
     assert outcomes == {"optimal", "infeasible"}
+
+
+def test_one_small_measurement_beside_large_ones():
+    rng = np.random.default_rng(8)
+    A = rng.standard_normal((3, 3, 2))
+    A[0] *= 1e-14
+    y = np.tensordot(A, np.outer([1.0, 2.0, 3.0], [1.0, -1.0]), 2)
+    M = theory.min_nuclear_norm(y, measurements=A)
+    assert np.allclose(np.tensordot(A, M, 2), y, rtol=1e-12, atol=0.0)
+
+
+# Minimum l1: rows, columns and weights of any size.
+
+
+def fitting_l1(X, y, weights=None):
+    """The minimiser, which fits row by row."""
+    beta = theory.min_l1(X, y, weights)
+    terms = np.abs(X) @ np.abs(beta) + np.abs(y)
+    assert np.all(np.abs(X @ beta - y) <= 1e-9 * terms)
+    return beta
+
+
+def test_one_large_feature_and_one_small_row():
+    assert np.allclose(theory.min_l1(np.diag([1.0, 1e10]), [1.0, 1.0]), [1.0, 1e-10], rtol=1e-14)
+    assert np.allclose(theory.min_l1(np.diag([1.0, 1e-9]), [1.0, 1e-9]), [1.0, 1.0], rtol=1e-14)
+    assert np.allclose(theory.min_l1([[1.0, 1e10, 2e10]], [1.0]), [0.0, 0.0, 5e-11], rtol=1e-14)
+    assert np.allclose(theory.min_l1([[1e140, 1e139]], [1e-140]), [1e-280, 0.0], rtol=1e-14)
+
+
+@pytest.mark.parametrize("decades", [0, 6, 9])
+def test_min_l1_does_not_depend_on_units(decades):
+    """Units of rows change nothing; those of a column, with its weight, are those of its beta."""
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((8, 30))
+        y = X[:, :2] @ [1.0, -2.0] if seed % 2 else rng.standard_normal(8)
+        plain = fitting_l1(X, y)
+        row, column = (10.0 ** rng.uniform(-decades / 2, decades / 2, n) for n in (8, 30))
+        scaled = fitting_l1(X * row[:, None] * column, y * row, column)
+        assert np.allclose(scaled * column, plain, rtol=1e-9, atol=1e-11)
+
+
+def test_a_time_stamp_among_the_features():
+    """Optimality by the KKT conditions in units where the stamp is of the size of the others."""
+    rng = np.random.default_rng(9)
+    X = rng.standard_normal((10, 25))
+    X[:, 0] = 1.7e9 + 1e7 * rng.random(10)
+    beta = fitting_l1(X, rng.standard_normal(10))
+    support = beta != 0.0
+    assert support.sum() == 10
+    unit = np.r_[1e-9, np.ones(24)]
+    A = X * unit
+    nu = np.linalg.solve(A[:, support].T, (unit * np.sign(beta))[support])
+    assert np.all(np.abs(nu @ A) <= unit * (1 + 1e-7))
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e-100, 1e100])
+def test_units_of_all_of_x(factor):
+    rng = np.random.default_rng(10)
+    X, y = rng.standard_normal((4, 9)), rng.standard_normal(4)
+    beta = fitting_l1(factor * X, y)
+    assert np.allclose(factor * beta, theory.min_l1(X, y), rtol=1e-10, atol=1e-12)
+
+
+def test_a_sweep_in_small_units():
+    data = krf.datasets.sparse_regression(5, 12, 2, seed=0)
+    plain = krf.sweep_diagonal(data.X, data.y, alpha=1e-2, limit=True)
+    small = krf.sweep_diagonal(1e-9 * data.X, 1e-9 * data.y, alpha=1e-2, limit=True)
+    for name in ("excess_l1", "excess_l2"):
+        assert np.isclose(small[name], plain[name], rtol=1e-6)
+
+
+def test_inconsistent_rows_are_refused_in_any_unit():
+    rng = np.random.default_rng(11)
+    X = rng.standard_normal((4, 9))
+    X[3] = X[0] - 2.0 * X[1]
+    y = X @ rng.standard_normal(9)
+    for row in (np.ones(4), np.array([1.0, 1e8, 1.0, 1e-9]), np.array([1e-9, 1.0, 1e9, 1e-9])):
+        fitting_l1(X * row[:, None], y * row)
+        wrong = y * row * np.array([1.0, 1.0, 1.0, 1.0 + 1e-6])
+        with pytest.raises(ValueError, match="y: expected targets that some beta fits"):
+            theory.min_l1(X * row[:, None], wrong)
+    with pytest.raises(ValueError, match="y: expected targets that some beta fits"):
+        theory.min_l1(np.diag([1.0, 0.0]), [1.0, 1e-12])
+
+
+def test_lost_digits_are_said():
+    rng = np.random.default_rng(12)
+    weights = 10.0 ** rng.uniform(-60, 60, 40)
+    with pytest.warns(krf.ConvergenceWarning, match="min_l1: reached a misfit"):
+        theory.min_l1(rng.standard_normal((10, 40)), rng.standard_normal(10), weights)
+
+
+def exact_minimum_norm(A, y):
+    """A^T (A A^T)^-1 y in 60 digits, for the doubles that A and y are."""
+    with mpmath.workdps(60):
+        A, y = mpmath.matrix(A.tolist()), mpmath.matrix(y.tolist())
+        x = A.T * mpmath.lu_solve(A * A.T, y)
+        return np.array([float(v) for v in x])
+
+
+@pytest.mark.parametrize("distance", [1.0, 1e-3, 1e-6, 1e-9])
+def test_min_l2_loses_the_condition_number_once(distance):
+    rng = np.random.default_rng(13)
+    X, y = rng.standard_normal((5, 12)), rng.standard_normal(5)
+    X[1] = X[0] + distance * X[1]
+    for row in (np.ones(5), np.array([1.0, 1.0, 1e-15, 1e15, 1.0])):
+        beta = theory.min_l2(X * row[:, None], y * row)
+        expected = exact_minimum_norm(X * row[:, None], y * row)
+        assert np.linalg.norm(beta - expected) <= 1e-14 / distance * np.linalg.norm(expected)
+
+
+def test_min_l2_with_weights_at_the_ends_of_the_doubles():
+    X, y = np.array([[1.0, 2.0]]), [2.0]
+    for size in (1e-300, 1.0, 1e300):
+        assert np.allclose(theory.min_l2(X, y, [size, size]), [0.4, 0.8], rtol=1e-15)
+    assert np.allclose(theory.min_l2(X, y, [1e-300, 1e300]), [2.0, 0.0], rtol=1e-15)
+    wide = theory.kernel_predictor(X, y, [1e-200, 1e-200], [1e-200, 1e-200], depth=3)
+    assert np.allclose(wide, [0.4, 0.8], rtol=1e-15)

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from .._types import FloatArray
 from ..equations.factorization import Sensing
+from ..equations.linear import independent_rows, row_norms
 
 __all__ = [
-    "CONSISTENT",
-    "INDEPENDENT",
     "LeastTrace",
     "independent",
     "least_trace",
@@ -24,8 +23,6 @@ __all__ = [
     "restricted",
 ]
 
-CONSISTENT = 1e-8  # relative to the terms of a sum
-INDEPENDENT = 1e-12  # of the largest singular value or pivot
 _BALANCE = 20
 
 _TRACE_CAP = 1e12  # times the first guess of the trace: what needs more is said not to exist
@@ -145,24 +142,13 @@ def independent(sensing: Sensing, y: FloatArray) -> tuple[Sensing, FloatArray]:
     if sensing.X is None:
         return sensing, y
     sizes = np.abs(sensing.X).max(axis=(1, 2))
-    if np.any(y[sizes == 0.0] != 0.0):
-        raise ValueError("y: expected targets that some matrix fits, got one of a measurement 0")
     sizes[sizes == 0.0] = 1.0
     X, y = sensing.X / sizes[:, None, None], y / sizes
     unit = _units(X)
     rows = (X / np.outer(unit, unit)).reshape(len(y), -1)
-    norms = np.maximum(np.linalg.norm(rows, axis=1), np.finfo(np.float64).tiny)
-    rows, y = rows / norms[:, None], y / norms
-    _, R, order = scipy.linalg.qr(rows.T, mode="economic", pivoting=True)
-    pivots = np.abs(np.diag(R))
-    rank = int(np.sum(pivots > INDEPENDENT * pivots[0]))
-    chosen, others = np.sort(order[:rank]), order[rank:]
-    if len(others):
-        share = scipy.linalg.lstsq(rows[chosen].T, rows[others].T)[0].T
-        size = np.abs(share) @ np.abs(y[chosen]) + np.abs(y[others])
-        if np.any(np.abs(share @ y[chosen] - y[others]) > CONSISTENT * size):
-            raise ValueError("y: expected targets that some matrix fits")
-    return replace(sensing, X=X[chosen] / norms[chosen, None, None]), y[chosen]
+    chosen = independent_rows(rows, y, "matrix")
+    norms = row_norms(rows[chosen])
+    return replace(sensing, X=X[chosen] / norms[:, None, None]), y[chosen] / norms
 
 
 def _units(X: FloatArray) -> FloatArray:

@@ -10,11 +10,10 @@ import scipy.linalg
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
 from ..equations.factorization import Sensing
+from ..equations.linear import CONSISTENT, INDEPENDENT, row_misfit, row_norms
 from ..errors import ConvergenceWarning
 from ..measurements import check_sensing
 from ._semidefinite import (
-    CONSISTENT,
-    INDEPENDENT,
     LeastTrace,
     independent,
     least_trace,
@@ -162,13 +161,14 @@ class _Affine:
         self.dense = sensing.X is not None
         if not self.dense:
             return
-        X = sensing.matrix()
+        norms = row_norms(sensing.matrix())
+        X, y = sensing.matrix() / norms[:, None], y / norms
         # Rows of an orthonormal basis of the measurements, with the targets that belong to them.
         u, values, self.basis = scipy.linalg.svd(X, full_matrices=False)
         kept = values > INDEPENDENT * values[0]
         self.basis = self.basis[kept]
         self.target = (u.T @ y)[kept] / values[kept]
-        if np.linalg.norm(X @ (self.basis.T @ self.target) - y) > CONSISTENT * np.linalg.norm(y):
+        if row_misfit(X, self.basis.T @ self.target, y) > CONSISTENT:
             raise ValueError("y: expected targets that some matrix fits")
 
     def project(self, Z: FloatArray) -> FloatArray:
