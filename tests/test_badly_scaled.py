@@ -267,3 +267,94 @@ def test_min_l2_with_weights_at_the_ends_of_the_doubles():
     assert np.allclose(theory.min_l2(X, y, [1e-300, 1e300]), [2.0, 0.0], rtol=1e-15)
     wide = theory.kernel_predictor(X, y, [1e-200, 1e-200], [1e-200, 1e-200], depth=3)
     assert np.allclose(wide, [0.4, 0.8], rtol=1e-15)
+
+
+# Linearised models at inputs that lie close together.
+
+
+def exact_features(layers, x, last_alone):
+    """Output and derivatives by the weights of a ReLU network with one output, in 60 digits."""
+    layers, inputs = [mpmath.matrix(W.tolist()) for W in layers], [mpmath.matrix(x.tolist())]
+    for W in layers[:-1]:
+        inputs.append((W * inputs[-1]).apply(lambda v: max(v, mpmath.mpf(0))))
+    delta, gradients = mpmath.matrix([1]), []
+    for W, a in zip(layers[::-1], inputs[::-1], strict=True):
+        gradients += [d * v for d in delta for v in a]
+        delta = W.T * delta
+        delta = mpmath.matrix(
+            [d if v > 0 else mpmath.mpf(0) for d, v in zip(delta, a, strict=True)]
+        )
+        if last_alone:
+            break
+    return (layers[-1] * inputs[-1])[0], gradients
+
+
+def exact_predictor(layers, X, y, X_new, last_alone):
+    with mpmath.workdps(60):
+        at, new = ([exact_features(layers, x, last_alone) for x in each] for each in (X, X_new))
+        J = mpmath.matrix([g for _, g in at])
+        r = mpmath.matrix([mpmath.mpf(float(t)) - f for t, (f, _) in zip(y, at, strict=True)])
+        w = J.T * mpmath.lu_solve(J * J.T, r)
+        return np.array([float(f + mpmath.fdot(g, w)) for f, g in new])
+
+
+@pytest.mark.parametrize("distance", [1e-2, 1e-6, 1e-7, 1e-9])
+@pytest.mark.parametrize("shape", [(8, 3), (20, 3)])
+def test_predictors_at_inputs_that_nearly_agree(distance, shape):
+    rng = np.random.default_rng(14)
+    layers = [rng.standard_normal(shape), rng.standard_normal((1, shape[0]))]
+    X, X_new, y = rng.standard_normal((5, 3)), rng.standard_normal((4, 3)), rng.standard_normal(5)
+    X[1] = X[0] + distance * X[1]
+    for predictor, last_alone in (
+        (theory.mlp_kernel_predictor, False),
+        (theory.last_layer_predictor, True),
+    ):
+        if last_alone and shape[0] < 20:
+            continue  # too few units are alive to fit
+        expected = exact_predictor(layers, X, y, X_new, last_alone)
+        found = predictor(layers, X, y, X_new)
+        close = max(1e-10, 1e-14 / distance)  # the kernel itself is used where that is enough
+        assert np.abs(found - expected).max() <= close * np.abs(expected).max()
+
+
+def test_predictors_where_samples_are_repeated():
+    """The same input twice: fitted if the targets agree, else in the mean."""
+    rng = np.random.default_rng(15)
+    layers = [rng.standard_normal((20, 3)), rng.standard_normal((1, 20))]
+    X, y = rng.standard_normal((4, 3)), rng.standard_normal(4)
+    twice, both = np.concatenate([X, X[:1]]), np.append(y, y[0] + 2.0)
+    for predictor in (theory.mlp_kernel_predictor, theory.last_layer_predictor):
+        found = predictor(layers, twice, both, X)
+        assert np.allclose(found, y + np.eye(4)[0], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_factorization_predictor_at_measurements_that_nearly_agree(symmetric):
+    rng = np.random.default_rng(16)
+    d1, d2, distance = 3, 3, 1e-7
+    A = rng.standard_normal((4, d1, d2))
+    A[1] = A[0] + distance * A[1]
+    A = A + A.mT if symmetric else A
+    W = rng.standard_normal((d1 if symmetric else d1 + d2, 9))
+    G, y = W @ W.T, rng.standard_normal(4)
+    with mpmath.workdps(60):
+        exact = [mpmath.matrix(a.tolist()) for a in A]
+        full = mpmath.matrix(G.tolist())
+        start = full if symmetric else full[:d1, d1:]
+        images = [
+            2 * (a * full + full * a) if symmetric else a * full[d1:, d1:] + full[:d1, :d1] * a
+            for a in exact
+        ]
+
+        def inner(a, b):
+            return mpmath.fsum(a[i, j] * b[i, j] for i in range(d1) for j in range(d2))
+
+        K = mpmath.matrix([[inner(image, a) for a in exact] for image in images])
+        r = mpmath.matrix([mpmath.mpf(t) - inner(a, start) for t, a in zip(y, exact, strict=True)])
+        c = mpmath.lu_solve(K, r)
+        M = start
+        for weight, image in zip(c, images, strict=True):
+            M = M + weight * image
+        expected = np.array(M.tolist(), dtype=float)
+    found = theory.factorization_kernel_predictor(y, G, measurements=A, symmetric=symmetric)
+    assert np.abs(found - expected).max() <= 1e-14 / distance * np.abs(expected).max()
