@@ -33,7 +33,7 @@ def nuclear_norm(M: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray, (...)
-        The norm.
+        The norm, to rounding; infinity where it is no double.
 
     Examples
     --------
@@ -42,7 +42,8 @@ def nuclear_norm(M: ArrayLike) -> FloatArray:
     7.0
     """
     values = np.linalg.svd(check.real_array("M", M, ndim=2), compute_uv=False)
-    return np.asarray(values.sum(axis=-1))
+    with np.errstate(over="ignore"):
+        return np.asarray(values.sum(axis=-1))
 
 
 def effective_rank(M: ArrayLike) -> FloatArray:
@@ -56,7 +57,8 @@ def effective_rank(M: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray, (...)
-        A number between 1 and min(d1, d2), continuous in M; 0 for a zero matrix.
+        A number between 1 and min(d1, d2), continuous in M and the same for every multiple of it; 0
+        for a zero matrix.
 
     References
     ----------
@@ -69,10 +71,11 @@ def effective_rank(M: ArrayLike) -> FloatArray:
     2.0
     """
     values = np.linalg.svd(check.real_array("M", M, ndim=2), compute_uv=False)
-    total = values.sum(axis=-1, keepdims=True)
-    share = values / np.where(total > 0, total, 1.0)
+    top = values[..., :1]
+    share = values / np.where(top > 0, top, 1.0)  # first of the largest: their sum may overflow
+    share = share / np.where(top > 0, share.sum(axis=-1, keepdims=True), 1.0)
     entropy = -np.sum(share * np.log(np.where(share > 0, share, 1.0)), axis=-1)
-    return np.asarray(np.where(total[..., 0] > 0, np.exp(entropy), 0.0))
+    return np.asarray(np.where(top[..., 0] > 0, np.exp(entropy), 0.0))
 
 
 def schatten_potential(M: ArrayLike, mu: ArrayLike) -> FloatArray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -157,6 +158,7 @@ def mlp_feature_distance(
     X = check.real_array("X", X, ndim=2)
     first = _features(_network(weights0, biases0, antisymmetric, "0"), X)
     second = _features(_network(weights1, biases1, antisymmetric, "1"), X)
+    first, second = _in_common_units(first, second)
     norms = [
         np.sqrt(
             np.asarray(sum(np.sum(_squares(d) * _squares(a, d), axis=(-2, -1)) for a, d in rows))
@@ -364,6 +366,29 @@ def _combined(z: FloatArray) -> FloatArray:
 
 def _features(net: _Net, X: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
     return tangent_features(net.W, X[..., None, :, :], net.b)
+
+
+def _in_common_units(
+    first: list[tuple[FloatArray, FloatArray]], second: list[tuple[FloatArray, FloatArray]]
+) -> tuple[list[tuple[FloatArray, FloatArray]], ...]:
+    """Both features multiplied so that no square overflows: exactly, and their inputs alike."""
+
+    def exponent(*arrays: FloatArray) -> Any:
+        tops = (np.max(np.abs(A), axis=(-3, -2, -1), keepdims=True) for A in arrays)
+        return np.frexp(functools.reduce(np.maximum, tops))[1]
+
+    units = [exponent(a, b) for (a, _), (b, _) in zip(first, second, strict=True)]
+    found = []
+    for rows in (first, second):
+        each = (exponent(d) + unit for (_, d), unit in zip(rows, units, strict=True))
+        top = functools.reduce(np.maximum, each)
+        found.append(
+            [
+                (np.ldexp(a, -unit), np.ldexp(d, unit - top))
+                for (a, d), unit in zip(rows, units, strict=True)
+            ]
+        )
+    return tuple(found)
 
 
 def _squares(rows: FloatArray, like: FloatArray | None = None) -> FloatArray:
