@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from .. import _validate as check
+from .._blas import one_blas_thread
 from .._types import ArrayLike, FloatArray
 from ..equations.factorization import Sensing
 from ..equations.linear import CONSISTENT, INDEPENDENT, row_misfit, row_norms
@@ -132,7 +133,8 @@ def _least_trace(sensing: Sensing, y: FloatArray, tol: float, budget: int) -> Fl
         return np.zeros(sensing.dims)
     smaller, targets = independent(*restricted(sensing, y, kept))
     size = float(np.max(np.abs(targets)))
-    with np.errstate(all="ignore"):  # what overflows is not certified
+    # Threads would cost these small factorisations more than they save.
+    with np.errstate(all="ignore"), one_blas_thread():  # what overflows is not certified
         found = least_trace(smaller, targets / size, tol, _FIT, min(budget, _STEPS))
     if not found.fits:
         raise ValueError("y: expected targets that some positive semidefinite matrix fits")
