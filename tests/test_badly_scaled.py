@@ -125,6 +125,17 @@ def test_what_is_not_certified_is_said():
         theory.min_nuclear_norm(y, entries=(rows, columns), dims=(6, 6), symmetric=True, max_iter=3)
 
 
+def test_the_splitting_for_many_samples_says_what_it_is_not_sure_of(monkeypatch):
+    """What lies outside the cone has a negative gap, which is no certificate."""
+    monkeypatch.setattr(theory.nuclear, "_MOST_DENSE", 0)
+    where = dict(entries=([0, 0], [0, 1]), dims=(2, 2), symmetric=True, max_iter=500)
+    with pytest.warns(krf.ConvergenceWarning, match="duality gap"):
+        theory.min_nuclear_norm([0.01, 1.0], **where)
+    M = theory.min_nuclear_norm([1.0, 2.0], **where)
+    assert np.isclose(M[1, 1], 4.0, rtol=1e-3)
+    assert np.linalg.eigvalsh(M)[0] >= -1e-5 * np.linalg.eigvalsh(M)[1]
+
+
 def test_positive_completion_against_an_interior_point_method():
     cp = pytest.importorskip("cvxpy", reason="cvxpy, the interior-point reference, is missing")
     rng = np.random.default_rng(7)
@@ -265,8 +276,10 @@ def test_min_l2_with_weights_at_the_ends_of_the_doubles():
     for size in (1e-300, 1.0, 1e300):
         assert np.allclose(theory.min_l2(X, y, [size, size]), [0.4, 0.8], rtol=1e-15)
     assert np.allclose(theory.min_l2(X, y, [1e-300, 1e300]), [2.0, 0.0], rtol=1e-15)
-    wide = theory.kernel_predictor(X, y, [1e-200, 1e-200], [1e-200, 1e-200], depth=3)
-    assert np.allclose(wide, [0.4, 0.8], rtol=1e-15)
+    for size in ([1e-200, 1e-200], [1e200, 1e200]):
+        assert np.allclose(theory.kernel_predictor(X, y, size, size, 3), [0.4, 0.8], rtol=1e-15)
+    with pytest.raises(ValueError, match="w_plus: expected w_plus"):
+        theory.kernel_predictor(X, y, [1e200, 1.0], [1.0, 1.0], depth=3)
 
 
 # Linearised models at inputs that lie close together.
@@ -326,6 +339,13 @@ def test_predictors_where_samples_are_repeated():
     for predictor in (theory.mlp_kernel_predictor, theory.last_layer_predictor):
         found = predictor(layers, twice, both, X)
         assert np.allclose(found, y + np.eye(4)[0], rtol=1e-10, atol=1e-10)
+
+
+def test_a_dead_network_predicts_what_it_says():
+    layers = [-np.ones((3, 2)), np.ones((1, 3))]
+    X = np.ones((2, 2))
+    for predictor in (theory.mlp_kernel_predictor, theory.last_layer_predictor):
+        assert np.array_equal(predictor(layers, X, [1.0, 2.0], X), [0.0, 0.0])
 
 
 @pytest.mark.parametrize("symmetric", [False, True])

@@ -65,8 +65,8 @@ def kernel_distance(K0: ArrayLike, K1: ArrayLike) -> FloatArray:
 
     Notes
     -----
-    Entries may have any size: it does not depend on multiples of K0 and K1. The error is about
-    1e-16 times the square root of the distance, which a test holds down to distances of 1e-24.
+    Entries may have any size: it does not depend on multiples of K0 and K1. The error is below
+    1e-15 times the square root of the distance, which a test holds down to distances of 1e-25.
 
     Examples
     --------
@@ -146,6 +146,11 @@ def kernel_predictor(
     ndarray, (n_features,)
         beta(0) plus the correction of minimum tangent-kernel norm.
 
+    Raises
+    ------
+    ValueError
+        For illegal arguments, by name; if beta(0) is no double.
+
     Notes
     -----
     The correction is as accurate as that of `min_l2`: the tangent kernel, whose condition number is
@@ -165,7 +170,12 @@ def kernel_predictor(
     depth = check.integer("depth", depth, low=2)
     plus = check.profile("w_plus", w_plus, X.shape[-1])
     minus = check.profile("w_minus", w_minus, X.shape[-1])
-    start = predictor(plus, minus, depth)
+    with np.errstate(over="ignore", invalid="ignore"):
+        start = np.where(plus == minus, 0.0, predictor(plus, minus, depth))
+    if not np.isfinite(start).all():
+        raise ValueError(
+            f"w_plus: expected w_plus^{depth} - w_minus^{depth} within the doubles, got {start}"
+        )
     # A common factor of the tangent kernel changes nothing, and its powers may leave the doubles.
     top = max(float(plus.max()), float(minus.max()))
     root = np.sqrt(tangent_weights(plus / top, minus / top, depth)) / depth
