@@ -104,6 +104,16 @@ def test_a_change_and_a_distance_of_a_few_last_places():
         assert abs(found - exact) <= 1e-15 * np.sqrt(exact)
 
 
+def test_tangent_kernels_of_any_size():
+    X = np.array([[1.0, 0.0], [0.0, 1e-30]])
+    for exponent in (-600, -3, 0, 3, 340):
+        w = np.full(2, 2.0**exponent)
+        with np.errstate(over="ignore"):
+            expected = 18.0 * np.ldexp([[1.0, 0.0], [0.0, 1e-60]], 4 * exponent)
+        assert np.allclose(theory.tangent_kernel(X, w, w, 3), expected, rtol=1e-14)
+    assert np.array_equal(theory.tangent_kernel(X, 0 * w, 0 * w, 3), np.zeros((2, 2)))
+
+
 def test_zero_kernels():
     zero, some = np.zeros((2, 2)), np.eye(2)
     for pair in ((zero, some), (some, zero), (zero, zero)):

@@ -8,6 +8,7 @@ from .. import _validate as check
 from .._types import ArrayLike, FloatArray, IntArray
 from ..equations.diagonal import predictor, tangent_weights
 from ..equations.linear import minimum_norm
+from ._powers import joined, power, split
 
 __all__ = ["kernel_distance", "kernel_predictor", "relative_kernel_change", "tangent_kernel"]
 
@@ -29,7 +30,7 @@ def tangent_kernel(
     Returns
     -------
     ndarray, (..., n_samples, n_samples)
-        The tangent kernel, 2 D^2 alpha^(2D-2) X X^T at w = alpha.
+        The tangent kernel, 2 D^2 alpha^(2D-2) X X^T at w = alpha; infinity where that is no double.
 
     References
     ----------
@@ -45,8 +46,12 @@ def tangent_kernel(
     depth = check.integer("depth", depth, low=2)
     plus = check.positive_array("w_plus", w_plus, zero=True)
     minus = check.positive_array("w_minus", w_minus, zero=True)
-    weights = tangent_weights(plus, minus, depth)
-    return np.asarray((X * weights[..., None, :]) @ np.swapaxes(X, -1, -2))
+    top = np.maximum(plus.max(axis=-1), minus.max(axis=-1))[..., None]
+    top = np.where(top > 0.0, top, 1.0)
+    weights = tangent_weights(plus / top, minus / top, depth)
+    kernel = (X * weights[..., None, :]) @ np.swapaxes(X, -1, -2)
+    mantissa, exponent = power(split(top[..., None]), 2 * depth - 2)
+    return joined(kernel * mantissa, exponent)
 
 
 def kernel_distance(K0: ArrayLike, K1: ArrayLike) -> FloatArray:

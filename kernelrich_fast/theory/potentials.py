@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
+from ._powers import Split, joined, power, split
 
 __all__ = ["hyperbolic_entropy", "inverse_mirror_map", "mirror_map", "q_potential", "r_potential"]
 
@@ -211,38 +212,25 @@ def q_potential(
     57.43
     """
     b = check.real_array("beta", beta, ndim=1)
-    a = _split(check.positive_array("alpha", alpha)[..., None])
+    a = split(check.positive_array("alpha", alpha)[..., None])
     depth = check.integer("depth", depth, low=2)
-    w = _split(check.profile("w0", 1.0 if w0 is None else w0, b.shape[-1]))
-    scale = _power((a[0] * w[0], a[1] + w[1]), depth)
+    w = split(check.profile("w0", 1.0 if w0 is None else w0, b.shape[-1]))
+    scale = power((a[0] * w[0], a[1] + w[1]), depth)
     if depth == 2:
-        return _sum_of(b, _power(w, 0), scale, hyperbolic_entropy, 0.25, lambda log_z: log_z - 1.0)
+        return _sum_of(b, power(w, 0), scale, hyperbolic_entropy, 0.25, lambda log_z: log_z - 1.0)
     p = depth / (depth - 2.0)
     return _sum_of(
-        b, _power(w, 2 - depth), scale, lambda z: _q_unit(z, depth), 0.25 / p, np.ones_like
+        b, power(w, 2 - depth), scale, lambda z: _q_unit(z, depth), 0.25 / p, np.ones_like
     )
 
 
-# A positive number as (m, e) = m 2^e, with e a whole float: its powers need not be doubles.
-_Split = tuple[FloatArray, FloatArray]
 _MODERATE = 400.0  # exponents of z between which q(z) is a double of full precision
-
-
-def _split(x: FloatArray) -> _Split:
-    mantissa, exponent = np.frexp(x)
-    return mantissa, exponent.astype(np.float64)
-
-
-def _power(x: _Split, n: int) -> _Split:
-    bits = n * np.log2(x[0])
-    whole = np.rint(bits)
-    return np.exp2(bits - whole), whole + n * x[1]
 
 
 def _sum_of(
     b: FloatArray,
-    factor: _Split,
-    scale: _Split,
+    factor: Split,
+    scale: Split,
     unit: Callable[[FloatArray], FloatArray],
     small: float,
     large: Callable[[FloatArray], FloatArray],
@@ -251,7 +239,7 @@ def _sum_of(
 
     That ratio is small z for small z, and ``large`` of log z for large z.
     """
-    size = _split(np.abs(b))
+    size = split(np.abs(b))
     mantissa, exponent = size[0] / scale[0], size[1] - scale[1]
     moderate = np.abs(exponent) <= _MODERATE
     z = np.ldexp(mantissa, np.where(moderate, exponent, 0.0).astype(np.int32))
@@ -262,8 +250,7 @@ def _sum_of(
     ratio = np.where(tiny, small * mantissa, ratio)
     total = size[1] + factor[1] + np.where(tiny, exponent, 0.0)
     with np.errstate(over="ignore", under="ignore"):  # infinity or 0 is the nearest double then
-        terms = np.ldexp(size[0] * factor[0] * ratio, np.clip(total, -5e3, 5e3).astype(np.int32))
-        return np.asarray(np.sum(terms, axis=-1))
+        return np.asarray(np.sum(joined(size[0] * factor[0] * ratio, total), axis=-1))
 
 
 def r_potential(beta: ArrayLike, alpha: ArrayLike) -> FloatArray:
@@ -298,8 +285,8 @@ def r_potential(beta: ArrayLike, alpha: ArrayLike) -> FloatArray:
     5.082501
     """
     b = check.real_array("beta", beta, ndim=1)
-    a = _split(check.positive_array("alpha", alpha)[..., None])
-    return _sum_of(b, _power(a, 0), _power(a, 2), _r_unit, 0.125, np.ones_like)
+    a = split(check.positive_array("alpha", alpha)[..., None])
+    return _sum_of(b, power(a, 0), power(a, 2), _r_unit, 0.125, np.ones_like)
 
 
 def _r_unit(z: FloatArray) -> FloatArray:
