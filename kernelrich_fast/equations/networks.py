@@ -11,7 +11,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["backward", "forward", "gradient", "inner_products", "tangent_features"]
+__all__ = [
+    "along",
+    "backward",
+    "forward",
+    "gradient",
+    "inner_products",
+    "jacobian",
+    "pulled_back",
+    "tangent_features",
+]
 
 
 def forward(
@@ -74,6 +83,28 @@ def inner_products(left: Sequence[tuple[Any, Any]], right: Sequence[tuple[Any, A
         if outputs > 1:
             inputs = np.repeat(np.repeat(inputs, outputs, axis=-1), outputs, axis=-2)
         total = total + np.sum((d @ e.mT) * inputs, axis=-3)
+    return total
+
+
+def jacobian(features: Sequence[tuple[Any, Any]]) -> Any:
+    """Tangent features as a matrix (rows, weights): layer by layer, copies first."""
+    parts = []
+    for a, d in features:
+        products = d[..., :, None] * _rows(a, d)[..., None, :]  # copies, rows, fan_out, fan_in
+        parts.append(np.moveaxis(products, 0, 1).reshape(d.shape[-2], -1))
+    return np.concatenate(parts, axis=1)
+
+
+def pulled_back(features: Sequence[tuple[Any, Any]], c: Any) -> list[Any]:
+    """J^T c per layer, (copies, fan_out, fan_in), for the Jacobian J and c (rows,)."""
+    return [(c[:, None] * d).mT @ _rows(a, d) for a, d in features]
+
+
+def along(features: Sequence[tuple[Any, Any]], change: Sequence[Any]) -> Any:
+    """J w (rows,) for a change w of the layers (copies, fan_out, fan_in)."""
+    total: Any = 0.0
+    for (a, d), w in zip(features, change, strict=True):
+        total = total + np.sum(d * _rows(a @ w.mT, d), axis=(0, 2))
     return total
 
 

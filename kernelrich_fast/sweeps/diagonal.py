@@ -21,6 +21,7 @@ from ..diagonal import (
     limit_diagonal,
     start_profiles,
 )
+from ..equations.linear import CONSISTENT, row_misfit
 from ..theory.interpolants import min_l1, min_l2
 from ..theory.kernels import kernel_distance, tangent_kernel
 from .execute import run_sweep, sweep_options
@@ -297,12 +298,12 @@ def _least_norms(
     l1, l2 = [], []
     for A, b in zip(_each(X, 2, problems), _each(y, 1, problems), strict=True):
         least = min_l2(A, b)
-        if np.linalg.norm(A @ least - b) > 1e-8 * np.linalg.norm(b):
+        fits = row_misfit(A, least, b) <= CONSISTENT
+        l2.append(float(np.linalg.norm(least)) if fits else np.nan)
+        try:
+            l1.append(float(np.abs(min_l1(A, b)).sum()) if fits else np.nan)
+        except ValueError:  # at the edge of what fits
             l1.append(np.nan)
-            l2.append(np.nan)
-        else:
-            l1.append(float(np.abs(min_l1(A, b)).sum()))
-            l2.append(float(np.linalg.norm(least)))
     shape = problems or ()
     return np.array(l1).reshape(shape), np.array(l2).reshape(shape)
 

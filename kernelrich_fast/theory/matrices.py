@@ -7,6 +7,7 @@ import numpy as np
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
 from ..equations.factorization import Sensing
+from ..equations.linear import minimum_norm
 from ..measurements import check_sensing
 from .potentials import q_potential
 
@@ -17,6 +18,8 @@ __all__ = [
     "nuclear_norm",
     "schatten_potential",
 ]
+
+_MOST_FEATURES = 2**25  # numbers in a Jacobian
 
 
 def nuclear_norm(M: ArrayLike) -> FloatArray:
@@ -30,7 +33,7 @@ def nuclear_norm(M: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray, (...)
-        The norm.
+        The norm, to rounding; infinity where it is no double.
 
     Examples
     --------
@@ -39,7 +42,8 @@ def nuclear_norm(M: ArrayLike) -> FloatArray:
     7.0
     """
     values = np.linalg.svd(check.real_array("M", M, ndim=2), compute_uv=False)
-    return np.asarray(values.sum(axis=-1))
+    with np.errstate(over="ignore"):
+        return np.asarray(values.sum(axis=-1))
 
 
 def effective_rank(M: ArrayLike) -> FloatArray:
@@ -53,7 +57,8 @@ def effective_rank(M: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray, (...)
-        A number between 1 and min(d1, d2), continuous in M; 0 for a zero matrix.
+        A number between 1 and min(d1, d2), continuous in M and the same for every multiple of it; 0
+        for a zero matrix.
 
     References
     ----------
@@ -66,10 +71,11 @@ def effective_rank(M: ArrayLike) -> FloatArray:
     2.0
     """
     values = np.linalg.svd(check.real_array("M", M, ndim=2), compute_uv=False)
-    total = values.sum(axis=-1, keepdims=True)
-    share = values / np.where(total > 0, total, 1.0)
+    top = values[..., :1]
+    share = values / np.where(top > 0, top, 1.0)  # first of the largest: their sum may overflow
+    share = share / np.where(top > 0, share.sum(axis=-1, keepdims=True), 1.0)
     entropy = -np.sum(share * np.log(np.where(share > 0, share, 1.0)), axis=-1)
-    return np.asarray(np.where(total[..., 0] > 0, np.exp(entropy), 0.0))
+    return np.asarray(np.where(top[..., 0] > 0, np.exp(entropy), 0.0))
 
 
 def schatten_potential(M: ArrayLike, mu: ArrayLike) -> FloatArray:
@@ -173,6 +179,12 @@ def factorization_kernel_predictor(
         M(0) plus the correction of minimum tangent-kernel norm; the least-squares solution where
         none fits.
 
+    Notes
+    -----
+    By singular values of the derivatives at a factor of ``gram``: the relative error is about 1e-15
+    times their condition number, with rows of norm one, that of the tangent kernel being its
+    square. Cost (n_samples n)^2 rank(gram). Beyond 2^25 derivatives, 256 MB, by the tangent kernel.
+
     References
     ----------
     Woodworth et al. (COLT 2020), section 2 and Theorem 9.
@@ -191,12 +203,25 @@ def factorization_kernel_predictor(
         raise ValueError(f"gram: expected one problem, got shapes {targets.shape} and {G.shape}")
     sensing = check_sensing(entries, measurements, dims, symmetric, len(targets))
     _expect_gram(G, sensing)
-    M = G[: sensing.dims[0], sensing.c0 :]
-    K = sensing.tangent_kernel(G)
-    X = sensing.matrix()
-    c = np.linalg.pinv(K, rcond=1e-13, hermitian=True) @ (targets - X @ M.ravel())
-    change = sensing.tangent_image((c @ X).reshape(1, *sensing.dims), G)
-    return np.asarray(M + change[0])
+    d1, c0 = sensing.dims[0], sensing.c0
+    M = G[:d1, c0:]
+    left = targets - sensing.observe(M)
+    W = _factor(G)
+    if left.size * W.size <= _MOST_FEATURES:
+        J = sensing.jacobian(W).reshape(left.size, -1)
+        w = minimum_norm(J, left[:, None]).reshape(W.shape)
+        return np.asarray(M + w[:d1] @ W[c0:].T + W[:d1] @ w[c0:].T)
+    c = np.linalg.pinv(sensing.tangent_kernel(G), rcond=1e-13, hermitian=True) @ left
+    return np.asarray(M + sensing.tangent_image(sensing.adjoint(c)[None], G)[0])
+
+
+def _factor(G: FloatArray) -> FloatArray:
+    """A W with W W^T = G, in which directions below the rounding of G are left out."""
+    diagonal = np.diag(G)
+    root = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    values, vectors = np.linalg.eigh(G / root[:, None] / root)
+    kept = values > len(G) * np.finfo(np.float64).eps * values[-1]
+    return np.asarray(root[:, None] * vectors[:, kept] * np.sqrt(values[kept]))
 
 
 def _expect_gram(G: FloatArray, sensing: Sensing) -> None:

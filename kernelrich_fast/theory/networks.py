@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
-from ..equations.networks import forward, inner_products, tangent_features
+from ..equations.linear import minimum_norm
+from ..equations.networks import (
+    along,
+    forward,
+    inner_products,
+    jacobian,
+    pulled_back,
+    tangent_features,
+)
 
 __all__ = [
     "last_layer_predictor",
@@ -18,6 +27,10 @@ __all__ = [
     "mlp_predict",
     "mlp_tangent_kernel",
 ]
+
+
+_WELL_CONDITIONED = 1e-5  # of a kernel: least by largest eigenvalue
+_MOST_FEATURES = 2**25  # numbers in a Jacobian
 
 
 class _Net(NamedTuple):
@@ -145,6 +158,7 @@ def mlp_feature_distance(
     X = check.real_array("X", X, ndim=2)
     first = _features(_network(weights0, biases0, antisymmetric, "0"), X)
     second = _features(_network(weights1, biases1, antisymmetric, "1"), X)
+    first, second = _in_common_units(first, second)
     norms = [
         np.sqrt(
             np.asarray(sum(np.sum(_squares(d) * _squares(a, d), axis=(-2, -1)) for a, d in rows))
@@ -200,7 +214,14 @@ def mlp_kernel_predictor(
 
     Notes
     -----
-    Memory and time are those of a dense kernel of n_samples n_outputs rows.
+    Where the condition number of the kernel, with a diagonal of ones, is below 1e5, memory and time
+    are those of a dense kernel of n_samples n_outputs rows; the relative error is about 1e-10 at
+    most. Above, as for samples that lie close together, the kernel would lose twice the digits that
+    its features lose, and these are solved by singular values: cost (n_samples n_outputs)^2
+    n_weights, relative error about 1e-14 times the square root of that condition number. A test
+    holds it below 1e-7 for two samples at a relative distance of 1e-7, against 60 digits. From 2^25
+    numbers in the features on, 256 MB, the kernel is used whatever its condition number, which then
+    multiplies 1e-15 without a root.
 
     References
     ----------
@@ -220,9 +241,8 @@ def mlp_kernel_predictor(
     if target.shape != start.shape:
         raise ValueError(f"y: expected shape {start.shape} like the outputs, got {target.shape}")
     features, new_features = _features(net, X), _features(net, new)
-    change = _solve(inner_products(features, features), (target - start).ravel())
-    moved = inner_products(new_features, features) @ change
-    return np.asarray(at_new + moved.reshape(at_new.shape))
+    change = _least_change(features, (target - start).ravel())
+    return np.asarray(at_new + along(new_features, change).reshape(at_new.shape))
 
 
 def last_layer_predictor(
@@ -245,6 +265,11 @@ def last_layer_predictor(
     -------
     ndarray, (n_new,) or (n_new, n_outputs)
         The prediction of random features that stay as they are at these weights.
+
+    Notes
+    -----
+    By singular values of the features: the relative error is about 1e-15 times their condition
+    number, with rows of norm one.
 
     References
     ----------
@@ -271,14 +296,34 @@ def last_layer_predictor(
         return flat if net.b is None else np.hstack([flat, np.ones((len(flat), len(layer)))])
 
     A, B = hidden(inputs[-1]), hidden(new_inputs[-1])
-    return np.asarray(at_new + B @ (A.T @ _solve(A @ A.T, target - start)))
+    change = minimum_norm(A, (target - start).reshape(len(A), -1))
+    return np.asarray(at_new + (B @ change).reshape(at_new.shape))
 
 
-def _solve(K: FloatArray, r: FloatArray) -> FloatArray:
-    """K^+ r for a positive semidefinite kernel, directions below rounding left out."""
-    values, vectors = np.linalg.eigh(K)
-    kept = values > len(K) * np.finfo(np.float64).eps * values[-1]
-    return np.asarray(vectors[:, kept] @ ((vectors[:, kept].T @ r).T / values[kept]).T)
+def _least_change(features: list[tuple[FloatArray, FloatArray]], r: FloatArray) -> list[FloatArray]:
+    """The smallest change of the weights, layer by layer, that moves the outputs by r."""
+    K = inner_products(features, features)
+    values, vectors, root = _eigen(K, normalised=True)
+    shapes = [(*d.shape[:-2], d.shape[-1], a.shape[-1]) for a, d in features]
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    if values[0] < _WELL_CONDITIONED * values[-1] and len(r) * sum(sizes) <= _MOST_FEATURES:
+        flat = minimum_norm(jacobian(features), r[:, None])[:, 0]
+        parts = np.split(flat, np.cumsum(sizes)[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+    least = len(r) * np.finfo(np.float64).eps
+    if values[0] <= least * values[-1]:  # least squares, in which rows have no weights
+        values, vectors, root = _eigen(K, normalised=False)
+    kept = values > least * values[-1]
+    c = vectors[:, kept] @ ((vectors[:, kept].T @ (root * r)) / values[kept])
+    return pulled_back(features, root * c)
+
+
+def _eigen(K: FloatArray, normalised: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Eigenvalues and vectors of diag(root) K diag(root), whose diagonal is 1 if normalised."""
+    diagonal = np.diag(K) if normalised else np.ones(len(K))
+    root = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    values, vectors = np.linalg.eigh(K * root[:, None] * root)
+    return values, vectors, root
 
 
 def _network(
@@ -321,6 +366,29 @@ def _combined(z: FloatArray) -> FloatArray:
 
 def _features(net: _Net, X: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
     return tangent_features(net.W, X[..., None, :, :], net.b)
+
+
+def _in_common_units(
+    first: list[tuple[FloatArray, FloatArray]], second: list[tuple[FloatArray, FloatArray]]
+) -> tuple[list[tuple[FloatArray, FloatArray]], ...]:
+    """Both features multiplied so that no square overflows: exactly, and their inputs alike."""
+
+    def exponent(*arrays: FloatArray) -> Any:
+        tops = (np.max(np.abs(A), axis=(-3, -2, -1), keepdims=True) for A in arrays)
+        return np.frexp(functools.reduce(np.maximum, tops))[1]
+
+    units = [exponent(a, b) for (a, _), (b, _) in zip(first, second, strict=True)]
+    found = []
+    for rows in (first, second):
+        each = (exponent(d) + unit for (_, d), unit in zip(rows, units, strict=True))
+        top = functools.reduce(np.maximum, each)
+        found.append(
+            [
+                (np.ldexp(a, -unit), np.ldexp(d, unit - top))
+                for (a, d), unit in zip(rows, units, strict=True)
+            ]
+        )
+    return tuple(found)
 
 
 def _squares(rows: FloatArray, like: FloatArray | None = None) -> FloatArray:

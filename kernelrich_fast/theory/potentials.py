@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
+from ._powers import Split, joined, power, split
 
 __all__ = ["hyperbolic_entropy", "inverse_mirror_map", "mirror_map", "q_potential", "r_potential"]
+
+_LINEAR = 1e-100
 
 
 def hyperbolic_entropy(z: ArrayLike) -> FloatArray:
@@ -35,7 +40,8 @@ def hyperbolic_entropy(z: ArrayLike) -> FloatArray:
     """
     # asinh(z/2) - z/(2 + hypot(2, z)) loses at most one bit: its terms are z/2 and z/4 near 0.
     z = check.real_array("z", z)
-    return np.asarray(z * (np.arcsinh(z / 2.0) - z / (2.0 + np.hypot(2.0, z))))
+    with np.errstate(over="ignore", under="ignore"):  # infinity or 0 is the nearest double then
+        return np.asarray(z * (np.arcsinh(z / 2.0) - z / (2.0 + np.hypot(2.0, z))))
 
 
 def mirror_map(t: ArrayLike, depth: int = 2) -> FloatArray:
@@ -65,7 +71,8 @@ def mirror_map(t: ArrayLike, depth: int = 2) -> FloatArray:
     """
     t, depth = check.real_array("t", t), check.integer("depth", depth, low=2)
     if depth == 2:
-        return np.asarray(2.0 * np.sinh(t))
+        with np.errstate(over="ignore"):
+            return np.asarray(2.0 * np.sinh(t))
     if np.abs(t).max() >= 1.0:
         raise ValueError(f"t: expected values in (-1, 1) for depth {depth}, got {np.abs(t).max()}")
     p = depth / (depth - 2.0)
@@ -118,7 +125,8 @@ def _slack(z: FloatArray, depth: int) -> tuple[FloatArray, FloatArray]:
     enough for Newton on log h(x) = log z to converge from either end.
     """
     p = depth / (depth - 2.0)
-    positive = np.where(z > 0.0, z, 1.0)
+    linear = z < _LINEAR  # there t = z / 2p, to rounding
+    positive = np.where(linear, 1.0, z)
     log_z = np.log(positive)
     # Small z: h ~ 2 p t. Large z: (1 - t)^-p = z with 1 - t ~ 2 e^-2x.
     x = np.where(
@@ -138,8 +146,8 @@ def _slack(z: FloatArray, depth: int) -> tuple[FloatArray, FloatArray]:
         if done:
             break
     log_low = np.log(2.0) - np.logaddexp(0.0, 2.0 * x)
-    zero = z == 0.0
-    return np.where(zero, 0.0, log_low), np.where(zero, 0.0, np.tanh(x))
+    t = 0.5 * z / p
+    return np.where(linear, -t, log_low), np.where(linear, t, np.tanh(x))
 
 
 def _q_unit(z: FloatArray, depth: int) -> FloatArray:
@@ -184,7 +192,13 @@ def q_potential(
     Returns
     -------
     ndarray, (...)
-        Q, with relative error below 1e-12.
+        Q, with relative error below 1e-12 up to depth 1000 (the rounding of alpha w0 alone counts
+        D times).
+
+    Notes
+    -----
+    alpha^D and beta / alpha^D need not be doubles: they are kept as a mantissa and an exponent.
+    Where Q itself is none it is infinity or 0.
 
     References
     ----------
@@ -198,12 +212,45 @@ def q_potential(
     57.43
     """
     b = check.real_array("beta", beta, ndim=1)
-    a = check.positive_array("alpha", alpha)[..., None]
+    a = split(check.positive_array("alpha", alpha)[..., None])
     depth = check.integer("depth", depth, low=2)
-    w = check.profile("w0", 1.0 if w0 is None else w0, b.shape[-1])
-    z = b / (a * w) ** depth
-    q = hyperbolic_entropy(z) if depth == 2 else _q_unit(np.abs(z), depth)
-    return np.asarray(np.sum((a * w) ** 2 * a ** (depth - 2) * q, axis=-1))
+    w = split(check.profile("w0", 1.0 if w0 is None else w0, b.shape[-1]))
+    scale = power((a[0] * w[0], a[1] + w[1]), depth)
+    if depth == 2:
+        return _sum_of(b, power(w, 0), scale, hyperbolic_entropy, 0.25, lambda log_z: log_z - 1.0)
+    p = depth / (depth - 2.0)
+    return _sum_of(
+        b, power(w, 2 - depth), scale, lambda z: _q_unit(z, depth), 0.25 / p, np.ones_like
+    )
+
+
+_MODERATE = 400.0  # exponents of z between which q(z) is a double of full precision
+
+
+def _sum_of(
+    b: FloatArray,
+    factor: Split,
+    scale: Split,
+    unit: Callable[[FloatArray], FloatArray],
+    small: float,
+    large: Callable[[FloatArray], FloatArray],
+) -> FloatArray:
+    """The sum of factor |b| unit(z) / z over the last axis, with z = |b| / scale.
+
+    That ratio is small z for small z, and ``large`` of log z for large z.
+    """
+    size = split(np.abs(b))
+    mantissa, exponent = size[0] / scale[0], size[1] - scale[1]
+    moderate = np.abs(exponent) <= _MODERATE
+    z = np.ldexp(mantissa, np.where(moderate, exponent, 0.0).astype(np.int32))
+    z = np.where(moderate & (z > 0.0), z, 1.0)
+    log_z = np.log(np.where(mantissa > 0.0, mantissa, 1.0)) + exponent * np.log(2.0)
+    ratio = np.where(moderate, unit(z) / z, large(log_z))
+    tiny = exponent < -_MODERATE
+    ratio = np.where(tiny, small * mantissa, ratio)
+    total = size[1] + factor[1] + np.where(tiny, exponent, 0.0)
+    with np.errstate(over="ignore", under="ignore"):  # infinity or 0 is the nearest double then
+        return np.asarray(np.sum(joined(size[0] * factor[0] * ratio, total), axis=-1))
 
 
 def r_potential(beta: ArrayLike, alpha: ArrayLike) -> FloatArray:
@@ -219,7 +266,8 @@ def r_potential(beta: ArrayLike, alpha: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray, (...)
-        R = alpha^2 sum r(beta_i / alpha^2); relative error below 1e-12.
+        R = alpha^2 sum r(beta_i / alpha^2); relative error below 1e-12, also where alpha^2 or
+        beta / alpha^2 is no double.
 
     Notes
     -----
@@ -237,8 +285,8 @@ def r_potential(beta: ArrayLike, alpha: ArrayLike) -> FloatArray:
     5.082501
     """
     b = check.real_array("beta", beta, ndim=1)
-    a = check.positive_array("alpha", alpha)[..., None]
-    return np.asarray(np.sum(a * a * _r_unit(np.abs(b / (a * a))), axis=-1))
+    a = split(check.positive_array("alpha", alpha)[..., None])
+    return _sum_of(b, power(a, 0), power(a, 2), _r_unit, 0.125, np.ones_like)
 
 
 def _r_unit(z: FloatArray) -> FloatArray:
