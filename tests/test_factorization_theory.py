@@ -83,7 +83,9 @@ def test_flow_from_a_small_start_has_minimum_nuclear_norm():
     where = dict(entries=data.entries, dims=(8, 8))
     least = theory.min_nuclear_norm(data.y, **where, tol=1e-9)
     assert np.allclose(least, data.Y_star, atol=1e-4)
-    flow = krf.flow_factorization(data.y, **where, alpha=[1e-2, 1e-4, 1e-6], width=16)
+    flow = krf.flow_factorization(
+        data.y, **where, alpha=[1e-2, 1e-4, 1e-6], width=16, stop_loss=1e-18
+    )
     gaps = np.linalg.norm(flow.M - least, axis=(1, 2)) / np.linalg.norm(least)
     assert gaps[2] < gaps[1] < gaps[0]
     assert gaps[2] < 1e-4

@@ -175,7 +175,7 @@ QUICK = (
     ),
     Case(
         "quick-cells", "factorization", "3 cells of figure 5", "Completions",
-        {"cells": ((1e-2, 10), (1e-4, 10), (1e-4, 10_000))}, (1e-3, 1e-6),
+        {"cells": ((1e-2, 10), (1e-4, 10), (1e-4, 10_000))}, (1e-3, 1e-6, 1e-8),
         (Against("SciPy DOP853", "Gram", (1e-6,)),),
     ),
     Case(
