@@ -9,7 +9,7 @@ import pytest
 from conftest import relative
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracles import weight_space_flow
+from oracles import kkt_violation, weight_space_flow
 
 import kernelrich_fast as krf
 from kernelrich_fast import Status
@@ -135,3 +135,40 @@ def test_no_status_is_false(backend, problem):
             expected = weight_space_flow(X, y, *start, depth, times)
         path = krf.flow_diagonal(X, y, alpha=alpha, depth=depth, t_eval=times, backend=backend)
         assert relative(path.beta, expected).max() < 1e-5
+
+
+def real_designs():
+    """Data that ship with scikit-learn: raw, standardised, with categories beside an intercept."""
+    data = pytest.importorskip("sklearn.datasets")
+    for name in ("diabetes", "wine", "iris", "breast_cancer", "linnerud"):
+        load = getattr(data, f"load_{name}")
+        X, y = load(return_X_y=True, **({"scaled": False} if name == "diabetes" else {}))
+        y = np.asarray(y, dtype=np.float64).reshape(len(X), -1)[:, 0]
+        standard = (X - X.mean(axis=0)) / X.std(axis=0)
+        group = np.digitize(X[:, 0], np.quantile(X[:, 0], [0.25, 0.5, 0.75]))
+        hot = np.hstack([np.ones((len(X), 1)), np.eye(4)[group], standard[:, 1:]])
+        yield from ((f"{name} raw", X, y), (f"{name} standardised", standard, y),
+                    (f"{name} one-hot", hot, y))  # fmt: skip
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_real_data_end_at_least_squares(backend, depth):
+    for name, X, y in real_designs():
+        y = y - y.mean() if "standardised" in name else y
+        # Columns of length one keep the reference's own digits.
+        lengths = np.linalg.norm(X, axis=0)
+        fitted = X @ (np.linalg.lstsq(X / lengths, y, rcond=None)[0] / lengths)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", krf.ConvergenceWarning)
+            limit = krf.limit_diagonal(X, y, alpha=0.3, depth=depth, backend=backend)
+            flow = krf.flow_diagonal(
+                X, y, alpha=0.3, depth=depth, backend=backend, max_steps=20_000
+            )
+        for end in (limit, flow):
+            assert end.status in (Status.STATIONARY, Status.MAX_STEPS, Status.FAILED), name
+            if end.status == Status.STATIONARY:
+                assert np.linalg.norm(X @ end.beta - fitted) < 1e-6 * np.linalg.norm(y), name
+        assert limit.status == Status.STATIONARY, name
+        if "raw" not in name:
+            assert kkt_violation(X, limit.beta, 0.3, depth) < 1e-6, name
+            assert flow.status == Status.STATIONARY, name
