@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -54,16 +55,35 @@ def tree(tmp_path_factory):
     return folder
 
 
-def test_everything_runs_and_says_so_once(tree):
-    # -S -E and a path of our own: an installation that hooks imports would bring its module along.
+def printed_by(script, tree):
+    # -S and a path of our own: an installation that hooks imports would bring its module along.
     path = [str(tree), *(p for p in sys.path if p and Path(p).resolve() != tree)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
     out = subprocess.run(
-        [sys.executable, "-S", "-c", SCRIPT], env=environment, capture_output=True, text=True,
+        [sys.executable, "-S", "-c", script], env=environment, capture_output=True, text=True,
         cwd=tree,
     )  # fmt: skip
     assert out.returncode == 0, out.stderr
-    said, refused = out.stdout.splitlines()
+    return out.stdout
+
+
+def test_everything_runs_and_says_so_once(tree):
+    said, refused = printed_by(SCRIPT, tree).splitlines()
     assert "'numpy' runs: slower" in said
     assert "does not load" in said
     assert refused.startswith("backend 'cpu': the compiled module kernelrich_fast._core does not")
+
+
+def test_a_module_that_is_there_and_does_not_load_says_why(tree):
+    asks = (
+        "from kernelrich_fast.backends import available_backends as all_of\nprint(all_of()['cuda'])"
+    )
+    assert printed_by(asks, tree).startswith("the CUDA module was not built")
+    broken = tree / "kernelrich_fast" / f"_cuda{EXTENSION_SUFFIXES[0]}"
+    broken.write_bytes(b"not a module")
+    try:
+        said = printed_by(asks, tree)
+    finally:
+        broken.unlink()
+    assert said.startswith("the CUDA module does not load (")
+    assert broken.name in said

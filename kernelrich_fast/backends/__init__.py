@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 
 from ..errors import BackendUnavailableError, FallbackWarning
 from .base import Backend
@@ -57,12 +59,15 @@ def _load_cuda() -> Backend | str:
 
         return CudaBackend()
     except ImportError as error:
-        if "_cuda" in str(error):
-            return (
-                "the CUDA module was not built; install the package where nvcc (12.4 or newer) is "
-                f"found, or {advice}"
-            )
-        return f"CuPy is missing ({error}); pip install 'kernelrich_fast[cuda]', or {advice}"
+        if (error.name or "").startswith("cupy"):
+            return f"CuPy is missing ({error}); pip install 'kernelrich_fast[cuda]', or {advice}"
+        package = Path(__file__).parent.parent
+        if any((package / f"_cuda{suffix}").exists() for suffix in EXTENSION_SUFFIXES):
+            return f"the CUDA module does not load ({error}); {advice}"
+        return (
+            "the CUDA module was not built; install the package where nvcc (12.4 or newer) is "
+            f"found, or {advice}"
+        )
     except Exception as error:  # whatever a broken driver raises, "auto" goes on without it
         return f"no usable CUDA device ({error}); {advice}"
 
