@@ -306,3 +306,42 @@ def test_gradient_descent_is_gradient_descent(backend):
     expected = descent(layers, data.X, data.y, np.array([0.5, 1.0]), 100)
     assert np.allclose(flow.predict(data.X), expected, rtol=1e-11, atol=1e-12)
     assert flow.n_steps == 100
+
+
+@pytest.mark.parametrize(("depth", "seed"), [(2, 2), (2, 4), (3, 0), (5, 0)])
+def test_distances_do_not_depend_on_the_last_bit_where_units_slide(depth, seed, compiled):
+    """A unit that ends at its kink leaves an input of rounding's size and of either sign."""
+    data = krf.datasets.circle_teacher(10, seed=seed)
+    end = krf.flow_mlp(
+        data.X, data.y, depth=depth, width=20, alpha=0.3, seed=seed, stop_loss=1e-9, rtol=1e-4
+    )
+    start = krf.theory.mlp_tangent_kernel(end.weights0, data.X)
+
+    def distances(weights):
+        K = krf.theory.mlp_tangent_kernel(weights, data.X)
+        cosine = np.sum(K * start) / (np.linalg.norm(K) * np.linalg.norm(start))
+        return krf.theory.mlp_feature_distance(end.weights0, weights, data.X), 1.0 - cosine
+
+    inputs, z = data.X, []
+    for W in end.weights[:-1]:
+        z.append(inputs @ W.T)
+        inputs = np.maximum(z[-1], 0.0)
+    assert min(np.abs(layer[layer != 0.0]).min() for layer in z) < 1e-13  # one does slide
+    rng = np.random.default_rng(1)
+    for _ in range(4):
+        ulp = [W * (1.0 + 2.0**-52 * rng.integers(-1, 2, W.shape)) for W in end.weights]
+        np.testing.assert_allclose(distances(ulp), distances(end.weights), rtol=0, atol=1e-12)
+
+
+def test_a_unit_at_its_kink_is_inactive():
+    """And one that is not, however small, is active."""
+    cancelled = [[[1.0, -1.0], [1.0, 0.0]], [[3.0, 1.0]]]
+    X = [[1.0 + 2.0**-50, 1.0], [1.0 + 2.0**-30, 1.0]]
+    K = krf.theory.mlp_tangent_kernel(cancelled, X)
+    small = X[1][0] - 1.0
+    first = X[0][0] ** 2 + 0.0 + (X[0][0] ** 2 + 1.0)  # the second unit's output, and its weights
+    assert K[0, 0] == pytest.approx(first, rel=1e-14)
+    second = small**2 + X[1][0] ** 2 + (9.0 + 1.0) * (X[1][0] ** 2 + 1.0)
+    assert K[1, 1] == pytest.approx(second, rel=1e-14)
+    tiny = [[[1e-200, 0.0]], [[1e-100]]]
+    assert krf.theory.mlp_tangent_kernel(tiny, [[1.0, 0.0]])[0, 0] == pytest.approx(1e-200)

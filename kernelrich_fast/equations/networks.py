@@ -24,16 +24,28 @@ __all__ = [
 
 
 def forward(
-    weights: Sequence[Any], X: Any, biases: Sequence[Any] | None = None
+    weights: Sequence[Any], X: Any, biases: Sequence[Any] | None = None, *, kink: float = 0.0
 ) -> tuple[list[Any], Any]:
-    """The inputs (..., n, fan_in) of every layer, and the outputs (..., n, fan_out) of the last."""
+    """The inputs (..., n, fan_in) of every layer, and the outputs (..., n, fan_out) of the last.
+
+    A unit whose input is at most ``kink`` times the sum of the magnitudes of all products of
+    weights that it is made of counts as inactive.
+    """
     inputs, z = [X], X
+    magnitude = abs(X) if kink else None
     for i, W in enumerate(weights):
         z = inputs[-1] @ W.mT
         if biases is not None:
             z = z + biases[i][..., None, :]
-        if i + 1 < len(weights):
-            inputs.append(z * (z > 0))
+        if i + 1 == len(weights):
+            break
+        least: Any = 0.0
+        if kink:
+            magnitude = magnitude @ abs(W).mT
+            if biases is not None:
+                magnitude = magnitude + abs(biases[i])[..., None, :]
+            least = kink * magnitude
+        inputs.append(z * (z > least))
     return inputs, z
 
 
@@ -54,15 +66,15 @@ def gradient(inputs: Sequence[Any], deltas: Sequence[Any]) -> list[Any]:
 
 
 def tangent_features(
-    weights: Sequence[Any], X: Any, biases: Sequence[Any] | None = None
+    weights: Sequence[Any], X: Any, biases: Sequence[Any] | None = None, *, kink: float = 0.0
 ) -> list[tuple[Any, Any]]:
     """Per layer (a, d), such that the derivatives of an output by the weights are d a^T.
 
-    Weights and X are (..., copies, ., .); a second copy enters the output negatively. Shapes:
+    ``kink`` is that of `forward`. Weights and X are (..., copies, ., .); a second copy enters the output negatively. Shapes:
     a (..., copies, n, fan_in), with a column of ones where there are biases, and
     d (..., copies, n outputs, fan_out), output index running fastest.
     """
-    inputs, f = forward(weights, X, biases)
+    inputs, f = forward(weights, X, biases, kink=kink)
     n, outputs = f.shape[-2:]
     signs = np.array([1.0, -1.0])[: f.shape[-3], None, None]
     each = np.tile(np.eye(outputs), (n, 1))

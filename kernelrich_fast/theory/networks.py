@@ -31,6 +31,10 @@ __all__ = [
 
 _WELL_CONDITIONED = 1e-5  # of a kernel: least by largest eigenvalue
 _MOST_FEATURES = 2**25  # numbers in a Jacobian
+# An input of a unit below this, in units of the magnitudes that it is made of, is zero. Where a unit
+# slides along its kink, rounding leaves up to 1e-12; the smallest inputs elsewhere, in 480 networks
+# of figure 6's kind, were 1e-11.
+_KINK = 2.0**-40
 
 
 class _Net(NamedTuple):
@@ -100,7 +104,9 @@ def mlp_tangent_kernel(
 
     Notes
     -----
-    Cost: n_new n_samples times the number of units, no gradient is formed. relu'(0) = 0.
+    Cost: n_new n_samples times the number of units, no gradient is formed. relu'(0) = 0, and a
+    unit's input is zero if it is below 2^-40 of the sum of magnitudes that it is made of, as the
+    flow leaves it where units slide along their kinks.
 
     References
     ----------
@@ -143,6 +149,10 @@ def mlp_feature_distance(
     -------
     ndarray, (...)
         1 - <Phi_0, Phi_1> / (|Phi_0| |Phi_1|), in [0, 2]: the gradient distance of figure 6b.
+
+    Notes
+    -----
+    A unit at its kink counts as inactive, as in `mlp_tangent_kernel`.
 
     References
     ----------
@@ -365,7 +375,7 @@ def _combined(z: FloatArray) -> FloatArray:
 
 
 def _features(net: _Net, X: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
-    return tangent_features(net.W, X[..., None, :, :], net.b)
+    return tangent_features(net.W, X[..., None, :, :], net.b, kink=_KINK)
 
 
 def _in_common_units(
