@@ -164,9 +164,10 @@ def flow_diagonal(
     -----
     The flow is integrated on its dual nu' = y - X beta(X^T nu), an n_samples-dimensional convex
     gradient flow, for any depth [1]_ [2]_.  Accuracy: beta at t_eval and at the end lies within
-    10 rtol of the exact flow, in the Euclidean norm relative to |beta|, or within what one unit in
-    the last place of t makes of it, where a coordinate activates.  Cost of a stiff step:
-    about four passes over X and 5/3 n_samples^3 operations.
+    10 rtol of the exact flow, in the Euclidean norm relative to |beta| (for a time inside a step,
+    relative to the larger |beta| at the step's ends), or within what one unit in the last place of
+    t makes of it, where a coordinate activates.  Cost of a stiff step: about four passes over X and
+    5/3 n_samples^3 operations.
 
     References
     ----------
