@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-
 import mpmath
 import numpy as np
 import pytest
@@ -105,28 +100,3 @@ def test_elementary_functions_against_mpmath(which):
 def test_elementary_functions_at_the_ends():
     assert np.array_equal(parts.elementary(0, np.array([800.0, -800.0])), [np.inf, 0.0])
     assert parts.elementary(0, np.array([-740.0]))[0] == pytest.approx(np.exp(-740.0), rel=1e-2)
-
-
-SCRIPT = """
-import json, numpy as np, kernelrich_fast as krf
-from kernelrich_fast import _core
-X, y, _ = krf.datasets.sparse_regression(21, 50, 3)
-runs = [krf.flow_diagonal(X, y, alpha=0.01, depth=D, rtol=1e-8) for D in (2, 3, 5)]
-ends = [krf.limit_diagonal(X, y, alpha=1e-5, depth=D) for D in (2, 3, 5)]
-print(json.dumps([_core.instruction_set, [r.beta.tolist() for r in runs + ends]]))
-"""
-
-
-def test_instruction_sets_agree():
-    results = {}
-    for isa in ("baseline", "avx2", "avx512"):
-        out = subprocess.run(
-            [sys.executable, "-c", SCRIPT],
-            env={**os.environ, "KRF_ISA": isa}, capture_output=True, text=True, check=True,
-            cwd=sys.prefix,
-        ).stdout  # fmt: skip
-        name, betas = json.loads(out)
-        results[name] = np.array(betas)
-    assert "baseline" in results
-    for betas in results.values():
-        assert np.allclose(betas, results["baseline"], rtol=1e-6, atol=1e-6)

@@ -41,8 +41,8 @@ const Kernels &avx2_kernels();
 const Kernels &avx512_kernels();
 #endif
 
-// The best table this processor can run, unless the environment variable KRF_ISA names a smaller
-// one (baseline, avx2 or avx512).
+// The best table this processor can run, unless the environment variable KRF_ISA names another
+// (baseline, avx2 or avx512); throws where that is none it can run.
 const Kernels &kernels();
 
 } // namespace krf::cpu

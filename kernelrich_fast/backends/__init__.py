@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 BACKENDS = ("cuda", "cpu", "numpy")
+# How the compiled module refuses an environment variable that names no instruction set of here.
+_MISSET = "KRF_ISA: expected"
 
 
 @cache
@@ -45,6 +47,8 @@ def _load(name: str) -> Backend | str:
 
             return CpuBackend()
         except ImportError as error:
+            if _MISSET in str(error):
+                return str(error)
             return (
                 f"the compiled module kernelrich_fast._core does not load ({error}); install the "
                 "package with a C++20 compiler present"
@@ -86,6 +90,8 @@ def get_backend(name: str, device_arrays: bool = False) -> Backend:
     if name == "auto":
         chosen = next(found for each in BACKENDS if not isinstance(found := _load(each), str))
         if chosen.name == "numpy":
+            if _MISSET in str(_load("cpu")):  # a mistake of the caller's, not of the machine
+                raise BackendUnavailableError(f"backend 'cpu': {_load('cpu')}")
             _warn_of_fallback()
         return chosen
     found = _load(name)
