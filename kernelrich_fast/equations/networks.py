@@ -70,9 +70,9 @@ def tangent_features(
 ) -> list[tuple[Any, Any]]:
     """Per layer (a, d), such that the derivatives of an output by the weights are d a^T.
 
-    ``kink`` is that of `forward`. Weights and X are (..., copies, ., .); a second copy enters the output negatively. Shapes:
-    a (..., copies, n, fan_in), with a column of ones where there are biases, and
-    d (..., copies, n outputs, fan_out), output index running fastest.
+    ``kink`` is that of `forward`. Weights and X are (..., copies, ., .); a second copy enters the
+    output negatively. Shapes: a (..., copies, n, fan_in), with a column of ones where there are
+    biases, and d (..., copies, n outputs, fan_out), output index running fastest.
     """
     inputs, f = forward(weights, X, biases, kink=kink)
     n, outputs = f.shape[-2:]

@@ -18,12 +18,8 @@ from ..config import __version__
 from ..mlp import MLPFlow, flow_mlp
 from ..mlp_start import check_layer_scales, check_size, drawn_layout, output_count
 from ..theory.kernels import kernel_distance
-from ..theory.networks import (
-    last_layer_predictor,
-    mlp_feature_distance,
-    mlp_kernel_predictor,
-    mlp_tangent_kernel,
-)
+from ..theory.linearised import last_layer_predictor, mlp_kernel_predictor
+from ..theory.networks import mlp_feature_distance, mlp_tangent_kernel
 from .execute import run_sweep, sweep_options
 from .plan import PER_RUN, Block, SweepPlan, Variables, shifted, subset
 

@@ -4,6 +4,7 @@ from .bounds import alpha_for_l1, alpha_for_l2
 from .critical import critical_alpha
 from .interpolants import min_l1, min_l2
 from .kernels import kernel_distance, kernel_predictor, relative_kernel_change, tangent_kernel
+from .linearised import last_layer_predictor, mlp_kernel_predictor
 from .matrices import (
     effective_rank,
     factorization_kernel_predictor,
@@ -11,13 +12,7 @@ from .matrices import (
     nuclear_norm,
     schatten_potential,
 )
-from .networks import (
-    last_layer_predictor,
-    mlp_feature_distance,
-    mlp_kernel_predictor,
-    mlp_predict,
-    mlp_tangent_kernel,
-)
+from .networks import mlp_feature_distance, mlp_predict, mlp_tangent_kernel
 from .nuclear import min_nuclear_norm
 from .potentials import (
     hyperbolic_entropy,
