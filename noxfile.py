@@ -47,7 +47,15 @@ def tests(session: nox.Session) -> None:
     """The suite, on an installed package."""
     own_blas()
     session.install(".[test]", STRICT)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-n", "logical", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """The tests that the suite leaves out: host threads that play a device, repeated interrupts."""
+    own_blas()
+    session.install(".[test]", CPU_ONLY, STRICT)
+    session.run("pytest", "-m", "slow", *session.posargs)
 
 
 @nox.session
@@ -70,7 +78,7 @@ def lowest(session: nox.Session) -> None:
     session.install(".[test]", CPU_ONLY, "-c", str(oldest))
     # The oldest releases warn of what came after them, and draw other pixels.
     session.run(
-        "pytest", "-W", "default", "--ignore=tests/test_plot_images.py", *session.posargs
+        "pytest", "-n", "logical", "-W", "default", "--ignore=tests/test_plot_images.py", *session.posargs
     )  # fmt: skip
 
 
@@ -141,7 +149,8 @@ def sanitized(session: nox.Session, kind: str, library: str, options: dict[str, 
         for name in (library, "libstdc++.so")
     ]
     env = {"LD_PRELOAD": ":".join(runtimes), "OPENBLAS_NUM_THREADS": "1", **options}
-    chosen = session.posargs or ["-k", "not numpy and not cuda and not fig", *PROCESSES]
+    every = "slow or not slow"
+    chosen = session.posargs or ["-m", every, "-k", "not numpy and not cuda and not fig", *PROCESSES]
     session.run("python", "-m", "pytest", *chosen, env=env)
     if not session.posargs:
         session.run("python", "tests/fuzz_bindings.py", "--seconds", "60", env=env)

@@ -14,6 +14,9 @@ from host_block import build, call
 import kernelrich_fast as krf
 from kernelrich_fast.initialization import he_layers
 
+# Spin at barriers on more threads than there are cores.
+pytestmark = pytest.mark.slow
+
 METHODS = ["auto", "dopri5", "radau5"]
 
 

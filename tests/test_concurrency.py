@@ -204,6 +204,7 @@ def resident():
     return int(pages) * os.sysconf("SC_PAGESIZE")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc on this system")
 def test_memory_stays_flat_over_ten_thousand_calls():
     native = "cpu" if available_backends()["cpu"] is None else "numpy"
@@ -232,6 +233,7 @@ def started_by(timer, call):
     again_and_again(call)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(available_backends()["cpu"] is not None, reason="no compiled module")
 def test_interrupted_a_hundred_times():

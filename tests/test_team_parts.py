@@ -164,6 +164,7 @@ def test_reductions_products_and_choices(block, n):
         assert out[2] == (len(positive) > 0)
 
 
+@pytest.mark.slow
 def test_no_member_of_a_part_races_another(tmp_path):
     n, ld = 41, 48
     A, B = rows(np.eye(n) + 0.1, ld), np.ones(3 * ld)
