@@ -69,8 +69,8 @@ def _load_cuda() -> Backend | str:
         if any((package / f"_cuda{suffix}").exists() for suffix in EXTENSION_SUFFIXES):
             return f"the CUDA module does not load ({error}); {advice}"
         return (
-            "the CUDA module was not built; install the package where nvcc (12.4 or newer) is "
-            f"found, or {advice}"
+            "the CUDA module was not built; install the package where a GPU and nvcc (12.4 or "
+            f"newer) are, or with -C cmake.define.KRF_CUDA=ON, or {advice}"
         )
     except Exception as error:  # whatever a broken driver raises, "auto" goes on without it
         return f"no usable CUDA device ({error}); {advice}"
