@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -80,6 +82,31 @@ def test_predictions_along_the_flow_against_gradient_descent(depth, alpha, seed,
             )  # fmt: skip
             error = np.linalg.norm(flow.predict(data.X) - reference, axis=1).max() / norm
             assert error < promised(backend, rtol) + doubt
+
+
+@functools.cache
+def narrow(depth, draw, end):
+    """A small random problem, and what descent makes of it: predictions and their doubt."""
+    rng = np.random.default_rng([depth, draw])
+    n, d, width = int(rng.integers(2, 8)), int(rng.integers(1, 4)), int(rng.integers(1, 6))
+    X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
+    start = he_layers((d, *(depth - 1) * (width,), 1), "he_uniform", draw)
+    coarse, fine = (descent(start, X, y, np.array([end]), steps)[0] for steps in (4000, 8000))
+    return X, y, width, 2.0 * fine - coarse, np.linalg.norm(fine - coarse) / np.linalg.norm(y)
+
+
+# A kink that is crossed and crossed back within a step (the first), and kinks of several samples
+# that are one surface, as behind a single active unit.
+@pytest.mark.parametrize(("depth", "draw", "end"), [(2, 266, 0.5), (5, 90, 2.0), (5, 216, 0.3)])
+def test_excursions_and_common_kinks_against_gradient_descent(depth, draw, end, backend):
+    X, y, width, reference, doubt = narrow(depth, draw, end)
+    assert doubt < 1e-4
+    for rtol in (1e-4,) if backend == "numpy" else (1e-4, 1e-5):
+        flow = krf.flow_mlp(
+            X, y, depth=depth, width=width, seed=draw, t_eval=[end], rtol=rtol, backend=backend
+        )
+        error = np.linalg.norm(flow.predict(X)[0] - reference) / np.linalg.norm(y)
+        assert error < promised(backend, rtol) + 2.0 * doubt
 
 
 def test_smooth_flow_against_scipy(backend):

@@ -35,6 +35,7 @@ inline constexpr int kLanes = 8;
 template <class Int> KRF_HD constexpr Int padded(Int n) {
   return (n + kLanes - 1) / kLanes * kLanes;
 }
+KRF_HD inline double square(double x) { return x * x; }
 KRF_HD inline double larger(double a, double b) { return a > b ? a : b; }
 KRF_HD inline double smaller(double a, double b) { return a < b ? a : b; }
 

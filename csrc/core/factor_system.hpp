@@ -28,7 +28,6 @@ inline constexpr double kCosine = 0.1;        // between columns, once they are 
 inline constexpr double kDrift = 0.5;         // relative motion of a column between two turns
 inline constexpr double kSlowRate = 0.1;      // Newton rate that asks for a new tangent kernel
 inline constexpr double kGrowth = 4.0;        // longest step in units of relative motion
-inline constexpr double kAsleep = 1e-12;      // a direction this small that shrinks is at rest
 } // namespace factor_rules
 
 template <class Team_> struct FactorSystem {
@@ -318,7 +317,7 @@ private:
     for (int c = 0; c < r; ++c) {
       if (std::sqrt(moved2[c]) <= speed * std::sqrt(norm2[c]))
         continue;
-      if (norm2[c] <= kAsleep * kAsleep * size && column_rate[c] < 0)
+      if (norm2[c] <= rows.kAsleep * rows.kAsleep * size && column_rate[c] < 0)
         continue;
       return false;
     }

@@ -13,6 +13,8 @@ public:
   // Of the descent for theta, and the change at which it ends.
   static constexpr int kSweeps = 400;
   static constexpr double kSettled = 1e-12;
+  // Samples, and deeper gradients, with a squared cosine beyond this are parallel.
+  static constexpr double kParallel = 1.0 - 1e-8;
 
   KRF_HD FirstKinks(Network<Team> &network, Arena &arena)
       : net_(network), team_(network.team), capacity_(network.at.s.copies * network.at.s.units[1]),
@@ -98,11 +100,12 @@ public:
     });
   }
 
-  // theta of the sliding samples: the point of the box [0, 1] at which the unit's weights move
-  // least, which no sample then pushes off its kink from within.  Where one does from an edge of
-  // the box, theta is put beyond that edge by what is missing: it lets go.  Samples may be
-  // dependent, as when a unit's weights vanish and all kinks meet.  The flow is that of the samples
-  // and of u_deep times the deeper rows.
+  // theta of the sliding samples.  Parallel samples meet their kinks together, opposite ones on
+  // opposite sides, so they share one theta.  What is found is the point of the box [0, 1] at which
+  // the unit's weights move least, which no sample then pushes off its kink from within.  Where one
+  // does from an edge of the box, theta is put beyond that edge by what is missing: it lets go.
+  // Samples may be dependent, as when a unit's weights vanish and all kinks meet.  The flow is that
+  // of the samples and of u_deep times the deeper rows.
   KRF_HD KRF_APART void fractions(const Pass &p, const FeatureRows &deep, const double *u_deep,
                                   int deep_count, const double *mode, const double *pull,
                                   double *theta) const {
@@ -115,12 +118,15 @@ public:
       const int copy = unit_[i] / width, j = unit_[i] % width;
       const long long here = at.at(copy, 0, n) + j;
       const double *deeper = deep.delta + at.at(copy, 0, deep.capacity) + j;
+      // Directions: the first sample of each, what theta weighs, z's rate as theta is, theta.
       int count = 0, index[kPerUnit];
-      double rate[kPerUnit], fraction[kPerUnit]; // of z, where theta is as it is; of theta
+      double held[kPerUnit], rate[kPerUnit], fraction[kPerUnit];
       for (int s = 0; s < n && count < kPerUnit; ++s) {
         if (!(mode[here + static_cast<long long>(s) * ldz] < 0.0))
           continue;
         const double *x = sample(s);
+        if (direction_of(x, index, count) < count)
+          continue;
         double r = 0;
         for (int m = 0; m < n; ++m) {
           const double d = p.features.delta[here + static_cast<long long>(m) * ldz];
@@ -130,15 +136,27 @@ public:
         for (int m = 0; m < deep_count; ++m)
           r -= u_deep[m] * deeper[static_cast<long long>(m) * ldz] *
                dot(x, deep.X + static_cast<long long>(m) * ld);
-        index[count] = s, rate[count] = r, fraction[count] = 0.0;
+        index[count] = s, rate[count] = r, held[count] = fraction[count] = 0.0;
         ++count;
+      }
+      for (int s = 0; s < n; ++s) {
+        const long long e = here + static_cast<long long>(s) * ldz;
+        const int k = mode[e] < 0.0 ? direction_of(sample(s), index, count) : count;
+        if (k == count)
+          continue;
+        const double *x = sample(index[k]);
+        const double ratio = dot(sample(s), x) / dot(x, x);
+        held[k] += std::fabs(ratio) * pull[e];
+        if (ratio < 0.0) // active where its direction is not
+          for (int l = 0; l < count; ++l)
+            rate[l] -= ratio * pull[e] * dot(x, sample(index[l]));
       }
       // Coordinate descent; each sample's share moves its own z and, through the weights, the
       // others'.
       for (int sweep = 0; sweep < kSweeps; ++sweep) {
         double largest = 0;
         for (int k = 0; k < count; ++k) {
-          const double g = pull[here + static_cast<long long>(index[k]) * ldz];
+          const double g = held[k];
           const double *x = sample(index[k]);
           const double wanted = fraction[k] + share(rate[k], g * dot(x, x));
           const double next = g > 0.0 ? smaller(1.0, larger(0.0, wanted)) : 0.0;
@@ -153,11 +171,16 @@ public:
         if (!(largest > kSettled))
           break;
       }
-      for (int k = 0; k < count; ++k) {
-        const long long e = here + static_cast<long long>(index[k]) * ldz;
+      for (int s = 0; s < n; ++s) {
+        const long long e = here + static_cast<long long>(s) * ldz;
+        const int k = mode[e] < 0.0 ? direction_of(sample(s), index, count) : count;
+        if (k == count)
+          continue;
         const double *x = sample(index[k]);
-        const double missing = share(rate[k], pull[e] * dot(x, x));
-        theta[e] = fraction[k] + (fraction[k] > 0.0 && fraction[k] < 1.0 ? 0.0 : missing);
+        const double missing = share(rate[k], held[k] * dot(x, x));
+        const double of_direction =
+            fraction[k] + (fraction[k] > 0.0 && fraction[k] < 1.0 ? 0.0 : missing);
+        theta[e] = dot(sample(s), x) > 0.0 ? of_direction : 1.0 - of_direction;
       }
     });
   }
@@ -178,6 +201,16 @@ private:
     for (int c = 0; c < net_.at.ld(0); ++c)
       s += a[c] * b[c];
     return s;
+  }
+  // Which of these samples x is parallel to; their number where it is to none.
+  KRF_HD int direction_of(const double *x, const int *samples, int count) const {
+    for (int k = 0; k < count; ++k) {
+      const double *q = sample(samples[k]);
+      const double both = dot(x, q);
+      if (both * both >= kParallel * dot(x, x) * dot(q, q))
+        return k;
+    }
+    return count;
   }
   KRF_HD void remove(const double *q, double *from) const {
     const double s = dot(q, from);

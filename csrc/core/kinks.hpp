@@ -25,6 +25,56 @@ public:
 
   long long n_rhs = 0;
 
+  // The rates of all z at both ends of a trial step.
+  KRF_HD KRF_APART void measure_rates() {
+    s_.net.rates(s_.w, s_.field, s_.mode, s_.base, rate_);
+    s_.net.rates(s_.w_trial, s_.field_trial, s_.mode, s_.trial, rate_trial_);
+  }
+
+  // A kink that was crossed and crossed back shows at neither end of the step, yet behind the first
+  // crossing the flow may have gone another way. The fraction of the step at which the first such z
+  // is farthest on its other side, or a value above one where there is none, or where all of them
+  // there, for as long as they were, are worth less than the tolerance.
+  KRF_HD KRF_APART double first_excursion(double step, double rtol, double atol) {
+    const double *mode = s_.mode, *Z0 = s_.base.Z, *Z1 = s_.trial.Z;
+    const auto cubic = [&](int e) {
+      const double side = mode[e] > 0.0 ? 1.0 : -1.0;
+      return Cubic{side * Z0[e], side * step * rate_[e], side * Z1[e],
+                   side * step * rate_trial_[e]};
+    };
+    count_ = s_.team.collect(
+        s_.size(),
+        [&](int e) {
+          if (mode[e] < 0.0 || !s_.hidden(e))
+            return false;
+          const Cubic z = cubic(e);
+          return z.dips() && z.at(z.lowest()) < -s_.noise(e);
+        },
+        index_);
+    if (count_ == 0)
+      return 2.0;
+    const int longest = s_.team.largest(count_, [&](int i) { return cubic(index_[i]).below(); });
+    const int first =
+        s_.team.largest(count_, [&](int i) { return 2.0 - cubic(index_[i]).lowest(); });
+    const double time = step * cubic(index_[longest]).below();
+    const double where = cubic(index_[first]).lowest();
+    double *next = s_.mode_next;
+    s_.team.for_each(s_.size(), [&](int i) { write(next + i, read<T>(mode + i)); });
+    s_.team.each(count_, [&](int i) { next[index_[i]] = mode[index_[i]] > 0.0 ? 0.0 : 1.0; });
+    s_.team.for_each(s_.length, [&](int i) { write(jump_ + i, read<T>(s_.field_trial + i)); });
+    s_.sliding_next().collect(next, Z1);
+    if (!look())
+      return where;
+    s_.team.for_each(s_.length, [&](int i) {
+      write(jump_ + i, time * (read<T>(s_.field_trial + i) - read<T>(jump_ + i)));
+    });
+    const double worth = s_.change_of(jump_).relative_to(atol, rtol, s_.prediction_scale());
+    ++n_rhs; // back to the modes of the step
+    if (!s_.evaluate_at(s_.w_trial, mode, s_.sliding(), s_.trial, s_.field_trial))
+      return where;
+    return worth > 1.0 ? where : 2.0;
+  }
+
   // After a trial step: the fraction of the step at which the first kink was crossed, or a value
   // above one where none was.
   KRF_HD KRF_APART double first_crossing(double step) {
@@ -40,8 +90,6 @@ public:
     crossed_ = count_;
     if (count_ == 0)
       return 2.0;
-    s_.net.rates(s_.w, s_.field, mode, s_.base, rate_);
-    s_.net.rates(s_.w_trial, s_.field_trial, mode, s_.trial, rate_trial_);
     const auto fraction = [&](int i) {
       const int e = index_[i];
       return mode[e] < 0.0 ? leaving(s_.theta[e], theta[e])
@@ -205,18 +253,48 @@ private:
     return after == from ? 0.0 : smaller(1.0, larger(0.0, (edge - from) / (after - from)));
   }
 
-  // Where z, taken as a cubic, changes sign; zero where it had the other sign to begin with.
+  // z over a step, by its values and rates at both ends.
+  struct Cubic {
+    double z0, d0, z1, d1;
+
+    KRF_HD double at(double x) const {
+      const double y = 1.0 - x;
+      return y * y * ((1.0 + 2.0 * x) * z0 + x * d0) + x * x * ((3.0 - 2.0 * x) * z1 - y * d1);
+    }
+    KRF_HD double rate(double x) const {
+      const double y = 1.0 - x;
+      return y * (1.0 - 3.0 * x) * d0 + x * (3.0 * x - 2.0) * d1 + 6.0 * x * y * (z1 - z0);
+    }
+    // Positive at both ends, and heading for zero from both.
+    KRF_HD bool dips() const {
+      return z0 > 0.0 && z1 > 0.0 && d0 < 0.0 && d1 > 0.0 && z0 + d0 < 0.0 && z1 - d1 < 0.0;
+    }
+    // Where a function falls from positive to negative between low and high.
+    template <class F> KRF_HD static double root(F f, double low, double high) {
+      for (int i = 0; i < 40; ++i) {
+        const double x = 0.5 * (low + high);
+        (f(x) > 0.0 ? low : high) = x;
+      }
+      return high;
+    }
+    KRF_HD double lowest() const {
+      return root([&](double x) { return -rate(x); }, 0.0, 1.0);
+    }
+    // For which share of the step it is negative.
+    KRF_HD double below() const {
+      const double low = lowest();
+      return root([&](double x) { return -at(x); }, low, 1.0) -
+             root([&](double x) { return at(x); }, 0.0, low);
+    }
+  };
+
+  // Where z changes sign; zero where it had the other sign to begin with.
   KRF_HD static double crossing(double z0, double d0, double z1, double d1, bool positive) {
     if ((z0 > 0.0) != positive)
       return 0.0;
-    double low = 0.0, high = 1.0;
-    for (int i = 0; i < 40; ++i) {
-      const double x = 0.5 * (low + high), y = 1.0 - x;
-      const double z =
-          y * y * ((1.0 + 2.0 * x) * z0 + x * d0) + x * x * ((3.0 - 2.0 * x) * z1 - y * d1);
-      ((z > 0.0) == positive ? low : high) = x;
-    }
-    return high;
+    const Cubic z{z0, d0, z1, d1};
+    const double side = positive ? 1.0 : -1.0;
+    return Cubic::root([&](double x) { return side * z.at(x); }, 0.0, 1.0);
   }
 
   System &s_;

@@ -134,6 +134,13 @@ private:
       }
 
       // Its crossings.
+      kinks_.measure_rates();
+      const double excursion = kinks_.first_excursion(step, o.rtol, o.atol);
+      if (excursion < 1.0 && repeats < kMaxRepeats) {
+        h = excursion * step;
+        ++repeats;
+        continue;
+      }
       const double x = kinks_.first_crossing(step);
       if (x <= 1.0) {
         if (x == 0.0 && rewinds < kMaxRewinds) {
@@ -274,8 +281,6 @@ private:
     }
     return status;
   }
-
-  KRF_HD static double square(double x) { return x * x; }
 
   Team &team_;
   System s_;

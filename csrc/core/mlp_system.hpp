@@ -251,7 +251,6 @@ private:
         sum += square(layer[static_cast<long long>(unit) * ld + i]);
     return sum;
   }
-  KRF_HD static double square(double x) { return x * x; }
   KRF_HD double largest_unit() {
     T largest = splat<T>(0.0);
     for (int copy = 0; copy < net.at.s.copies; ++copy)

@@ -12,7 +12,7 @@ template <class Team> struct RowMotion {
   // A velocity, and an estimated error, may be so many units in the last place of the products
   // that they are sums of.
   static constexpr double kVelocityNoise = 32.0, kErrorNoise = 16.0;
-  static constexpr double kAsleep = 1e-12; // a row this small that shrinks is at rest
+  static constexpr double kAsleep = 1e-12; // a row, or a column, this small that shrinks is at rest
 
   Team &team;
   const Measurements<Team> &X;

@@ -22,6 +22,11 @@ template <class Team> class Sliding {
   struct DeepRows {
     FeatureRows rows;
     double *X, *gram, *pivot;
+    // Kinks of one unit whose gradients are parallel are one surface, as where a unit has a single
+    // active input: each names the first of them, which alone is a constraint, and has its gradient
+    // in units of that one's.
+    int *leader;
+    double *ratio;
   };
 
 public:
@@ -175,7 +180,7 @@ public:
         team.each(count_, [&](int i) {
           const int e = deep_[i];
           if (at.copy_of(e) == copy && at.layer_of(e) == l)
-            theta[e] = first.share(u_[i], pull[e]);
+            theta[e] = shared_fraction(i, pull);
         });
         const long long here = at.at(copy, l, n_);
         team.each(n_ * at.ldz(l), [&](int i) {
@@ -201,7 +206,42 @@ private:
     d.rows.X = d.X;
     d.gram = arena.take(static_cast<long long>(capacity_) * lds_);
     d.pivot = arena.take(lds_);
+    d.leader = take_ints(arena, capacity_);
+    d.ratio = arena.take(lds_);
     return d;
+  }
+
+  // Behind a surface all its kinks are on their other side: one theta for all of them.
+  KRF_HD double shared_fraction(int i, const double *pull) const {
+    double moved = 0, held = 0;
+    for (int j = 0; j < count_; ++j)
+      if (trial_.leader[j] == trial_.leader[i]) {
+        moved += trial_.ratio[j] * u_[j];
+        held += trial_.ratio[j] * pull[deep_[j]];
+      }
+    return first.share(moved, held);
+  }
+
+  KRF_HD void find_surfaces(DeepRows &d) {
+    const MlpLayout &at = net.at;
+    const auto same_unit = [&](int e, int f) {
+      return at.unit_of(e) == at.unit_of(f) && at.layer_of(e) == at.layer_of(f) &&
+             at.copy_of(e) == at.copy_of(f);
+    };
+    team.each(count_, [&](int i) {
+      d.leader[i] = i;
+      d.ratio[i] = 1.0;
+      const double *row = d.gram + i * lds_;
+      for (int j = 0; j < i; ++j) {
+        const double square = d.gram[j * lds_ + j];
+        if (row[j] > 0.0 && row[j] * row[j] >= FirstKinks<Team>::kParallel * row[i] * square &&
+            same_unit(deep_[i], deep_[j])) {
+          d.leader[i] = j;
+          d.ratio[i] = row[j] / square;
+          break;
+        }
+      }
+    });
   }
 
   KRF_HD KRF_APART bool prepare(DeepRows &d, const double *w, const double *mode, const Pass &p) {
@@ -244,6 +284,13 @@ private:
       team.sync();
       if (!(trace > 0.0))
         return false;
+      find_surfaces(d);
+      team.sync();
+      team.each(count_ * count_, [&](int e) {
+        const int i = e / count_, j = e % count_;
+        if (i != j && (d.leader[i] != i || d.leader[j] != j))
+          d.gram[i * lds_ + j] = 0.0;
+      });
       team.each(count_, [&](int i) { d.gram[i * lds_ + i] += hair * trace; });
       if (team.factor(d.gram, lds_, count_, d.pivot) > 0.0)
         return true;
@@ -277,7 +324,10 @@ private:
     });
   }
 
-  KRF_HD void solve(const DeepRows &d, double *b) { team.solve(d.gram, lds_, count_, d.pivot, b); }
+  KRF_HD void solve(const DeepRows &d, double *b) {
+    team.each(count_, [&](int i) { b[i] = d.leader[i] == i ? b[i] : 0.0; });
+    team.solve(d.gram, lds_, count_, d.pivot, b);
+  }
   KRF_HD void subtract(double *v) {
     team.each(count_, [&](int p) { mixed_[p] = -u_[p]; });
     net.gradient(trial_.rows, mixed_, v, true);
