@@ -78,7 +78,8 @@ def lowest(session: nox.Session) -> None:
     session.install(".[test]", CPU_ONLY, "-c", str(oldest))
     # The oldest releases warn of what came after them, and draw other pixels.
     session.run(
-        "pytest", "-n", "logical", "-W", "default", "--ignore=tests/test_plot_images.py", *session.posargs
+        "pytest", "-n", "logical", "-W", "default", "--ignore=tests/test_plot_images.py",
+        *session.posargs,
     )  # fmt: skip
 
 
@@ -150,7 +151,13 @@ def sanitized(session: nox.Session, kind: str, library: str, options: dict[str, 
     ]
     env = {"LD_PRELOAD": ":".join(runtimes), "OPENBLAS_NUM_THREADS": "1", **options}
     every = "slow or not slow"
-    chosen = session.posargs or ["-m", every, "-k", "not numpy and not cuda and not fig", *PROCESSES]
+    chosen = session.posargs or [
+        "-m",
+        every,
+        "-k",
+        "not numpy and not cuda and not fig",
+        *PROCESSES,
+    ]
     session.run("python", "-m", "pytest", *chosen, env=env)
     if not session.posargs:
         session.run("python", "tests/fuzz_bindings.py", "--seconds", "60", env=env)

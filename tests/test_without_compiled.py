@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -70,8 +71,39 @@ def printed_by(script, tree):
 def test_everything_runs_and_says_so_once(tree):
     said, refused = printed_by(SCRIPT, tree).splitlines()
     assert "'numpy' runs: slower" in said
-    assert "does not load" in said
-    assert refused.startswith("backend 'cpu': the compiled module kernelrich_fast._core does not")
+    assert "was not built" in said
+    assert refused.startswith("backend 'cpu': the compiled module kernelrich_fast._core was not")
+
+
+def test_a_source_tree_says_so_and_names_the_installed_package(tree):
+    ask = "from kernelrich_fast import backends\nprint(backends.available_backends()['cpu'])"
+    nothing = (
+        "import importlib.metadata as m\n"
+        "def none(name): raise m.PackageNotFoundError\n"
+        "m.distribution = none\n"
+    )
+    (tree / "csrc").mkdir()
+    try:
+        beside, alone = printed_by(ask, tree), printed_by(nothing + ask, tree)
+    finally:
+        (tree / "csrc").rmdir()
+    for said in (beside, alone):
+        assert f"is not in the source tree {tree / 'kernelrich_fast'}, which was imported" in said
+        assert "start Python in another folder" in said
+    assert "pip install it" in alone
+    installed = Path(str(distribution("kernelrich_fast").locate_file("kernelrich_fast")))
+    if any(installed.glob("_core*")):
+        assert f"the installed package is {installed.resolve()}" in beside
+
+
+def test_commands_in_a_source_tree_warn(tree):
+    # PYTHONPATH is behind the working directory, which -m puts first.
+    out = subprocess.run(
+        [sys.executable, "-m", "kernelrich_fast", "reproduce", "fig5", "--quick", "--out", "out"],
+        capture_output=True, text=True, cwd=tree,
+    )  # fmt: skip
+    assert out.returncode == 0, out.stderr
+    assert out.stderr.count("FallbackWarning") == 1
 
 
 def test_a_module_that_is_there_and_does_not_load_says_why(tree):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from ..errors import BackendUnavailableError, FallbackWarning
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 BACKENDS = ("cuda", "cpu", "numpy")
+_PACKAGE = Path(__file__).resolve().parent.parent
 # How the compiled module refuses an environment variable that names no instruction set of here.
 _MISSET = "KRF_ISA: expected"
 
@@ -47,13 +49,36 @@ def _load(name: str) -> Backend | str:
 
             return CpuBackend()
         except ImportError as error:
-            if _MISSET in str(error):
-                return str(error)
-            return (
-                f"the compiled module kernelrich_fast._core does not load ({error}); install the "
-                "package with a C++20 compiler present"
-            )
+            return str(error) if _MISSET in str(error) else _why_no_core(error)
     return _load_cuda()
+
+
+def _why_no_core(error: ImportError) -> str:
+    """Why the compiled module does not load, and what would help."""
+    name = "the compiled module kernelrich_fast._core"
+    if _has_module(_PACKAGE, "_core"):
+        return f"{name} does not load ({error}); install the package with a C++20 compiler present"
+    if not (_PACKAGE.parent / "csrc").is_dir():
+        return f"{name} was not built; install the package with a C++20 compiler present"
+    installed = _installed_package()
+    if installed is None or not _has_module(installed, "_core"):
+        advice = "pip install it, and start Python in another folder"
+    else:
+        advice = f"the installed package is {installed}: start Python in another folder"
+    return f"{name} is not in the source tree {_PACKAGE}, which was imported; {advice}"
+
+
+def _installed_package() -> Path | None:
+    """Where pip put the package, if that is not the one that was imported."""
+    try:
+        found = Path(str(distribution("kernelrich_fast").locate_file("kernelrich_fast"))).resolve()
+    except PackageNotFoundError:
+        return None
+    return None if found == _PACKAGE or not found.is_dir() else found
+
+
+def _has_module(package: Path, name: str) -> bool:
+    return any((package / f"{name}{suffix}").exists() for suffix in EXTENSION_SUFFIXES)
 
 
 def _load_cuda() -> Backend | str:
@@ -65,8 +90,7 @@ def _load_cuda() -> Backend | str:
     except ImportError as error:
         if (error.name or "").startswith("cupy"):
             return f"CuPy is missing ({error}); pip install 'kernelrich_fast[cuda]', or {advice}"
-        package = Path(__file__).parent.parent
-        if any((package / f"_cuda{suffix}").exists() for suffix in EXTENSION_SUFFIXES):
+        if _has_module(_PACKAGE, "_cuda"):
             return f"the CUDA module does not load ({error}); {advice}"
         return (
             "the CUDA module was not built; install the package where a GPU and nvcc (12.4 or "
