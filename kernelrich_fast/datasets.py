@@ -29,12 +29,25 @@ def _streams(seed: Any) -> list[np.random.Generator]:
     return [np.random.default_rng(child) for child in root.spawn(2)]
 
 
+def _sizes(data: Any) -> str:
+    """A tuple of arrays by their shapes: the numbers would fill pages."""
+
+    def size(value: Any) -> str:
+        return f"({', '.join(map(size, value))})" if isinstance(value, tuple) else str(value.shape)
+
+    fields = zip(data._fields, data, strict=True)
+    return f"{type(data).__name__}({', '.join(f'{name}: {size(value)}' for name, value in fields)})"
+
+
 class SparseRegression(NamedTuple):
     """Inputs (n_samples, n_features), targets (n_samples,) and the sparse truth (n_features,)."""
 
     X: FloatArray
     y: FloatArray
     beta_star: FloatArray
+
+    def __repr__(self) -> str:
+        return _sizes(self)
 
 
 def sparse_regression(
@@ -94,6 +107,9 @@ class LowRankCompletion(NamedTuple):
     Y_star: FloatArray
     entries: tuple[IntArray, IntArray]
     y: FloatArray
+
+    def __repr__(self) -> str:
+        return _sizes(self)
 
 
 def low_rank_completion(
@@ -181,6 +197,9 @@ class CircleTeacher(NamedTuple):
     X_test: FloatArray
     y_test: FloatArray
 
+    def __repr__(self) -> str:
+        return _sizes(self)
+
 
 def circle_teacher(
     n_samples: int = 10, n_units: int = 3, n_test: int = 1000, seed: int = 0
@@ -241,6 +260,9 @@ class Digits(NamedTuple):
     y: IntArray
     X_test: FloatArray
     y_test: IntArray
+
+    def __repr__(self) -> str:
+        return _sizes(self)
 
 
 def digits(n_train: int = 1000, seed: int = 0) -> Digits:

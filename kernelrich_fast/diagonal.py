@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import _validate as check
+from ._results import Result
 from ._runs import FlowRules, RunBar, thread_count
 from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import BACKENDS, DiagonalBatch, get_backend, make_batch
@@ -21,8 +22,13 @@ __all__ = ["DiagonalFlow", "DiagonalLimit", "flow_diagonal", "limit_diagonal"]
 _LOG_RANGE = (-304.0, 296.0)
 
 
-@dataclass(frozen=True)
-class DiagonalFlow:
+_DIMS: dict[str, tuple[str, ...]] = {
+    "beta": ("feature",), "w_plus": ("feature",), "w_minus": ("feature",), "dual": ("sample",),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DiagonalFlow(Result):
     """Result of `flow_diagonal`; B is the batch shape, T the number of evaluation times.
 
     Arrays are NumPy's; CuPy's where X, y or a profile was on a CUDA device.
@@ -45,7 +51,14 @@ class DiagonalFlow:
         from the backend "numpy", which does not count them.
     backend : str
         The backend that ran.
+
+    Notes
+    -----
+    ``flow[i]`` is that of some runs, ``to_dataset`` and ``to_dataframe`` give labelled arrays and a
+    table, ``converged`` says which runs reached the loss that was asked for.
     """
+
+    _dims: ClassVar[dict[str, tuple[str, ...]]] = _DIMS
 
     beta: FloatArray
     w_plus: FloatArray
@@ -60,9 +73,11 @@ class DiagonalFlow:
     backend: str
 
 
-@dataclass(frozen=True)
-class DiagonalLimit:
+@dataclass(frozen=True, eq=False, repr=False)
+class DiagonalLimit(Result):
     """Result of `limit_diagonal`; fields as in `DiagonalFlow`, without times."""
+
+    _dims: ClassVar[dict[str, tuple[str, ...]]] = _DIMS
 
     beta: FloatArray
     w_plus: FloatArray

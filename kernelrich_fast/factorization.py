@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import _validate as check
 from ._device import contiguous, namespace, to_host
+from ._results import Result
 from ._runs import FlowRules, RunBar
 from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import BACKENDS, FactorBatch, get_backend, per_run, run_index
@@ -25,8 +26,8 @@ _MAX_STIFF_SAMPLES = 4096
 _SMALLEST, _LARGEST = 1e-140, 1e140
 
 
-@dataclass(frozen=True)
-class FactorizationFlow:
+@dataclass(frozen=True, eq=False, repr=False)
+class FactorizationFlow(Result):
     """Result of `flow_factorization`; B is the batch shape, T the number of evaluation times.
 
     Arrays are NumPy's; CuPy's where y, measurements, U0 or V0 was on a CUDA device.
@@ -53,7 +54,16 @@ class FactorizationFlow:
         from the backend "numpy", which does not count them.
     backend : str
         The backend that ran.
+
+    Notes
+    -----
+    Indexing, ``to_dataset``, ``to_dataframe`` and ``converged`` are those of `DiagonalFlow`.
     """
+
+    _dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "M": ("row", "column"), "gram": ("unit", "unit_2"), "U": ("row", "factor"),
+        "V": ("column", "factor"),
+    }  # fmt: skip
 
     M: FloatArray
     gram: FloatArray

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import _validate as check
 from ._device import contiguous, namespace, to_host
+from ._results import Result
 from ._runs import FlowRules, RunBar
 from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import (
@@ -37,8 +38,8 @@ _LOSSES = ("squared", "cross_entropy")
 _STARTS = ("he_uniform", "he_normal")
 
 
-@dataclass(frozen=True)
-class MLPFlow:
+@dataclass(frozen=True, eq=False, repr=False)
+class MLPFlow(Result):
     """Result of `flow_mlp`; B is the batch shape, T the number of evaluation times.
 
     Attributes
@@ -63,6 +64,10 @@ class MLPFlow:
         from the backend "numpy", which does not count them.
     backend : str
         The backend that ran.
+
+    Notes
+    -----
+    Indexing, ``to_dataset``, ``to_dataframe`` and ``converged`` are those of `DiagonalFlow`.
     """
 
     weights: list[FloatArray]

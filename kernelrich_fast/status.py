@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ConvergenceWarning
 
-__all__ = ["Status"]
+__all__ = ["Status", "StatusArray"]
 
 
 class Status(IntEnum):
@@ -35,6 +36,45 @@ class Status(IntEnum):
     """The step or iteration budget was used up, or rounding allowed no further progress."""
     FAILED = 4
     """No step could be made, or the problem leaves the floating-point range."""
+
+
+class StatusArray(np.ndarray[Any, np.dtype[np.int64]]):
+    """Integers of `Status` that print as names; all arithmetic gives plain arrays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> named(np.array([0, 3]))
+    StatusArray([CONVERGED, MAX_STEPS])
+    >>> named(np.array([0, 3])) == Status.CONVERGED
+    array([ True, False])
+    """
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar else np.asarray(array)
+
+    def __repr__(self) -> str:
+        return f"StatusArray({self!s})"
+
+    def __str__(self) -> str:
+        names = {int(each): each.name for each in Status}
+        shown = np.array2string(
+            np.asarray(self), separator=", ", formatter={"int": lambda x: names.get(int(x), str(x))}
+        )
+        return shown
+
+
+def named(status: Any) -> Any:
+    """The statuses as a `StatusArray`, on the host's memory; those of a device as they are."""
+    return status.view(StatusArray) if type(status) is np.ndarray else status
+
+
+def status_attrs() -> dict[str, Any]:
+    """Attributes of a status variable (CF conventions): numbers and what they mean."""
+    return {
+        "flag_values": [int(each) for each in Status],
+        "flag_meanings": " ".join(each.name for each in Status),
+    }
 
 
 # Per thread, which the filters of the module warnings are not.

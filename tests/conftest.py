@@ -38,6 +38,14 @@ def poisoned_memory() -> None:
         _core.parts.poison_memory(True)
 
 
+@pytest.fixture(autouse=True)
+def close_figures() -> Iterator[None]:
+    """Pyplot keeps the figures of `krf.plot` until they are closed."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
 def _works(name: str) -> str:
     reason = available_backends()[name]
     if reason is not None:

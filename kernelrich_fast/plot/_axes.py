@@ -24,15 +24,17 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (5, 1)))
 
 
-def axes_of(ax: Axes | None) -> Axes:
+def axes_of(ax: Axes | None, figsize: tuple[float, float] = (4.0, 3.0)) -> Axes:
+    """The axes given, or those of a new figure, which pyplot shows and keeps."""
+    from matplotlib import pyplot
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     if isinstance(ax, Axes):
         return ax
     if ax is not None:
         raise TypeError(f"ax: expected matplotlib.axes.Axes, got {ax!r}")
-    return Figure(figsize=(4.0, 3.0), layout="constrained").add_subplot()
+    axes: Axes = pyplot.subplots(figsize=figsize, layout="constrained")[1]
+    return axes
 
 
 def with_variables(ds: xr.Dataset, *names: str) -> None:

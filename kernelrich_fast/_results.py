@@ -1,0 +1,224 @@
+"""What every result shares: runs by index, a short description, labelled arrays and tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._device import to_host
+from .status import Status, named, status_attrs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+__all__ = ["Result"]
+
+_LONG_NAMES = {
+    "loss": "training loss",
+    "t": "gradient-flow time the row belongs to",
+    "status": "how the run ended",
+    "n_steps": "accepted steps",
+    "n_rhs": "evaluations of the vector field",
+    "n_iterations": "Newton iterations",
+    "n_flops": "multiplications and additions of the dense algebra",
+}
+
+
+class Result:
+    """Base of the results: a batch of runs with shape ``status.shape``.
+
+    Subclasses are dataclasses; ``_dims`` names the axes that their arrays have after those of the
+    batch and of time. A list of arrays counts as one field for each layer.
+    """
+
+    _dims: ClassVar[dict[str, tuple[str, ...]]] = {}
+    # What has an axis of times where there were any to evaluate at.
+    _timeless: ClassVar[tuple[str, ...]] = (
+        "status", "n_steps", "n_rhs", "n_iterations", "n_flops", "weights0", "biases0",
+    )  # fmt: skip
+
+    loss: Any
+    status: Any
+    backend: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", named(self.status))
+
+    @property
+    def converged(self) -> NDArray[np.bool_]:
+        """Which runs ended as `Status.CONVERGED`: the loss that was asked for is reached."""
+        return np.asarray(to_host(self.status) == int(Status.CONVERGED))
+
+    def __len__(self) -> int:
+        if self.status.ndim == 0:
+            raise TypeError("a result of one run without a batch axis has no length")
+        return int(self.status.shape[0])
+
+    def __getitem__(self, index: Any) -> Self:
+        """The runs at an index into the batch, as a result of the same kind."""
+        shape = self.status.shape
+        chosen = np.arange(self.status.size).reshape(shape)[index]
+
+        def runs(array: Any) -> Any:
+            return array.reshape(self.status.size, *array.shape[len(shape) :])[chosen]
+
+        changed = {}
+        for name, value in self._fields():
+            if isinstance(value, list):
+                changed[name] = [runs(each) for each in value]
+            elif hasattr(value, "shape"):
+                changed[name] = runs(value)
+        return dataclasses.replace(self, **changed)  # type: ignore[type-var]
+
+    def __repr__(self) -> str:
+        lines = self._described()
+        width = max(len(name) for name, _ in lines)
+        head = f"{type(self).__name__}: {self._size()}"
+        return "\n".join([head, *(f"  {name:{width}}  {text}" for name, text in lines)])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for name, text in self._described()
+        )
+        head = html.escape(f"{type(self).__name__}: {self._size()}")
+        return f"<div><b>{head}</b><table>{rows}</table></div>"
+
+    def to_dataset(self, dims: Sequence[str] | None = None) -> xr.Dataset:
+        """The arrays with named dimensions, in host memory.
+
+        Parameters
+        ----------
+        dims : sequence of str, optional
+            Names of the batch axes; by default batch_0, batch_1, ...
+
+        Returns
+        -------
+        xarray.Dataset
+            A variable per array (per layer, for lists), ``time`` where there were evaluation times.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many names as batch axes.
+
+        Examples
+        --------
+        >>> import kernelrich_fast as krf
+        >>> flow = krf.flow_diagonal([[1.0, 2.0]], [2.0], alpha=[0.1, 1.0])
+        >>> dict(flow.to_dataset(["alpha"]).beta.sizes)
+        {'alpha': 2, 'feature': 2}
+        """
+        import xarray as xr
+
+        axes = self._axes(dims)
+        variables: dict[str, Any] = {}
+        for name, value in self._fields():
+            if not (isinstance(value, list) or hasattr(value, "shape")):
+                continue
+            layers = value if isinstance(value, list) else [value]
+            for i, each in enumerate(layers):
+                array = np.asarray(to_host(each))
+                own = f"{name}_{i + 1}" if isinstance(value, list) else name
+                lead = axes + (("time",) if self._timed and name not in self._timeless else ())
+                inner = self._inner(name, i, array.ndim - len(lead))
+                variables[own] = ((*lead, *inner), array, self._attrs(name))
+        return xr.Dataset(variables, attrs={"backend": self.backend, "result": type(self).__name__})
+
+    def to_dataframe(self, dims: Sequence[str] | None = None) -> pd.DataFrame:
+        """A row per run (and evaluation time) of all that is one number; status by name.
+
+        Parameters
+        ----------
+        dims : sequence of str, optional
+            Names of the batch axes, which become the index; as in `to_dataset`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns loss, t, status, n_steps and so on.
+
+        Examples
+        --------
+        >>> import kernelrich_fast as krf
+        >>> flow = krf.flow_diagonal([[1.0, 2.0]], [2.0], alpha=[0.1, 1.0])
+        >>> list(flow.to_dataframe(["alpha"]).status)
+        ['CONVERGED', 'CONVERGED']
+        """
+        ds = self.to_dataset(dims)
+        axes = set(self._axes(dims)) | {"time"}
+        scalars = ds[[name for name in ds.data_vars if set(ds[name].dims) <= axes]]
+        if not scalars.dims:
+            scalars = scalars.expand_dims("run")
+        table = scalars.to_dataframe()
+        table["status"] = [Status(s).name for s in table["status"]]
+        return table
+
+    @property
+    def _timed(self) -> bool:
+        return bool(self.loss.ndim > self.status.ndim)
+
+    def _fields(self) -> list[tuple[str, Any]]:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return [(field.name, getattr(self, field.name)) for field in fields]
+
+    def _axes(self, dims: Sequence[str] | None) -> tuple[str, ...]:
+        count = self.status.ndim
+        if dims is None:
+            return tuple(f"batch_{i}" for i in range(count))
+        if isinstance(dims, str) or len(dims) != count:
+            raise ValueError(f"dims: expected {count} names of batch axes, got {dims!r}")
+        return tuple(dims)
+
+    def _inner(self, name: str, layer: int, count: int) -> tuple[str, ...]:
+        """Names of the axes after batch and time: of layers, by the units they lead to and from."""
+        if name in self._dims:
+            return self._dims[name]
+        units = {
+            "weights": (f"unit_{layer + 1}", f"unit_{layer}"),
+            "biases": (f"unit_{layer + 1}",),
+        }
+        own = units.get(name.removesuffix("0"), ())
+        return (("copy",) if count > len(own) else ()) + own
+
+    @staticmethod
+    def _attrs(name: str) -> dict[str, Any]:
+        attrs: dict[str, Any] = {"long_name": _LONG_NAMES[name]} if name in _LONG_NAMES else {}
+        return attrs | (status_attrs() if name == "status" else {})
+
+    def _size(self) -> str:
+        shape, count = self.status.shape, self.status.size
+        text = "1 run" if count == 1 else f"{count} runs"
+        if len(shape) > 1 or shape == (1,):
+            text += f", batch {shape}"
+        if self._timed:
+            text += f", {self.loss.shape[-1]} times"
+        return text
+
+    def _described(self) -> list[tuple[str, str]]:
+        """Name and text of every line."""
+        status = np.asarray(to_host(self.status))
+        counts = [(s.name, int(np.count_nonzero(status == s))) for s in Status]
+        lines = [("status", ", ".join(f"{name} {n}" for name, n in counts if n))]
+        last = np.asarray(to_host(self.loss))
+        last = last[..., -1] if self._timed else last
+        if last.size == 1:
+            lines.append(("loss", f"{last.item():.3g}"))
+        else:
+            lines.append(("loss", f"{last.min():.3g} to {last.max():.3g}"))
+        for name, value in self._fields():
+            if name not in self._timeless and name != "loss" and hasattr(value, "shape"):
+                lines.append((name, f"array {tuple(value.shape)}"))
+            elif name in ("n_steps", "n_iterations"):
+                low, high = int(value.min()), int(value.max())
+                lines.append((name, f"{low}" if low == high else f"{low} to {high}"))
+            elif isinstance(value, list) and name not in self._timeless:
+                lines.append((name, ", ".join(str(tuple(each.shape)) for each in value)))
+        return [*lines, ("backend", self.backend)]
