@@ -200,3 +200,67 @@ def test_curves_can_be_told_apart_in_grey():
         assert len(looks) == len(labelled) >= 3, kind
     shades = lightness(matplotlib.colormaps["viridis"](np.linspace(0, 1, 64))[:, :3])
     assert np.all(np.diff(shades) > 0)
+
+
+def coefficients() -> xr.Dataset:
+    """Two scales of five features, of which the second and the fourth grow."""
+    t = np.geomspace(1e-2, 1e2, 41)
+    grown = t[:, None] / (t[:, None] + np.array([1e9, 1.0, 1e9, 10.0, 1e9]))
+    beta = np.stack([grown, 0.5 * grown]) * [1.0, 2.0, 1.0, -1.0, 1.0]
+    return xr.Dataset(
+        {"beta": (("alpha", "time", "feature"), beta)}, coords={"alpha": [0.1, 1.0], "time": t}
+    )
+
+
+def test_paths_of_coefficients_colour_the_support():
+    ds, star = coefficients(), [0.0, 2.0, 0.0, -1.0, 0.0]
+    for given in ({"beta_star": star}, {}):
+        kept = ds if given else ds.assign(beta_star=("feature", star))
+        ax = krf.plot.paths(kept, "beta", **given)
+        curves = [line for line in ax.get_lines() if len(line.get_xdata()) == 41]
+        coloured = [line for line in curves if line.get_color() in COLOURS]
+        assert len(curves) == 10
+        assert len(coloured) == 4
+        assert {line.get_ydata()[-1] > 0 for line in coloured} == {True, False}
+        dots = sorted(line.get_xdata()[0] for line in ax.get_lines() if len(line.get_xdata()) == 1)
+        # Half of t / (t + c) at t = 100, on the grid of times.
+        assert np.allclose(dots, [1.0, 1.0, 10.0, 10.0], rtol=0.3)
+        assert len(ax.get_legend().get_texts()) == 4  # two scales, the support, the others
+
+
+def test_without_a_truth_the_largest_are_coloured():
+    ax = krf.plot.paths(coefficients().isel(alpha=0), "beta")
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert any("largest at the end" in text for text in texts)
+
+
+def test_spread_over_problems_is_a_band_named_in_the_legend():
+    values = np.random.default_rng(0).standard_normal((8, 3)) + 5.0
+    ds = xr.Dataset(
+        {"population_error": (("problem", "alpha"), values)}, coords={"alpha": [0.01, 0.1, 1.0]}
+    )
+    ax = krf.plot.population_error(ds)
+    (band,) = ax.collections
+    assert band.get_label() == "standard error, 8 problems"
+    assert band.get_label() in [text.get_text() for text in ax.get_legend().get_texts()]
+    low, high = band.get_paths()[0].get_extents().get_points()[:, 1]
+    mean, error = values.mean(0), values.std(0, ddof=1) / np.sqrt(8)
+    assert np.isclose(low, (mean - error).min())
+    assert np.isclose(high, (mean + error).max())
+
+
+def test_paths_refuse_what_cannot_be_drawn():
+    ds = coefficients()
+    with pytest.raises(ValueError, match=r"beta_star: expected shape \(5,\)"):
+        krf.plot.paths(ds, "beta", beta_star=np.ones(4))
+    with pytest.raises(ValueError, match="one value of problem"):
+        krf.plot.paths(ds.expand_dims(problem=2), "beta")
+    with pytest.raises(ValueError, match="one value of depth"):
+        krf.plot.paths(ds.expand_dims(depth=[2, 3]), "beta")
+
+
+def test_without_axes_pyplot_shows_the_figure():
+    from matplotlib import pyplot
+
+    ax = krf.plot.grey_image(np.eye(2))
+    assert ax.figure.number in pyplot.get_fignums()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ __all__ = [
     "COLOURS",
     "STYLES",
     "axes_of",
+    "draw_mean",
     "label_of",
     "line_style",
     "with_variable",
@@ -21,7 +23,7 @@ __all__ = [
 
 # Okabe-Ito: told apart without colour vision; line styles keep them apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-STYLES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (5, 1)))
+STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (5, 1)))
 
 
 def axes_of(ax: Axes | None, figsize: tuple[float, float] = (4.0, 3.0)) -> Axes:
@@ -63,6 +65,7 @@ def with_variable(ds: xr.Dataset, variable: str, *dims: str) -> xr.DataArray:
 
 # Variables of sweeps in the symbols of the field.
 _LABELS = {
+    "beta": r"coefficients $\beta_i$",
     "excess_l1": r"$\|\beta\|_1 - \|\beta_{\ell_1}\|_1$",
     "excess_l2": r"$\|\beta\|_2 - \|\beta_{\ell_2}\|_2$",
     "excess_nuclear_norm": r"$\|M\|_* - \|Y^\star\|_*$",
@@ -83,6 +86,31 @@ _LABELS = {
 def label_of(variable: str) -> str:
     """How a variable is written on an axis."""
     return _LABELS.get(variable, variable.replace("_", " "))
+
+
+def draw_mean(
+    ax: Axes, x: Any, values: xr.DataArray, label: str, index: int, **options: Any
+) -> None:
+    """A curve; where there are problems or seeds, their mean with a band of one standard error.
+
+    The legend names the band, once for all curves of the axes.
+    """
+    over = [dim for dim in ("problem", "seed") if dim in values.dims]
+    mean = values.mean(over) if over else values
+    style = line_style(index)
+    ax.plot(x, mean, label=label or None, **style, **options)
+    count = int(np.prod([values.sizes[dim] for dim in over], dtype=np.int64))
+    if count > 1:
+        error = values.std(over, ddof=1) / np.sqrt(count)
+        names = " and ".join(f"{values.sizes[dim]} {dim}s" for dim in over)
+        text = f"standard error, {names}"
+        named = text in [other.get_label() for other in ax.collections]
+        ax.fill_between(
+            x, mean - error, mean + error, color=style["color"], alpha=0.2, linewidth=0.0,
+            label=None if named else text,
+        )  # fmt: skip
+    if label or count > 1:
+        ax.legend()
 
 
 def line_style(index: int) -> dict[str, Any]:

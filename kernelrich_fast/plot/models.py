@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from .. import _validate as check
-from ._axes import COLOURS, axes_of, label_of, line_style, with_variable, with_variables
+from ._axes import COLOURS, axes_of, draw_mean, label_of, line_style, with_variable, with_variables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,10 +26,8 @@ __all__ = [
 
 
 def _curves(ds: xr.Dataset, variable: str) -> list[tuple[str, xr.DataArray]]:
-    """The curves of a variable over alpha, one per depth, averaged over problems."""
+    """The curves of a variable over alpha, one per depth."""
     values = ds[variable]
-    if "problem" in values.dims:
-        values = values.mean("problem")
     if "depth" not in values.dims:
         return [("", values)]
     return [(f"$D={int(D)}$", values.sel(depth=D)) for D in ds.depth.values]
@@ -41,7 +39,8 @@ def population_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     ds : xarray.Dataset
-        From `sweep_diagonal` with ``beta_star``.
+        From `sweep_diagonal` with ``beta_star``; of several problems the mean is drawn, with a
+        band of one standard error.
     ax : matplotlib.axes.Axes, optional
         Axes to draw in.
 
@@ -61,9 +60,7 @@ def population_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax = axes_of(ax)
     with_variables(ds, "alpha", "population_error")
     for index, (label, curve) in enumerate(_curves(ds, "population_error")):
-        ax.plot(ds.alpha, curve, marker="o", markersize=3, label=label, **line_style(index))
-        if label:
-            ax.legend()
+        draw_mean(ax, ds.alpha, curve, label, index, marker="o", markersize=3)
     ax.set(xscale="log", xlabel=r"$\alpha$", ylabel=label_of("population_error"))
     return ax
 
@@ -96,7 +93,7 @@ def excess_norms(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     right = ax.twinx()
     for index, (axis, name) in enumerate(((ax, "excess_l1"), (right, "excess_l2"))):
         for _, curve in _curves(ds, name):
-            axis.plot(ds.alpha, curve, marker="os"[index], markersize=3, **line_style(index))
+            draw_mean(axis, ds.alpha, curve, "", index, marker="os"[index], markersize=3)
         axis.set_ylabel(label_of(name), color=COLOURS[index])
     ax.set(xscale="log", xlabel=r"$\alpha$")
     return ax

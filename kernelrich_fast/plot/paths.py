@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from .._types import ArrayLike
-from ._axes import axes_of, label_of, line_style, with_variable
+from .. import _validate as check
+from .._types import ArrayLike, FloatArray
+from ._axes import COLOURS, STYLES, axes_of, draw_mean, label_of, with_variable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,22 +18,38 @@ if TYPE_CHECKING:
 __all__ = ["grey_image", "paths"]
 
 
-def paths(ds: xr.Dataset, variable: str = "loss", ax: Axes | None = None) -> Axes:
-    r"""A variable against time, a curve per scale.
+def paths(
+    ds: xr.Dataset,
+    variable: str = "loss",
+    ax: Axes | None = None,
+    *,
+    beta_star: ArrayLike | None = None,
+) -> Axes:
+    r"""A variable against time, a curve per scale; the coefficients "beta", a curve per feature.
 
     Parameters
     ----------
     ds : xarray.Dataset
-        From `sweep_diagonal` over alpha with ``t_eval``; problems are averaged.
+        From `sweep_diagonal` over alpha with ``t_eval``; of several problems the mean is drawn,
+        with a band of one standard error.
     variable : str
-        What to draw, such as "loss", "l1_norm" or "kernel_distance".
+        What to draw, such as "loss", "l1_norm", "kernel_distance" or "beta".
     ax : matplotlib.axes.Axes, optional
         Axes to draw in.
+    beta_star : array_like, (n_features,), optional
+        For "beta": its support is coloured, with a dot where a coefficient first passes half of
+        its last value, and all others are grey. By default ``ds.beta_star`` where there is one, or
+        else the six features that end largest.
 
     Returns
     -------
     matplotlib.axes.Axes
         The axes, with logarithmic time.
+
+    Raises
+    ------
+    ValueError
+        If ``beta_star`` has another shape, or "beta" belongs to several problems or depths.
 
     Examples
     --------
@@ -42,16 +60,76 @@ def paths(ds: xr.Dataset, variable: str = "loss", ax: Axes | None = None) -> Axe
     >>> krf.plot.paths(ds, "loss").get_ylabel()
     'loss $L$'
     """
-    ax = axes_of(ax)
     values = with_variable(ds, variable, "time")
-    if "problem" in values.dims:
-        values = values.mean("problem")
-    for index, alpha in enumerate(np.atleast_1d(ds.alpha.values)):
-        curve = values.sel(alpha=alpha) if "alpha" in values.dims else values
-        ax.plot(ds.time, curve, label=rf"$\alpha={alpha:.3g}$", **line_style(index))
+    star = None if beta_star is None else check.real_array("beta_star", beta_star)
+    others = set(values.dims) - {"time", "alpha", "feature", "problem", "seed"}
+    if "feature" in values.dims:
+        others |= set(values.dims) & {"problem", "seed"}
+    if others:
+        names = ", ".join(sorted(map(str, others)))
+        raise ValueError(f"ds: expected one value of {names}; select it, as by ds.isel or ds.sel")
+    ax = axes_of(ax)
+    if "feature" in values.dims:
+        _coefficients(ax, ds, values, _support(ds, values, star))
+    else:
+        for index, (alpha, curve) in enumerate(_by_scale(ds, values)):
+            draw_mean(ax, ds.time, curve, rf"$\alpha={alpha:.3g}$", index)
     ax.set(xscale="log", xlabel="time $t$", ylabel=label_of(variable))
-    ax.legend()
     return ax
+
+
+def _by_scale(ds: xr.Dataset, values: xr.DataArray) -> list[tuple[float, xr.DataArray]]:
+    if "alpha" not in values.dims:
+        return [(float(ds.alpha), values)]
+    return [(float(alpha), values.sel(alpha=alpha)) for alpha in ds.alpha.values]
+
+
+def _support(
+    ds: xr.Dataset, values: xr.DataArray, star: FloatArray | None
+) -> tuple[NDArray[np.int64], str]:
+    """Which features to colour, and what they are."""
+    n_features = values.sizes["feature"]
+    if star is None and "beta_star" in ds:
+        star = ds["beta_star"].values
+    if star is None:
+        last = np.abs(values.isel(time=-1).transpose(..., "feature").values)
+        size = last.reshape(-1, n_features).max(axis=0)
+        return np.sort(np.argsort(size)[::-1][: len(COLOURS)]), "largest at the end"
+    if star.shape != (n_features,):
+        raise ValueError(f"beta_star: expected shape ({n_features},), got {star.shape}")
+    return np.flatnonzero(star), "true support"
+
+
+def _coefficients(
+    ax: Axes, ds: xr.Dataset, values: xr.DataArray, support: tuple[NDArray[np.int64], str]
+) -> None:
+    from matplotlib.lines import Line2D
+
+    chosen, what = support
+    rest = np.setdiff1d(np.arange(values.sizes["feature"]), chosen)
+    time = ds.time.values
+    scales = _by_scale(ds, values)
+    for index, (_, curve) in enumerate(scales):
+        beta = curve.transpose("time", "feature").values
+        look = STYLES[index % len(STYLES)]
+        ax.plot(time, beta[:, rest], color="0.75", linewidth=0.6, linestyle=look, zorder=1)
+        for k, feature in enumerate(chosen):
+            colour = COLOURS[k % len(COLOURS)]
+            ax.plot(time, beta[:, feature], color=colour, linestyle=look, zorder=2)
+            passed = np.abs(beta[:, feature]) >= 0.5 * np.abs(beta[-1, feature])
+            first = int(np.argmax(passed))
+            if beta[-1, feature] != 0.0 and first > 0:
+                ax.plot(time[first], beta[first, feature], "o", color=colour, markersize=4)
+    handles = [
+        Line2D([], [], color="0.2", linestyle=STYLES[i % len(STYLES)], label=rf"$\alpha={a:.3g}$")
+        for i, (a, _) in enumerate(scales)
+    ]
+    handles.append(
+        Line2D([], [], color=COLOURS[0], marker="o", markersize=4, label=f"{what}, dot at half")
+    )
+    if rest.size:
+        handles.append(Line2D([], [], color="0.75", linewidth=0.6, label="other features"))
+    ax.legend(handles=handles)
 
 
 def grey_image(pixels: ArrayLike, ax: Axes | None = None) -> Axes:

@@ -1,0 +1,35 @@
+r"""
+Coefficients along training
+===========================
+
+From a small start the coefficients of the true support wake up one by one and the others stay
+asleep; from a large one all move at once. Dots mark half of the last value.
+"""
+
+# %%
+# With ``keep="beta"`` the sweep holds every coefficient at every time.
+
+import numpy as np
+
+import kernelrich_fast as krf
+
+X, y, beta_star = krf.datasets.sparse_regression(40, 100, 4, seed=2)
+sweep = krf.sweep_diagonal(
+    X, y, alpha=[1e-4, 1e-1], t_eval=np.geomspace(1e-3, 3.0, 300), keep="beta", progress=False
+)
+krf.plot.paths(sweep, "beta", beta_star=beta_star)
+
+# %%
+# Of several problems the mean is drawn, with a band of one standard error.
+
+problems = [krf.datasets.sparse_regression(40, 100, 4, seed=seed) for seed in range(10)]
+many = krf.sweep_diagonal(
+    np.stack([p.X for p in problems]),
+    np.stack([p.y for p in problems]),
+    alpha=np.geomspace(1e-3, 1.0, 9),
+    depth=[2, 3],
+    limit=True,
+    beta_star=np.stack([p.beta_star for p in problems]),
+    progress=False,
+)
+krf.plot.population_error(many)
