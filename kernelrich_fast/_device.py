@@ -17,7 +17,12 @@ _CUDA_MEMORY = (2, 13)
 def on_device(value: Any) -> bool:
     """Whether ``value`` is an array that a CUDA device holds."""
     device = getattr(value, "__dlpack_device__", None)
-    return device is not None and int(device()[0]) in _CUDA_MEMORY
+    if device is None:
+        return False
+    try:
+        return int(device()[0]) in _CUDA_MEMORY
+    except Exception:  # it says nothing of a device: whether NumPy reads it is found out next
+        return False
 
 
 def device_view(name: str, value: Any) -> Any:

@@ -16,6 +16,7 @@ __all__ = [
     "data_pair",
     "depth_array",
     "flag",
+    "host_array",
     "integer",
     "integer_array",
     "pair",
@@ -29,10 +30,12 @@ __all__ = [
 
 
 def real_array(
-    name: str, value: Any, *, ndim: int | None = None, finite: bool = True, device: bool = False
-) -> FloatArray:
+    name: str, value: Any, *, ndim: int | None = None, finite: bool = True, nan: bool = False,
+    device: bool = False,
+) -> FloatArray:  # fmt: skip
     """A float64 array from anything real; never a view that could be written through.
 
+    ``nan`` lets any value pass, for arrays of which parts are never looked at.
     What a CUDA device holds is copied to the host, or, with ``device``, stays there as CuPy's.
     """
     stays = on_device(value)
@@ -40,12 +43,9 @@ def real_array(
         value = device_view(name, value)
         stays = device
         value = value if device else to_host(value)
-    try:
-        array = value if stays else np.asarray(value)
-    except ValueError as error:
-        raise TypeError(f"{name}: expected a rectangular array of real numbers ({error})") from None
+    array = value if stays else host_array(name, value)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}")
+        raise TypeError(f"{name}: expected real numbers, got {_what(value, array)}")
     if stays:
         array = array.astype(np.float64, order="C", copy=False)
     elif array.dtype != np.float64 or not (array.flags.c_contiguous and array.flags.aligned):
@@ -54,9 +54,40 @@ def real_array(
         raise ValueError(f"{name}: expected at least {ndim} dimensions, got shape {array.shape}")
     if array.size == 0:
         raise ValueError(f"{name}: expected a non-empty array, got shape {array.shape}")
-    if not np.isfinite(array).all() if finite else np.isnan(array).any():
+    if nan:
+        pass
+    elif not np.isfinite(array).all() if finite else np.isnan(array).any():
         raise ValueError(f"{name}: expected finite values, got NaN or infinity")
-    return array
+    checked: FloatArray = array
+    return checked
+
+
+def host_array(name: str, value: Any) -> Any:
+    """NumPy's array of anything that has one, or a TypeError that names the argument."""
+    if np.ma.is_masked(value):
+        count = int(np.count_nonzero(np.ma.getmaskarray(value)))
+        raise TypeError(
+            f"{name}: expected no masked values, got {count}; leave these samples out, give their "
+            "entries by entries= (matrices), or fill them by .filled()"
+        )
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(f"{name}: expected a dense array, got a sparse one; pass .toarray()")
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise TypeError(
+            f"{name}: expected a rectangular array of real numbers that NumPy can read ({reason})"
+        ) from None
+
+
+def _what(value: Any, array: Any) -> str:
+    """What came instead of numbers; of a table, the columns."""
+    dtypes = getattr(value, "dtypes", None)
+    if dtypes is None or not hasattr(dtypes, "items"):
+        return f"dtype {array.dtype}"
+    columns = [str(k) for k, v in dtypes.items() if getattr(v, "kind", "O") not in "fiub"]
+    return f"the columns {', '.join(columns)} of other kinds; encode or drop them"
 
 
 def real_arrays(name: str, value: Any, *, ndim: int, device: bool = False) -> list[FloatArray]:
@@ -81,7 +112,7 @@ def positive_array(
 
 
 def integer_array(name: str, value: Any, *, low: int, high: int = 2**53) -> IntArray:
-    array = np.asarray(to_host(value))
+    array = host_array(name, to_host(value))
     whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and bool(np.all(array % 1 == 0)))
     if not whole:
         raise TypeError(f"{name}: expected integers, got {value!r}")
@@ -91,11 +122,12 @@ def integer_array(name: str, value: Any, *, low: int, high: int = 2**53) -> IntA
         raise ValueError(f"{name}: expected values of at least {low}, got {array.min()}")
     if array.max() > high:
         raise ValueError(f"{name}: expected values of at most {high}, got {array.max()}")
-    return array.astype(np.int64)
+    whole_numbers: IntArray = array.astype(np.int64)
+    return whole_numbers
 
 
 def depth_array(name: str, value: Any) -> IntArray:
-    return integer_array(name, value, low=2)
+    return integer_array(name, value, low=2, high=2**20 - 1)
 
 
 def scalar(
@@ -153,6 +185,10 @@ def choices(name: str, value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
 def data_pair(X: Any, y: Any, *, device: bool = False) -> tuple[FloatArray, FloatArray]:
     X = real_array("X", X, ndim=2, device=device)
     y = real_array("y", y, ndim=1, device=device)
+    if y.ndim > 1 and y.shape[-2:] == (X.shape[-2], 1) and X.shape[-2] > 1:
+        raise ValueError(
+            f"y: expected shape {y.shape[:-1]}, got {y.shape}: one column; pass y[..., 0]"
+        )
     if X.shape[-2] != y.shape[-1]:
         raise ValueError(
             f"y: expected {X.shape[-2]} samples to match X of shape {X.shape}, got shape {y.shape}"

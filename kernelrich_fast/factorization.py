@@ -81,7 +81,7 @@ class FactorizationFlow(Result):
 def flow_factorization(
     y: ArrayLike,
     *,
-    entries: tuple[ArrayLike, ArrayLike] | None = None,
+    entries: tuple[ArrayLike, ArrayLike] | ArrayLike | None = None,
     measurements: ArrayLike | None = None,
     dims: tuple[int, int] | None = None,
     symmetric: bool = False,
@@ -112,13 +112,14 @@ def flow_factorization(
     ----------
     y : array_like, (..., n_samples)
         Targets.
-    entries : pair of integer array_like, (n_samples,) each
+    entries : pair of integer array_like, (n_samples,) each, or boolean array_like, (d1, d2)
         Matrix completion: rows and columns of the observed entries, without repetition (for the
-        symmetric model, (i, j) and (j, i) are the same entry).
+        symmetric model, (i, j) and (j, i) are the same entry). Or a boolean matrix of shape dims
+        that is True where y, in the order of rows, is observed.
     measurements : array_like, (n_samples, d1, d2)
         Matrix sensing: the X_i, instead of ``entries``.
     dims : (int, int), optional
-        (d1, d2); needed with ``entries`` unless U0 is given.
+        (d1, d2); needed with ``entries`` unless they are boolean or U0 is given.
     symmetric : bool
         Use M = W W^T, with W drawn or given as U0.
     alpha : array_like, (...)

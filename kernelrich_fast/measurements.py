@@ -35,6 +35,11 @@ def check_sensing(
         row = column = none
         count = len(X)
     else:
+        mask = _mask(entries)
+        if mask is not None:
+            if shape not in (None, mask.shape):
+                raise ValueError(f"dims: expected {mask.shape} like the mask, got {shape}")
+            shape, entries = _dims(mask.shape), np.nonzero(mask)
         if shape is None:
             raise ValueError("dims: expected (d1, d2) together with entries, got none")
         _expect_square(shape, symmetric)
@@ -45,6 +50,21 @@ def check_sensing(
     if symmetric and X is not None:
         X = 0.5 * (X + np.swapaxes(X, 1, 2))
     return Sensing(shape, symmetric, row, column, X)
+
+
+def _mask(entries: Any) -> Any:
+    """A boolean matrix of what is observed, or None where ``entries`` is something else."""
+    if isinstance(entries, tuple) or not (isinstance(entries, list) or hasattr(entries, "dtype")
+                                          or hasattr(entries, "dtypes")):  # fmt: skip
+        return None
+    array = check.host_array("entries", entries)
+    if array.dtype != np.bool_:
+        return None
+    if array.ndim != 2 or not array.any():
+        raise ValueError(
+            f"entries: expected a boolean matrix with some True, got shape {array.shape}"
+        )
+    return array
 
 
 def _dims(dims: Any) -> tuple[int, int]:

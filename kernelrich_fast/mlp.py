@@ -95,7 +95,15 @@ class MLPFlow(Result):
         -------
         ndarray, B + (n_new,) or B + (T, n_new); with classes one more axis of their scores
             Predictions.
+
+        Raises
+        ------
+        ValueError
+            If X_new has another number of features than the training inputs.
         """
+        n_features = self.weights[0].shape[-1]
+        if np.ndim(X_new) > 0 and np.shape(X_new)[-1] != n_features:
+            raise ValueError(f"X_new: expected {n_features} features, got {np.shape(X_new)}")
         return mlp_predict(
             self.weights, X_new, biases=self.biases, antisymmetric=self.antisymmetric
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import kernelrich_fast as krf
 from kernelrich_fast.backends import available_backends
@@ -131,3 +132,89 @@ def test_missing_backend_says_why():
         pytest.skip("the cuda backend works here")
     with pytest.raises(krf.BackendUnavailableError, match=r"backend 'cuda': .*backend='cpu'"):
         krf.flow_diagonal(X, Y, alpha=1.0, backend="cuda")
+
+
+class Unreadable:
+    """As a tensor that wants gradients, or a tracer: NumPy is refused, and so is its device."""
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.\nUse detach().")
+
+    def __dlpack_device__(self):
+        raise BufferError("no device")
+
+
+class Strange:
+    """Its numbers are of a kind that NumPy does not know."""
+
+    def __array__(self, *_, **__):
+        raise TypeError("Got unsupported ScalarType BFloat16")
+
+
+def masked(values):
+    return np.ma.masked_array(
+        values, mask=np.arange(np.size(values)).reshape(np.shape(values)) == 0
+    )
+
+
+X3, Y3 = np.eye(3), np.ones(3)
+
+
+@pytest.mark.parametrize("value", [Unreadable(), Strange(), masked(X3), scipy.sparse.eye_array(3)])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("X", lambda v: krf.flow_diagonal(v, Y3, alpha=1.0)),
+        ("X", lambda v: krf.limit_diagonal(v, Y3, alpha=1.0)),
+        ("alpha", lambda v: krf.limit_diagonal(X3, Y3, alpha=v)),
+        ("depth", lambda v: krf.limit_diagonal(X3, Y3, alpha=1.0, depth=v)),
+        ("X", lambda v: krf.sweep_diagonal(v, Y3, alpha=1.0)),
+        ("X", lambda v: krf.flow_mlp(v, Y3)),
+        ("X", lambda v: krf.theory.min_l1(v, Y3)),
+        ("Y_star", lambda v: krf.sweep_factorization(v, alpha=1.0, width=2, n_observed=4)),
+        ("measurements", lambda v: krf.flow_factorization(Y3, measurements=v, alpha=1.0, width=2)),
+        (
+            "entries",
+            lambda v: krf.flow_factorization(Y3, entries=(v, [0, 1]), dims=(3, 3), alpha=1),
+        ),
+    ],
+)
+def test_arrays_that_numpy_cannot_read_are_refused_by_name(name, call, value):
+    with pytest.raises(TypeError, match=f"^{name}: expected"):
+        call(value)
+
+
+def test_masks_without_a_masked_value_are_ordinary():
+    flow = krf.limit_diagonal(np.ma.masked_array(X3), np.ma.masked_array(Y3), alpha=1.0)
+    assert np.array_equal(flow.beta, krf.limit_diagonal(X3, Y3, alpha=1.0).beta)
+
+
+def test_tables_are_arrays_and_their_other_columns_are_named():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X3, columns=["a", "b", "c"])
+    flow = krf.limit_diagonal(table, pandas.Series(Y3, index=[7, 8, 9]), alpha=1.0)
+    assert np.array_equal(flow.beta, krf.limit_diagonal(X3, Y3, alpha=1.0).beta)
+    with pytest.raises(TypeError, match=r"^X: .*the columns city of other kinds"):
+        krf.limit_diagonal(table.assign(city=["x", "y", "z"]), Y3, alpha=1.0)
+
+
+def test_a_column_of_targets_says_what_to_pass():
+    with pytest.raises(ValueError, match=r"^y: expected shape \(3,\).*pass y\[\.\.\., 0\]"):
+        krf.limit_diagonal(X3, Y3[:, None], alpha=1.0)
+
+
+def test_depths_beyond_any_network_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"^depth: .*at most 1048575"):
+        krf.limit_diagonal(X3, Y3, alpha=1.0, depth=2**20)
+
+
+def test_a_wrong_number_of_features_is_refused_by_name():
+    flow = krf.flow_mlp(X3, Y3, width=4, t_max=0.1)
+    for call in (
+        lambda: flow.predict(np.ones((2, 5))),
+        lambda: krf.theory.mlp_predict(flow.weights, np.ones((2, 5))),
+        lambda: krf.theory.mlp_tangent_kernel(flow.weights, X3, np.ones((2, 5))),
+        lambda: krf.theory.mlp_kernel_predictor(flow.weights, X3, Y3, np.ones((2, 5))),
+    ):
+        with pytest.raises(ValueError, match=r"^X(_new)?: expected 3 features, got"):
+            call()

@@ -318,3 +318,22 @@ def test_symmetries(backend, problem, log_c):
         **{**options, "entries": tuple(e[order] for e in data.entries)},
     )  # fmt: skip
     assert np.allclose(shuffled.M, flow.M, rtol=1e-5, atol=1e-7)
+
+
+def test_entries_by_a_boolean_matrix(backend):
+    rng = np.random.default_rng(3)
+    Y, mask = np.outer(rng.standard_normal(4), rng.standard_normal(5)), rng.random((4, 5)) < 0.6
+    options = {"alpha": 1e-2, "width": 3, "backend": backend}
+    flow = krf.flow_factorization(Y[mask], entries=mask, **options)
+    pairs = krf.flow_factorization(Y[mask], entries=np.nonzero(mask), dims=(4, 5), **options)
+    listed = krf.flow_factorization(Y[mask], entries=mask.tolist(), dims=(4, 5), **options)
+    assert np.array_equal(flow.M, pairs.M)
+    assert np.array_equal(flow.M, listed.M)
+    for name, change in (
+        ("dims", {"entries": mask, "dims": (5, 4)}),
+        ("y", {"entries": mask[:3]}),
+        ("entries", {"entries": np.zeros((4, 5), dtype=bool)}),
+        ("entries", {"entries": np.ones(4, dtype=bool)}),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            krf.flow_factorization(Y[mask], **change, **options)

@@ -192,6 +192,40 @@ def test_sweep_dimensions_and_values(backend):
     assert np.isclose(at.kernel_distance, theory.kernel_distance(*kernels), rtol=1e-6)
 
 
+def test_a_sweep_completes_a_matrix_of_ones_own(tmp_path):
+    data = krf.datasets.low_rank_completion(5, 4, 1, 12, seed=1)
+    mask = np.zeros((5, 4), dtype=bool)
+    mask[data.entries] = True
+    grid = {"alpha": [1e-3, 0.3], "width": 3, "seeds": [1, 2], "progress": False}
+    drawn = krf.sweep_factorization(data.Y_star, n_observed=12, **grid).sel(seed=1)
+    rows, columns = np.nonzero(mask)
+    by_mask = krf.sweep_factorization(data.Y_star, mask=mask, **grid)
+    by_entries = krf.sweep_factorization(data.Y_star, entries=(rows, columns), **grid)
+    assert by_mask.drop_attrs().equals(by_entries.drop_attrs())
+    for name in drawn.data_vars:  # the same entries in another order
+        assert np.allclose(by_mask[name].sel(seed=1), drawn[name], rtol=1e-4, atol=1e-9), name
+    holes = np.where(mask, data.Y_star, np.nan)
+    unknown = krf.sweep_factorization(holes, mask=mask, store=tmp_path / "s.zarr", **grid)
+    assert "test_rmse" not in unknown
+    assert "excess_nuclear_norm" not in unknown
+    assert np.array_equal(unknown.nuclear_norm, by_mask.nuclear_norm)
+    assert unknown.attrs["n_observed"] == 12
+    again = krf.sweep_factorization(holes, mask=mask, store=tmp_path / "s.zarr", **grid)
+    assert np.array_equal(again.loss, unknown.loss)
+    each = np.stack([holes, data.Y_star])  # one seed's matrix is not known: none is compared
+    assert "test_rmse" not in krf.sweep_factorization(each, mask=mask, **grid)
+    for name, change in (
+        ("mask", {"mask": mask, "n_observed": 12}),
+        ("n_observed", {}),
+        ("mask", {"mask": mask[:2]}),
+        ("mask", {"mask": mask.astype(int)}),
+        ("entries", {"entries": ([0, 0], [1, 1])}),
+        ("Y_star", {"mask": ~mask}),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            krf.sweep_factorization(holes, **change, **grid)
+
+
 def test_sweep_of_scalars_and_refusals():
     data = krf.datasets.low_rank_completion(3, 3, 1, 9)
     ds = krf.sweep_factorization(data.Y_star, alpha=0.1, width=4, n_observed=9, keep=())

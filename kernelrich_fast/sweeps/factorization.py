@@ -16,6 +16,7 @@ from ..config import __version__
 from ..datasets import observed_entries
 from ..factorization import check_gaussian_scale, flow_factorization
 from ..initialization import gaussian_factor
+from ..measurements import check_sensing
 from ..theory.kernels import kernel_distance
 from ..theory.matrices import factorization_tangent_kernel, nuclear_norm
 from .execute import run_sweep, sweep_options
@@ -41,7 +42,9 @@ def sweep_factorization(
     alpha: ArrayLike,
     width: ArrayLike,
     seeds: ArrayLike = 0,
-    n_observed: int,
+    n_observed: int | None = None,
+    entries: tuple[ArrayLike, ArrayLike] | None = None,
+    mask: ArrayLike | None = None,
     keep: Sequence[str] = ("norms",),
     store: str | PathLike[str] | None = None,
     client: Client | None = None,
@@ -53,15 +56,20 @@ def sweep_factorization(
     Parameters
     ----------
     Y_star : array_like, (d1, d2) or (seed, d1, d2)
-        The matrix to complete, or one per seed.
+        The matrix to complete, or one per seed. With ``mask`` or ``entries`` it may be NaN where it
+        is not observed.
     alpha : float or array_like, (alpha,)
         Standard deviations of the initial weights.
     width : int or array_like of int, (width,)
         Widths k, as large as wanted.
     seeds : int or array_like of int, (seed,)
-        A seed determines which entries are observed and the initial weights.
-    n_observed : int
-        Number of observed entries.
+        A seed determines the initial weights, and with ``n_observed`` which entries are observed.
+    n_observed : int, optional
+        Number of observed entries, which every seed draws anew.
+    entries : pair of integer array_like, (n_samples,) each, optional
+        Rows and columns of the observed entries, the same for all seeds, instead of n_observed.
+    mask : boolean array_like, (d1, d2), optional
+        True where Y_star is observed, instead of n_observed or ``entries``.
     keep : sequence of {"norms", "M"}
         Groups of variables to keep; "norms" are the norms, the movement and the kernel distance.
     store : path, optional
@@ -81,7 +89,8 @@ def sweep_factorization(
         One dimension per swept argument, in the order (width, alpha, seed); what is not swept is a
         scalar coordinate.  Variables: loss, t, status, n_steps; test_rmse, the root mean square of
         M - Y_star over unobserved entries; with "norms" nuclear_norm, excess_nuclear_norm (over
-        that of Y_star), unobserved_movement and unobserved_rms (Frobenius norm, and root mean
+        that of Y_star; this and test_rmse only where all of Y_star is known),
+        unobserved_movement and unobserved_rms (Frobenius norm, and root mean
         square, of the change of the unobserved entries since the start) and, for up to 2048
         observed entries, kernel_distance (cosine distance of the tangent kernels at start and end);
         M if kept.
@@ -115,7 +124,7 @@ def sweep_factorization(
     >>> bool(excess.sel(width=6, alpha=1e-3) < excess.sel(width=10_000, alpha=1.0))
     True
     """
-    truth = check.real_array("Y_star", Y_star, ndim=2)
+    truth, where = _observed(Y_star, n_observed, entries, mask)
     scales = check.positive_array("alpha", alpha)
     widths = check.integer_array("width", width, low=1)
     numbers = check.integer_array("seeds", seeds, low=0)
@@ -131,7 +140,6 @@ def sweep_factorization(
         )
     groups = check.choices("keep", keep, _KEEP)
     check_gaussian_scale(scales)
-    count = check.integer("n_observed", n_observed, low=1, high=truth.shape[-2] * truth.shape[-1])
     options, threads = sweep_options(flow_factorization, flow_options, _OWN)
     axes = {
         **({"width": widths.size} if widths.ndim else {}),
@@ -140,9 +148,44 @@ def sweep_factorization(
     }
     plan = _FactorizationPlan(
         dims=tuple(axes), shape=tuple(axes.values()), options=options, Y_star=truth, alpha=scales,
-        width=widths, seeds=numbers, n_observed=count, keep=groups,
+        width=widths, seeds=numbers, n_observed=where, keep=groups,
     )  # fmt: skip
     return run_sweep(plan, num_threads=threads, progress=progress, store=store, client=client)
+
+
+def _observed(
+    Y_star: ArrayLike, n_observed: int | None, entries: Any, mask: Any
+) -> tuple[FloatArray, int | IntArray]:
+    """The matrix, and how many of its entries are drawn or (2, n_samples) which are observed."""
+    given = [
+        name
+        for name, value in (("n_observed", n_observed), ("entries", entries), ("mask", mask))
+        if value is not None
+    ]
+    if len(given) != 1:
+        raise ValueError(
+            f"{given[-1] if given else 'n_observed'}: expected exactly one of n_observed, entries "
+            f"and mask, got {' and '.join(given) or 'none'}"
+        )
+    if n_observed is not None:
+        truth = check.real_array("Y_star", Y_star, ndim=2)
+        size = truth.shape[-2] * truth.shape[-1]
+        return truth, check.integer("n_observed", n_observed, low=1, high=size)
+    truth = check.real_array("Y_star", Y_star, ndim=2, nan=True)
+    dims = truth.shape[-2:]
+    if mask is not None:
+        seen = check.host_array("mask", mask)
+        if seen.dtype != np.bool_ or seen.shape != dims or not seen.any():
+            raise ValueError(
+                f"mask: expected booleans of shape {dims}, some of them True, got {seen.dtype} of "
+                f"shape {seen.shape}"
+            )
+        entries = np.nonzero(seen)
+    sensing = check_sensing(entries, None, dims, False, None)
+    where = np.stack([sensing.row, sensing.column])
+    if not np.isfinite(truth[..., where[0], where[1]]).all():
+        raise ValueError("Y_star: expected finite values where it is observed, got NaN or infinity")
+    return truth, where
 
 
 @dataclass(frozen=True)
@@ -151,8 +194,18 @@ class _FactorizationPlan(SweepPlan):
     alpha: FloatArray
     width: IntArray
     seeds: IntArray
-    n_observed: int
+    n_observed: int | IntArray  # drawn for every seed, or which
     keep: tuple[str, ...]
+
+    @property
+    def known(self) -> bool:
+        """Whether all that M can be compared with is there."""
+        return bool(np.isfinite(self.Y_star).all())
+
+    @property
+    def n_samples(self) -> int:
+        one = self.n_observed
+        return one if isinstance(one, int) else one.shape[1]
 
     function: ClassVar[str] = "sweep_factorization"
 
@@ -167,7 +220,7 @@ class _FactorizationPlan(SweepPlan):
             "model": "matrix factorisation",
             "d1": self.Y_star.shape[-2],
             "d2": self.Y_star.shape[-1],
-            "n_observed": self.n_observed,
+            "n_observed": self.n_samples,
             "backend": self.options["backend"],
             "kernelrich_fast": __version__,
         }
@@ -180,7 +233,7 @@ class _FactorizationPlan(SweepPlan):
     def seconds(self) -> FloatArray:
         """See bench/chunks.py for the constants."""
         small = np.log1p(1.0 / self.alpha)
-        one = (3e-3 + 1e-9 * self.n_observed**3) * (1.0 + 0.2 * small)
+        one = (3e-3 + 1e-9 * self.n_samples**3) * (1.0 + 0.2 * small)
         return np.asarray(one.reshape(one.shape + (1,) * self.seeds.ndim))
 
     def bytes_per_run(self) -> int:
@@ -208,7 +261,9 @@ class _FactorizationPlan(SweepPlan):
             }
             truth = truths[i] if truths.ndim == 3 else truths
             parts.append(
-                _one_seed(truth, scales, widths, int(seed), self.n_observed, self.keep, one)
+                _one_seed(
+                    truth, scales, widths, int(seed), self.n_observed, self.known, self.keep, one
+                )
             )
         at = widths.ndim + scales.ndim
         variables: Variables = {}
@@ -224,13 +279,17 @@ def _one_seed(
     scales: FloatArray,
     widths: IntArray,
     seed: int,
-    n_observed: int,
+    n_observed: int | IntArray,
+    known: bool,
     groups: tuple[str, ...],
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """The variables of one seed, in the shape (width, alpha)."""
     d1, d2 = truth.shape
-    entries = observed_entries(d1, d2, n_observed, seed)
+    if isinstance(n_observed, int):
+        entries = observed_entries(d1, d2, n_observed, seed)
+    else:
+        entries = (n_observed[0], n_observed[1])
     where: dict[str, Any] = dict(entries=entries, dims=(d1, d2))
     column = widths.reshape(widths.shape + (1,) * scales.ndim)
     flow = flow_factorization(
@@ -243,8 +302,9 @@ def _one_seed(
         "t": flow.t,
         "status": flow.status,
         "n_steps": flow.n_steps,
-        "test_rmse": _rms(_masked(flow.M - truth, hidden)),
     }
+    if known:
+        variables["test_rmse"] = _rms(_masked(flow.M - truth, hidden))
     if "norms" in groups:
         gram0 = np.stack([_start_gram(d1 + d2, int(k), seed) for k in widths.ravel()])
         gram0 = gram0.reshape(column.shape + gram0.shape[1:]) * (scales**2)[..., None, None]
@@ -252,11 +312,11 @@ def _one_seed(
         norm = nuclear_norm(flow.M)
         variables |= {
             "nuclear_norm": norm,
-            "excess_nuclear_norm": norm - float(nuclear_norm(truth)),
+            **({"excess_nuclear_norm": norm - float(nuclear_norm(truth))} if known else {}),
             "unobserved_movement": np.linalg.norm(moved, axis=-1),
             "unobserved_rms": _rms(moved),
         }
-        if n_observed <= _MOST_KERNEL_SAMPLES:
+        if len(entries[0]) <= _MOST_KERNEL_SAMPLES:
             distance = np.empty(flow.status.shape)
             for index in np.ndindex(distance.shape):
                 # The direction of a kernel does not depend on the scale of the weights.

@@ -9,7 +9,7 @@ from .. import _validate as check
 from .._types import ArrayLike, FloatArray
 from ..equations.networks import forward, tangent_features
 
-__all__ = ["Net", "checked_network", "combined", "features_of", "outputs_of"]
+__all__ = ["Net", "checked_network", "combined", "features_of", "inputs_for", "outputs_of"]
 
 # A unit's input is zero below this, in units of the sum of magnitudes that it is made of. Rounding
 # leaves up to 1e-12 where a unit slides along its kink; elsewhere the smallest input in 480
@@ -49,6 +49,14 @@ def checked_network(
         W = [w[..., None, :, :] for w in W]
         b = None if b is None else [v[..., None, :] for v in b]
     return Net(W, b)
+
+
+def inputs_for(net: Net, name: str, X: ArrayLike) -> FloatArray:
+    """Checked inputs, as many features as the first layer takes."""
+    array = check.real_array(name, X, ndim=2)
+    if array.shape[-1] != net.W[0].shape[-1]:
+        raise ValueError(f"{name}: expected {net.W[0].shape[-1]} features, got shape {array.shape}")
+    return array
 
 
 def outputs_of(net: Net, X: FloatArray) -> FloatArray:

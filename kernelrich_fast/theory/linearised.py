@@ -10,7 +10,7 @@ from .. import _validate as check
 from .._types import ArrayLike, FloatArray
 from ..equations.linear import minimum_norm
 from ..equations.networks import along, forward, inner_products, jacobian, pulled_back
-from ._network import checked_network, combined, features_of, outputs_of
+from ._network import checked_network, combined, features_of, inputs_for, outputs_of
 
 __all__ = ["last_layer_predictor", "mlp_kernel_predictor"]
 
@@ -69,7 +69,7 @@ def mlp_kernel_predictor(
     array([6.])
     """
     net = checked_network(weights, biases, antisymmetric)
-    X, new = check.real_array("X", X, ndim=2), check.real_array("X_new", X_new, ndim=2)
+    X, new = inputs_for(net, "X", X), inputs_for(net, "X_new", X_new)
     target = check.real_array("y", y, ndim=1)
     start, at_new = outputs_of(net, X), outputs_of(net, new)
     if target.shape != start.shape:
@@ -117,7 +117,7 @@ def last_layer_predictor(
     array([6.])
     """
     net = checked_network(weights, biases, antisymmetric)
-    X, new = check.real_array("X", X, ndim=2), check.real_array("X_new", X_new, ndim=2)
+    X, new = inputs_for(net, "X", X), inputs_for(net, "X_new", X_new)
     target = check.real_array("y", y, ndim=1)
     (inputs, z), (new_inputs, new_z) = (forward(net.W, each[None], net.b) for each in (X, new))
     start, at_new = combined(z), combined(new_z)

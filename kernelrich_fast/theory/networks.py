@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import _validate as check
 from .._types import ArrayLike, FloatArray
 from ..equations.networks import inner_products
-from ._network import checked_network, features_of, outputs_of
+from ._network import checked_network, features_of, inputs_for, outputs_of
 
 __all__ = ["mlp_feature_distance", "mlp_predict", "mlp_tangent_kernel"]
 
@@ -49,7 +48,7 @@ def mlp_predict(
     array([2., 3.])
     """
     net = checked_network(weights, biases, antisymmetric)
-    return outputs_of(net, check.real_array("X", X, ndim=2))
+    return outputs_of(net, inputs_for(net, "X", X))
 
 
 def mlp_tangent_kernel(
@@ -92,8 +91,8 @@ def mlp_tangent_kernel(
            [15., 45.]])
     """
     net = checked_network(weights, biases, antisymmetric)
-    right = features_of(net, check.real_array("X", X, ndim=2))
-    left = right if X_new is None else features_of(net, check.real_array("X_new", X_new, ndim=2))
+    right = features_of(net, inputs_for(net, "X", X))
+    left = right if X_new is None else features_of(net, inputs_for(net, "X_new", X_new))
     return np.asarray(inner_products(left, right))
 
 
@@ -137,9 +136,10 @@ def mlp_feature_distance(
     >>> float(krf.theory.mlp_feature_distance(w, w, [[1.0]]))
     0.0
     """
-    X = check.real_array("X", X, ndim=2)
-    first = features_of(checked_network(weights0, biases0, antisymmetric, "0"), X)
-    second = features_of(checked_network(weights1, biases1, antisymmetric, "1"), X)
+    net0 = checked_network(weights0, biases0, antisymmetric, "0")
+    net1 = checked_network(weights1, biases1, antisymmetric, "1")
+    first = features_of(net0, inputs_for(net0, "X", X))
+    second = features_of(net1, inputs_for(net1, "X", X))
     first, second = _in_common_units(first, second)
     norms = [
         np.sqrt(
