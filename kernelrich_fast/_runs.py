@@ -17,6 +17,10 @@ from .backends.base import METHODS, FlowOptions
 __all__ = ["FlowRules", "RunBar", "thread_count"]
 
 
+# The default of all flows.
+STOP_LOSS = 1e-12
+
+
 @dataclass(frozen=True)
 class FlowRules:
     """Checked options of a flow; the arrays broadcast to the batch."""
@@ -48,10 +52,16 @@ class FlowRules:
         tolerance = check.positive_array("rtol", rtol)
         if tolerance.min() < 1e-12 or tolerance.max() > 0.1:
             raise ValueError(f"rtol: expected values in [1e-12, 0.1], got {rtol!r}")
+        least_loss = check.positive_array("stop_loss", stop_loss, zero=True)
+        if t_eval is not None and np.any(least_loss != STOP_LOSS):
+            raise ValueError(
+                "stop_loss: expected none together with t_eval, whose last time ends a run "
+                "whatever its loss; give one of them"
+            )
         return cls(
             rtol=tolerance,
             t_max=check.positive_array("t_max", t_max, finite=False),
-            stop_loss=check.positive_array("stop_loss", stop_loss, zero=True),
+            stop_loss=least_loss,
             t_eval=None if t_eval is None else check.time_grid("t_eval", t_eval),
             atol=check.scalar("atol", atol, low=0.0, high=1e300, open_low=False),
             max_steps=check.integer("max_steps", max_steps, low=1),

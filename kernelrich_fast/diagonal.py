@@ -140,7 +140,7 @@ def flow_diagonal(
     t_max : array_like, (...)
         Time at which a run ends.
     stop_loss : array_like, (...)
-        A run ends once L <= stop_loss * sum(y^2).
+        A run ends once L <= stop_loss * sum(y^2); not together with ``t_eval``.
     rtol : array_like, (...)
         Relative accuracy, 1e-12 to 0.1.
     atol : float

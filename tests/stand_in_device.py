@@ -151,6 +151,12 @@ class StandIn(types.ModuleType):
         start = dict(w_plus0=a["profile_plus"][w], w_minus0=a["profile_minus"][w])
         return X, y[:n], dict(alpha=a["alpha"][run], depth=batch["depth"], **start)
 
+    def stop(self, settings, run, y, times):
+        """Times and a loss to stop at are not given together."""
+        return {} if times is not None else {
+            "stop_loss": ARRAYS[settings["stop_loss"]][run] / (y @ y)
+        }  # fmt: skip
+
     def diagonal_flow(self, batch, settings, results, queue, plan, workspace, stream, progress):
         out = {k: ARRAYS[v] for k, v in results.items()}
         times = ARRAYS[settings["t_eval"]] if settings["n_eval"] else None
@@ -159,7 +165,7 @@ class StandIn(types.ModuleType):
             flow = krf.flow_diagonal(
                 X, y, **problem, t_eval=times, rtol=ARRAYS[settings["rtol"]][run],
                 t_max=ARRAYS[settings["t_max"]][run], backend="cpu", num_threads=1,
-                stop_loss=ARRAYS[settings["stop_loss"]][run] / (y @ y),
+                **self.stop(settings, run, y, times),
             )  # fmt: skip
             for name in ("beta", "w_plus", "w_minus", "dual", "loss", "t"):
                 out[name][run] = getattr(flow, name)
@@ -196,7 +202,7 @@ class StandIn(types.ModuleType):
             flow = krf.flow_factorization(
                 y, **where, U0=W[:p, :r], V0=W[p:, :r], t_eval=times, backend="cpu",
                 rtol=ARRAYS[settings["rtol"]][run],
-                stop_loss=ARRAYS[settings["stop_loss"]][run] / (y @ y),
+                **self.stop(settings, run, y, times),
             )  # fmt: skip
             both = np.concatenate([flow.U, flow.V], axis=-2)
             for name, value in dict(W=both, loss=flow.loss, t=flow.t).items():

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from .._types import FloatArray, Progress
+from ._labels import variable_attrs
 
 __all__ = [
     "PER_RUN",
@@ -20,6 +21,7 @@ __all__ = [
     "Variables",
     "block_shape",
     "cut",
+    "distinct",
     "runs_in",
     "shifted",
     "subset",
@@ -95,6 +97,35 @@ class SweepPlan(ABC):
             for name, value in self.options.items()
         }
 
+    def recorded(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The options of the call: attributes for what is one value, coordinates for the rest.
+
+        None and what the sweep's own coordinates say is left out; flags are 0 or 1, as NetCDF has
+        no others.
+        """
+        attrs: dict[str, Any] = {}
+        coords: dict[str, Any] = {}
+        for name, value in self.options.items():
+            if value is None or name == "t_eval":
+                continue
+            if isinstance(value, str):
+                attrs[name] = value
+                continue
+            array = np.asarray(value)
+            if array.dtype.kind == "b":
+                array = array.astype(np.int64)
+            if array.ndim == 0:
+                attrs[name] = array.item()
+            elif name in PER_RUN:
+                dims = self.dims[len(self.dims) - array.ndim :]
+                coords[name] = (
+                    dims,
+                    np.broadcast_to(array, self.shape[len(self.dims) - array.ndim :]),
+                )
+            elif array.ndim == 1:
+                attrs[name] = array.tolist()
+        return attrs, coords
+
     def check_options(self) -> None:
         """Raise where a per-run option does not fit the grid."""
         for name in PER_RUN:
@@ -109,12 +140,35 @@ class SweepPlan(ABC):
                 f"{name}: expected a shape that broadcasts to the sweep's {grid}, got {value.shape}"
             ) from None
 
+    def labels(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Coordinates and attributes of the Dataset."""
+        attrs, coords = self.recorded()
+        own = {
+            name: (dims, values, variable_attrs(str(name)))
+            for name, (dims, values) in (coords | self.coords()).items()
+        }
+        return own, attrs | self.attrs()
+
     def dataset(self, variables: Variables) -> xr.Dataset:
         """Variables over the whole grid with their names."""
+        coords, attrs = self.labels()
         return xr.Dataset(
-            {name: ((*self.dims, *extra), values) for name, (extra, values) in variables.items()},
-            coords=self.coords(),
-            attrs=self.attrs(),
+            {
+                name: ((*self.dims, *extra), values, variable_attrs(name))
+                for name, (extra, values) in variables.items()
+            },
+            coords=coords,
+            attrs=attrs,
+        )
+
+
+def distinct(name: str, array: Any) -> None:
+    """Raise where a value of a grid is repeated: it could not be selected by its value."""
+    values, counts = np.unique(np.asarray(array), return_counts=True)
+    if values.size < np.size(array):
+        raise ValueError(
+            f"{name}: expected every value once, got {values[counts > 1][0]} "
+            f"{counts[counts > 1][0]} times"
         )
 
 

@@ -20,6 +20,7 @@ import xarray as xr
 
 from ..config import __version__
 from ..errors import StoreError
+from ._labels import variable_attrs
 from .plan import Block, SweepPlan, Variables
 
 try:
@@ -211,7 +212,8 @@ class SweepStore:
             "variables": list(variables),
             "versions": _versions(),
         }
-        xr.Dataset(coords=plan.coords(), attrs={**plan.attrs(), _MANIFEST: manifest}).to_zarr(
+        coords, attrs = plan.labels()
+        xr.Dataset(coords=coords, attrs={**attrs, _MANIFEST: manifest}).to_zarr(
             self._draft, mode="w", zarr_format=3, consolidated=False
         )
         arrays = {k: np.asarray(v) for k, v in plan.arguments().items() if _is_array(v)}
@@ -228,6 +230,7 @@ class SweepStore:
                 dtype=values.dtype,
                 fill_value=np.nan if values.dtype.kind == "f" else _PENDING,
                 dimension_names=[*plan.dims, *extra],
+                attributes=variable_attrs(name),
                 compressors=[ZstdCodec(level=3), Crc32cCodec()],
             )
         with warnings.catch_warnings():  # that version 3 of the format has no word on it yet

@@ -1,0 +1,53 @@
+"""Attributes of the variables and coordinates of sweeps, after the CF conventions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..status import status_attrs
+
+__all__ = ["variable_attrs"]
+
+# What variables and coordinates are, and their units; those of the data where there are none here.
+_LONG_NAMES = {
+    "M": ("predictor", None), "alpha": ("scale of the initial weights", "1"),
+    "beta": ("coefficients of the predictor", None),
+    "beta_star": ("coefficients of the truth", None),
+    "column": ("column of the matrix", "1"), "depth": ("number of layers", "1"),
+    "excess_l1": ("l1 norm over that of the minimum-l1 interpolant", None),
+    "excess_l2": ("l2 norm over that of the minimum-l2 interpolant", None),
+    "excess_nuclear_norm": ("nuclear norm over that of Y_star", None),
+    "feature": ("feature", "1"),
+    "feature_distance": ("cosine distance of the tangent features from the start", "1"),
+    "kernel_distance": ("cosine distance of the tangent kernels from the start", "1"),
+    "kernel_error": ("test error of the kernel predictor", "1"),
+    "kernel_rmse": ("test RMSE of the kernel predictor", None),
+    "l1_norm": ("l1 norm of beta", None),
+    "l2_norm": ("l2 norm of beta", None),
+    "last_layer_error": ("test error when the last layer alone is trained", "1"),
+    "last_layer_rmse": ("test RMSE when the last layer alone is trained", None),
+    "loss": ("training loss", None), "n_steps": ("steps or iterations", "1"),
+    "nuclear_norm": ("nuclear norm of M", None),
+    "population_error": ("squared distance of beta from the truth", None),
+    "prediction": ("prediction at the test inputs", None), "problem": ("problem", "1"),
+    "profile": ("profile of the initial weights", "1"), "row": ("row of the matrix", "1"),
+    "rtol": ("relative accuracy", "1"), "scale": ("scale of the initial weights", "1"),
+    "seed": ("seed", "1"), "status": ("how the run ended", "1"),
+    "stop_loss": ("loss at which a run ends, relative to that of the zero predictor", "1"),
+    "t": ("gradient-flow time of the state", "gradient-flow time"),
+    "t_max": ("time at which a run ends", "gradient-flow time"),
+    "test_error": ("share of wrong classes on the test set", "1"),
+    "test_rmse": ("root mean square error on what was not trained on", None),
+    "time": ("gradient-flow time asked for", "gradient-flow time"),
+    "unobserved_movement": ("Frobenius norm of the change of unobserved entries", None),
+    "unobserved_rms": ("root mean square of the change of unobserved entries", None),
+    "w0": ("initial weights in units of alpha", "1"), "weight_norm": ("norm of all weights", "1"),
+    "width": ("width", "1"),
+}  # fmt: skip
+
+
+def variable_attrs(name: str) -> dict[str, Any]:
+    """long_name, units, and for the status what its numbers mean."""
+    long_name, units = _LONG_NAMES.get(name, (name.replace("_", " "), None))
+    attrs: dict[str, Any] = {"long_name": long_name, "units": units or "units of the data"}
+    return attrs | (status_attrs() if name == "status" else {})
