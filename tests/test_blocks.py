@@ -86,7 +86,9 @@ def test_expected_costs_have_the_shape_of_the_sweep(monkeypatch):
     krf.sweep_mlp(X[0], y, depth=[2, 3], alpha=[[1.0, 0.1]] * 2, seeds=[1, 2, 3])
     krf.sweep_mlp(X[0], y, alpha=[1.0, 0.1])
     krf.sweep_mlp(X[0], y, alpha=1.0, seeds=[1, 2], antisymmetric=True)
-    assert [len(plan.shape) for plan in plans] == [3, 0, 3, 0, 2, 1, 3, 1, 1]
+    krf.sweep_diagonal(X, y, alpha=[1.0, 1e-3], w0=np.ones((2, 4)), t_eval=[0.1, 0.2])
+    krf.sweep_mlp(X[0], y, depth=[2, 3], width=[4, 8], alpha=[[1.0, 0.1]] * 2, seeds=[1, 2])
+    assert [len(plan.shape) for plan in plans] == [3, 0, 3, 0, 2, 1, 3, 1, 1, 3, 4]
     for plan in plans:
         seconds = np.broadcast_to(plan.seconds(), plan.shape)
         assert np.all(seconds > 0)
@@ -101,7 +103,11 @@ def test_options_are_checked_for_all_runs_before_any():
     for options, error, match in (
         ({"rtol": [1e-6, 2.0]}, ValueError, "rtol"),
         ({"t_max": [1.0, 2.0, 3.0]}, ValueError, r"t_max: expected a shape that .* \{'alpha': 2\}"),
-        ({"w0": np.ones((2, 2))}, ValueError, "w0: expected one profile"),
+        ({"w0": np.ones((2, 2, 2))}, ValueError, "w0: expected one profile"),
+        ({"alpha": [0.1, 0.1]}, ValueError, "alpha: expected every value once, got 0.1 2 times"),
+        ({"depth": [2, 3, 2]}, ValueError, "depth: expected every value once"),
+        ({"t_eval": [0.0, 0.1, 0.1]}, ValueError, "t_eval: expected every value once"),
+        ({"t_eval": [0.1], "stop_loss": 0.1}, ValueError, "stop_loss: expected none together"),
         ({"speed": 3}, TypeError, "speed: not an option of a sweep"),
         ({"limit": 1}, TypeError, "limit"),
         ({"progress": "yes"}, TypeError, "progress"),
@@ -117,8 +123,45 @@ def test_options_are_checked_for_all_runs_before_any():
         krf.sweep_diagonal(np.ones((2, 1, 2)), np.ones((3, 1)), alpha=1.0)
     with pytest.raises(ValueError, match="layer_scales: expected 3 factors"):
         krf.sweep_mlp(X, y, alpha=1.0, depth=[2, 3], layer_scales=[1.0, 2.0])
-    with pytest.raises(TypeError, match="t_eval: not an option of a sweep"):
-        krf.sweep_mlp(X, y, alpha=1.0, t_eval=[1.0])
+    for name in ("seeds", "width", "alpha", "depth"):
+        with pytest.raises(ValueError, match=f"{name}: expected every value once"):
+            krf.sweep_mlp(X, y, **({"alpha": 1.0} | {name: [2, 2]}))
+    for name in ("seeds", "width", "alpha"):
+        with pytest.raises(ValueError, match=f"{name}: expected every value once"):
+            krf.sweep_factorization(
+                np.eye(2), n_observed=3, **({"alpha": 1.0, "width": 2} | {name: [2, 2]})
+            )
+
+
+def test_blocks_change_no_bit_of_profiles_widths_and_times(monkeypatch, tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((2, 4, 9)), rng.standard_normal((2, 4))
+    w0 = rng.uniform(0.5, 2.0, (3, 9))
+    circle, Y_star = krf.datasets.circle_teacher(5), np.outer([1.0, 2.0, 3.0], [1.0, -1.0, 0.5])
+    common = {"t_eval": [0.0, 0.1, 0.3], "progress": False, "num_threads": 1}
+    calls = {
+        "diagonal": lambda **more: krf.sweep_diagonal(
+            X, y, alpha=[0.1, 1.0], depth=[2, 3], w0=w0,
+            rtol=[[1e-4], [1e-6]], keep=("norms", "beta"), **common, **more,
+        ),
+        "cells": lambda **more: krf.sweep_factorization(
+            Y_star, alpha=[0.1, 1.0], width=[2, 9], seeds=[0, 1], n_observed=6, **common, **more
+        ),
+        "nets": lambda **more: krf.sweep_mlp(
+            circle.X, circle.y, depth=[2, 3], width=[3, 5], alpha=[[0.5, 1.0], [0.7, 1.2]],
+            seeds=[0, 1], rtol=np.array([1e-3, 1e-4])[:, None, None, None], **common, **more,
+        ),
+    }  # fmt: skip
+    for name, call in calls.items():
+        whole = call()
+        with monkeypatch.context() as patch:
+            patch.setattr(execute, "MOST_BYTES", 1)
+            cut_up, stored = call(), call(store=tmp_path / name)
+            again = call(store=tmp_path / name)
+        for other in (cut_up, stored, again):
+            assert set(other.variables) == set(whole.variables)
+            for variable in whole.variables:
+                assert np.array_equal(other[variable], whole[variable]), (name, variable)
 
 
 def test_progress_is_one_bar_of_runs(medium, monkeypatch, capsys):

@@ -243,7 +243,7 @@ def test_sweep_of_scalars_and_refusals():
         ("width", {"width": 0}, ValueError),
         ("seeds", {"seeds": -1}, ValueError),
         ("keep", {"keep": "beta"}, ValueError),
-        ("t_eval", {"t_eval": [1.0]}, TypeError),
+        ("t_eval", {"t_eval": [1.0, 0.5]}, ValueError),
     ):
         with pytest.raises(error, match=name):
             krf.sweep_factorization(data.Y_star, **(good | change))

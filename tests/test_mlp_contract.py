@@ -210,7 +210,7 @@ def test_sweep(tmp_path):
         ("X_test", {"keep": "predictions"}),
         ("X_test", {"X_test": np.ones((3, 3)), "y_test": np.ones(3)}),
         ("y_test", {"X_test": np.ones((3, 2)), "y_test": np.ones((4, 3))}),
-        ("t_eval", {"t_eval": [1.0]}),
+        ("t_eval", {"t_eval": [1.0, 0.5]}),
         ("depth", {"depth": [1, 2]}),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import kernelrich_fast as krf
 
@@ -92,3 +93,96 @@ def test_progress_counts_up(medium, backend, monkeypatch):
     krf.flow_diagonal(X, y, alpha=np.geomspace(1e-8, 1e-4, count), backend=backend, progress=True)
     assert seen == sorted(seen)
     assert len(set(seen)) > 1
+
+
+def test_profiles_are_a_dimension():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((2, 4, 9)), rng.standard_normal((2, 4))
+    w0 = np.stack([np.ones(9), np.linspace(1.0, 2.0, 9), np.linspace(3.0, 1.0, 9)])
+    options = {"alpha": [0.1, 1.0], "depth": [2, 3], "keep": ("norms", "beta"), "progress": False}
+    ds = krf.sweep_diagonal(X, y, w0=w0, beta_star=np.ones(9), **options)
+    assert ds.loss.dims == ("problem", "profile", "depth", "alpha")
+    assert np.array_equal(ds.w0, w0)
+    assert np.array_equal(ds.beta_star, np.ones(9))
+    for k in range(3):
+        one = krf.sweep_diagonal(X, y, w0=w0[k], beta_star=np.ones(9), **options)
+        for name in one.data_vars:
+            assert np.array_equal(ds[name].sel(profile=k), one[name]), (k, name)
+    biased = krf.sweep_diagonal(X, y, w_plus0=w0, w_minus0=w0[0], **options)
+    assert np.array_equal(biased.w_plus0, w0)
+    assert np.allclose(biased.l1_norm.sel(profile=0), ds.l1_norm.sel(profile=0))
+    with pytest.raises(ValueError, match=r"^w_minus0: expected \d profiles like the others"):
+        krf.sweep_diagonal(X, y, w_plus0=w0, w_minus0=w0[:2], **options)
+
+
+def test_times_are_a_dimension_of_every_sweep():
+    data = krf.datasets.low_rank_completion(5, 4, 1, 12, seed=1)
+    times = [0.0, 0.2, 1.0]
+    options = {"n_observed": 12, "keep": ("norms", "M"), "progress": False}
+    grid = {"alpha": [1e-2, 0.3], "width": [3, 20], "seeds": [1, 2]}
+    ds = krf.sweep_factorization(data.Y_star, t_eval=times, **grid, **options)
+    assert ds.nuclear_norm.dims == ("width", "alpha", "seed", "time")
+    assert ds.M.dims[3:] == ("time", "row", "column")
+    assert ds.status.dims == ("width", "alpha", "seed")
+    assert np.allclose(ds.unobserved_movement.sel(time=0.0), 0.0, atol=1e-13)
+    ended = krf.sweep_factorization(data.Y_star, t_max=1.0, **grid, **options)
+    for name in ("M", "loss", "test_rmse", "kernel_distance", "excess_nuclear_norm"):
+        there, here = ds[name].isel(time=-1), ended[name]
+        assert np.allclose(there, here, rtol=1e-4, atol=1e-7), name
+
+    circle = krf.datasets.circle_teacher(6)
+    X, y = np.stack([circle.X, -circle.X]), np.stack([circle.y, circle.y])
+    for inputs, targets, test in (
+        (circle.X, circle.y, (circle.X_test, circle.y_test)),
+        (X, y, (np.stack([circle.X_test] * 2), np.stack([circle.y_test] * 2))),
+    ):
+        options = {"X_test": test[0], "y_test": test[1], "rtol": 1e-5, "progress": False}
+        grid = {"depth": [2, 3], "width": [4, 7], "alpha": [0.5, 1.0], "seeds": [0, 1]}
+        keep = ("norms", "predictions", "kernel_predictors")
+        nets = krf.sweep_mlp(inputs, targets, t_eval=times, keep=keep, **grid, **options)
+        assert nets.loss.dims == ("depth", "width", "alpha", "seed", "time")
+        assert nets.prediction.dims[4:] == ("time", "test")
+        assert nets.kernel_rmse.dims == ("depth", "width", "alpha", "seed")
+        assert np.allclose(nets.feature_distance.sel(time=0.0), 0.0, atol=1e-14)
+        ended = krf.sweep_mlp(inputs, targets, t_max=1.0, keep=keep, **grid, **options)
+        for name in set(ended.data_vars) - {"t", "n_steps"}:
+            there = nets[name].isel(time=-1) if "time" in nets[name].dims else nets[name]
+            if name != "status":
+                assert np.allclose(there, ended[name], rtol=1e-3, atol=1e-4), name
+        one = krf.sweep_mlp(inputs, targets, **(grid | {"width": 7}), t_eval=times, **options)
+        assert np.array_equal(nets.loss.sel(width=7), one.loss)
+
+
+def test_what_ran_is_recorded(tmp_path):
+    data = krf.datasets.sparse_regression(4, 9, 2)
+    ds = krf.sweep_diagonal(
+        data.X, data.y, alpha=[0.1, 1.0], depth=[2, 3], w0=np.linspace(1.0, 2.0, 9), atol=1e-9,
+        rtol=[[1e-4], [1e-6]], max_steps=5000, method="radau5", keep="beta", progress=False,
+        t_eval=[0.0, 0.1], store=tmp_path / "s.zarr",
+    )  # fmt: skip
+    recorded = {"atol": 1e-9, "max_steps": 5000, "method": "radau5", "loss": "squared"}
+    assert {name: ds.attrs[name] for name in recorded} == recorded
+    assert np.array_equal(ds.attrs["w0"], np.linspace(1.0, 2.0, 9))
+    assert np.array_equal(ds.rtol, [[1e-4, 1e-4], [1e-6, 1e-6]])
+    assert ds.feature.values.tolist() == list(range(9))
+    for name in (*ds.data_vars, *ds.coords):
+        assert ds[name].attrs["long_name"], name
+        assert ds[name].attrs["units"], name
+    names = ds.status.attrs["flag_meanings"].split()
+    assert names == [s.name for s in krf.Status]
+    assert np.array_equal(ds.status.attrs["flag_values"], list(krf.Status))
+    nets = krf.sweep_mlp(
+        [[1.0]], [1.0], alpha=1.0, seeds=3, width=4, bias=True, init="he_normal", progress=False,
+        rtol=1e-3,
+    )  # fmt: skip
+    assert (int(nets.seed), int(nets.width), nets.attrs["bias"]) == (3, 4, 1)
+    assert nets.attrs["init"] == "he_normal"
+
+
+def test_t_stands_beside_time_only_where_it_differs():
+    options = {"alpha": [0.1, 1.0], "t_eval": [0.0, 0.1, 0.5], "progress": False}
+    X, y, _ = krf.datasets.sparse_regression(4, 9, 2)
+    assert "t" not in krf.sweep_diagonal(X, y, **options)
+    short = krf.sweep_diagonal(X, y, t_max=[0.2, 1.0], **options)
+    assert short.t.dims == ("alpha", "time")
+    assert short.t.isel(time=-1).values.tolist() == [0.2, 0.5]

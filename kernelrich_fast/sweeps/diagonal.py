@@ -25,7 +25,7 @@ from ..equations.linear import CONSISTENT, row_misfit
 from ..theory.interpolants import min_l1, min_l2
 from ..theory.kernels import kernel_distance, tangent_kernel
 from .execute import run_sweep, sweep_options
-from .plan import Block, SweepPlan, Variables, subset
+from .plan import Block, SweepPlan, Variables, distinct, subset
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -75,17 +75,19 @@ def sweep_diagonal(
     progress : bool, optional
         Show a progress bar; by default on terminals and in notebooks.
     **flow_options
-        Passed to `flow_diagonal` (or `limit_diagonal`); ``t_eval`` adds a last dimension "time".
-        rtol, t_max and stop_loss broadcast to the sweep's dimensions, profiles are shared.
+        Passed to `flow_diagonal` (or `limit_diagonal`); ``t_eval`` adds a last dimension "time",
+        profiles (w0, w_plus0, w_minus0) of shape (profile, n_features) a dimension "profile".
+        rtol, t_max and stop_loss broadcast to the sweep's dimensions.
 
     Returns
     -------
     xarray.Dataset
-        One dimension per swept argument, in the order (problem, depth, alpha); what is not swept is
-        a scalar coordinate.  Variables: loss, t, status, n_steps; with "norms" l1_norm, l2_norm,
-        excess_l1, excess_l2 (over the minimum-norm interpolants; NaN where none exists) and
-        kernel_distance (cosine distance of the tangent kernels at start and end);
-        population_error if beta_star is given; beta if kept.
+        One dimension per swept argument, in the order (problem, profile, depth, alpha, time); what
+        is not swept is a scalar coordinate, other options are attributes.  Variables: loss, status,
+        n_steps; t, with ``t_eval`` only where a run ended before its last time; with "norms"
+        l1_norm, l2_norm, excess_l1, excess_l2 (over the minimum-norm interpolants; NaN where none
+        exists) and kernel_distance (cosine distance of the tangent kernels at start and end);
+        population_error if beta_star is given; beta, and beta_star where it is given, if kept.
 
     Raises
     ------
@@ -147,21 +149,20 @@ def sweep_diagonal(
     plus, minus = start_profiles(
         X.shape[-1], options["w0"], options["w_plus0"], options["w_minus0"]
     )
-    for name in ("w0", "w_plus0", "w_minus0"):
-        if np.ndim(options[name]) > 1:
-            raise ValueError(
-                f"{name}: expected one profile (n_features,), got {np.shape(options[name])}"
-            )
+    count = _profile_count(options)
+    for name, given in (("alpha", scales), ("depth", layers), ("t_eval", options.get("t_eval"))):
+        distinct(name, () if given is None else given)
     check_weight_range(scales, layers, plus, minus)
     axes = {
         **({"problem": problems[0]} if problems else {}),
+        **({"profile": count} if count else {}),
         **({"depth": layers.size} if layers.ndim else {}),
         **({"alpha": scales.size} if scales.ndim else {}),
     }
     plan = _DiagonalPlan(
         dims=tuple(axes), shape=tuple(axes.values()), options=options, X=X, y=y, alpha=scales,
         depth=layers, limit=bool(limit), beta_star=star, keep=groups,
-        profiles=(plus, minus),
+        profiles=(plus, minus), n_profiles=count,
     )  # fmt: skip
     return run_sweep(plan, num_threads=threads, progress=progress, store=store, client=client)
 
@@ -176,20 +177,27 @@ class _DiagonalPlan(SweepPlan):
     beta_star: FloatArray | None
     keep: tuple[str, ...]
     profiles: tuple[FloatArray, FloatArray]
+    n_profiles: int  # 0 for one that is shared
 
     function: ClassVar[str] = "sweep_diagonal"
-
-    @property
-    def times(self) -> FloatArray | None:
-        t_eval = self.options.get("t_eval")
-        return None if t_eval is None else np.asarray(t_eval, dtype=np.float64)
 
     def coords(self) -> dict[str, Any]:
         """Coordinates of the Dataset."""
         coords: dict[str, Any] = {"depth": self.depth, "alpha": self.alpha}
         if self.times is not None:
             coords["time"] = self.times
-        return {k: (k if np.ndim(v) else (), v) for k, v in coords.items()}
+        for dim, size in zip(self.dims, self.shape, strict=True):
+            if dim in ("problem", "profile"):
+                coords[dim] = np.arange(size)
+        if "beta" in self.keep or self.n_profiles:
+            coords["feature"] = np.arange(self.X.shape[-1])
+        named: dict[str, Any] = {k: (k if np.ndim(v) else (), v) for k, v in coords.items()}
+        for name in ("w0", "w_plus0", "w_minus0"):
+            if np.ndim(self.options[name]) == 2:
+                named[name] = (("profile", "feature"), np.asarray(self.options[name], dtype=float))
+        if "beta" in self.keep and self.beta_star is not None:
+            named["beta_star"] = (("problem", "feature")[-self.beta_star.ndim :], self.beta_star)
+        return named
 
     def attrs(self) -> dict[str, Any]:
         """Attributes of the Dataset."""
@@ -210,7 +218,7 @@ class _DiagonalPlan(SweepPlan):
     def seconds(self) -> FloatArray:
         """See bench/chunks.py for the constants."""
         n, d = self.X.shape[-2:]
-        small = np.log1p(1.0 / self.alpha)
+        small = np.log1p(1.0 / self.alpha)  # the same for all problems and profiles
         layers = self.depth.reshape(self.depth.shape + (1,) * self.alpha.ndim)
         if self.limit:
             return np.asarray(5e-5 + 1e-10 * n * n * d * (1.0 + small) + 0.0 * layers)
@@ -230,7 +238,9 @@ class _DiagonalPlan(SweepPlan):
         scales = subset(self.dims, block, "alpha", self.alpha)
         layers = subset(self.dims, block, "depth", self.depth)
         problems = np.broadcast_shapes(X.shape[:-2], y.shape[:-1])
-        inner = (1,) * (layers.ndim + scales.ndim)
+        starts = [self._start(side, block) for side in self.profiles]
+        after = (1,) * (layers.ndim + scales.ndim)
+        inner = (1,) * bool(self.n_profiles) + after
         X_run = X.reshape(X.shape[:-2] + (inner if X.ndim == 3 else ()) + X.shape[-2:])
         y_run = y.reshape(y.shape[:-1] + (inner if y.ndim == 2 else ()) + y.shape[-1:])
         options = {
@@ -239,6 +249,9 @@ class _DiagonalPlan(SweepPlan):
             "depth": layers.reshape(layers.shape + (1,) * scales.ndim),
             "num_threads": num_threads,
             "progress": progress,
+            "w0": None,
+            "w_plus0": self._over_grid(starts[0], after),
+            "w_minus0": self._over_grid(starts[1], after),
         }
         result: DiagonalFlow | DiagonalLimit
         if self.limit:
@@ -265,7 +278,7 @@ class _DiagonalPlan(SweepPlan):
         if "norms" in self.keep:
             l1, l2 = np.abs(beta).sum(axis=-1), np.linalg.norm(beta, axis=-1)
             least_l1, least_l2 = _least_norms(X, y, problems)
-            distance = _kernel_distances(X, result, self.profiles, layers, scales, problems)
+            distance = _kernel_distances(X, result, starts, layers, scales, problems)
             variables |= {
                 "l1_norm": (time, l1),
                 "l2_norm": (time, l2),
@@ -282,6 +295,33 @@ class _DiagonalPlan(SweepPlan):
         if "beta" in self.keep:
             variables["beta"] = ((*time, "feature"), beta)
         return variables
+
+    def _start(self, side: FloatArray, block: Block) -> FloatArray:
+        """The profiles of a block, (profile, n_features), or the one that is shared."""
+        if not self.n_profiles:
+            return side
+        whole = np.broadcast_to(side, (self.n_profiles, side.shape[-1]))
+        return np.asarray(subset(self.dims, block, "profile", whole))
+
+    @staticmethod
+    def _over_grid(side: FloatArray, after: tuple[int, ...]) -> FloatArray:
+        return side.reshape(side.shape[:-1] + after + side.shape[-1:]) if side.ndim == 2 else side
+
+
+def _profile_count(options: dict[str, Any]) -> int:
+    """How many profiles there are, 0 where one is shared."""
+    counts = set()
+    for name in ("w0", "w_plus0", "w_minus0"):
+        shape = np.shape(options[name])
+        if len(shape) > 2:
+            raise ValueError(f"{name}: expected one profile, or (profile, n_features), got {shape}")
+        if len(shape) == 2:
+            counts.add(shape[0])
+        if len(counts) > 1:
+            raise ValueError(
+                f"{name}: expected {min(counts)} profiles like the others, got {shape}"
+            )
+    return counts.pop() if counts else 0
 
 
 def _each(array: FloatArray, own: int, problems: tuple[int, ...]) -> list[FloatArray]:
@@ -311,7 +351,7 @@ def _least_norms(
 def _kernel_distances(
     X: FloatArray,
     result: Any,
-    start: tuple[FloatArray, FloatArray],
+    start: list[FloatArray],
     layers: IntArray,
     scales: FloatArray,
     problems: tuple[int, ...],
@@ -319,12 +359,16 @@ def _kernel_distances(
     """Cosine distance between the tangent kernels at the start and at every row."""
     distance = np.empty(result.beta.shape[:-1])
     inputs = _each(X, 2, problems)
-    for index in np.ndindex(*problems, *layers.shape, *scales.shape):
+    profiled = max(side.ndim for side in start) == 2
+    for index in np.ndindex(result.status.shape):
         rest = list(index)
         problem = rest.pop(0) if problems else 0
+        own = [side[rest[0]] for side in start] if profiled else start
+        if profiled:
+            rest.pop(0)
         depth = int(layers[rest.pop(0)] if layers.ndim else layers)
         alpha = float(scales[rest.pop(0)] if scales.ndim else scales)
-        K0 = _kernel_direction(inputs[problem], *start, depth)
+        K0 = _kernel_direction(inputs[problem], own[0], own[1], depth)
         # The direction of a kernel does not depend on the scale of the weights, so weights are
         # taken in units of alpha: alpha^(2D-2) need not be a floating-point number.
         K1 = _kernel_direction(

@@ -20,7 +20,7 @@ from ..measurements import check_sensing
 from ..theory.kernels import kernel_distance
 from ..theory.matrices import factorization_tangent_kernel, nuclear_norm
 from .execute import run_sweep, sweep_options
-from .plan import PER_RUN, Block, SweepPlan, Variables, shifted, subset
+from .plan import PER_RUN, Block, SweepPlan, Variables, distinct, shifted, subset
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -30,7 +30,7 @@ __all__ = ["sweep_factorization"]
 _KEEP = ("norms", "M")
 # Arguments of the flow that the sweep sets.
 _OWN = (
-    "alpha", "width", "seed", "entries", "measurements", "dims", "symmetric", "U0", "V0", "t_eval",
+    "alpha", "width", "seed", "entries", "measurements", "dims", "symmetric", "U0", "V0",
 )  # fmt: skip
 # Beyond, the two tangent kernels of a run are not formed.
 _MOST_KERNEL_SAMPLES = 2048
@@ -80,15 +80,16 @@ def sweep_factorization(
     progress : bool, optional
         Show a progress bar; by default on terminals and in notebooks.
     **flow_options
-        Passed to `flow_factorization` (``t_eval`` excepted); rtol, t_max and stop_loss broadcast to
-        the sweep's dimensions.
+        Passed to `flow_factorization`; ``t_eval`` adds a last dimension "time"; rtol, t_max and
+        stop_loss broadcast to the sweep's dimensions.
 
     Returns
     -------
     xarray.Dataset
-        One dimension per swept argument, in the order (width, alpha, seed); what is not swept is a
-        scalar coordinate.  Variables: loss, t, status, n_steps; test_rmse, the root mean square of
-        M - Y_star over unobserved entries; with "norms" nuclear_norm, excess_nuclear_norm (over
+        One dimension per swept argument, in the order (width, alpha, seed, time); what is not swept
+        is a scalar coordinate, other options are attributes.  Variables: loss, status, n_steps; t,
+        with ``t_eval`` only where a run ended before its last time; test_rmse, the root mean square
+        of M - Y_star over unobserved entries; with "norms" nuclear_norm, excess_nuclear_norm (over
         that of Y_star; this and test_rmse only where all of Y_star is known),
         unobserved_movement and unobserved_rms (Frobenius norm, and root mean
         square, of the change of the unobserved entries since the start) and, for up to 2048
@@ -141,6 +142,10 @@ def sweep_factorization(
     groups = check.choices("keep", keep, _KEEP)
     check_gaussian_scale(scales)
     options, threads = sweep_options(flow_factorization, flow_options, _OWN)
+    for name, given in (
+        ("alpha", scales), ("width", widths), ("seeds", numbers), ("t_eval", options["t_eval"]),
+    ):  # fmt: skip
+        distinct(name, () if given is None else given)
     axes = {
         **({"width": widths.size} if widths.ndim else {}),
         **({"alpha": scales.size} if scales.ndim else {}),
@@ -212,6 +217,10 @@ class _FactorizationPlan(SweepPlan):
     def coords(self) -> dict[str, Any]:
         """Coordinates of the Dataset."""
         coords: dict[str, Any] = {"width": self.width, "alpha": self.alpha, "seed": self.seeds}
+        if self.times is not None:
+            coords["time"] = self.times
+        if "M" in self.keep:
+            coords["row"], coords["column"] = map(np.arange, self.Y_star.shape[-2:])
         return {k: (k if v.ndim else (), v) for k, v in coords.items()}
 
     def attrs(self) -> dict[str, Any]:
@@ -239,7 +248,8 @@ class _FactorizationPlan(SweepPlan):
     def bytes_per_run(self) -> int:
         """Gram matrix and factor, at the start and at the end, and tangent kernels one by one."""
         d1, d2 = self.Y_star.shape[-2:]
-        return int(8 * (6 * (d1 + d2) ** 2 + 3 * d1 * d2))
+        rows = 1 if self.times is None else self.times.size
+        return int(8 * rows * (6 * (d1 + d2) ** 2 + 3 * d1 * d2))
 
     def compute(self, block: Block, num_threads: int | None, progress: Progress) -> Variables:
         """One batch per seed, whose observed entries are its own."""
@@ -269,7 +279,8 @@ class _FactorizationPlan(SweepPlan):
         variables: Variables = {}
         for name in parts[0]:
             values = np.stack([part[name] for part in parts], axis=at)
-            extra = ("row", "column") if name == "M" else ()
+            timed = self.times is not None and name not in ("status", "n_steps")
+            extra = ("time",) * timed + (("row", "column") if name == "M" else ())
             variables[name] = (extra, values if seeds.ndim else np.take(values, 0, axis=at))
         return variables
 
@@ -308,6 +319,8 @@ def _one_seed(
     if "norms" in groups:
         gram0 = np.stack([_start_gram(d1 + d2, int(k), seed) for k in widths.ravel()])
         gram0 = gram0.reshape(column.shape + gram0.shape[1:]) * (scales**2)[..., None, None]
+        if flow.loss.ndim > flow.status.ndim:  # at every time
+            gram0 = gram0[..., None, :, :]
         moved = _masked(flow.M - gram0[..., :d1, d1:], hidden)
         norm = nuclear_norm(flow.M)
         variables |= {
@@ -317,12 +330,13 @@ def _one_seed(
             "unobserved_rms": _rms(moved),
         }
         if len(entries[0]) <= _MOST_KERNEL_SAMPLES:
-            distance = np.empty(flow.status.shape)
+            distance = np.empty(flow.loss.shape)
+            starts = np.broadcast_to(gram0, flow.gram.shape)
             for index in np.ndindex(distance.shape):
                 # The direction of a kernel does not depend on the scale of the weights.
                 kernels = [
                     factorization_tangent_kernel(gram[index] / np.trace(gram[index]), **where)
-                    for gram in (gram0, flow.gram)
+                    for gram in (starts, flow.gram)
                 ]
                 distance[index] = kernel_distance(*kernels)
             variables["kernel_distance"] = distance

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,13 +15,11 @@ from .. import _validate as check
 from .._runs import thread_count
 from .._types import ArrayLike, FloatArray, IntArray, Progress
 from ..config import __version__
-from ..mlp import MLPFlow, flow_mlp
+from ..mlp import flow_mlp
 from ..mlp_start import check_layer_scales, check_size, drawn_layout, output_count
-from ..theory.kernels import kernel_distance
-from ..theory.linearised import last_layer_predictor, mlp_kernel_predictor
-from ..theory.networks import mlp_feature_distance, mlp_tangent_kernel
+from ._networks import MOST_KERNEL_ROWS, TIMELESS, HeldOut, measured
 from .execute import run_sweep, sweep_options
-from .plan import PER_RUN, Block, SweepPlan, Variables, shifted, subset
+from .plan import PER_RUN, Block, SweepPlan, Variables, distinct, shifted, subset
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -30,9 +28,7 @@ __all__ = ["sweep_mlp"]
 
 _KEEP = ("norms", "predictions", "kernel_predictors")
 # Arguments of the flow that the sweep sets.
-_OWN = ("depth", "alpha", "seed", "weights0", "biases0", "t_eval")
-# Beyond so many rows the two tangent kernels of a run are not formed.
-_MOST_KERNEL_ROWS = 2048
+_OWN = ("depth", "width", "alpha", "seed", "weights0", "biases0")
 
 
 def sweep_mlp(
@@ -40,6 +36,7 @@ def sweep_mlp(
     y: ArrayLike,
     *,
     depth: ArrayLike = 2,
+    width: ArrayLike = 30,
     alpha: ArrayLike,
     seeds: ArrayLike = 0,
     X_test: ArrayLike | None = None,
@@ -50,7 +47,7 @@ def sweep_mlp(
     progress: bool | None = None,
     **flow_options: Any,
 ) -> xr.Dataset:
-    """Sweep ReLU networks over depths, scales and seeds.
+    """Sweep ReLU networks over depths, widths, scales and seeds.
 
     Parameters
     ----------
@@ -60,6 +57,8 @@ def sweep_mlp(
         Targets, or classes with ``loss="cross_entropy"``.
     depth : int or array_like of int, (depth,)
         Layers of weights.
+    width : int or array_like of int, (width,)
+        Units of the hidden layers.
     alpha : float or array_like, (alpha,) or (depth, alpha)
         Scales of the start; one grid per depth if two-dimensional. The coordinate ``alpha`` then
         counts positions, and a coordinate ``scale`` (depth, alpha) carries the values.
@@ -78,18 +77,19 @@ def sweep_mlp(
     progress : bool, optional
         Show a progress bar; by default on terminals and in notebooks.
     **flow_options
-        Passed to `flow_mlp` (``t_eval`` and ``weights0`` excepted); rtol, t_max and stop_loss
-        broadcast to the sweep's dimensions.
+        Passed to `flow_mlp` (``weights0`` excepted); ``t_eval`` adds a last dimension "time"; rtol,
+        t_max and stop_loss broadcast to the sweep's dimensions.
 
     Returns
     -------
     xarray.Dataset
-        One dimension per swept argument, in the order (depth, alpha, seed); what is not swept is a
-        scalar coordinate.  Variables: loss, t, status, n_steps; test_rmse or test_error; with
-        "norms" weight_norm (Euclidean, of all weights), feature_distance and kernel_distance
-        (cosine distances of the tangent features and of the tangent kernels at start and end, for
-        up to 2048 samples times outputs; the latter NaN where no unit is left alive); prediction
-        with a dimension test; kernel_rmse and last_layer_rmse (or _error).
+        One dimension per swept argument, in the order (depth, width, alpha, seed, time); what is
+        not swept is a scalar coordinate, other options are attributes.  Variables: loss, status,
+        n_steps; t, with ``t_eval`` only where a run ended before its last time; test_rmse or
+        test_error; with "norms" weight_norm (Euclidean, of all weights), feature_distance and
+        kernel_distance (cosine distances of the tangent features and of the tangent kernels from
+        the start, for up to 2048 samples times outputs; the latter NaN where no unit is left
+        alive); prediction with a dimension test; kernel_rmse and last_layer_rmse (or _error).
 
     Raises
     ------
@@ -123,10 +123,12 @@ def sweep_mlp(
     """
     inputs, targets = check.data_pair(X, y)
     depths = check.integer_array("depth", depth, low=2)
+    widths = check.integer_array("width", width, low=1)
     scales = check.positive_array("alpha", alpha)
     numbers = check.integer_array("seeds", seeds, low=0)
     for name, array, most in (
-        ("X", inputs, 3), ("y", targets, 2), ("depth", depths, 1), ("seeds", numbers, 1),
+        ("X", inputs, 3), ("y", targets, 2), ("depth", depths, 1), ("width", widths, 1),
+        ("seeds", numbers, 1),
     ):  # fmt: skip
         if array.ndim > most:
             raise ValueError(f"{name}: expected at most {most} dimensions, got {array.shape}")
@@ -147,43 +149,35 @@ def sweep_mlp(
     if test is None and ("predictions" in groups or "kernel_predictors" in groups):
         raise ValueError("X_test: expected for keep='predictions' or 'kernel_predictors', got none")
     options, threads = sweep_options(flow_mlp, flow_options, _OWN)
+    for name, given in (
+        ("depth", depths), ("width", widths), ("seeds", numbers), ("t_eval", options["t_eval"]),
+    ):  # fmt: skip
+        distinct(name, () if given is None else given)
+    for grid in np.atleast_2d(scales):
+        distinct("alpha", grid)
     outputs = output_count(options["loss"], targets, options["n_classes"])
     copies, bias = 2 if options["antisymmetric"] else 1, bool(options["bias"])
-    for D in depths.ravel().tolist():
-        layout = drawn_layout(inputs.shape[-1], outputs, D, options["width"], copies, bias)
+    for D, k in itertools.product(depths.ravel().tolist(), widths.ravel().tolist()):
+        layout = drawn_layout(inputs.shape[-1], outputs, D, k, copies, bias)
         check_size(layout, targets.shape[-1], options["method"])
         if options["layer_scales"] is not None:
             check_layer_scales(layout, options["layer_scales"])
     axes = {
         **({"depth": depths.size} if depths.ndim else {}),
+        **({"width": widths.size} if widths.ndim else {}),
         **({"alpha": scales.shape[-1]} if scales.ndim else {}),
         **({"seed": numbers.size} if numbers.ndim else {}),
     }
     plan = _MLPPlan(
         dims=tuple(axes), shape=tuple(axes.values()),
         options={**options, "n_classes": None if outputs == 1 else outputs}, X=inputs,
-        y=targets, depth=depths, alpha=scales, seeds=numbers, test=test, keep=groups,
+        y=targets, depth=depths, width=widths, alpha=scales, seeds=numbers, test=test, keep=groups,
     )  # fmt: skip
     return run_sweep(plan, num_threads=threads, progress=progress, store=store, client=client)
 
 
-@dataclass(frozen=True)
-class _TestSet:
-    """What to test on, for every seed or one for all."""
-
-    X: FloatArray
-    y: FloatArray
-
-    def of(self, dims: tuple[str, ...], block: Block) -> _TestSet:
-        X, y = self.X, self.y
-        return _TestSet(
-            subset(dims, block, "seed", X) if X.ndim == 3 else X,
-            subset(dims, block, "seed", y) if y.ndim == 2 else y,
-        )
-
-
-def _test_set(X: ArrayLike, y: ArrayLike, inputs: FloatArray, seeds: IntArray) -> _TestSet:
-    test = _TestSet(check.real_array("X_test", X, ndim=2), check.real_array("y_test", y, ndim=1))
+def _test_set(X: ArrayLike, y: ArrayLike, inputs: FloatArray, seeds: IntArray) -> HeldOut:
+    test = HeldOut(check.real_array("X_test", X, ndim=2), check.real_array("y_test", y, ndim=1))
     if test.X.shape[-2] != test.y.shape[-1] or test.X.shape[-1] != inputs.shape[-1]:
         raise ValueError(
             f"X_test: expected {test.y.shape[-1]} samples of {inputs.shape[-1]} features, got "
@@ -200,9 +194,10 @@ class _MLPPlan(SweepPlan):
     X: FloatArray
     y: FloatArray
     depth: IntArray
+    width: IntArray
     alpha: FloatArray
     seeds: IntArray
-    test: _TestSet | None
+    test: HeldOut | None
     keep: tuple[str, ...]
 
     function: ClassVar[str] = "sweep_mlp"
@@ -212,12 +207,15 @@ class _MLPPlan(SweepPlan):
         depths, scales, seeds = self.depth, self.alpha, self.seeds
         coords: dict[str, Any] = {
             "depth": (["depth"] if depths.ndim else [], depths),
+            "width": (["width"] if self.width.ndim else [], self.width),
             "alpha": (["alpha"] if scales.ndim else [], scales),
             "seed": (["seed"] if seeds.ndim else [], seeds),
         }
         if scales.ndim == 2:  # a coordinate of two dimensions cannot carry the name of one of them
             coords["alpha"] = (["alpha"], np.arange(scales.shape[1]))
             coords["scale"] = (["depth", "alpha"], scales)
+        if self.times is not None:
+            coords["time"] = (["time"], self.times)
         return coords
 
     def attrs(self) -> dict[str, Any]:
@@ -231,20 +229,23 @@ class _MLPPlan(SweepPlan):
 
     def arguments(self) -> dict[str, Any]:
         """Everything that the results depend on."""
-        own = {k: getattr(self, k) for k in ("X", "y", "depth", "alpha", "seeds", "keep")}
+        own = {k: getattr(self, k) for k in ("X", "y", "depth", "width", "alpha", "seeds", "keep")}
         test = self.test
         own |= {"X_test": None if test is None else test.X, "y_test": test and test.y}
         return {**own, **self.numeric_options()}
 
     def seconds(self) -> FloatArray:
         """See bench/chunks.py for the constants."""
-        n, width = self.y.shape[-1], int(self.options["width"])
-        layers = np.atleast_1d(self.depth).astype(np.float64)[:, None]
-        scales = np.atleast_2d(self.alpha)
+        n = self.y.shape[-1]
+        layers = np.atleast_1d(self.depth).astype(np.float64)[:, None, None]
+        widths = np.atleast_1d(self.width).astype(np.float64)[:, None]
+        scales = np.atleast_2d(self.alpha)[:, None, :]
         gradients = 30.0 * n * (layers - 1.0) * (1.0 + np.log1p(1.0 / scales))
-        n_weights = self._n_weights(layers)
-        one = gradients * (5e-6 + 1e-9 * n * n_weights + 1e-8 * n * width)
-        wanted = (*self.depth.shape, *self.alpha.shape[-1:], *(1,) * self.seeds.ndim)
+        n_weights = self._n_weights(layers, widths)
+        one = gradients * (5e-6 + 1e-9 * n * n_weights + 1e-8 * n * widths)
+        wanted = (
+            *self.depth.shape, *self.width.shape, *self.alpha.shape[-1:], *(1,) * self.seeds.ndim
+        )  # fmt: skip
         return np.asarray(one.reshape(wanted))
 
     def bytes_per_run(self) -> int:
@@ -252,18 +253,20 @@ class _MLPPlan(SweepPlan):
         n, n_test = self.y.shape[-1], 0 if self.test is None else self.test.X.shape[-2]
         outputs, layers = int(self.options["n_classes"] or 1), int(self.depth.max())
         copies = 2 if self.options["antisymmetric"] else 1
-        rows = n * outputs if n * outputs <= _MOST_KERNEL_ROWS else 0
-        inner = layers * int(self.options["width"]) * (n_test + n + 4 * rows)
-        n_weights = float(self._n_weights(float(layers)))
-        return int(8.0 * (copies * (8.0 * n_weights + inner) + 6.0 * rows**2))
+        rows = n * outputs if n * outputs <= MOST_KERNEL_ROWS else 0
+        width, times = int(self.width.max()), 1 if self.times is None else self.times.size
+        inner = layers * width * (n_test + n + 4 * rows)
+        n_weights = float(self._n_weights(float(layers), width))
+        return int(8.0 * times * (copies * (8.0 * n_weights + inner) + 6.0 * rows**2))
 
-    def _n_weights(self, layers: Any) -> Any:
-        width, classes = int(self.options["width"]), int(self.options["n_classes"] or 1)
+    def _n_weights(self, layers: Any, width: Any) -> Any:
+        classes = int(self.options["n_classes"] or 1)
         return width * (self.X.shape[-1] + classes + (layers - 2.0) * width)
 
     def compute(self, block: Block, num_threads: int | None, progress: Progress) -> Variables:
-        """One batch per depth."""
+        """One batch per depth and width."""
         depths = subset(self.dims, block, "depth", self.depth)
+        widths = subset(self.dims, block, "width", self.width)
         seeds = subset(self.dims, block, "seed", self.seeds)
         X = subset(self.dims, block, "seed", self.X) if self.X.ndim == 3 else self.X
         y = subset(self.dims, block, "seed", self.y) if self.y.ndim == 2 else self.y
@@ -274,99 +277,28 @@ class _MLPPlan(SweepPlan):
         if scales.ndim:
             scales = scales[..., block[self.dims.index("alpha")]]
         options = self.options_in(block)
-        per_depth = (scales.shape[-1] if scales.ndim else 1) * seeds.size
+        each = (scales.shape[-1] if scales.ndim else 1) * seeds.size
+        outer = depths.shape + widths.shape
         parts = []
-        for i, D in enumerate(np.atleast_1d(depths)):
-            grid = scales[i] if scales.ndim == 2 else scales
-            own = {k: v[i] if k in PER_RUN and np.ndim(v) and depths.ndim else v
-                   for k, v in options.items()}  # fmt: skip
+        for count, index in enumerate(np.ndindex(outer)):
+            D = depths[index[0]] if depths.ndim else depths
+            k = widths[index[-1]] if widths.ndim else widths
+            grid = scales[index[0]] if scales.ndim == 2 else scales
+            own = {name: v[index] if name in PER_RUN and np.ndim(v) else v
+                   for name, v in options.items()}  # fmt: skip
             flow = flow_mlp(
-                X, y, **own, depth=int(D), alpha=grid.reshape(grid.shape + (1,) * seeds.ndim),
-                seed=seeds, num_threads=num_threads,
-                progress=shifted(progress, i * per_depth),
+                X, y, **own, depth=int(D), width=int(k),
+                alpha=grid.reshape(grid.shape + (1,) * seeds.ndim), seed=seeds,
+                num_threads=num_threads, progress=shifted(progress, count * each),
             )  # fmt: skip
-            parts.append(_variables(flow, X, y, test, self.keep, thread_count(num_threads)))
-        inner = bool(scales.ndim) + seeds.ndim
+            parts.append(measured(flow, X, y, test, self.keep, thread_count(num_threads)))
+        runs = bool(scales.ndim) + seeds.ndim
         variables: Variables = {}
         for name in parts[0]:
             values = np.stack([part[name] for part in parts])
-            extra = ("test", "output")[: values.ndim - 1 - inner]
-            variables[name] = (extra, values if depths.ndim else values[0])
-        return variables
-
-
-def _variables(
-    flow: MLPFlow,
-    X: FloatArray,
-    y: FloatArray,
-    test: _TestSet | None,
-    groups: tuple[str, ...],
-    threads: int,
-) -> dict[str, FloatArray]:
-    """The variables of one depth, in the shape (alpha, seed)."""
-    start: dict[str, Any] = {"biases": flow.biases0, "antisymmetric": flow.antisymmetric}
-    classes = flow.weights[-1].shape[-2]
-    out: dict[str, Any] = {
-        "loss": flow.loss,
-        "t": flow.t,
-        "status": flow.status,
-        "n_steps": flow.n_steps,
-    }
-    if "norms" in groups:
-        layers = [*flow.weights, *(flow.biases or [])]
-        norm2 = sum(np.sum(W.reshape(*flow.status.shape, -1) ** 2, axis=-1) for W in layers)
-        out["weight_norm"] = np.sqrt(norm2)
-        if y.shape[-1] * classes <= _MOST_KERNEL_ROWS:
-            end = {"biases": flow.biases, "antisymmetric": flow.antisymmetric}
-            out["feature_distance"] = mlp_feature_distance(
-                flow.weights0, flow.weights, X, biases0=flow.biases0, biases1=flow.biases,
-                antisymmetric=flow.antisymmetric,
+            timed = self.times is not None and name not in TIMELESS
+            extra = ("time",) * timed + ("test", "output")
+            variables[name] = (
+                extra[: values.ndim - 1 - runs], values.reshape(outer + values.shape[1:])
             )  # fmt: skip
-            kernels = [
-                mlp_tangent_kernel(weights, X, **options)
-                for weights, options in ((flow.weights0, start), (flow.weights, end))
-            ]
-            with np.errstate(invalid="ignore"):
-                out["kernel_distance"] = kernel_distance(*kernels)
-    if test is None:
-        return out
-    prediction = flow.predict(test.X)
-    out[_name(classes)] = _error(prediction, test.y, classes)
-    if "predictions" in groups:
-        out["prediction"] = prediction
-    if "kernel_predictors" in groups:
-        target = y if classes == 1 else np.eye(classes)[y.astype(np.int64)]
-        for label, predictor in (
-            ("kernel", mlp_kernel_predictor),
-            ("last_layer", last_layer_predictor),
-        ):
-
-            def error(index: tuple[int, ...], predictor: Any = predictor) -> FloatArray:
-                seed = index[-1:]
-                guess = predictor(
-                    [W[index] for W in flow.weights0],
-                    X[seed] if X.ndim == 3 else X,
-                    target[seed] if y.ndim == 2 else target,
-                    test.X[seed] if test.X.ndim == 3 else test.X,
-                    biases=None if flow.biases0 is None else [b[index] for b in flow.biases0],
-                    antisymmetric=flow.antisymmetric,
-                )
-                truth = test.y[seed] if test.y.ndim == 2 else test.y
-                return _error(guess, truth, classes)
-
-            with ThreadPoolExecutor(threads) as pool:
-                errors = list(pool.map(error, np.ndindex(flow.status.shape)))
-            name = f"{label}_{_name(classes).removeprefix('test_')}"
-            out[name] = np.reshape(errors, flow.status.shape)
-    return out
-
-
-def _name(classes: int) -> str:
-    return "test_rmse" if classes == 1 else "test_error"
-
-
-def _error(prediction: FloatArray, truth: FloatArray, classes: int) -> FloatArray:
-    """Root mean square error, or the share of wrong classes."""
-    if classes == 1:
-        return np.asarray(np.sqrt(np.mean((prediction - truth) ** 2, axis=-1)))
-    return np.asarray(np.mean(np.argmax(prediction, axis=-1) != truth, axis=-1))
+        return variables

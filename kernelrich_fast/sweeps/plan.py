@@ -74,6 +74,12 @@ class SweepPlan(ABC):
         """Memory that a run takes while its block is computed."""
 
     @property
+    def times(self) -> FloatArray | None:
+        """The times asked for, the last dimension of what depends on time."""
+        t_eval = self.options.get("t_eval")
+        return None if t_eval is None else np.asarray(t_eval, dtype=np.float64)
+
+    @property
     def n_runs(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
 
