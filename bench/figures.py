@@ -10,7 +10,7 @@ completion   One completion to a relative loss of 1e-4 as the matrix grows, one 
 width        One univariate net of figure 7 (antisymmetric, biases) as it grows, one thread, once.
 
 Seconds are medians; every row says how its runs ended. Other people's solvers are what
-`python -m kernelrich_fast bench --peers` is for.
+`kernelrich bench --peers` is for.
 """
 
 from __future__ import annotations

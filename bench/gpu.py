@@ -10,7 +10,7 @@ networks       Figure 6's grid at depths 2 and 3 with a fourth of --runs.
 large          32 flows with N = 512 and d = 2048 to relative loss 1e-6.
 crossover      Seconds of the flow for 1, 4, 16, .. runs on both backends.
 diffrax        The flow of 64 runs on the weights (Tsit5) and on the dual (Kvaerno5), vmapped and
-               jitted, as `python -m kernelrich_fast bench` has them, each in a process of its own.
+               jitted, as `kernelrich bench` has them, each in a process of its own.
 fp64           The attainable double-precision rate: a 8192 x 8192 matrix product through CuPy.
 
 Every row has seconds (data on the host at both ends, first call not timed), the error against the

@@ -1,28 +1,53 @@
-"""Command line: ``python -m kernelrich_fast info | reproduce FIGURE | bench``."""
+"""The command ``kernelrich``, which is also ``python -m kernelrich_fast``."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 
 __all__ = ["main"]
+
+_FIGURES = ("fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig7", "image", "all")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        if options.command is None:
+            parser.print_help()
+            status = 0
+        elif options.command == "info":
+            status = _info()
+        else:
+            status = _bench(options) if options.command == "bench" else _reproduce(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, head say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kernelrich", description="From the kernel to the rich regime."
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("info", help="versions, and which backends work here")
-    figures = commands.add_parser("reproduce", help="compute a figure of the paper")
+    parser.add_argument("--version", action="version", version=f"kernelrich {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="info | reproduce | bench")
+    commands.add_parser("info", help="versions, paths, threads, and which backends work here")
+    figures = commands.add_parser("reproduce", help="compute figures of the paper")
     figures.add_argument(
-        "figure", choices=["fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig7", "image", "all"]
+        "figures", nargs="+", choices=_FIGURES, metavar="FIGURE", help=", ".join(_FIGURES)
     )
     figures.add_argument("--out", default=".", metavar="DIR", help="directory to write to")
     figures.add_argument("--quick", action="store_true", help="a small version")
     figures.add_argument("--backend", default="auto", metavar="B", help="auto, cuda, cpu or numpy")
+    figures.add_argument("--seed", type=int, default=0, help="the first seed of what is drawn (0)")
+    figures.add_argument("--jobs", type=int, metavar="N", help="threads; all cores if absent")
     figures.add_argument("--data", metavar="PATH", help="fig6c: MNIST as a local .npz file")
     bench = commands.add_parser("bench", help="measure speed, with the error beside it")
     bench.add_argument(
@@ -43,34 +68,53 @@ def main(argv: Sequence[str] | None = None) -> int:
     bench.add_argument(
         "--out", default="bench-results", metavar="DIR", help="directory to write to"
     )
-    options = parser.parse_args(argv)
+    return parser
 
-    # Imported here so that --help answers at once.
-    if options.command == "info":
-        from .config import show_config
 
-        print(show_config())
-        return 0
-    if options.command == "bench":
-        return _bench(options)
+def _version() -> str:
+    try:
+        return version("kernelrich_fast")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0+unknown"
+
+
+# Modules are imported where they are used, so that --help answers at once.
+def _info() -> int:
+    from .config import show_config
+
+    print(show_config())
+    return 0
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from ._bars import interactive
     from .errors import BackendUnavailableError
     from .experiments import reproduce
 
-    try:
-        text = reproduce(
-            options.figure,
-            options.out,
-            quick=options.quick,
-            backend=options.backend,
-            progress=True,
-            data=options.data,
-        )
-    except (BackendUnavailableError, ImportError, ValueError, OSError) as error:
-        print(f"kernelrich: {error}", file=sys.stderr)
+    figures = ["all"] if "all" in options.figures else list(dict.fromkeys(options.figures))
+    if options.data is not None and not {"fig6c", "all"} & set(figures):
+        print("kernelrich: data: expected only for fig6c", file=sys.stderr)
         return 1
-    print(text)
-    what = "report.html" if options.figure == "all" else f"{options.figure}.png, .pdf and .nc"
-    print(f"written to {options.out}: {what}")
+    for figure in figures:
+        try:
+            text = reproduce(
+                figure,
+                options.out,
+                quick=options.quick,
+                backend=options.backend,
+                progress=interactive(),
+                data=options.data if figure in ("fig6c", "all") else None,
+                seed=options.seed,
+                num_threads=options.jobs,
+            )
+        except BrokenPipeError:
+            raise
+        except (BackendUnavailableError, ImportError, ValueError, OSError) as error:
+            print(f"kernelrich: {error}", file=sys.stderr)
+            return 1
+        print(text)
+        what = "report.html" if figure == "all" else f"{figure}.png, .pdf and .nc"
+        print(f"written to {os.path.expanduser(options.out)}: {what}")
     return 0
 
 
@@ -80,7 +124,7 @@ def _bench(options: argparse.Namespace) -> int:
 
     try:
         result = run_bench(
-            options.out,
+            os.path.expanduser(options.out),
             families=options.family,
             backends=options.backends.split(",") if options.backends else None,
             peers=options.peers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -29,8 +30,8 @@ def one_blas_thread() -> Generator[None]:
     with _lock:
         if _users == 0:
             libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-            _before[:] = [(library, library.num_threads) for library in libraries]
-            for library, _ in _before:
+            for library in libraries:
+                _before.append((library, library.num_threads))
                 _set_threads(library, 1)
         _users += 1
     try:
@@ -39,8 +40,26 @@ def one_blas_thread() -> Generator[None]:
         with _lock:
             _users -= 1
             if _users == 0:
-                for library, count in _before:
-                    _set_threads(library, count)
+                _lift()
+
+
+def _lift() -> None:
+    """Give all libraries their own number of threads; those that wait for it are in _before."""
+    while _before:
+        library, count = _before[-1]
+        _set_threads(library, count)
+        _before.pop()
+
+
+def _forget_users() -> None:
+    """In a forked child: the threads that held the lock, or the limit, are not there."""
+    global _lock, _users
+    _lock, _users = threading.Lock(), 0
+    _lift()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_users)
 
 
 def _set_threads(library: Any, count: int) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from . import _validate as check
+from ._bars import tqdm
 from ._types import FloatArray, Progress
 from .backends import per_run
 from .backends.base import METHODS, FlowOptions

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
+from ._runs import thread_count
 from .backends import available_backends, get_backend
 
 __all__ = ["__version__", "show_config"]
+
+_PACKAGES = (
+    "numpy", "scipy", "xarray", "matplotlib", "threadpoolctl", "zarr", "dask", "scikit-learn",
+)  # fmt: skip
 
 try:
     __version__ = version("kernelrich_fast")
@@ -16,7 +24,7 @@ except PackageNotFoundError:  # imported from a source tree that was never insta
 
 
 def show_config() -> str:
-    """Versions and backends as text; for a backend that does not work, why and what would help.
+    """Versions, paths, threads and backends; for one that does not work, why and what would help.
 
     Examples
     --------
@@ -24,9 +32,17 @@ def show_config() -> str:
     >>> "numpy" in krf.show_config()
     True
     """
-    lines = [f"kernelrich_fast {__version__}, Python {platform.python_version()}"]
-    for package in ("numpy", "scipy", "xarray"):
-        lines.append(f"  {package} {version(package)}")
+    lines = [
+        f"kernelrich_fast {__version__}, Python {platform.python_version()}",
+        f"  package {Path(__file__).resolve().parent}",
+        f"  Python {sys.executable}",
+        f"  threads {thread_count(None)} of {os.cpu_count()} cores, {platform.machine()}",
+    ]
+    for package in _PACKAGES:
+        try:
+            lines.append(f"  {package} {version(package)}")
+        except PackageNotFoundError:
+            lines.append(f"  {package} not installed")
     lines.append("backends (auto takes the first that works):")
     for name, reason in available_backends().items():
         if reason is None:

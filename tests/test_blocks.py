@@ -125,7 +125,7 @@ def test_options_are_checked_for_all_runs_before_any():
         krf.sweep_mlp(X, y, alpha=1.0, depth=[2, 3], layer_scales=[1.0, 2.0])
     for name in ("seeds", "width", "alpha", "depth"):
         with pytest.raises(ValueError, match=f"{name}: expected every value once"):
-            krf.sweep_mlp(X, y, **({"alpha": 1.0} | {name: [2, 2]}))
+            krf.sweep_mlp(X, y, **({"alpha": 1.0, name: [2, 2]}))
     for name in ("seeds", "width", "alpha"):
         with pytest.raises(ValueError, match=f"{name}: expected every value once"):
             krf.sweep_factorization(

@@ -150,6 +150,81 @@ print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     assert out.strip() == "[0, 0, 0]"
 
 
+FORKS = int(os.environ.get("KRF_FORKS", "12"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_children_forked_at_any_moment_beside_threads_that_work(tmp_path):
+    """They neither hang nor keep BLAS on one thread, and compute the same bits."""
+    out = program(
+        f"""
+import os, random, sys, threading, time, warnings
+import numpy as np
+from threadpoolctl import threadpool_info
+import kernelrich_fast as krf
+from kernelrich_fast._blas import one_blas_thread
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside other threads: that is it
+X, y, _ = krf.datasets.sparse_regression(20, 40, 3)
+store = os.path.join(os.getcwd(), "sweep.zarr")
+
+def sweep():
+    ds = krf.sweep_diagonal(X, y, alpha=[0.1, 1.0], limit=True, progress=False, num_threads=1)
+    return ds.l1_norm.values.tobytes()
+
+def flow():
+    return krf.flow_diagonal(X, y, alpha=0.1, num_threads=1).beta.tobytes()
+
+def stored():
+    krf.sweep_diagonal(X, y, alpha=[0.1, 1.0], progress=False, store=store, num_threads=1)
+
+def blas():
+    return [m["num_threads"] for m in threadpool_info() if m["user_api"] == "blas"]
+
+stored()
+expected, before = (sweep(), flow()), blas()
+stop = threading.Event()
+
+def work(call):
+    while not stop.is_set():
+        call()
+
+threads = [threading.Thread(target=work, args=(call,)) for call in (sweep, flow, stored)]
+for each in threads:
+    each.start()
+random.seed(0)
+codes = []
+for _ in range({FORKS}):
+    time.sleep(random.uniform(0.0, 0.03))
+    child = os.fork()
+    if child == 0:
+        try:
+            fine = blas() == before and (sweep(), flow()) == expected and blas() == before
+        except BaseException:
+            fine = False
+        os._exit(0 if fine else 1)
+    end = time.monotonic() + 60.0
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            codes.append(os.waitstatus_to_exitcode(status))
+            break
+        if time.monotonic() > end:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            codes.append("hangs")
+            break
+        time.sleep(0.005)
+stop.set()
+for each in threads:
+    each.join()
+print(sum(code == 0 for code in codes), [code for code in codes if code != 0])
+""",
+        tmp_path,
+    )
+    assert out.strip() == f"{FORKS} []"
+
+
 def test_spawned_children(tmp_path):
     out = program(
         """

@@ -17,6 +17,7 @@ from kernelrich_fast.__main__ import main
 from kernelrich_fast.backends import available_backends
 from kernelrich_fast.experiments import FIGURES, reproduce
 from kernelrich_fast.experiments.fig3 import depth_potential_data
+from kernelrich_fast.experiments.fig6c import load_npz
 from kernelrich_fast.experiments.sample_complexity import critical_alpha_data, samples_for_l1
 
 
@@ -153,6 +154,78 @@ def test_errors_of_the_command_line(tmp_path, capsys):
         reproduce("fig99")
 
 
+def test_several_figures_seeds_and_threads(tmp_path, capsys):
+    call = ["reproduce", "fig5", "fig2", "--quick", "--jobs", "1", "--out", str(tmp_path / "new")]
+    assert main([*call, "--seed", "7"]) == 0
+    out = capsys.readouterr()
+    assert "written to" in out.out
+    assert "run/s" not in out.err  # no bar where nobody looks
+    for name in ("fig5.png", "fig5.nc", "fig2.png"):
+        assert (tmp_path / "new" / name).exists()
+    with xr.open_dataset(tmp_path / "new" / "fig5.nc", engine="scipy") as ds:
+        assert ds.seed.values.tolist() == [7]
+        assert ds.attrs["n_observed"] == 60
+
+
+def test_nothing_is_computed_that_cannot_be_written(tmp_path, monkeypatch):
+    for module in FIGURES.values():
+        monkeypatch.setattr(module, "run", None)
+    blocked = tmp_path / "file"
+    blocked.write_text("kept")
+    for figure in FIGURES:
+        with pytest.raises(OSError):
+            reproduce(figure, blocked)
+    with pytest.raises(ValueError, match=r"^backend: expected one of"):
+        reproduce("fig2", tmp_path, backend="nope")
+    assert blocked.read_text() == "kept"
+
+
+def test_the_home_folder_is_meant_by_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    reproduce("fig2", "~/made", quick=True)
+    assert (tmp_path / "made" / "fig2.png").exists()
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "shapes", "absent", "names"])
+def test_a_bad_data_file_is_named(damage, tmp_path):
+    file = tmp_path / "digits.npz"
+    pixels, labels = np.zeros((9, 4, 4)), np.zeros(9)
+    good = {"x_train": pixels, "y_train": labels, "x_test": pixels, "y_test": labels}
+    if damage == "shapes":
+        good["y_test"] = labels[:5]
+    if damage == "names":
+        del good["y_test"]
+    if damage != "absent":
+        np.savez(file, **good)
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:300])
+    if damage == "text":
+        file.write_text("not a file of arrays")
+    with pytest.raises(ValueError, match=r"^data: .*digits\.npz"):
+        load_npz(file, 5)
+
+
+def test_the_bare_command_helps_and_the_version_is_told(capsys):
+    assert main([]) == 0
+    assert "reproduce" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"kernelrich {krf.__version__}\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes to close early")
+def test_a_reader_that_leaves_early_is_no_error():
+    pipe = subprocess.run(
+        f"{sys.executable} -m kernelrich_fast info | head -1", shell=True, capture_output=True,
+        text=True, cwd=sys.prefix,
+    )  # fmt: skip
+    assert pipe.stdout.startswith("kernelrich_fast ")
+    assert pipe.stderr == ""
+
+
 def test_info_and_module_entry():
     out = subprocess.run(
         [sys.executable, "-m", "kernelrich_fast", "info"],
@@ -160,6 +233,8 @@ def test_info_and_module_entry():
     ).stdout  # fmt: skip
     assert "cpu: works" in out
     assert "cuda: not available" in out
+    for what in ("package", "threads", "numpy", "scipy"):
+        assert f"  {what} " in out
     assert main(["info"]) == 0
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -357,8 +358,98 @@ def test_damage_is_found(unfinished):
     flipped = bytearray(file.read_bytes())
     flipped[len(flipped) // 2] ^= 1
     file.write_bytes(flipped)
-    with pytest.raises((ValueError, RuntimeError)):
-        diagonal(store=unfinished).loss.load()
+    xr.testing.assert_identical(diagonal(store=unfinished), diagonal())
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut", "empty", "flipped"])
+def test_every_file_of_a_complete_store_may_be_damaged(damage, tmp_path):
+    """What is computed is computed again; what is not is an error that names the store."""
+    path = tmp_path / "sweep.zarr"
+    whole = diagonal(store=path).load()
+    kept = tmp_path / "kept"
+    shutil.copytree(path, kept)
+    answers = {"the same": 0, "an error": 0}
+    for name in files(kept):
+        file = path / name
+        content = file.read_bytes()
+        if damage == "lost":
+            file.unlink()
+        elif damage == "flipped":
+            file.write_bytes(content[: len(content) // 2]
+                             + bytes([content[len(content) // 2] ^ 1])
+                             + content[len(content) // 2 + 1 :])  # fmt: skip
+        else:
+            file.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+        try:
+            again, said = diagonal(store=path).load(), ""
+        except (ValueError, krf.StoreError) as error:
+            again, said = None, str(error)
+        if again is None:
+            assert said.startswith("store: "), (name, said)
+            assert str(path) in said, (name, said)
+            assert not name.startswith(tuple(f"{v}/c" for v in whole.data_vars)), (name, said)
+            answers["an error"] += 1
+        else:
+            xr.testing.assert_equal(again, whole)
+            answers["the same"] += 1
+        shutil.rmtree(path)
+        shutil.copytree(kept, path)
+    assert answers["the same"] > 10
+
+
+def test_a_foreign_manifest_reaches_no_other_file(tmp_path):
+    """Names of a manifest are joined to paths."""
+    path, other = tmp_path / "sweep.zarr", tmp_path / "elsewhere"
+    other.mkdir()
+    (other / "mine.partial").write_text("kept")
+    diagonal(store=path)
+    group = zarr.open_group(path, mode="r+", zarr_format=3)
+    good = dict(group.attrs["kernelrich_fast_sweep"])
+    for change in (
+        {"variables": ["loss", "status", str(other)]},
+        {"variables": ["loss", "status", "../elsewhere"]},
+        {"variables": "loss"},
+        {"variables": [1]},
+        {"block_shape": [0, 1, 1]},
+        {"block_shape": ["1"]},
+        {"block_shape": None},
+        {"versions": {}},
+        {"arguments": 3},
+        {"backend": None},
+    ):
+        group.attrs["kernelrich_fast_sweep"] = good | change
+        with pytest.raises(ValueError, match=r"^store: expected the store of a sweep"):
+            diagonal(store=path)
+    (path / "loss").rename(tmp_path / "moved")
+    (path / "loss").symlink_to(other)
+    group.attrs["kernelrich_fast_sweep"] = good
+    with pytest.raises(krf.StoreError, match="is a link"):
+        diagonal(store=path)
+    assert (other / "mine.partial").read_text() == "kept"
+
+
+def test_a_store_is_there_before_the_first_run(tmp_path, monkeypatch):
+    path = tmp_path / "sweep.zarr"
+
+    def killed(*_):
+        assert (path / "zarr.json").exists()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(execute, "compute_block", killed)
+        with pytest.raises(KeyboardInterrupt):
+            diagonal(store=path)
+    with xr.open_zarr(path, chunks=None) as begun:
+        assert np.all(begun.status == -1)
+    xr.testing.assert_identical(diagonal(store=path), diagonal())
+
+
+def test_the_home_folder_is_meant_by_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    diagonal(store="~/sweep.zarr")
+    assert (tmp_path / "sweep.zarr" / "zarr.json").exists()
+    assert not (tmp_path / "~").exists()
 
 
 def test_what_a_killed_process_left_is_removed(unfinished):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing
+
 import numpy as np
 import pytest
 
@@ -186,3 +188,23 @@ def test_t_stands_beside_time_only_where_it_differs():
     short = krf.sweep_diagonal(X, y, t_max=[0.2, 1.0], **options)
     assert short.t.dims == ("alpha", "time")
     assert short.t.isel(time=-1).values.tolist() == [0.2, 0.5]
+
+
+def test_unknown_backends_are_refused_by_name():
+    X, y, _ = krf.datasets.sparse_regression(4, 9, 2)
+    for wrong, error in (("nope", ValueError), (["cpu"], TypeError), (None, TypeError)):
+        for call in (
+            lambda b: krf.sweep_diagonal(X, y, alpha=1.0, backend=b),
+            lambda b: krf.sweep_diagonal(X, y, alpha=1.0, limit=True, backend=b),
+            lambda b: krf.sweep_mlp(X, y, alpha=1.0, backend=b),
+            lambda b: krf.sweep_factorization(
+                np.eye(2), alpha=1.0, width=2, n_observed=3, backend=b
+            ),
+        ):
+            with pytest.raises(error, match=r"^backend: expected one of auto, cuda, cpu, numpy"):
+                call(wrong)
+
+
+def test_types_can_be_asked_for():
+    for function in (krf.sweep_diagonal, krf.sweep_factorization, krf.sweep_mlp):
+        assert "alpha" in typing.get_type_hints(function)

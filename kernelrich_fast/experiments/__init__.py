@@ -6,8 +6,11 @@ import time
 from pathlib import Path
 from types import ModuleType
 
+from .. import _validate as check
+from .._runs import thread_count
+from ..backends import BACKENDS
 from . import fig1, fig2, fig3, fig5, fig6, fig6c, fig7, image
-from .output import Settings
+from .output import Settings, writable
 from .report import Section, write_report
 
 __all__ = ["FIGURES", "Settings", "reproduce"]
@@ -33,6 +36,8 @@ def reproduce(
     backend: str = "auto",
     progress: bool = False,
     data: str | Path | None = None,
+    seed: int = 0,
+    num_threads: int | None = None,
 ) -> str:
     """Compute a figure of the paper and write it to a directory.
 
@@ -53,6 +58,10 @@ def reproduce(
     data : path, optional
         For "fig6c" (and "all"): an .npz file with x_train, y_train, x_test and y_test, such as
         MNIST's, instead of the digits that ship with scikit-learn.
+    seed : int
+        The first seed of what is drawn; 0 gives the figures of the documentation.
+    num_threads : int, optional
+        Threads; by default all cores this process may use.
 
     Returns
     -------
@@ -62,7 +71,9 @@ def reproduce(
     Raises
     ------
     ValueError
-        If there is no such figure, or ``data`` is given for another one.
+        If there is no such figure or backend, or ``data`` is given for another figure.
+    OSError
+        If ``out`` cannot be written to; found before anything is computed.
 
     References
     ----------
@@ -79,7 +90,14 @@ def reproduce(
         raise ValueError(f"figure: expected one of {', '.join(FIGURES)}, all, got {figure!r}")
     if data is not None and figure not in ("fig6c", "all"):
         raise ValueError(f"data: expected only for fig6c, got it for {figure}")
-    settings = Settings(Path(out), quick, backend, progress, None if data is None else Path(data))
+    check.choice("backend", backend, ("auto", *BACKENDS))
+    check.integer("seed", seed, low=0, high=2**31)
+    if num_threads is not None:
+        thread_count(num_threads)
+    settings = Settings(
+        writable(Path(out).expanduser()), quick, backend, progress,
+        None if data is None else Path(data).expanduser(), seed, num_threads,
+    )  # fmt: skip
     if figure != "all":
         return str(FIGURES[figure].run(settings).text)
     sections = []

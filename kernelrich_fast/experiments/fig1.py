@@ -61,7 +61,8 @@ def run(settings: Settings) -> Outcome:
     from matplotlib.figure import Figure
 
     quick = settings.quick
-    data = datasets.sparse_regression(40 if quick else 100, 100 if quick else 1000, 5)
+    size = (40, 100) if quick else (100, 1000)
+    data = datasets.sparse_regression(*size, sparsity=5, seed=settings.seed)
     sweeps = {
         panel: sweep_diagonal(
             data.X,
@@ -71,6 +72,7 @@ def run(settings: Settings) -> Outcome:
             beta_star=data.beta_star,
             progress=settings.progress,
             backend=settings.backend,
+            num_threads=settings.jobs,
         )
         for panel, alpha in (("a", ALPHA_A), ("b", ALPHA_B))
     }
@@ -79,9 +81,10 @@ def run(settings: Settings) -> Outcome:
         n_samples=(60, 100, 200) if quick else N_SAMPLES,
         n_features=300 if quick else 1000,
         sparsity=5,
-        seeds=range(1 if quick else 3),
+        seeds=settings.seeds(1 if quick else 3),
         backend=settings.backend,
         progress=settings.progress,
+        num_threads=settings.jobs,
     )
     figure = Figure(figsize=(12.0, 3.4), layout="constrained")
     axes = figure.subplots(1, 3)

@@ -98,9 +98,10 @@ def run(settings: Settings) -> Outcome:
         n_samples=(60, 100, 200) if quick else N_SAMPLES_C,
         n_features=300 if quick else 1000,
         sparsity=5,
-        seeds=range(1 if quick else 3),
+        seeds=settings.seeds(1 if quick else 3),
         backend=settings.backend,
         progress=settings.progress,
+        num_threads=settings.jobs,
     )
     figure = Figure(figsize=(12.0, 3.4), layout="constrained")
     axes = figure.subplots(1, 3)

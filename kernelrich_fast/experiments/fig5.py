@@ -21,7 +21,11 @@ TABLE_WIDTHS = (10, 100, 1000, 10_000, 500_000)
 
 
 def completion_data(
-    widths: tuple[int, ...], seeds: tuple[int, ...], backend: str, progress: bool
+    widths: tuple[int, ...],
+    seeds: tuple[int, ...],
+    backend: str,
+    progress: bool,
+    num_threads: int | None = None,
 ) -> xr.Dataset:
     """The paper's grid: a rank-one truth, 60 observed entries and weights per seed."""
     truths = [low_rank_completion(SIZE, SIZE, RANK, N_OBSERVED, s).Y_star for s in seeds]
@@ -34,6 +38,7 @@ def completion_data(
         stop_loss=STOP_LOSS,
         backend=backend,
         progress=progress,
+        num_threads=num_threads,
     )
 
 
@@ -78,8 +83,8 @@ def run(settings: Settings) -> Outcome:
     from matplotlib.figure import Figure
 
     widths = TABLE_WIDTHS if settings.quick else WIDTHS
-    seeds = SEEDS[:1] if settings.quick else SEEDS
-    ds = completion_data(widths, seeds, settings.backend, settings.progress)
+    seeds = settings.seeds(1 if settings.quick else len(SEEDS))
+    ds = completion_data(widths, seeds, *settings.how)
     figure = Figure(figsize=(10.0, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     plot.factorization_heatmap(ds, "excess_nuclear_norm", left, clip=10.0)

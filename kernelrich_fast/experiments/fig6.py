@@ -37,7 +37,13 @@ def scaled_teacher(seed: int) -> CircleTeacher:
     return CircleTeacher(X, scale * y, X_test, scale * y_test)
 
 
-def circle_data(columns: slice, seeds: tuple[int, ...], backend: str, progress: bool) -> xr.Dataset:
+def circle_data(
+    columns: slice,
+    seeds: tuple[int, ...],
+    backend: str,
+    progress: bool,
+    num_threads: int | None = None,
+) -> xr.Dataset:
     """Teacher, inputs and start drawn anew for every seed."""
     data = [scaled_teacher(seed) for seed in seeds]
     X, y, X_test, y_test = (np.stack(arrays) for arrays in zip(*data, strict=True))
@@ -56,6 +62,7 @@ def circle_data(columns: slice, seeds: tuple[int, ...], backend: str, progress: 
         rtol=RTOL,
         backend=backend,
         progress=progress,
+        num_threads=num_threads,
     )
 
 
@@ -103,8 +110,8 @@ def run(settings: Settings) -> Outcome:
     from matplotlib.figure import Figure
 
     columns = slice(2, None, 6) if settings.quick else slice(None)
-    seeds = (0, 1) if settings.quick else tuple(range(10))
-    ds = circle_data(columns, seeds, settings.backend, settings.progress)
+    seeds = settings.seeds(2 if settings.quick else 10)
+    ds = circle_data(columns, seeds, *settings.how)
     figure = Figure(figsize=(9.0, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     plot.network_curves(ds, "test_rmse", left, zero=ZERO_RMSE)

@@ -30,14 +30,28 @@ RTOL = 1e-2
 
 def load_npz(path: Path, n_train: int) -> Digits:
     """MNIST as Keras distributes it: x_train, y_train, x_test, y_test, pixels up to 255."""
-    with np.load(path) as data:
-        missing = {"x_train", "y_train", "x_test", "y_test"} - set(data.files)
-        if missing:
-            raise ValueError(f"data: expected {', '.join(sorted(missing))} in {path}")
-        X, X_test = (
-            data[name].reshape(len(data[name]), -1) / 255.0 for name in ("x_train", "x_test")
-        )
-        y, y_test = (data[name].astype(np.int64) for name in ("y_train", "y_test"))
+    names = ("x_train", "y_train", "x_test", "y_test")
+    try:
+        with open(path, "rb") as file, np.load(file) as data:
+            missing = set(names) - set(data.files)
+            arrays = {} if missing else {name: np.asarray(data[name]) for name in names}
+    except FileNotFoundError:
+        raise ValueError(f"data: there is no file {path}") from None
+    except Exception as error:  # cut short, another format, objects
+        raise ValueError(f"data: {path} cannot be read as .npz ({error})") from None
+    if missing:
+        raise ValueError(f"data: expected {', '.join(sorted(missing))} in {path}")
+    for kind in ("train", "test"):
+        x, labels = arrays[f"x_{kind}"], arrays[f"y_{kind}"]
+        if x.ndim < 2 or labels.shape != x.shape[:1] or len(x) == 0 or x.dtype.kind not in "iuf":
+            raise ValueError(
+                f"data: expected x_{kind} (n, ...) of numbers and y_{kind} (n,) in {path}, got "
+                f"{x.dtype} of shape {x.shape} and {labels.shape}"
+            )
+    if np.prod(arrays["x_train"].shape[1:]) != np.prod(arrays["x_test"].shape[1:]):
+        raise ValueError(f"data: expected images of one size in {path}")
+    X, X_test = (arrays[k].reshape(len(arrays[k]), -1) / 255.0 for k in ("x_train", "x_test"))
+    y, y_test = (arrays[k].astype(np.int64) for k in ("y_train", "y_test"))
     return Digits(X[:n_train], y[:n_train], X_test[:N_TEST], y_test[:N_TEST])
 
 
@@ -48,12 +62,14 @@ def class_data(
     seeds: tuple[int, ...],
     backend: str,
     progress: bool,
+    num_threads: int | None = None,
 ) -> xr.Dataset:
     """Test errors of the flow and of the linearised baselines."""
     return sweep_mlp(
         data.X, data.y, depth=2, alpha=alphas, seeds=seeds, X_test=data.X_test,
         y_test=data.y_test, keep=("norms", "kernel_predictors"), width=width, init="he_normal",
         loss="cross_entropy", stop_loss=STOP_LOSS, rtol=RTOL, backend=backend, progress=progress,
+        num_threads=num_threads,
     )  # fmt: skip
 
 
@@ -94,10 +110,13 @@ def run(settings: Settings) -> Outcome:
 
     quick = settings.quick
     n_train = QUICK_TRAIN if quick else N_TRAIN
-    data = digits(n_train) if settings.data is None else load_npz(settings.data, n_train)
-    alphas, seeds = (QUICK_ALPHAS, (0,)) if quick else (ALPHAS, (0, 1))
+    if settings.data is None:
+        data = digits(n_train, settings.seed)
+    else:
+        data = load_npz(settings.data, n_train)
+    alphas, seeds = QUICK_ALPHAS if quick else ALPHAS, settings.seeds(1 if quick else 2)
     width = QUICK_WIDTH if quick else WIDTH
-    ds = class_data(data, alphas, width, seeds, settings.backend, settings.progress)
+    ds = class_data(data, alphas, width, seeds, *settings.how)
     figure = Figure(figsize=(4.5, 3.4), layout="constrained")
     plot.class_errors(ds, figure.subplots())
     save(settings, "fig6c", figure, {"": ds})

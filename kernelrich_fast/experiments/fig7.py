@@ -24,7 +24,12 @@ RTOL = 1e-3
 
 
 def univariate_data(
-    width: int, points: int, backend: str, progress: bool, seed: int = 0
+    width: int,
+    points: int,
+    backend: str,
+    progress: bool,
+    num_threads: int | None = None,
+    seed: int = 0,
 ) -> xr.Dataset:
     """Trained functions of the three panels, with both splines."""
     rng = np.random.default_rng(seed)
@@ -38,6 +43,7 @@ def univariate_data(
             X[:, None], Y, weights0=[w1, w2], biases0=[b1, np.zeros(1)], bias=True,
             antisymmetric=True, layer_scales=[width**-power, width**power],
             alpha=ALPHAS, rtol=RTOL, stop_loss=STOP_LOSS, backend=backend, progress=progress,
+            num_threads=num_threads,
         )  # fmt: skip
         predictions.append(flow.predict(x[:, None]))
         losses.append(flow.loss)
@@ -100,9 +106,8 @@ def run(settings: Settings) -> Outcome:
     from matplotlib.figure import Figure
 
     width = QUICK_WIDTH if settings.quick else WIDTH
-    ds = univariate_data(
-        width, 201 if settings.quick else 1001, settings.backend, settings.progress
-    )
+    points = 201 if settings.quick else 1001
+    ds = univariate_data(width, points, *settings.how, seed=settings.seed)
     figure = Figure(figsize=(12.0, 3.4), layout="constrained")
     for axis, panel in zip(figure.subplots(1, 3), PANELS, strict=True):
         plot.univariate_functions(ds.sel(panel=panel), axis)

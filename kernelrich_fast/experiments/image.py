@@ -22,7 +22,13 @@ SEED = 0
 
 
 def image_data(
-    size: int, alphas: tuple[float, ...], widths: tuple[int, ...], backend: str, progress: bool
+    size: int,
+    alphas: tuple[float, ...],
+    widths: tuple[int, ...],
+    seed: int,
+    backend: str,
+    progress: bool,
+    num_threads: int | None = None,
 ) -> xr.Dataset:
     """Sweep over the crop; grey values less the mean of the observed ones.
 
@@ -31,19 +37,20 @@ def image_data(
     """
     picture = datasets.image(NAME, size, CORNER)
     count = round(SHARE * size * size)
-    entries = datasets.observed_entries(size, size, count, SEED)
+    entries = datasets.observed_entries(size, size, count, seed)
     mean = float(np.mean(picture[entries]))
     truth = picture - mean
     ds = sweep_factorization(
         truth,
         alpha=alphas,
         width=widths,
-        seeds=SEED,
+        seeds=seed,
         n_observed=count,
         stop_loss=STOP_LOSS,
         keep=("norms", "M"),
         backend=backend,
         progress=progress,
+        num_threads=num_threads,
     )
     least = min_nuclear_norm(truth[entries], entries=entries, dims=(size, size), tol=1e-4)
     hidden = np.ones((size, size), dtype=bool)
@@ -106,7 +113,7 @@ def run(settings: Settings) -> Outcome:
     for size, row in zip(sizes, axes, strict=True):
         widths = (size // 4, 2 * size, 100 * size)
         alphas = ALPHAS[1::2] if quick else ALPHAS
-        ds = image_data(size, alphas, widths, settings.backend, settings.progress)
+        ds = image_data(size, alphas, widths, SEED + settings.seed, *settings.how)
         panels[f"-{size}"] = ds
         plot.factorization_error(ds, row[0])
         row[0].axhline(float(ds.min_nuclear_rmse), color="0.4", linewidth=0.8)

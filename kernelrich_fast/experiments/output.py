@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,17 @@ import xarray as xr
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["About", "Expectation", "Outcome", "Panels", "Settings", "rising", "save", "table"]
+__all__ = [
+    "About",
+    "Expectation",
+    "Outcome",
+    "Panels",
+    "Settings",
+    "rising",
+    "save",
+    "table",
+    "writable",
+]
 
 # The data of a figure by panel.
 Panels = dict[str, xr.Dataset]
@@ -54,11 +65,28 @@ class Settings:
     backend: str = "auto"
     progress: bool = False
     data: Path | None = None  # a local file in place of the data that ship with scikit-learn
+    seed: int = 0  # the first, of data and starts that are drawn
+    jobs: int | None = None  # threads
+
+    @property
+    def how(self) -> tuple[str, bool, int | None]:
+        """Backend, progress bar and number of threads, which change no number."""
+        return self.backend, self.progress, self.jobs
+
+    def seeds(self, count: int) -> tuple[int, ...]:
+        return tuple(range(self.seed, self.seed + count))
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made and tried out: nothing is to be computed that cannot be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+    return folder
 
 
 def save(settings: Settings, name: str, figure: Figure, panels: Panels) -> None:
     """Write name.png, name.pdf, and the data of each panel as NetCDF."""
-    settings.out.mkdir(parents=True, exist_ok=True)
     for suffix in ("png", "pdf"):
         figure.savefig(settings.out / f"{name}.{suffix}", dpi=200)
     for panel, ds in panels.items():

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from tqdm.auto import tqdm
 
 from .. import datasets
+from .._bars import tqdm
 from ..theory import critical_alpha, min_l1
 
 __all__ = ["critical_alpha_data", "samples_for_l1"]
@@ -42,6 +42,7 @@ def critical_alpha_data(
     seeds: Sequence[int],
     backend: str = "auto",
     progress: bool = False,
+    num_threads: int | None = None,
 ) -> xr.Dataset:
     """Critical alpha over depths, seeds and numbers of samples; draws are nested in N.
 
@@ -67,7 +68,13 @@ def critical_alpha_data(
             for i, depth in enumerate(depths):
                 for k, n in enumerate(n_samples):
                     values[i, j, k] = critical_alpha(
-                        data.X[:n], data.y[:n], data.beta_star, depth, THRESHOLD, backend=backend
+                        data.X[:n],
+                        data.y[:n],
+                        data.beta_star,
+                        depth,
+                        THRESHOLD,
+                        backend=backend,
+                        num_threads=num_threads,
                     )
                     bar.update()
     return xr.Dataset(

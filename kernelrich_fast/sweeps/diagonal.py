@@ -29,6 +29,8 @@ from .plan import Block, SweepPlan, Variables, distinct, subset
 
 if TYPE_CHECKING:
     from distributed import Client
+else:  # for typing.get_type_hints, without the extra
+    Client = Any
 
 __all__ = ["sweep_diagonal"]
 

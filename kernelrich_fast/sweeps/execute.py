@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import xarray as xr
-from tqdm.auto import tqdm
 
+from .. import _validate as check
+from .._bars import interactive, tqdm
 from .._blas import one_blas_thread
 from .._runs import FlowRules, thread_count
 from .._types import Progress
-from ..backends import get_backend
+from ..backends import BACKENDS, get_backend
 from ..status import warn_unless_converged, without_convergence_warnings
 from .plan import Block, SweepPlan, Variables, block_shape, cut, runs_in, shifted
 
@@ -29,7 +29,7 @@ __all__ = ["MOST_BYTES", "compute_block", "run_sweep", "sweep_options"]
 MOST_BYTES = 128 * 2**20
 # A block that is stored or sent takes about so long on one worker: what a kill can lose, and long
 # against the milliseconds that writing or sending it takes.
-_BLOCK_SECONDS = 10.0
+_BLOCK_SECONDS = 2.0
 # Options that the results do not depend on.
 _OUTSIDE = ("num_threads", "progress")
 # Options that are checked for the whole sweep before any run; the others are the same for all runs.
@@ -106,7 +106,7 @@ def run_sweep(
             stored.plan_blocks(plan, shape)
         blocks = [block for block in cut(plan.shape, shape) if not results.has(block)]
         done = plan.n_runs - sum(map(runs_in, blocks))
-        show = _interactive() if progress is None else bool(progress)
+        show = interactive() if progress is None else bool(progress)
         bar = stack.enter_context(
             tqdm(total=plan.n_runs, initial=done, desc=plan.function, unit="run", disable=not show)
         )
@@ -136,6 +136,7 @@ def sweep_options(
     for name in given:
         if name not in defaults or name == "progress":
             raise TypeError(f"{name}: not an option of a sweep")
+    check.choice("backend", given.get("backend", "auto"), ("auto", *BACKENDS))
     threads = given.get("num_threads")
     if threads is not None:
         thread_count(threads)
@@ -161,10 +162,6 @@ def _finished(ds: xr.Dataset, plan: SweepPlan) -> xr.Dataset:
     # The caller of the public function is three frames up.
     warn_unless_converged(ds["status"].values, plan.function, frames=3)
     return ds
-
-
-def _interactive() -> bool:
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 class _ThisMachine:

@@ -24,6 +24,8 @@ from .plan import PER_RUN, Block, SweepPlan, Variables, distinct, shifted, subse
 
 if TYPE_CHECKING:
     from distributed import Client
+else:  # for typing.get_type_hints, without the extra
+    Client = Any
 
 __all__ = ["sweep_factorization"]
 

@@ -21,7 +21,7 @@ import xarray as xr
 from ..config import __version__
 from ..errors import StoreError
 from ._labels import variable_attrs
-from .plan import Block, SweepPlan, Variables
+from .plan import Block, SweepPlan, Variables, cut
 
 try:
     import filelock
@@ -37,6 +37,8 @@ __all__ = ["SweepStore"]
 _MANIFEST, _ARGUMENTS = "kernelrich_fast_sweep", "arguments"
 # What integers hold where no run has ended yet; real numbers are NaN there.
 _PENDING = -1
+# Up to so many bytes a complete store is read, and so checked, before it is returned.
+_READ_WHOLE = 2**30
 # Up to so many values of an argument are written out in the manifest for people to read.
 _SHOWN = 16
 
@@ -58,19 +60,27 @@ class SweepStore:
             raise TypeError(f"store: expected a path, got {path!r}")
         if isinstance(path, str) and "://" in path:
             raise ValueError(f"store: expected a path on this machine's file systems, got {path!r}")
-        self.path = Path(os.path.abspath(path))
+        self.path = Path(os.path.abspath(os.path.expanduser(path)))
         self.plan = plan
         self.arguments = _described(plan.arguments())
         self.block_shape: tuple[int, ...] | None = None
         self.manifest: dict[str, Any] | None = None
         self._group: Any = None
+        self._made = False  # by this call, and empty
         self._lock = filelock.FileLock(f"{self.path}.lock", timeout=0)
         self._open()
 
     @property
     def complete(self) -> bool:
-        """Whether every run is there."""
-        return self._group is not None and not np.any(self._group["status"][...] == _PENDING)
+        """Whether every run is there, and whole.
+
+        Up to 1 GiB all values are read, and so their checksums compared; beyond, what every block
+        needs must be there and not be empty.
+        """
+        if self._group is None or self.block_shape is None or not self._names[:-1]:
+            return False
+        whole = sum(self._bytes(name) for name in self._names) <= _READ_WHOLE
+        return all(self.has(block, read=whole) for block in cut(self.plan.shape, self.block_shape))
 
     def __enter__(self) -> SweepStore:
         try:
@@ -101,45 +111,63 @@ class SweepStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # A call that turns out to be illegal leaves nothing that it made.
+        if self._made and kind is not None and issubclass(kind, ValueError | TypeError):
+            shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
 
     def plan_blocks(self, plan: SweepPlan, shape: tuple[int, ...]) -> None:
         """Fix the backend and the blocks; a store that exists has its own."""
         self.plan, self.block_shape = plan, shape
+        if self._group is None:
+            with self._explained("the store"):
+                self._create()
 
-    def has(self, block: Block) -> bool:
-        """Whether a block is there, complete and legible."""
-        if self._group is None or np.any(self._group["status"][block] == _PENDING):
+    def has(self, block: Block, read: bool = True) -> bool:
+        """Whether a block is there, complete and (where it is to be read) legible."""
+        if self._group is None:
             return False
         assert self.block_shape is not None
         index = [s.start // n for s, n in zip(block, self.block_shape, strict=True)]
         try:
+            if np.any(self._group["status"][block] == _PENDING):
+                return False
             for name in self._names:
                 array = self._group[name]
                 # A file that is not there would read as pending; inner dimensions are never cut.
                 place = [*index, *[0] * (array.ndim - len(index))]
-                if not self.path.joinpath(name, "c", *map(str, place)).is_file():
+                file = self.path.joinpath(name, "c", *map(str, place))
+                if not file.is_file() or file.stat().st_size == 0:
                     return False
-                array[block]
-        except (OSError, ValueError, RuntimeError):  # a checksum or a length that is off
+                if read:
+                    array[block]
+        except Exception:  # a checksum or a length that is off, an array without its description
             return False
         return True
 
     def write(self, block: Block, variables: Variables) -> None:
         """Put a block down, its status last."""
-        with self._explained(block):
-            if self._group is None:
-                self._create(variables)
+        where = ", ".join(f"{s.start}:{s.stop}" for s in block)
+        with self._explained(f"block [{where}]"):
+            self._add(variables)
+            self._made = False
             for name in self._names:
                 self._group[name][block] = variables[name][1]
 
     def dataset(self) -> xr.Dataset:
         """All of the store; values are read when they are used."""
-        ds: xr.Dataset = xr.open_zarr(
-            self.path, consolidated=False, chunks=None, decode_times=False
-        )
         assert self.manifest is not None
-        ds = ds[self.manifest["variables"]]
+        coords = self.plan.labels()[0]  # as they were asked for: those on disk may be damaged
+        try:
+            ds: xr.Dataset = xr.open_zarr(
+                self.path, consolidated=False, chunks=None, decode_times=False,
+                drop_variables=list(coords),
+            )  # fmt: skip
+        except Exception as error:
+            raise StoreError(
+                f"store: {self.path} cannot be read ({error}); restore it, or choose another path"
+            ) from error
+        ds = ds[self.manifest["variables"]].assign_coords(coords)
         del ds.attrs[_MANIFEST]
         return ds
 
@@ -152,12 +180,23 @@ class SweepStore:
         assert self.manifest is not None
         return [*(n for n in self.manifest["variables"] if n != "status"), "status"]
 
+    def _bytes(self, name: str) -> int:
+        try:
+            return int(self._group[name].nbytes)
+        except Exception:  # without a description; `has` finds it
+            return 0
+
     def _clean(self) -> None:
-        """Remove what a process that was killed left half written."""
+        """Remove what a process that was killed left half written, in the store itself alone."""
         shutil.rmtree(self._draft, ignore_errors=True)
-        if self._group is not None:
-            for name in self._names:
-                for file in self.path.joinpath(name).rglob("*.partial"):
+        if self._group is None:
+            return
+        for name in self._names:
+            folder = self.path / name
+            if folder.is_symlink():
+                raise StoreError(f"store: {folder} is a link; a store has none")
+            for file in folder.rglob("*.partial"):
+                if file.resolve().is_relative_to(self.path.resolve()):
                     file.unlink(missing_ok=True)
 
     def _open(self) -> None:
@@ -175,6 +214,7 @@ class SweepStore:
                 f"store: expected a new path or the store of a sweep, got {self.path}, which is "
                 "something else; nothing was changed"
             ) from None
+        _expect_manifest(self.path, manifest, self.plan)
         self._compare(manifest)
         self.manifest, self._group = manifest, group
         self.block_shape = tuple(manifest["block_shape"])
@@ -200,8 +240,8 @@ class SweepStore:
                     "was changed"
                 )
 
-    def _create(self, variables: Variables) -> None:
-        """A whole store of pending runs, which appears at its path at once."""
+    def _create(self) -> None:
+        """A store of pending runs, which appears at its path at once; before any run."""
         assert self.block_shape is not None
         plan = self.plan
         manifest = {
@@ -209,7 +249,7 @@ class SweepStore:
             "arguments": self.arguments,
             "backend": plan.options["backend"],
             "block_shape": list(self.block_shape),
-            "variables": list(variables),
+            "variables": [],  # known once a block is computed
             "versions": _versions(),
         }
         coords, attrs = plan.labels()
@@ -220,38 +260,95 @@ class SweepStore:
         xr.Dataset(
             {k: ([f"{k}_{i}" for i in range(v.ndim)], v) for k, v in arrays.items()}
         ).to_zarr(self._draft, group=_ARGUMENTS, mode="w", zarr_format=3, consolidated=False)
-        group = _group(self._draft)
-        for name, (extra, values) in variables.items():
-            inner = values.shape[len(plan.shape) :]
-            group.create_array(
-                name,
-                shape=plan.shape + inner,
-                chunks=self.block_shape + inner,
-                dtype=values.dtype,
-                fill_value=np.nan if values.dtype.kind == "f" else _PENDING,
-                dimension_names=[*plan.dims, *extra],
-                attributes=variable_attrs(name),
-                compressors=[ZstdCodec(level=3), Crc32cCodec()],
-            )
-        with warnings.catch_warnings():  # that version 3 of the format has no word on it yet
-            warnings.simplefilter("ignore")
-            zarr.consolidate_metadata(self._draft, zarr_format=3)
+        self._array(_group(self._draft), "status", (), np.dtype(np.int64), ())
+        _consolidate(self._draft)
         os.replace(self._draft, self.path)
+        self._made = True
         self.manifest, self._group = manifest, _group(self.path)
 
+    def _add(self, variables: Variables) -> None:
+        """The arrays of the variables that have none, before any block is called done."""
+        assert self.manifest is not None
+        missing = [
+            name for name, (_, values) in variables.items()
+            if not self._stored(name, values.shape[len(self.plan.shape) :])
+        ]  # fmt: skip
+        for name in missing:
+            extra, values = variables[name]
+            inner = values.shape[len(self.plan.shape) :]
+            self._array(self._group, name, inner, values.dtype, extra)
+        if missing or not self.manifest["variables"]:
+            self.manifest["variables"] = list(variables)
+            self._group.attrs[_MANIFEST] = self.manifest
+            _consolidate(self.path)
+
+    def _stored(self, name: str, inner: tuple[int, ...]) -> bool:
+        try:
+            return bool(self._group[name].shape == self.plan.shape + inner)
+        except Exception:  # none, or without its description
+            return False
+
+    def _array(
+        self, group: Any, name: str, inner: tuple[int, ...], dtype: Any, extra: tuple[str, ...]
+    ) -> None:
+        assert self.block_shape is not None
+        group.create_array(
+            name,
+            shape=self.plan.shape + inner,
+            chunks=self.block_shape + inner,
+            dtype=dtype,
+            fill_value=np.nan if dtype.kind == "f" else _PENDING,
+            dimension_names=[*self.plan.dims, *extra],
+            attributes=variable_attrs(name),
+            compressors=[ZstdCodec(level=3), Crc32cCodec()],
+            overwrite=True,
+        )
+
     @contextmanager
-    def _explained(self, block: Block) -> Iterator[None]:
+    def _explained(self, what: str) -> Iterator[None]:
         """Say what a failed write means for what was there."""
         try:
             with zarr.config.set({"array.write_empty_chunks": True}):
                 yield
         except OSError as error:
             shutil.rmtree(self._draft, ignore_errors=True)
-            where = ", ".join(f"{s.start}:{s.stop}" for s in block)
             raise StoreError(
-                f"store: could not write block [{where}] to {self.path} ({error}); what was "
+                f"store: could not write {what} to {self.path} ({error}); what was "
                 "finished before is kept and readable, and the same call goes on from there"
             ) from error
+
+
+def _expect_manifest(path: Path, manifest: Any, plan: SweepPlan) -> None:
+    """A store may come from anywhere: what its manifest says is looked at before it is used."""
+
+    def wrong(what: str) -> ValueError:
+        return ValueError(
+            f"store: expected the store of a sweep, got {path}, whose manifest has no legal "
+            f"{what}; nothing was changed"
+        )
+
+    kinds = {"function": str, "arguments": dict, "backend": str, "block_shape": list,
+             "variables": list, "versions": dict}  # fmt: skip
+    if not isinstance(manifest, dict):
+        raise wrong("entries")
+    for name, kind in kinds.items():
+        if not isinstance(manifest.get(name), kind):
+            raise wrong(name)
+    if not all(isinstance(v, str) and v.isidentifier() for v in manifest["variables"]):
+        raise wrong("variables")
+    if not isinstance(manifest["versions"].get("kernelrich_fast"), str):
+        raise wrong("versions")
+    shape = manifest["block_shape"]
+    if manifest["function"] == plan.function and not (
+        all(type(n) is int and n >= 1 for n in shape) and len(shape) == len(plan.shape)
+    ):
+        raise wrong("block_shape")
+
+
+def _consolidate(path: Path) -> None:
+    with warnings.catch_warnings():  # that version 3 of the format has no word on it yet
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(path, zarr_format=3)
 
 
 def _group(path: Path) -> Any:
