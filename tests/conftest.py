@@ -96,6 +96,28 @@ def medium() -> krf.datasets.SparseRegression:
     return krf.datasets.sparse_regression(20, 60, 3, seed=1)
 
 
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps in blocks of few runs."""
+    from kernelrich_fast.sweeps import execute
+
+    monkeypatch.setattr(execute, "_BLOCK_SECONDS", 1e-4)
+    monkeypatch.setattr(execute, "MOST_BYTES", 4000)
+
+
+@pytest.fixture
+def unfinished(tmp_path, small_blocks, monkeypatch):
+    """A store with four of thirty blocks or more."""
+    from test_store import diagonal, stop_after
+
+    path = tmp_path / "sweep.zarr"
+    with monkeypatch.context() as patch:
+        stop_after(4, patch)
+        with pytest.raises(KeyboardInterrupt):
+            diagonal(store=path)
+    return path
+
+
 def relative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Euclidean distance of rows of a from rows of b, relative to b."""
     return np.linalg.norm(a - b, axis=-1) / np.linalg.norm(b, axis=-1)

@@ -24,7 +24,8 @@ class CpuBackend:
         from .. import _core
 
         self._core = _core
-        self.detail = f"instruction set {_core.instruction_set}"
+        self.instruction_set: str = _core.instruction_set
+        self.detail = f"instruction set {self.instruction_set}"
 
     def _batch(self, batch: DiagonalBatch) -> Any:
         return self._core.DiagonalBatch(

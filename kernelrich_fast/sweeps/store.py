@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import platform
 import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,9 +14,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..config import __version__
 from ..errors import StoreError
 from ._labels import variable_attrs
+from ._manifest import described, difference, expect_manifest, is_array, versions_for
 from .plan import Block, SweepPlan, Variables, cut
 
 try:
@@ -39,8 +35,6 @@ _MANIFEST, _ARGUMENTS = "kernelrich_fast_sweep", "arguments"
 _PENDING = -1
 # Up to so many bytes a complete store is read, and so checked, before it is returned.
 _READ_WHOLE = 2**30
-# Up to so many values of an argument are written out in the manifest for people to read.
-_SHOWN = 16
 
 
 class SweepStore:
@@ -62,7 +56,7 @@ class SweepStore:
             raise ValueError(f"store: expected a path on this machine's file systems, got {path!r}")
         self.path = Path(os.path.abspath(os.path.expanduser(path)))
         self.plan = plan
-        self.arguments = _described(plan.arguments())
+        self.arguments = described(plan.arguments())
         self.block_shape: tuple[int, ...] | None = None
         self.manifest: dict[str, Any] | None = None
         self._group: Any = None
@@ -95,9 +89,11 @@ class SweepStore:
             ) from error
         try:
             self._open()  # what another process wrote until now
+            self._expect_same_bits()
             if self._group is not None and not os.access(self.path, os.W_OK):
                 raise StoreError(
-                    f"store: {self.path} is incomplete and read-only; make it writable to resume"
+                    f"store: {self.path} is incomplete or damaged, and read-only; make it writable "
+                    "to resume"
                 )
             self._clean()
         except BaseException:
@@ -214,16 +210,10 @@ class SweepStore:
                 f"store: expected a new path or the store of a sweep, got {self.path}, which is "
                 "something else; nothing was changed"
             ) from None
-        _expect_manifest(self.path, manifest, self.plan)
+        expect_manifest(self.path, manifest, self.plan)
         self._compare(manifest)
         self.manifest, self._group = manifest, group
         self.block_shape = tuple(manifest["block_shape"])
-        if not self.complete and manifest["versions"]["kernelrich_fast"] != __version__:
-            raise ValueError(
-                f"store: {self.path} was begun by kernelrich_fast "
-                f"{manifest['versions']['kernelrich_fast']}, this is {__version__}, whose results "
-                "may differ in rounding; finish it there or choose another path"
-            )
 
     def _compare(self, manifest: dict[str, Any]) -> None:
         if manifest["function"] != self.plan.function:
@@ -231,13 +221,42 @@ class SweepStore:
                 f"store: {self.path} is of {manifest['function']}, not of {self.plan.function}; "
                 "nothing was changed"
             )
-        there = manifest["arguments"]
+        there, values = manifest["arguments"], self.plan.arguments()
         for name in [*there, *self.arguments]:
             if there.get(name) != self.arguments.get(name):
+                what = difference(
+                    there.get(name), self.arguments.get(name), self._argument(name),
+                    values.get(name),
+                )  # fmt: skip
                 raise ValueError(
-                    f"store: {self.path} holds a sweep with other arguments; {name}: it has "
-                    f"{_shown(there.get(name))}, got {_shown(self.arguments.get(name))}; nothing "
-                    "was changed"
+                    f"store: {self.path} holds a sweep with other arguments; {name}: {what}; "
+                    "nothing was changed"
+                )
+
+    def _argument(self, name: str) -> Any:
+        try:
+            return _group(self.path)[_ARGUMENTS][name][...]
+        except Exception:  # text, or damaged: then its description has to do
+            return None
+
+    def _expect_same_bits(self) -> None:
+        """Refuse to add results that would differ in rounding from those that are there."""
+        if self.manifest is None:
+            return
+        there = self.manifest["versions"]
+        here = versions_for(self.manifest["backend"])
+        for name, what, advice in (
+            ("kernelrich_fast", "kernelrich_fast", "finish it there"),
+            (
+                "instruction_set",
+                "the instruction set",
+                f"set KRF_ISA={there.get('instruction_set')}",
+            ),
+        ):
+            if there.get(name, here[name]) != here[name]:
+                raise ValueError(
+                    f"store: {self.path} was begun by {what} {there[name]}, this is {here[name]}, "
+                    f"whose results may differ in rounding; {advice}, or choose another path"
                 )
 
     def _create(self) -> None:
@@ -250,13 +269,13 @@ class SweepStore:
             "backend": plan.options["backend"],
             "block_shape": list(self.block_shape),
             "variables": [],  # known once a block is computed
-            "versions": _versions(),
+            "versions": versions_for(plan.options["backend"]),
         }
         coords, attrs = plan.labels()
         xr.Dataset(coords=coords, attrs={**attrs, _MANIFEST: manifest}).to_zarr(
             self._draft, mode="w", zarr_format=3, consolidated=False
         )
-        arrays = {k: np.asarray(v) for k, v in plan.arguments().items() if _is_array(v)}
+        arrays = {k: np.asarray(v) for k, v in plan.arguments().items() if is_array(v)}
         xr.Dataset(
             {k: ([f"{k}_{i}" for i in range(v.ndim)], v) for k, v in arrays.items()}
         ).to_zarr(self._draft, group=_ARGUMENTS, mode="w", zarr_format=3, consolidated=False)
@@ -318,33 +337,6 @@ class SweepStore:
             ) from error
 
 
-def _expect_manifest(path: Path, manifest: Any, plan: SweepPlan) -> None:
-    """A store may come from anywhere: what its manifest says is looked at before it is used."""
-
-    def wrong(what: str) -> ValueError:
-        return ValueError(
-            f"store: expected the store of a sweep, got {path}, whose manifest has no legal "
-            f"{what}; nothing was changed"
-        )
-
-    kinds = {"function": str, "arguments": dict, "backend": str, "block_shape": list,
-             "variables": list, "versions": dict}  # fmt: skip
-    if not isinstance(manifest, dict):
-        raise wrong("entries")
-    for name, kind in kinds.items():
-        if not isinstance(manifest.get(name), kind):
-            raise wrong(name)
-    if not all(isinstance(v, str) and v.isidentifier() for v in manifest["variables"]):
-        raise wrong("variables")
-    if not isinstance(manifest["versions"].get("kernelrich_fast"), str):
-        raise wrong("versions")
-    shape = manifest["block_shape"]
-    if manifest["function"] == plan.function and not (
-        all(type(n) is int and n >= 1 for n in shape) and len(shape) == len(plan.shape)
-    ):
-        raise wrong("block_shape")
-
-
 def _consolidate(path: Path) -> None:
     with warnings.catch_warnings():  # that version 3 of the format has no word on it yet
         warnings.simplefilter("ignore")
@@ -353,46 +345,3 @@ def _consolidate(path: Path) -> None:
 
 def _group(path: Path) -> Any:
     return zarr.open_group(path, mode="r+", zarr_format=3, use_consolidated=False)
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray | np.number | int | float) and not isinstance(value, bool)
-
-
-def _described(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments as JSON: text as it is, numbers by shape, digest, and value if there are few."""
-    out: dict[str, Any] = {}
-    for name, value in arguments.items():
-        if not _is_array(value):
-            out[name] = list(value) if isinstance(value, tuple) else value
-            continue
-        array = np.ascontiguousarray(value)
-        out[name] = {
-            "dtype": array.dtype.str,
-            "shape": list(np.shape(value)),
-            "sha256": hashlib.sha256(array.tobytes()).hexdigest(),
-        }
-        if array.size <= _SHOWN:
-            out[name]["values"] = [repr(x) for x in array.ravel().tolist()]
-    plain: dict[str, Any] = json.loads(json.dumps(out))
-    return plain
-
-
-def _shown(description: Any) -> str:
-    if not isinstance(description, dict):
-        return repr(description)
-    shape = tuple(description["shape"])
-    if "values" in description:
-        values = ", ".join(description["values"])
-        return values if not shape else f"[{values}]"
-    return f"other values of shape {shape}"
-
-
-def _versions() -> dict[str, str]:
-    packages = ("numpy", "scipy", "xarray", "zarr")
-    return {
-        "kernelrich_fast": __version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        **{package: version(package) for package in packages},
-    }
