@@ -27,9 +27,10 @@ __all__ = ["MOST_BYTES", "compute_block", "run_sweep", "sweep_options"]
 
 # Memory of one block, unless one run (here, two for each thread) takes more.
 MOST_BYTES = 128 * 2**20
-# A block that is stored or sent takes about so long on one worker: what a kill can lose, and long
-# against the milliseconds that writing or sending it takes.
+# A block that is stored takes about so long: what a kill can lose, and long against the
+# milliseconds that writing takes. One that is sent to a worker takes five times as long.
 _BLOCK_SECONDS = 2.0
+_SENT = 5.0
 # Options that the results do not depend on.
 _OUTSIDE = ("num_threads", "progress")
 # Options that are checked for the whole sweep before any run; the others are the same for all runs.
@@ -90,7 +91,7 @@ def run_sweep(
         else:
             from .cluster import Cluster
 
-            computer = Cluster(client, num_threads, _BLOCK_SECONDS)
+            computer = Cluster(client, num_threads, _SENT * _BLOCK_SECONDS)
         plan = plan.on(computer.backend(backend))
         if shape is None:
             shape = block_shape(
