@@ -129,7 +129,7 @@ def _coefficients(
     )
     if rest.size:
         handles.append(Line2D([], [], color="0.75", linewidth=0.6, label="other features"))
-    ax.legend(handles=handles)
+    ax.legend(handles=handles, loc="upper left", fontsize="small")
 
 
 def grey_image(pixels: ArrayLike, ax: Axes | None = None) -> Axes:
