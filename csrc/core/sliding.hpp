@@ -228,17 +228,20 @@ private:
       return at.unit_of(e) == at.unit_of(f) && at.layer_of(e) == at.layer_of(f) &&
              at.copy_of(e) == at.copy_of(f);
     };
-    team.each(count_, [&](int i) {
-      d.leader[i] = i;
-      d.ratio[i] = 1.0;
-      const double *row = d.gram + i * lds_;
-      for (int j = 0; j < i; ++j) {
-        const double square = d.gram[j * lds_ + j];
-        if (row[j] > 0.0 && row[j] * row[j] >= FirstKinks<Team>::kParallel * row[i] * square &&
-            same_unit(deep_[i], deep_[j])) {
-          d.leader[i] = j;
-          d.ratio[i] = row[j] / square;
-          break;
+    team.once([&] {
+      for (int i = 0; i < count_; ++i) {
+        d.leader[i] = i;
+        d.ratio[i] = 1.0;
+        const double *row = d.gram + i * lds_;
+        for (int j = 0; j < i; ++j) {
+          const double norm2 = d.gram[j * lds_ + j];
+          if (d.leader[j] == j && row[j] > 0.0 &&
+              square(row[j]) >= FirstKinks<Team>::kParallel * row[i] * norm2 &&
+              same_unit(deep_[i], deep_[j])) {
+            d.leader[i] = j;
+            d.ratio[i] = row[j] / norm2;
+            break;
+          }
         }
       }
     });
@@ -285,7 +288,6 @@ private:
       if (!(trace > 0.0))
         return false;
       find_surfaces(d);
-      team.sync();
       team.each(count_ * count_, [&](int e) {
         const int i = e / count_, j = e % count_;
         if (i != j && (d.leader[i] != i || d.leader[j] != j))
