@@ -104,3 +104,17 @@ def test_errors_come_back_as_they_are(client):
         diagonal(client=client, backend="cuda")
     with pytest.raises(TypeError, match=r"client: expected a dask.distributed.Client, got 3"):
         diagonal(client=3)
+
+
+def test_workers_of_two_instruction_sets_are_not_mixed(monkeypatch):
+    from kernelrich_fast.sweeps import cluster
+
+    names = iter(["avx512", "avx2", *["avx512"] * 1000])
+    monkeypatch.setattr(execute, "_BLOCK_SECONDS", 1e-4)
+    monkeypatch.setattr(cluster, "_instruction_set", lambda plan: next(names))
+    with (
+        distributed.Client(processes=False, n_workers=1, threads_per_worker=1,
+                           dashboard_address=None) as inside,
+        pytest.raises(ValueError, match=r"^client: .*avx512 and avx2.*KRF_ISA"),
+    ):  # fmt: skip
+        diagonal(client=inside)

@@ -81,11 +81,17 @@ class Cluster:
                 running[future] = blocks[index]
                 arriving.add(future)
 
-        done = 0
+        done, used = 0, ""
         try:
             start_some()
             for future in arriving:
-                variables = future.result()
+                instruction_set, variables = future.result()
+                used = used or instruction_set
+                if instruction_set != used:
+                    raise ValueError(
+                        f"client: expected workers of one instruction set, got {used} and "
+                        f"{instruction_set}, whose results differ in rounding; set KRF_ISA for all"
+                    )
                 block = running.pop(future)
                 start_some()
                 yield block, variables
@@ -123,8 +129,13 @@ def _unpickled(plan: _Pickled) -> SweepPlan:
     return whole
 
 
-def _run(plan: _Pickled, block: Block, num_threads: int) -> Variables:
-    return compute_block(_unpickled(plan), block, num_threads, _nobody)
+def _run(plan: _Pickled, block: Block, num_threads: int) -> tuple[str, Variables]:
+    whole = _unpickled(plan)
+    return _instruction_set(whole), compute_block(whole, block, num_threads, _nobody)
+
+
+def _instruction_set(plan: SweepPlan) -> str:
+    return str(getattr(get_backend(plan.options["backend"]), "instruction_set", ""))
 
 
 def _nobody(done: int) -> Any:
