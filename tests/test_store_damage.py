@@ -96,6 +96,7 @@ def test_a_foreign_manifest_reaches_no_other_file(tmp_path):
         {"versions": {}},
         {"arguments": 3},
         {"backend": None},
+        {"backend": "nope"},
     ):
         group.attrs["kernelrich_fast_sweep"] = good | change
         with pytest.raises(ValueError, match=r"^store: expected the store of a sweep"):

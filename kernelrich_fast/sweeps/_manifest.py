@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import get_backend
+from ..backends import BACKENDS, get_backend
 from ..config import __version__
 from .plan import SweepPlan
 
@@ -37,6 +37,8 @@ def expect_manifest(path: Path, manifest: Any, plan: SweepPlan) -> None:
     for name, kind in kinds.items():
         if not isinstance(manifest.get(name), kind):
             raise wrong(name)
+    if manifest["backend"] not in BACKENDS:
+        raise wrong("backend")
     if not all(isinstance(v, str) and v.isidentifier() for v in manifest["variables"]):
         raise wrong("variables")
     if not isinstance(manifest["versions"].get("kernelrich_fast"), str):
