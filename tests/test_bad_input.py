@@ -93,7 +93,7 @@ SWEEP = [
     ("alpha", {"alpha": [[1.0]]}, ValueError),
     ("depth", {"depth": [[2]]}, ValueError),
     ("X", {"X": np.ones((1, 1, 2, 3))}, ValueError),
-    ("w0", {"w0": np.ones((1, 3))}, ValueError),
+    ("w0", {"w0": np.ones((1, 1, 3))}, ValueError),
 ]
 CASES = [
     *((krf.flow_diagonal, *case) for case in COMMON + FLOW),
