@@ -192,6 +192,7 @@ def test_sweep_dimensions_and_values(backend):
     assert np.isclose(at.kernel_distance, theory.kernel_distance(*kernels), rtol=1e-6)
 
 
+@pytest.mark.usefixtures("compiled")  # the fallback promises less
 def test_a_sweep_completes_a_matrix_of_ones_own(tmp_path):
     data = krf.datasets.low_rank_completion(5, 4, 1, 12, seed=1)
     mask = np.zeros((5, 4), dtype=bool)

@@ -117,6 +117,7 @@ def test_profiles_are_a_dimension():
         krf.sweep_diagonal(X, y, w_plus0=w0, w_minus0=w0[:2], **options)
 
 
+@pytest.mark.usefixtures("compiled")  # the fallback promises less
 def test_times_are_a_dimension_of_every_sweep():
     data = krf.datasets.low_rank_completion(5, 4, 1, 12, seed=1)
     times = [0.0, 0.2, 1.0]
