@@ -207,8 +207,9 @@ def revived(rng: np.random.Generator) -> Found:
                 w -= end / steps * g
         return forward(W)[-1][:, 0]
 
-    end, rtol, norm = 0.5, 1e-5, float(np.linalg.norm(y))
-    flow = krf.flow_mlp(X, y, weights0=layers, t_eval=[end], rtol=rtol)
+    end, rtol, norm = 0.5, 10.0 ** -float(rng.uniform(3.0, 6.0)), float(np.linalg.norm(y))
+    method = str(rng.choice(["auto", "dopri5", "exponential"]))
+    flow = krf.flow_mlp(X, y, weights0=layers, t_eval=[end], rtol=rtol, method=method)
     error, coarse = np.inf, descent(4000)
     for steps in (8000, 500_000):  # where two kinks slide together the first may not be enough
         fine = descent(steps)
@@ -217,7 +218,7 @@ def revived(rng: np.random.Generator) -> Found:
         if error <= 1.0 and doubt < 3e-3:
             break
         coarse = descent(steps // 2)
-    return error, claimed(flow.status), f"D={depth} n={n} k={k}"
+    return error, claimed(flow.status), f"D={depth} n={n} k={k} rtol={rtol:.1e} {method}"
 
 
 def silent(call: Callable[[], np.ndarray]) -> np.ndarray | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -95,18 +96,26 @@ def narrow(depth, draw, end):
     return X, y, width, 2.0 * fine - coarse, np.linalg.norm(fine - coarse) / np.linalg.norm(y)
 
 
-# A kink that is crossed and crossed back within a step (the first), and kinks of several samples
-# that are one surface, as behind a single active unit.
-@pytest.mark.parametrize(("depth", "draw", "end"), [(2, 266, 0.5), (5, 90, 2.0), (5, 216, 0.3)])
+# A kink that is crossed and crossed back within a step (the first); kinks of several samples that
+# are one surface, as behind a single active unit, or would be but for a unit at its own kink before
+# them (the fourth); kinks of a unit whose inputs have all come to rest (the others).
+NARROW = [(2, 266, 0.5), (5, 90, 2.0), (5, 216, 0.3), (4, 7, 2.0), (4, 68, 0.3), (4, 91, 2.0),
+          (5, 41, 0.5), (5, 54, 1.0)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("depth", "draw", "end"), NARROW)
 def test_excursions_and_common_kinks_against_gradient_descent(depth, draw, end, backend):
     X, y, width, reference, doubt = narrow(depth, draw, end)
-    assert doubt < 1e-4
-    for rtol in (1e-4,) if backend == "numpy" else (1e-4, 1e-5):
+    assert doubt < 6e-4
+    tolerances = (1e-4,) if backend == "numpy" else np.geomspace(1e-5, 1e-3, 9)
+    methods = ("auto",) if backend == "numpy" else ("auto", "dopri5", "exponential")
+    for rtol, method in itertools.product(tolerances, methods):
         flow = krf.flow_mlp(
-            X, y, depth=depth, width=width, seed=draw, t_eval=[end], rtol=rtol, backend=backend
-        )
+            X, y, depth=depth, width=width, seed=draw, t_eval=[end], rtol=rtol, method=method,
+            backend=backend,
+        )  # fmt: skip
         error = np.linalg.norm(flow.predict(X)[0] - reference) / np.linalg.norm(y)
-        assert error < promised(backend, rtol) + 2.0 * doubt
+        assert error < promised(backend, rtol) + 2.0 * doubt, (rtol, method)
 
 
 def test_smooth_flow_against_scipy(backend):

@@ -22,9 +22,11 @@ template <class Team> class Sliding {
   struct DeepRows {
     FeatureRows rows;
     double *X, *gram, *pivot;
-    // Kinks of one unit whose gradients are parallel are one surface, as where a unit has a single
-    // active input: each names the first of them, which alone is a constraint, and has its gradient
-    // in units of that one's.
+    // Kinks of one unit whose inputs are parallel are one surface, as where a unit has a single
+    // active input: each names the first of them, which alone is a constraint, and has its input in
+    // units of that one's. Gradients are parallel on the surface alone, and within a step two
+    // constraints a hair apart would hold what nothing holds; inputs say it there as well. But
+    // where a unit before is at its own kink and active, the gradients differ, and there are two.
     int *leader;
     double *ratio;
   };
@@ -32,6 +34,8 @@ template <class Team> class Sliding {
 public:
   // Deeper units that may slide at once; one more is left to cross its kink in small steps.
   static constexpr int kDeep = 48;
+  // Inputs with a squared cosine beyond this are parallel: they are but for rounding.
+  static constexpr double kParallel = 1.0 - 1e-12, kAlike = 0.9;
 
   KRF_HD static int most_rows(int n) { return n > kDeep ? n : kDeep; }
 
@@ -228,18 +232,30 @@ private:
       return at.unit_of(e) == at.unit_of(f) && at.layer_of(e) == at.layer_of(f) &&
              at.copy_of(e) == at.copy_of(f);
     };
+    const auto input = [&](int i) {
+      const int l = at.layer_of(deep_[i]) - 1;
+      return d.rows.A + at.at(at.copy_of(deep_[i]), l, capacity_) +
+             static_cast<long long>(i) * at.ldz(l);
+    };
+    const auto product = [&](int i, int j) {
+      double sum = 0;
+      for (int k = 0; k < at.ldz(at.layer_of(deep_[i]) - 1); ++k)
+        sum += input(i)[k] * input(j)[k];
+      return sum;
+    };
     team.once([&] {
       for (int i = 0; i < count_; ++i) {
         d.leader[i] = i;
         d.ratio[i] = 1.0;
-        const double *row = d.gram + i * lds_;
         for (int j = 0; j < i; ++j) {
-          const double norm2 = d.gram[j * lds_ + j];
-          if (d.leader[j] == j && row[j] > 0.0 &&
-              square(row[j]) >= FirstKinks<Team>::kParallel * row[i] * norm2 &&
-              same_unit(deep_[i], deep_[j])) {
+          if (d.leader[j] != j || !same_unit(deep_[i], deep_[j]))
+            continue;
+          const double both = product(i, j), norm2 = product(j, j);
+          const double *row = d.gram + i * lds_;
+          if (both > 0.0 && square(both) >= kParallel * product(i, i) * norm2 && row[j] > 0.0 &&
+              square(row[j]) >= kAlike * row[i] * d.gram[j * lds_ + j]) {
             d.leader[i] = j;
-            d.ratio[i] = row[j] / norm2;
+            d.ratio[i] = both / norm2;
             break;
           }
         }
@@ -285,8 +301,10 @@ private:
       for (int i = 0; i < count_; ++i)
         trace += d.gram[i * lds_ + i];
       team.sync();
-      if (!(trace > 0.0))
+      if (!(trace < kInfinity))
         return false;
+      // Behind units that are all at rest nothing moves z, and nothing has to hold it.
+      trace = trace > 0.0 ? trace : 1.0;
       find_surfaces(d);
       team.each(count_ * count_, [&](int e) {
         const int i = e / count_, j = e % count_;
