@@ -120,7 +120,8 @@ class StandIn(types.ModuleType):
     def device_count(self):
         return 1
 
-    def plan(self, batch):
+    def plan(self, batch, threads):
+        self.threads = threads
         return {"threads": 32, "cluster": 1, "teams": self.teams, "doubles_per_team": 8}
 
     plan_diagonal_flow = plan_diagonal_limit = plan_factor_flow = plan_mlp_flow = plan

@@ -68,6 +68,23 @@ def test_a_single_run_that_does_not_fit_says_so(stand_in):
         krf.flow_diagonal([[1.0, 2.0]], [2.0], alpha=[0.1, 1.0], backend="cuda")
 
 
+def test_threads_of_a_block_are_a_measurement_s_to_choose(stand_in, monkeypatch):
+    device = stand_in()
+
+    def flow():
+        krf.flow_diagonal([[1.0, 2.0]], [2.0], alpha=0.1, backend="cuda")
+        return device.threads
+
+    for text, threads in ((None, 0), ("", 0), ("128", 128), ("256", 256)):
+        if text is not None:
+            monkeypatch.setenv("KRF_CUDA_THREADS", text)
+        assert flow() == threads
+    for text in ("48", "0", "512", "many"):
+        monkeypatch.setenv("KRF_CUDA_THREADS", text)
+        with pytest.raises(ValueError, match="KRF_CUDA_THREADS: expected a multiple of 32"):
+            flow()
+
+
 def test_a_small_device_runs_fewer_teams(stand_in, monkeypatch):
     stand_in(teams=64)
     cp = sys.modules["cupy"]

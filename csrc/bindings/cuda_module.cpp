@@ -115,25 +115,27 @@ void run(const py::dict &queue, Address stream, const py::object &progress, cons
   volatile int *control = krf::cuda::new_control(&device_view);
   void *event = nullptr;
   bool interrupted = false;
+  long long done = 0; // teams write the word of finished runs in any order
   const auto watch = [&] {
     py::gil_scoped_acquire gil;
     bool wanted = PyErr_CheckSignals() == 0;
+    done = std::max<long long>(done, control[1]);
     if (wanted && !progress.is_none())
       try {
-        progress(static_cast<long long>(control[1]));
+        progress(done);
       } catch (py::error_already_set &error) {
         error.restore();
         wanted = false;
       }
     if (!wanted) {
       interrupted = true;
-      control[0] = 1; // the blocks see it at their next step
+      control[0] = 1; // the blocks see it within sixteen steps
     }
   };
   try {
-    const krf::cuda::Queue device_queue{pointer<long long>(queue, "order"),
-                                        number<long long>(queue, "count"),
-                                        pointer<long long>(queue, "next"), device_view};
+    const krf::cuda::Queue device_queue{
+        pointer<long long>(queue, "order"), number<long long>(queue, "count"),
+        pointer<long long>(queue, "next"), pointer<long long>(queue, "finished"), device_view};
     py::gil_scoped_release release;
     launch(device_queue);
     event = krf::cuda::record(reinterpret_cast<void *>(stream));
@@ -158,6 +160,13 @@ void run(const py::dict &queue, Address stream, const py::object &progress, cons
     throw py::error_already_set();
 }
 
+// Of a block: whole warps, at most what the kernels are compiled for.
+int checked(int threads) {
+  if (threads < 0 || threads > 256 || threads % 32 != 0)
+    throw std::invalid_argument("internal shape error: threads");
+  return threads;
+}
+
 void *stream_of(Address stream) { return reinterpret_cast<void *>(stream); }
 
 } // namespace
@@ -173,16 +182,18 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not
     }
   });
   m.def("device_count", &krf::cuda::device_count);
-  m.def("plan_diagonal_flow", [](const py::dict &a) {
-    return as_dict(krf::cuda::plan_diagonal_flow(diagonal_batch(a)));
+  m.def("plan_diagonal_flow", [](const py::dict &a, int threads) {
+    return as_dict(krf::cuda::plan_diagonal_flow(diagonal_batch(a), checked(threads)));
   });
-  m.def("plan_diagonal_limit", [](const py::dict &a) {
-    return as_dict(krf::cuda::plan_diagonal_limit(diagonal_batch(a)));
+  m.def("plan_diagonal_limit", [](const py::dict &a, int threads) {
+    return as_dict(krf::cuda::plan_diagonal_limit(diagonal_batch(a), checked(threads)));
   });
-  m.def("plan_factor_flow",
-        [](const py::dict &a) { return as_dict(krf::cuda::plan_factor_flow(factor_batch(a))); });
-  m.def("plan_mlp_flow",
-        [](const py::dict &a) { return as_dict(krf::cuda::plan_mlp_flow(mlp_batch(a))); });
+  m.def("plan_factor_flow", [](const py::dict &a, int threads) {
+    return as_dict(krf::cuda::plan_factor_flow(factor_batch(a), checked(threads)));
+  });
+  m.def("plan_mlp_flow", [](const py::dict &a, int threads) {
+    return as_dict(krf::cuda::plan_mlp_flow(mlp_batch(a), checked(threads)));
+  });
   m.def("pack",
         [](Address X, long long count, int n, int d, Address packed, Address norm, Address stream) {
           krf::cuda::launch_pack(reinterpret_cast<double *>(X), count, n, d,

@@ -17,7 +17,7 @@ template <class Block_> class BlockTeam {
 public:
   using Block = Block_;
   using Value = double;
-  static constexpr int kWidth = 1;
+  static constexpr int kWidth = 1, kPollEvery = 16;
 
   // `exchange` has room for exchange_room(size) doubles and `features` for sweep_room(...), both
   // seen by all members; `tile`, of tile_room(), is the first warp's own and fast.
@@ -33,6 +33,7 @@ public:
   }
   // Before the first run and each that follows; no operations yet.
   KRF_HD void begin() {
+    unasked_ = 0;
     once([&] { *spent() = 0.0; });
   }
 
@@ -41,8 +42,15 @@ public:
     once([&] { *agreed() = static_cast<double>(read()); });
     return static_cast<long long>(*agreed());
   }
+  // Every sixteenth answer, and the first of a run, is looked up: the word is the host's, and far.
   KRF_HD bool cancelled() {
-    return agree([&] { return *static_cast<const volatile int *>(cancel_); }) != 0;
+    if (unasked_ > 0) {
+      --unasked_;
+      return false;
+    }
+    const bool wanted = agree([&] { return *static_cast<const volatile int *>(cancel_); }) != 0;
+    unasked_ = wanted ? 0 : kPollEvery - 1;
+    return wanted;
   }
   KRF_HD void sync() { block_.sync(); }
   // As in csrc/cpu/team.hpp; after a barrier the same in all members.
@@ -292,6 +300,7 @@ private:
   Block block_;
   double *exchange_, *tile_, *features_;
   const int *cancel_;
+  int unasked_ = 0; // answers of `cancelled` until the next look
 };
 
 KRF_END_NAMESPACE

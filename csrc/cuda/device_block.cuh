@@ -28,13 +28,18 @@ struct DeviceBlock {
 #endif
   }
   __device__ static int size() { return cluster() * static_cast<int>(blockDim.x); }
+  // Arrival releases and waiting acquires what the other blocks wrote to device memory.  A function
+  // of its own: hundreds of barriers a kernel, each with a branch for clusters, would be a third of
+  // its code.
+  __device__ KRF_APART static void sync_cluster() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
+#endif
+  }
   __device__ static void sync() {
 #if __CUDA_ARCH__ >= 900
-    // Arrival releases and waiting acquires what the other blocks wrote to device memory.
-    if (cluster() > 1) {
-      asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
-      return;
-    }
+    if (cluster() > 1)
+      return sync_cluster();
 #endif
     __syncthreads();
   }
@@ -45,12 +50,12 @@ struct DeviceBlock {
   __device__ static int warps() { return size() / kWarp; }
   __device__ static void warp_sync() { __syncwarp(); }
 
-  // The number before; the second also counts for the host.
+  // The number before.
   __device__ static long long add(long long *counter) {
     return static_cast<long long>(atomicAdd(reinterpret_cast<unsigned long long *>(counter), 1ULL));
   }
-  __device__ static int add(volatile int *counter) {
-    return atomicAdd_system(const_cast<int *>(counter), 1);
+  __device__ static void tell(volatile int *word, long long value) {
+    *word = static_cast<int>(value);
   }
 
   // Equal in all lanes, and the same on every run: the tree of additions is fixed.
@@ -106,17 +111,18 @@ struct DeviceBlock {
 #if __CUDA_ARCH__ >= 900
 #pragma unroll
     for (; s + 1 < Eights; s += 2)
-      asm("mma.sync.aligned.m16n8k8.row.col.f64.f64.f64.f64 {%0, %1, %2, %3}, "
-          "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-          : "+d"(c[s][0]), "+d"(c[s][1]), "+d"(c[s + 1][0]), "+d"(c[s + 1][1])
-          : "d"(a[s][0][0]), "d"(a[s + 1][0][0]), "d"(a[s][1][0]), "d"(a[s + 1][1][0]),
-            "d"(b[0][0]), "d"(b[1][0]));
+      asm volatile("mma.sync.aligned.m16n8k8.row.col.f64.f64.f64.f64 {%0, %1, %2, %3}, "
+                   "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                   : "+d"(c[s][0]), "+d"(c[s][1]), "+d"(c[s + 1][0]), "+d"(c[s + 1][1])
+                   : "d"(a[s][0][0]), "d"(a[s + 1][0][0]), "d"(a[s][1][0]), "d"(a[s + 1][1][0]),
+                     "d"(b[0][0]), "d"(b[1][0]));
 #endif
 #pragma unroll
     for (; s < Eights; ++s)
 #pragma unroll
       for (int q = 0; q < 2; ++q)
-        asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+        asm volatile(
+            "mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
             : "+d"(c[s][0]), "+d"(c[s][1])
             : "d"(a[s][q][0]), "d"(b[q][0]));
   }

@@ -32,8 +32,9 @@ inline DiagonalProblem shape_of(const DiagonalBatch &b) {
   return {b.n, b.d, b.depth, nullptr, nullptr, nullptr, nullptr, nullptr};
 }
 
-template <class Solver, class Kernel> Plan plan_diagonal(Kernel kernel, const DiagonalBatch &b) {
-  return plan_kernel(kernel, b.n, b.d, [&](Plan &plan) {
+template <class Solver, class Kernel>
+Plan plan_diagonal(Kernel kernel, const DiagonalBatch &b, int threads) {
+  return plan_kernel(kernel, b.n, b.d, threads, [&](Plan &plan) {
     plan.sweep_room = DeviceTeam::sweep_room(padded(b.n), padded(b.d), plan.threads * plan.cluster);
     plan.doubles_per_team = count_doubles<Solver>(shape_of(b)) + 2LL * padded(b.d);
   });

@@ -31,15 +31,16 @@ __global__ void __launch_bounds__(kThreads, 2)
   });
 }
 
-template <class Mirror> Plan plan_of(const DiagonalBatch &batch) {
+template <class Mirror> Plan plan_of(const DiagonalBatch &batch, int threads) {
   return plan_diagonal<FlowIntegrator<DualSystem<DeviceTeam, Mirror>>>(diagonal_flow_kernel<Mirror>,
-                                                                       batch);
+                                                                       batch, threads);
 }
 
 } // namespace
 
-Plan plan_diagonal_flow(const DiagonalBatch &batch) {
-  return batch.depth == 2 ? plan_of<Depth2Mirror>(batch) : plan_of<DeepMirror>(batch);
+Plan plan_diagonal_flow(const DiagonalBatch &batch, int threads) {
+  return batch.depth == 2 ? plan_of<Depth2Mirror>(batch, threads)
+                          : plan_of<DeepMirror>(batch, threads);
 }
 
 void launch_diagonal_flow(const DiagonalBatch &batch, const FlowSettings &settings,

@@ -30,14 +30,16 @@ __global__ void __launch_bounds__(kThreads, 2)
   });
 }
 
-template <class Mirror> Plan plan_of(const DiagonalBatch &batch) {
-  return plan_diagonal<LimitSolver<DeviceTeam, Mirror>>(diagonal_limit_kernel<Mirror>, batch);
+template <class Mirror> Plan plan_of(const DiagonalBatch &batch, int threads) {
+  return plan_diagonal<LimitSolver<DeviceTeam, Mirror>>(diagonal_limit_kernel<Mirror>, batch,
+                                                        threads);
 }
 
 } // namespace
 
-Plan plan_diagonal_limit(const DiagonalBatch &batch) {
-  return batch.depth == 2 ? plan_of<Depth2Mirror>(batch) : plan_of<DeepMirror>(batch);
+Plan plan_diagonal_limit(const DiagonalBatch &batch, int threads) {
+  return batch.depth == 2 ? plan_of<Depth2Mirror>(batch, threads)
+                          : plan_of<DeepMirror>(batch, threads);
 }
 
 void launch_diagonal_limit(const DiagonalBatch &batch, double tolerance, int max_iterations,

@@ -40,10 +40,10 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 } // namespace
 
-Plan plan_factor_flow(const FactorBatch &batch) {
+Plan plan_factor_flow(const FactorBatch &batch, int threads) {
   const int rows = batch.n > batch.n_samples ? batch.n : batch.n_samples;
   const int entries = batch.p * batch.q;
-  return plan_kernel(factor_flow_kernel, rows, entries, [&](Plan &plan) {
+  return plan_kernel(factor_flow_kernel, rows, entries, threads, [&](Plan &plan) {
     plan.sweep_room = DeviceTeam::sweep_room(padded(batch.n_samples), padded(entries),
                                              plan.threads * plan.cluster);
     plan.doubles_per_team = count_doubles<FlowIntegrator<System>>(shape_of(batch)) +

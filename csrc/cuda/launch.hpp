@@ -39,8 +39,8 @@ struct Plan {
 struct Queue {
   const long long *order; // runs, longest expected first
   long long count;
-  long long *next;            // one number, zero at the start
-  volatile int *host_control; // mapped host memory: [0] cancel, [1] finished runs
+  long long *next, *finished; // one number each, zero at the start
+  volatile int *host_control; // mapped host memory: [0] cancel, [1] about `finished`
 };
 
 struct DiagonalBatch {
@@ -96,10 +96,11 @@ struct MlpResults {
   double *n_flops;
 };
 
-Plan plan_diagonal_flow(const DiagonalBatch &);
-Plan plan_diagonal_limit(const DiagonalBatch &);
-Plan plan_factor_flow(const FactorBatch &);
-Plan plan_mlp_flow(const MlpBatch &);
+// `threads` a block, a multiple of 32, or zero for what the shape of the problem wants.
+Plan plan_diagonal_flow(const DiagonalBatch &, int threads);
+Plan plan_diagonal_limit(const DiagonalBatch &, int threads);
+Plan plan_factor_flow(const FactorBatch &, int threads);
+Plan plan_mlp_flow(const MlpBatch &, int threads);
 
 // X (count, n, d) to packed form, with the norms of the features.
 void launch_pack(const double *X, long long count, int n, int d, double *packed, double *norm,

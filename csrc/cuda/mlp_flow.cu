@@ -38,11 +38,11 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 } // namespace
 
-Plan plan_mlp_flow(const MlpBatch &batch) {
+Plan plan_mlp_flow(const MlpBatch &batch, int threads) {
   int rows = batch.shape.n;
   for (int l = 1; l < batch.shape.depth; ++l)
     rows = batch.shape.units[l] > rows ? batch.shape.units[l] : rows;
-  return plan_kernel(mlp_flow_kernel, rows, rows, [&](Plan &plan) {
+  return plan_kernel(mlp_flow_kernel, rows, rows, threads, [&](Plan &plan) {
     plan.doubles_per_team = count_doubles<Flow>(problem_of(batch));
   });
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, final
 
@@ -243,7 +244,7 @@ class CudaBackend:
         """One kernel over all runs; the workspace takes what memory there is."""
         cp = self._cp
         batch = _addresses(arrays)
-        plan = getattr(self._cuda, f"plan_{kernel}")(batch)
+        plan = getattr(self._cuda, f"plan_{kernel}")(batch, _wanted_threads())
         teams = min(int(plan["teams"]), len(expected))
         while True:
             try:
@@ -255,8 +256,11 @@ class CudaBackend:
                     raise
                 teams //= 2  # fewer runs at a time, the same runs
         order = cp.asarray(np.argsort(-expected, kind="stable").astype(np.int64))
-        counter = cp.zeros(1, dtype=np.int64)
-        queue = {"order": order.data.ptr, "count": len(expected), "next": counter.data.ptr}
+        counters = cp.zeros(2, dtype=np.int64)
+        queue = {
+            "order": order.data.ptr, "count": len(expected),
+            "next": counters[:1].data.ptr, "finished": counters[1:].data.ptr,
+        }  # fmt: skip
         native = [_addresses(s) if isinstance(s, dict) else s for s in settings]
         getattr(self._cuda, kernel)(
             batch, *native, _addresses(results), queue, {**plan, "teams": teams},
@@ -308,6 +312,17 @@ class CudaBackend:
                 out[name][place] = rows
             done += len(index)
         return out
+
+
+def _wanted_threads() -> int:
+    """Threads a block by ``KRF_CUDA_THREADS``, for measurements; where unset 0, by the shape.
+
+    Results depend on it in their last bits.
+    """
+    text = os.environ.get("KRF_CUDA_THREADS", "")
+    if text and text not in map(str, range(32, 257, 32)):
+        raise ValueError(f"KRF_CUDA_THREADS: expected a multiple of 32 up to 256, got {text!r}")
+    return int(text or 0)
 
 
 def _up(count: int) -> int:

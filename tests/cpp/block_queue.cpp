@@ -1,8 +1,9 @@
 // Teams of host threads that draw runs:   block_queue THREADS < problem > result
 //
 // THREADS a block; problem, as text: blocks a team, teams, runs, whether to cancel before the
-// first, then the order of the runs.  result: how often each run was drawn, how many were finished,
-// and how often a team found another's numbers in its memory.
+// first, then the order of the runs.  result: how often each run was drawn, how many were finished
+// by the device's count and by the host's, and how often a team found another's numbers in its
+// memory.
 #include "host_block.hpp"
 
 #include "../../csrc/cuda/team_queue.hpp"
@@ -15,8 +16,8 @@ int main(int argc, char **argv) {
   std::vector<long long> order;
   for (long long i = 0; i < count; ++i)
     order.push_back(static_cast<long long>(number()));
-  long long next = 0;
-  const cuda::Queue queue{order.data(), count, &next, control};
+  long long next = 0, finished = 0;
+  const cuda::Queue queue{order.data(), count, &next, &finished, control};
 
   const int members = threads * cluster, run_room = 3 * members + 1;
   cuda::Plan plan{threads, cluster, teams, 0, 5};
@@ -54,5 +55,6 @@ int main(int argc, char **argv) {
   for (auto &member : all)
     member.join();
   print(drawn);
-  print({static_cast<double>(control[1]), static_cast<double>(strange.load())});
+  print({static_cast<double>(finished), static_cast<double>(control[1]),
+         static_cast<double>(strange.load())});
 }

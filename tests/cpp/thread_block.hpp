@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <barrier>
-#include <type_traits>
 
 #include "../../csrc/core/config.hpp"
 
@@ -15,8 +14,9 @@ struct ThreadBlock {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
-  template <class Number> static auto add(Number *counter) {
-    return std::atomic_ref(*const_cast<std::remove_volatile_t<Number> *>(counter)).fetch_add(1);
+  static long long add(long long *counter) { return std::atomic_ref(*counter).fetch_add(1); }
+  static void tell(volatile int *word, long long value) {
+    std::atomic_ref(*const_cast<int *>(word)).store(static_cast<int>(value));
   }
   void sync() const { barrier->arrive_and_wait(); }
 

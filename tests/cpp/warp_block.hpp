@@ -5,7 +5,6 @@
 #include <atomic>
 #include <barrier>
 #include <memory>
-#include <type_traits>
 #include <vector>
 
 #include "../../csrc/cuda/warp_tiles.hpp"
@@ -35,8 +34,9 @@ struct WarpBlock {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
-  template <class Number> static auto add(Number *counter) {
-    return std::atomic_ref(*const_cast<std::remove_volatile_t<Number> *>(counter)).fetch_add(1);
+  static long long add(long long *counter) { return std::atomic_ref(*counter).fetch_add(1); }
+  static void tell(volatile int *word, long long value) {
+    std::atomic_ref(*const_cast<int *>(word)).store(static_cast<int>(value));
   }
   void sync() const { shared_->barrier.arrive_and_wait(); }
   int lane() const { return lane_; }
