@@ -1,21 +1,25 @@
 """The CUDA backend against the CPU backend on all cores, and diffrax on the same device.
 
-    python bench/gpu.py --out FILE.json [--runs 4096] [--repeats 3] [--peer-limit 60]
+    python bench/gpu.py --out FILE.json [--only flow,limit] [--runs 64,528,4096] [--repeats 3]
+                        [--seeds 1000,200] [--peer-limit 60]
 
 flow           N = 100, d = 1000, depth 2, alpha 1e-6 .. 1, to relative loss 1e-12 at rtol 1e-6, for
-               64 runs and for --runs.
+               each number of runs.
 limit          The limits of the same runs.
-factorization  Figure 5's grid with as many seeds as fill --runs.
-networks       Figure 6's grid at depths 2 and 3 with a fourth of --runs.
+figure5        `reproduce fig5` with as many seeds as the first of --seeds, once.
+figure6        `reproduce fig6` with as many seeds as the second, once.
 large          32 flows with N = 512 and d = 2048 to relative loss 1e-6.
 crossover      Seconds of the flow for 1, 4, 16, .. runs on both backends.
-diffrax        The flow of 64 runs on the weights (Tsit5) and on the dual (Kvaerno5), vmapped and
-               jitted, as `kernelrich bench` has them, each in a process of its own.
-fp64           The attainable double-precision rate: a 8192 x 8192 matrix product through CuPy.
+peers          The flow of 64 runs by us and by diffrax, on the weights (Tsit5) and on the dual
+               (Kvaerno5), vmapped and jitted, as `kernelrich bench` has them, each in a process of
+               its own.
 
-Every row has seconds (data on the host at both ends, first call not timed), the error against the
-CPU backend or, for diffrax and us beside it, against a reference at rtol 1e-11, and the share of
-fp64 that the counted operations reach. ``--backend cpu`` runs the same where there is no device.
+A row has the median seconds of both backends (data on the host at both ends; both in turn, after a
+first call of each that is not timed) with half the range beside them, the distance of the results
+or, for diffrax and us beside it, the error against a reference at rtol 1e-11, and the share of the
+attainable rate in double precision (a 8192 x 8192 product through CuPy) that the counted operations
+reach. A row that fails says why, and the next follows. ``--backend cpu`` runs the same where there
+is no device.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 
 for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
     os.environ.pop(name, None)
@@ -46,15 +51,14 @@ PEERS = (
 )
 
 
-def seconds_of(call, repeats):
-    """Median seconds and the last result; the first call is not timed."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        result = call()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times)), result
+def timed(call):
+    start = time.perf_counter()
+    result = call()
+    return time.perf_counter() - start, result
+
+
+def summary(times):
+    return float(np.median(times)), float(np.ptp(times)) / 2
 
 
 def fp64_rate():
@@ -75,33 +79,50 @@ def fp64_rate():
 
 
 class Comparison:
-    """Rows of both backends on the same call."""
+    """Rows of both backends on the same call, written as they come."""
 
-    def __init__(self, backend, repeats, rate, out):
-        self.backend, self.repeats, self.rate, self.out = backend, repeats, rate, out
-        self.head = {"backend": krf.show_config(), "machine": describe(), "fp64_flops": rate}
-        self.rows = []
+    def __init__(self, options):
+        self.backend, self.repeats, self.out = options.backend, options.repeats, options.out
+        self.rate = fp64_rate() if options.backend == "cuda" else None
+        self.head = {
+            "backend": krf.show_config(), "machine": describe(), "fp64_flops": self.rate,
+        }  # fmt: skip
+        self.rows, self.failed = [], 0
 
-    def add(self, label, call, field):
-        there, gpu = seconds_of(lambda: call(self.backend), self.repeats)
-        here, cpu = seconds_of(lambda: call("cpu"), 1)
-        a, b = (np.asarray(field(result)) for result in (gpu, cpu))
-        axes = tuple(range(cpu.status.ndim, b.ndim))
-        size = np.sqrt(np.sum(b**2, axis=axes))
-        self.keep(
-            case=label,
-            runs=cpu.status.size,
-            seconds=there,
-            cpu_seconds=here,
-            factor=here / there,
-            difference=float(np.max(np.sqrt(np.sum((a - b) ** 2, axis=axes)) / size)),
-            unlike_status=int(np.sum(gpu.status != cpu.status)),
-            share=None
-            if self.rate is None
-            else float(gpu.n_flops.sum() / there / self.rate)
-            if hasattr(gpu, "n_flops")
-            else None,
-        )
+    def add(self, label, call, field, repeats=None, warm=True):
+        """A row; ``call(backend)`` gives results whose ``field`` is compared, runs first."""
+        try:
+            times, results = ([], []), [None, None]
+            for turn in range((repeats or self.repeats) + warm):
+                for side, backend in enumerate((self.backend, "cpu")):
+                    results[side] = None  # room for the next
+                    seconds, results[side] = timed(lambda backend=backend: call(backend))
+                    if turn >= warm:
+                        times[side].append(seconds)
+            self.keep(case=label, **self.compare(times, *results, field))
+        except Exception as error:
+            self.fail(label, error)
+
+    def compare(self, times, there, here, field):
+        (gpu, gpu_half), (cpu, cpu_half) = map(summary, times)
+        a, b = (np.asarray(field(result)) for result in (there, here))
+        status = [np.asarray(result.status) for result in (there, here)]
+        axes = tuple(range(status[1].ndim, b.ndim))
+        distance = np.sqrt(np.sum((a - b) ** 2, axis=axes)) / np.sqrt(np.sum(b**2, axis=axes))
+        flops = getattr(there, "n_flops", None)
+        return {
+            "runs": int(status[1].size),
+            "seconds": gpu,
+            "half_range": gpu_half,
+            "cpu_seconds": cpu,
+            "cpu_half_range": cpu_half,
+            "factor": cpu / gpu,
+            "difference": float(np.max(distance)),
+            "unlike_status": int(np.sum(status[0] != status[1])),
+            "share_of_fp64": None
+            if flops is None or self.rate is None
+            else float(np.sum(flops) / gpu / self.rate),
+        }
 
     def keep(self, **row):
         self.rows.append(row)
@@ -109,9 +130,95 @@ class Comparison:
         with open(self.out, "w") as file:  # after every row: time may run out
             json.dump({**self.head, "rows": self.rows}, file, indent=1)
 
+    def fail(self, label, error):
+        self.failed += 1
+        self.keep(case=label, failed=f"{type(error).__name__}: {error}"[:600])
+
 
 def scales(count):
     return np.geomspace(1e-6, 1.0, count)
+
+
+class Hundred:
+    """The flow that is measured most, integrated to the same times by both backends."""
+
+    def __init__(self):
+        self.X, self.y, _ = krf.datasets.sparse_regression(100, 1000, 5)
+        few = scales(65)
+        ends = krf.flow_diagonal(self.X, self.y, alpha=few, stop_loss=1e-12, backend="cpu").t
+        self.times = lambda alpha: np.exp(np.interp(np.log(alpha), np.log(few), np.log(ends)))
+
+    def flow(self, alpha, backend):
+        return krf.flow_diagonal(
+            self.X, self.y, alpha=alpha, t_max=self.times(alpha), stop_loss=0.0, backend=backend
+        )
+
+    def limit(self, alpha, backend):
+        return krf.limit_diagonal(self.X, self.y, alpha=alpha, backend=backend)
+
+
+def flow(found, options):
+    problem = Hundred()
+    for count in options.runs:
+        found.add(
+            f"flow, {count} runs",
+            partial(problem.flow, scales(count)),
+            lambda result: result.beta,
+        )
+
+
+def limit(found, options):
+    problem = Hundred()
+    for count in options.runs:
+        found.add(
+            f"limit, {count} runs",
+            partial(problem.limit, scales(count)),
+            lambda result: result.beta,
+        )
+
+
+def figure5(found, options):
+    seeds = tuple(range(options.seeds[0]))
+    found.add(
+        f"figure 5, {len(seeds)} seeds",
+        lambda backend: fig5.completion_data(fig5.WIDTHS, seeds, backend, False),
+        lambda data: data.test_rmse,
+        repeats=1,
+    )
+
+
+def figure6(found, options):
+    seeds = tuple(range(options.seeds[1]))
+    found.add(
+        f"figure 6, {len(seeds)} seeds",
+        lambda backend: fig6.circle_data(slice(None), seeds, backend, False),
+        lambda data: data.test_rmse,
+        repeats=1,
+        warm=False,
+    )
+
+
+def large(found, options):
+    X, y, _ = krf.datasets.sparse_regression(512, 2048, 10)
+    found.add(
+        "flow, N = 512, 32 runs",
+        lambda backend: krf.flow_diagonal(
+            X, y, alpha=np.geomspace(1e-3, 1.0, 32), stop_loss=1e-6, backend=backend
+        ),
+        lambda result: result.beta,
+        repeats=1,
+    )
+
+
+def crossover(found, options):
+    problem = Hundred()
+    for count in (1, 4, 16, 64, 256, 1024):
+        if count <= max(options.runs):
+            found.add(
+                f"crossover, {count} runs",
+                partial(problem.flow, np.geomspace(1e-4, 1.0, count)),
+                lambda result: result.beta,
+            )
 
 
 def peer_problem():
@@ -127,41 +234,57 @@ def ask_peer(name, formulation, rtol):
     run = prepare(name, problem, formulation, rtol)
     row = {"prepared_in": time.perf_counter() - start, "device": str(jax.devices()[0])}
     try:
-        seconds, outcome = seconds_of(run, 1)
+        run()
+        seconds, outcome = timed(run)
         row |= {"seconds": seconds, "error": problem.error(outcome.answer), "steps": outcome.steps}
     except PeerError as error:
         row["failed"] = str(error)
     print(json.dumps(row))
 
 
-def peers(comparison, limit):
+def peers(found, options):
     problem = peer_problem()
     for rtol in (1e-3, 1e-6, 1e-8):
-        seconds, outcome = seconds_of(
-            lambda rtol=rtol: problem.ours(rtol, comparison.backend), comparison.repeats
-        )
-        error = problem.error(outcome.answer)
-        label = f"flow, 64 runs, ours at rtol {rtol:g}"
-        comparison.keep(case=label, runs=64, seconds=seconds, error=error)
+        label = f"64 runs, ours at rtol {rtol:g}"
+        try:
+            problem.ours(rtol, found.backend)
+            calls = [timed(lambda rtol=rtol: problem.ours(rtol, found.backend))
+                     for _ in range(found.repeats)]  # fmt: skip
+            seconds, half = summary([each[0] for each in calls])
+            error = problem.error(calls[-1][1].answer)
+            found.keep(case=label, runs=64, seconds=seconds, half_range=half, error=error)
+        except Exception as error:
+            found.fail(label, error)
     for name, formulation, rtol in PEERS:
-        row = {"case": f"flow, 64 runs, {name} on the {formulation} at rtol {rtol:g}", "runs": 64}
+        row = {"case": f"64 runs, {name} on the {formulation} at rtol {rtol:g}", "runs": 64}
         command = [sys.executable, __file__, "--ask", name, formulation, str(rtol)]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=limit, check=False,
+                command, capture_output=True, text=True, timeout=options.peer_limit, check=False,
                 env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
             )  # fmt: skip
             last = done.stdout.strip().splitlines()[-1:] if done.returncode == 0 else []
             row |= json.loads(last[0]) if last else {"failed": done.stderr[-300:]}
         except subprocess.TimeoutExpired:
-            row["failed"] = f"not done in {limit} s, compilation and a first call among them"
-        comparison.keep(**row)
+            row["failed"] = (
+                f"not done in {options.peer_limit} s, compilation and a first call among them"
+            )
+        found.keep(**row)
+
+
+ROWS = (flow, limit, figure5, figure6, large, crossover, peers)
+
+
+def numbers(text):
+    return [int(each) for each in text.split(",")]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out")
-    parser.add_argument("--runs", type=int, default=4096)
+    parser.add_argument("--only", help=f"rows, with commas between: {[f.__name__ for f in ROWS]}")
+    parser.add_argument("--runs", type=numbers, default=[64, 528, 4096])
+    parser.add_argument("--seeds", type=numbers, default=[1000, 200])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peer-limit", type=float, default=60.0)
     parser.add_argument("--backend", default="cuda")
@@ -170,82 +293,19 @@ def main():
     if options.ask:
         name, formulation, rtol = options.ask
         ask_peer(name, formulation, float(rtol))
-        return
-    if not options.out:
-        parser.error("--out is missing")
-    rate = fp64_rate() if options.backend == "cuda" else None
-    found = Comparison(options.backend, options.repeats, rate, options.out)
-    X, y, _ = krf.datasets.sparse_regression(100, 1000, 5)
-    few = scales(65)
-    ends = krf.flow_diagonal(X, y, alpha=few, stop_loss=1e-12, backend="cpu").t
-
-    def times(alphas):
-        """About when relative loss 1e-12 is reached: both backends integrate to the same time."""
-        return np.exp(np.interp(np.log(alphas), np.log(few), np.log(ends)))
-
-    def flow(alphas):
-        return lambda backend: krf.flow_diagonal(
-            X, y, alpha=alphas, t_max=times(alphas), stop_loss=0.0, backend=backend
-        )
-
-    for count in (64, options.runs):
-        a = scales(count)
-        found.add(f"flow, {count} runs", flow(a), lambda result: result.beta)
-        found.add(
-            f"limit, {count} runs",
-            lambda backend, a=a: krf.limit_diagonal(X, y, alpha=a, backend=backend),
-            lambda result: result.beta,
-        )
-    data = krf.datasets.low_rank_completion(10, 10, 1, 60)
-    seeds = np.arange(max(1, options.runs // (len(fig5.ALPHA2) * len(fig5.WIDTHS))))
-    found.add(
-        f"factorization, {len(seeds)} x {len(fig5.ALPHA2) * len(fig5.WIDTHS)} runs",
-        lambda backend: krf.flow_factorization(
-            data.y,
-            entries=data.entries,
-            dims=(10, 10),
-            stop_loss=fig5.STOP_LOSS,
-            rtol=1e-8,
-            alpha=np.sqrt(fig5.ALPHA2)[:, None, None],
-            width=np.array(fig5.WIDTHS)[:, None],
-            seed=seeds,
-            backend=backend,
-        ),
-        lambda result: result.M,
-    )
-    circle = fig6.scaled_teacher(0)
-    for depth in (2, 3):
-        alphas = np.array(fig6.ALPHAS[depth - 2])
-        nets = np.arange(max(1, options.runs // (8 * len(alphas))))
-        found.add(
-            f"networks of depth {depth}, {len(nets)} x {len(alphas)} runs",
-            lambda backend, depth=depth, alphas=alphas, nets=nets: krf.flow_mlp(
-                circle.X, circle.y, depth=depth, width=fig6.WIDTH, alpha=alphas, seed=nets[:, None],
-                layer_scales=fig6.LAYER_SCALE, stop_loss=fig6.STOP_LOSS, rtol=1e-6, backend=backend,
-            ),
-            lambda result: result.predict(circle.X_test),
-        )  # fmt: skip
-    wide = krf.datasets.sparse_regression(512, 2048, 10)
-    found.add(
-        "flow, N = 512, 32 runs",
-        lambda backend: krf.flow_diagonal(
-            wide.X, wide.y, alpha=np.geomspace(1e-3, 1.0, 32), stop_loss=1e-6, backend=backend
-        ),
-        lambda result: result.beta,
-    )
-    count = 1
-    while count <= min(1024, options.runs):
-        call = flow(np.geomspace(1e-4, 1.0, count))
-        found.keep(
-            case="crossover",
-            runs=count,
-            seconds=seconds_of(lambda call=call: call(options.backend), options.repeats)[0],
-            cpu_seconds=seconds_of(lambda call=call: call("cpu"), 1)[0],
-        )
-        count *= 4
-    if options.peer_limit > 0:
-        peers(found, options.peer_limit)
+        return 0
+    known = {each.__name__: each for each in ROWS}
+    wanted = options.only.split(",") if options.only else list(known)
+    if not options.out or not known.keys() >= set(wanted):
+        parser.error("--out is missing" if not options.out else f"--only: expected {list(known)}")
+    found = Comparison(options)
+    for name in wanted:
+        try:
+            known[name](found, options)
+        except Exception as error:  # what a row needs before its first call
+            found.fail(name, error)
+    return found.failed > 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,48 +1,98 @@
 #!/usr/bin/env bash
-# Builds, checks and measures the CUDA backend on a bare machine with a GPU, nvcc and the Python
-# packages, but no network:   bash bench/gpu.sh OUTDIR
-# At most nine minutes, the sum of the limits below; everything it finds goes to OUTDIR as JSON or text.
+# Checks and measures the CUDA backend on a bare machine with a GPU, nvcc and the Python packages, but
+# no network.  Two stages, each within its limits below:
+#
+#   bash bench/gpu.sh OUTDIR check     the experiments of bench/device/micro, then whether the
+#                                      kernels are right: at most 450 s
+#   bash bench/gpu.sh OUTDIR measure   how fast they are, and what binds: at most 415 s
+#
+# A wheel in .whl/ is installed; without one the package is built here, which adds 150 s at most.
+# OUTDIR gets, as it goes: log.txt with all output, steps.jsonl with a line a step, and the results
+# as JSON.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-out=${1:?usage: bench/gpu.sh OUTDIR}
+out=${1:?usage: bench/gpu.sh OUTDIR check|measure}
+stage=${2:?usage: bench/gpu.sh OUTDIR check|measure}
 mkdir -p "$out"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 status=0
+# The source tree has no compiled module: the installed package is the one to import.
+export PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1
 step() { # step NAME SECONDS COMMAND...
   local name=$1 limit=$2 begin=$SECONDS rc
   shift 2
-  timeout "$limit" "$@" >"$out/$name.txt" 2>&1
+  # SIGINT, so that pytest still says what failed.
+  timeout -k 10 -s INT "$limit" "$@" >"$scratch/$name.txt" 2>&1
   rc=$?
+  { echo "=== $name" && cat "$scratch/$name.txt"; } >>"$out/log.txt"
   [ $rc -eq 0 ] || status=1
   printf '{"step": "%s", "rc": %d, "seconds": %d}\n' "$name" $rc $((SECONDS - begin)) |
     tee -a "$out/steps.jsonl"
-  [ $rc -eq 0 ] || tail -n 30 "$out/$name.txt"
+  tail -n "$([ $rc -eq 0 ] && echo 3 || echo 30)" "$scratch/$name.txt" | cut -c 1-400
+  return $rc
+}
+# Tests that were all skipped, or skipped for want of a device, have shown nothing.
+on_device() { # on_device NAME
+  if ! grep -qE '(^|[ =])[1-9][0-9]* passed' "$scratch/$1.txt" ||
+    grep -qE '^SKIPPED.*cuda: ' "$scratch/$1.txt"; then
+    printf '{"step": "%s", "nothing_ran_on_the_device": true}\n' "$1" | tee -a "$out/steps.jsonl"
+    status=1
+  fi
 }
 
-arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d '. ')
-step build 150 python3 -m pip install --no-build-isolation --no-deps . \
-  -C cmake.define.KRF_CUDA=ON -C "cmake.define.KRF_CUDA_ARCHITECTURES=${arch}-real"
-step info 10 python3 -m kernelrich_fast info
-grep -q "cuda: works" "$out/info.txt" || { cat "$out/info.txt"; exit 1; }
-step tests 110 pytest -q -k "cuda or drawn_once" -p no:cacheprovider
+if ! python3 -c 'import kernelrich_fast._cuda' 2>/dev/null; then
+  if compgen -G '.whl/kernelrich_fast-*.whl' >/dev/null; then
+    step wheel 20 python3 -m pip install -q --no-index --no-deps .whl/kernelrich_fast-*.whl
+  else
+    arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d '. ')
+    step build 150 python3 -m pip install --no-build-isolation --no-deps . \
+      -C cmake.define.KRF_CUDA=ON -C "cmake.define.KRF_CUDA_ARCHITECTURES=${arch}-real"
+  fi
+fi
+step info 15 python3 -m kernelrich_fast info
+if ! grep -q 'cuda: works' "$scratch/info.txt"; then
+  cat "$scratch/info.txt"
+  exit 1
+fi
+# Without -W default a warning inside `import cupy` would turn every test of the device into a skip.
+tests=(python3 -m pytest -q -p no:cacheprovider -W default -rsf --tb=short -n 8 --dist worksteal)
+python3 -c 'import pytest_timeout' 2>/dev/null && tests+=(--timeout 60)
+contact=(python3 bench/device/first_contact.py)
 
-small=$out/small.py
-cat >"$small" <<'PY'
-import numpy as np
-import kernelrich_fast as krf
-
-X, y, _ = krf.datasets.sparse_regression(9, 21, 2)
-krf.flow_diagonal(X, y, alpha=[1e-3, 1.0], depth=[[2], [3]], stop_loss=1e-4, backend="cuda")
-krf.limit_diagonal(X, y, alpha=[1e-3, 1.0], depth=[[2], [3]], backend="cuda")
-X, y, _ = krf.datasets.sparse_regression(130, 140, 2)  # a cluster, where there are any
-krf.flow_diagonal(X, y, alpha=0.5, t_max=1e-3, method="radau5", rtol=1e-2, backend="cuda")
-data = krf.datasets.low_rank_completion(4, 5, 1, 13)
-where = dict(entries=data.entries, dims=(4, 5))
-krf.flow_factorization(data.y, **where, alpha=[1e-2, 1.0], width=5, stop_loss=1e-4, backend="cuda")
-circle = krf.datasets.circle_teacher(6)
-krf.flow_mlp(circle.X, circle.y, width=6, alpha=[0.3, 1.0], t_max=1.0, rtol=1e-3, backend="cuda")
-PY
-for tool in memcheck racecheck; do
-  step "$tool" 40 compute-sanitizer --tool "$tool" --error-exitcode 9 python3 "$small"
-done
-step bench 180 python3 bench/gpu.py --peer-limit 25 --out "$out/gpu.json"
+case $stage in
+check)
+  if command -v nvcc >/dev/null; then
+    step micro_build 30 nvcc -O3 -std=c++20 -arch=native bench/device/micro/micro.cu -o "$scratch/micro"
+    step micro 60 "$scratch/micro"
+    grep '^{' "$scratch/micro.txt" >"$out/micro.jsonl"
+  fi
+  step contact 75 "${contact[@]}"
+  grep '^{' "$scratch/contact.txt" >"$out/contact.jsonl"
+  # No host compiler: the parts on the device alone.
+  CXX=false step parts 40 "${tests[@]}" -k 'cuda or drawn_once' tests/test_team_parts.py
+  on_device parts
+  step tests 100 "${tests[@]}" --ignore tests/test_team_parts.py -k cuda tests
+  on_device tests
+  step memcheck 60 compute-sanitizer --tool memcheck --error-exitcode 9 "${contact[@]}" --small
+  step flow 50 python3 bench/gpu.py --only flow,limit --runs 64,528 --repeats 2 --out "$out/first.json"
+  ;;
+measure)
+  step rows 200 python3 bench/gpu.py --only flow,limit,crossover,large,figure5,figure6 --out "$out/gpu.json"
+  step ncu 50 ncu --clock-control none -k regex:diagonal_flow --launch-count 1 \
+    --section SpeedOfLight --section Occupancy --section WarpStateStats \
+    --section MemoryWorkloadAnalysis --section ComputeWorkloadAnalysis --section InstructionStats \
+    --section LaunchStats python3 -c '
+import numpy as np, kernelrich_fast as krf
+X, y, _ = krf.datasets.sparse_regression(100, 1000, 5)
+krf.flow_diagonal(X, y, alpha=np.geomspace(1e-6, 1.0, 528), stop_loss=1e-12, backend="cuda")'
+  cp "$scratch/ncu.txt" "$out/ncu.txt"
+  step synccheck 50 compute-sanitizer --tool synccheck --error-exitcode 9 "${contact[@]}" --small
+  step peers 100 python3 bench/gpu.py --only peers --peer-limit 25 --out "$out/peers.json"
+  ;;
+*)
+  echo "usage: bench/gpu.sh OUTDIR check|measure"
+  exit 2
+  ;;
+esac
 exit $status
