@@ -68,7 +68,7 @@ def test_a_single_run_that_does_not_fit_says_so(stand_in):
         krf.flow_diagonal([[1.0, 2.0]], [2.0], alpha=[0.1, 1.0], backend="cuda")
 
 
-def test_threads_of_a_block_are_a_measurement_s_to_choose(stand_in, monkeypatch):
+def test_an_environment_variable_sets_the_threads_of_a_block(stand_in, monkeypatch):
     device = stand_in()
 
     def flow():

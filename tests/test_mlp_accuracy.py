@@ -96,9 +96,10 @@ def narrow(depth, draw, end):
     return X, y, width, 2.0 * fine - coarse, np.linalg.norm(fine - coarse) / np.linalg.norm(y)
 
 
-# A kink that is crossed and crossed back within a step (the first); kinks of several samples that
-# are one surface, as behind a single active unit, or would be but for a unit at its own kink before
-# them (the fourth); kinks of a unit whose inputs have all come to rest (the others).
+# Crossed and crossed back within a step: the first. Kinks of several samples that are one surface,
+# because a single unit before them is active: the next two. The same, but that unit's neighbour is
+# at its own kink, so that they are two surfaces: the fourth. Units that slide and whose inputs then
+# all become zero: the others.
 NARROW = [(2, 266, 0.5), (5, 90, 2.0), (5, 216, 0.3), (4, 7, 2.0), (4, 68, 0.3), (4, 91, 2.0),
           (5, 41, 0.5), (5, 54, 1.0)]  # fmt: skip
 

@@ -115,7 +115,7 @@ void run(const py::dict &queue, Address stream, const py::object &progress, cons
   volatile int *control = krf::cuda::new_control(&device_view);
   void *event = nullptr;
   bool interrupted = false;
-  long long done = 0; // teams write the word of finished runs in any order
+  long long done = 0; // the largest count seen: teams write theirs in any order
   const auto watch = [&] {
     py::gil_scoped_acquire gil;
     bool wanted = PyErr_CheckSignals() == 0;

@@ -176,9 +176,9 @@ public:
   }
 
   // Lets crossed kinks slide where both sides point back, until all agree with the field (principal
-  // pivoting: all that disagree at once, later one by one).  Sliding ones that the crossing sets
-  // free go first: only then does the field tell whether it drives the crossed ones back, and else
-  // both together could stay where no descent would.  False where the field fails.
+  // pivoting: all that disagree at once, later one by one).  Kinks that stop sliding are changed
+  // first, and the crossed ones judged by the field after that; changed together they may find
+  // modes that agree with the field but that descent would leave.  False where the field fails.
   KRF_HD KRF_APART bool settle() {
     const double *Z = s_.trial.Z;
     double *next = s_.mode_next, *theta = s_.theta_next;
@@ -188,17 +188,17 @@ public:
       s_.net.rates(s_.w_trial, s_.field_trial, next, s_.trial, rate_trial_);
       if (s_.sliding_next().any())
         s_.sliding_next().fractions(s_.w_trial, next, s_.trial, theta, s_.work);
-      const auto is_free = [&](int e) { return next[e] < 0.0 && leaves(theta[e]); };
+      const auto stops_sliding = [&](int e) { return next[e] < 0.0 && leaves(theta[e]); };
       const auto comes_back = [&](int e) {
         return next[e] >= 0.0 && touched_[e] > 0.0 &&
                (next[e] > 0.0 ? rate_trial_[e] < 0.0 : rate_trial_[e] > 0.0);
       };
       int found = 0;
       if (many()) {
-        found =
-            s_.team.collect(s_.size(), [&](int e) { return is_free(e) || comes_back(e); }, index_);
+        found = s_.team.collect(
+            s_.size(), [&](int e) { return stops_sliding(e) || comes_back(e); }, index_);
       } else {
-        found = s_.team.collect(s_.size(), is_free, index_);
+        found = s_.team.collect(s_.size(), stops_sliding, index_);
         if (found == 0)
           found = s_.team.collect(s_.size(), comes_back, index_);
       }

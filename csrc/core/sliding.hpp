@@ -22,11 +22,12 @@ template <class Team> class Sliding {
   struct DeepRows {
     FeatureRows rows;
     double *X, *gram, *pivot;
-    // Kinks of one unit whose inputs are parallel are one surface, as where a unit has a single
-    // active input: each names the first of them, which alone is a constraint, and has its input in
-    // units of that one's. Gradients are parallel on the surface alone, and within a step two
-    // constraints a hair apart would hold what nothing holds; inputs say it there as well. But
-    // where a unit before is at its own kink and active, the gradients differ, and there are two.
+    // Kinks of one unit on several samples are one surface where its inputs on these samples are
+    // parallel, as they are if only one unit before it is active.  `leader` is the first of them,
+    // the only one that is a constraint; `ratio` is the input in units of the leader's.  The
+    // gradients of z cannot decide: they are parallel on the surface only, and a stage of a step
+    // lies beside it.  But if a unit before is active at its own kink, the gradients differ widely,
+    // and there are two surfaces.
     int *leader;
     double *ratio;
   };
@@ -34,8 +35,9 @@ template <class Team> class Sliding {
 public:
   // Deeper units that may slide at once; one more is left to cross its kink in small steps.
   static constexpr int kDeep = 48;
-  // Inputs with a squared cosine beyond this are parallel: they are but for rounding.
-  static constexpr double kParallel = 1.0 - 1e-12, kAlike = 0.9;
+  // Squared cosines: inputs above the first are parallel but for rounding, and gradients below the
+  // second belong to two surfaces.
+  static constexpr double kParallelInputs = 1.0 - 1e-12, kSameSurface = 0.9;
 
   KRF_HD static int most_rows(int n) { return n > kDeep ? n : kDeep; }
 
@@ -252,8 +254,8 @@ private:
             continue;
           const double both = product(i, j), norm2 = product(j, j);
           const double *row = d.gram + i * lds_;
-          if (both > 0.0 && square(both) >= kParallel * product(i, i) * norm2 && row[j] > 0.0 &&
-              square(row[j]) >= kAlike * row[i] * d.gram[j * lds_ + j]) {
+          if (both > 0.0 && square(both) >= kParallelInputs * product(i, i) * norm2 &&
+              row[j] > 0.0 && square(row[j]) >= kSameSurface * row[i] * d.gram[j * lds_ + j]) {
             d.leader[i] = j;
             d.ratio[i] = both / norm2;
             break;
@@ -303,7 +305,7 @@ private:
       team.sync();
       if (!(trace < kInfinity))
         return false;
-      // Behind units that are all at rest nothing moves z, and nothing has to hold it.
+      // All gradients are zero where all inputs of the sliding units are: z stays zero by itself.
       trace = trace > 0.0 ? trace : 1.0;
       find_surfaces(d);
       team.each(count_ * count_, [&](int e) {

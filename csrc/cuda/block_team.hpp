@@ -42,7 +42,8 @@ public:
     once([&] { *agreed() = static_cast<double>(read()); });
     return static_cast<long long>(*agreed());
   }
-  // Every sixteenth answer, and the first of a run, is looked up: the word is the host's, and far.
+  // Reads the host's word at the first call of a run and at every kPollEvery-th after it: a read
+  // crosses the bus.
   KRF_HD bool cancelled() {
     if (unasked_ > 0) {
       --unasked_;
@@ -300,7 +301,7 @@ private:
   Block block_;
   double *exchange_, *tile_, *features_;
   const int *cancel_;
-  int unasked_ = 0; // answers of `cancelled` until the next look
+  int unasked_ = 0; // calls of `cancelled` that answer without reading
 };
 
 KRF_END_NAMESPACE

@@ -40,7 +40,7 @@ struct Queue {
   const long long *order; // runs, longest expected first
   long long count;
   long long *next, *finished; // one number each, zero at the start
-  volatile int *host_control; // mapped host memory: [0] cancel, [1] about `finished`
+  volatile int *host_control; // mapped host memory: [0] cancel, [1] one of the last `finished`
 };
 
 struct DiagonalBatch {

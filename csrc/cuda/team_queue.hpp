@@ -41,9 +41,9 @@ KRF_HD void draw_runs(Team &team, const cuda::Queue &queue, double *memory, Body
       return;
     Arena arena(memory);
     body(queue.order[at], arena);
-    team.once([&] { // counted on the device: the host's word is written alone, and may lag behind
-      Team::Block::tell(queue.host_control + 1, Team::Block::add(queue.finished) + 1);
-    });
+    // The count is the device's; the host's word is only written, in any order.
+    team.once(
+        [&] { Team::Block::tell(queue.host_control + 1, Team::Block::add(queue.finished) + 1); });
   }
 }
 
