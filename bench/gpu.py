@@ -158,22 +158,18 @@ class Hundred:
 
 
 def flow(found, options):
-    problem = Hundred()
-    for count in options.runs:
-        found.add(
-            f"flow, {count} runs",
-            partial(problem.flow, scales(count)),
-            lambda result: result.beta,
-        )
+    compare_hundred(found, options, "flow")
 
 
 def limit(found, options):
-    problem = Hundred()
+    compare_hundred(found, options, "limit")
+
+
+def compare_hundred(found, options, name):
+    solve = getattr(Hundred(), name)
     for count in options.runs:
         found.add(
-            f"limit, {count} runs",
-            partial(problem.limit, scales(count)),
-            lambda result: result.beta,
+            f"{name}, {count} runs", partial(solve, scales(count)), lambda result: result.beta
         )
 
 
@@ -302,7 +298,7 @@ def main():
     for name in wanted:
         try:
             known[name](found, options)
-        except Exception as error:  # what a row needs before its first call
+        except Exception as error:  # in what the row needs before its first call
             found.fail(name, error)
     return found.failed > 0
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Checks and measures the CUDA backend on a bare machine with a GPU, nvcc and the Python packages, but
-# no network.  Two stages, each within its limits below:
+# no network.  There are two stages:
 #
-#   bash bench/gpu.sh OUTDIR check     the experiments of bench/device/micro, then whether the
-#                                      kernels are right: at most 450 s
-#   bash bench/gpu.sh OUTDIR measure   how fast they are, and what binds: at most 415 s
+#   bash bench/gpu.sh OUTDIR check     are the kernels right?  At most 450 s, with the experiments of
+#                                      bench/device/micro before it
+#   bash bench/gpu.sh OUTDIR measure   how fast are they, and what limits them?  At most 415 s
 #
-# A wheel in .whl/ is installed; without one the package is built here, which adds 150 s at most.
-# OUTDIR gets, as it goes: log.txt with all output, steps.jsonl with a line a step, and the results
-# as JSON.
+# A wheel in .whl/ is installed.  Without one the package is built, which adds at most 150 s.
+# While it runs, OUTDIR receives log.txt with all output, steps.jsonl with a line for each step, and
+# the results as JSON.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${1:?usage: bench/gpu.sh OUTDIR check|measure}
@@ -32,7 +32,7 @@ step() { # step NAME SECONDS COMMAND...
   tail -n "$([ $rc -eq 0 ] && echo 3 || echo 30)" "$scratch/$name.txt" | cut -c 1-400
   return $rc
 }
-# Tests that were all skipped, or skipped for want of a device, have shown nothing.
+# Fails a step whose tests were all skipped, or some of them because there is no device.
 on_device() { # on_device NAME
   if ! grep -qE '(^|[ =])[1-9][0-9]* passed' "$scratch/$1.txt" ||
     grep -qE '^SKIPPED.*cuda: ' "$scratch/$1.txt"; then

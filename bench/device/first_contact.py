@@ -1,11 +1,13 @@
-"""Is the CUDA backend right? Checks in the order of what is likeliest to fail, a JSON line each.
+"""Is the CUDA backend right? The checks likeliest to fail come first; each prints a JSON line.
 
-    python bench/device/first_contact.py [--small] [--pool] [--only WORDS] [--backend cpu]
+    python bench/device/first_contact.py [--small] [--pool] [--only NAMES] [--backend cpu]
 
-Every check is caught. An error of the device stays with the process, so that all later checks fail
-as well: the first one counts. Without ``--pool`` every array has memory of its own, filled with NaN
-where the backend takes it uninitialised, so that ``compute-sanitizer --tool memcheck`` sees where
-it ends; ``--small`` are the checks for that. ``--backend cpu`` is a rehearsal without a device.
+A check that fails does not end the others. But after an error of the device every later check of
+the process fails too, so the first failure is the one to look at.
+
+Without ``--pool`` every array is allocated on its own, and filled with NaN where the backend takes
+it uninitialised: ``compute-sanitizer --tool memcheck`` then sees where arrays end. ``--small`` runs
+the checks that are short enough for a sanitizer. ``--backend cpu`` rehearses without a device.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 
 import kernelrich_fast as krf
 
-PRODUCTS, SOLVE, SOLVE_COMPLEX = 4, 2, 3  # csrc/cuda/team_parts.hpp
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+import test_team_parts as parts
+
 LAYOUTS = ((32, 1), (128, 1), (256, 1), (64, 4), (256, 8))  # threads a block, blocks a team
 RTOL = 1e-6
 
@@ -79,44 +84,15 @@ class Contact:
         }
 
     def queue(self):
-        import cupy as cp
-
-        from kernelrich_fast import _cuda
-
-        count = 5000
-        order = cp.asarray(np.random.default_rng(0).permutation(count))
-        drawn, counters = cp.zeros(count, dtype=np.int32), cp.zeros(2, dtype=np.int64)
-        queue = {
-            "order": order.data.ptr, "count": count,
-            "next": counters.data.ptr, "finished": counters[1:].data.ptr,
-        }  # fmt: skip
-        plan = _cuda.plan_part(1, 1, 64, 1) | {"teams": 300}
-        room = cp.zeros(plan["teams"] * plan["doubles_per_team"])
-        stream = cp.cuda.get_current_stream().ptr
-        _cuda.draw(queue, drawn.data.ptr, plan, room.data.ptr, stream)
-        if not (cp.asnumpy(drawn) == 1).all():
-            raise Wrong(f"drawn {cp.asnumpy(drawn).min()} to {cp.asnumpy(drawn).max()} times")
-        return int(counters[1])
+        parts.test_every_run_of_a_queue_is_drawn_once(5000)
 
     def primitives(self, layout):
-        """Products and solves of one team; the largest error and where it is."""
-        rng, errors = np.random.default_rng(1), {}
+        """The primitives of one team against NumPy."""
+        block = parts.DeviceBlock(*layout)
         for n in (8, 40, 100, 129):
-            ld = -(-n // 8) * 8
-            P, Q = rng.standard_normal((2, 9, n))
-            product = part(layout, PRODUCTS, n, 9, padded(P, ld), padded(Q, ld), 81).reshape(9, 9)
-            errors[f"product {n}"] = float(np.abs(product - P @ Q.T).max())
-            M = rng.standard_normal((n, 2 * n))
-            M, b = M @ M.T / n, rng.standard_normal(n)
-            x = part(layout, SOLVE, n, 1, padded(M, ld), padded(b[None], ld), ld + 1)[:n]
-            errors[f"solve {n}"] = float(np.linalg.norm(M @ x - b) / np.linalg.norm(b))
-            z = part(layout, SOLVE_COMPLEX, n, 1, padded(M, ld), padded(b[None], ld), 2 * ld)
-            z = z[:n] + 1j * z[ld : ld + n]
-            errors[f"complex {n}"] = float(np.linalg.norm(M @ z + 1j * z - b) / np.linalg.norm(b))
-        worst = max(errors, key=errors.get)
-        if not max(errors.values()) < 1e-9:
-            raise Wrong(json.dumps(errors))
-        return worst, errors[worst]
+            parts.test_gram_and_sweep(block, n, 33)
+            parts.test_factors_and_solves(block, n)
+            parts.test_reductions_products_and_choices(block, n)
 
     def small_flows(self):
         return self.flow(9, 21, [1e-3, 1.0], [[2], [3], [5]], t_max=50.0, stop_loss=0.0)
@@ -185,23 +161,8 @@ class Contact:
             alarm.cancel()
         raise Wrong("it ended before the signal, or in spite of it")
 
-    def device_arrays(self):
-        """Distance of results on the device from the CPU's, by package."""
-        import cupy as cp
-
-        X, y, _ = krf.datasets.sparse_regression(9, 21, 2)
-        expected, found = krf.flow_diagonal(X, y, alpha=0.5, backend="cpu").beta, {}
-        for name, put in device_packages().items():
-            beta = krf.flow_diagonal(put(X), put(y), alpha=0.5).beta
-            if not isinstance(beta, cp.ndarray):
-                raise Wrong(f"{name}: the result is {type(beta).__name__}")
-            found[name] = distance(cp.asnumpy(beta)[None], expected[None])
-        if not max(found.values()) <= 10 * RTOL:
-            raise Wrong(json.dumps(found))
-        return found
-
     def threads(self):
-        """Runs a second, and microseconds of a processor a step, by threads of a team."""
+        """For each number of threads a block: runs a second, microseconds of a processor a step."""
         import cupy as cp
 
         X, y, _ = krf.datasets.sparse_regression(100, 1000, 5)
@@ -222,53 +183,12 @@ class Contact:
 
 SMALL = ("device", "queue", "primitives", "small_flows", "small_limits", "factorization",
          "networks", "cluster")  # fmt: skip
-LARGE = ("hundred", "clusters", "same_bits", "interrupt", "device_arrays", "threads")
-DEVICE_ONLY = ("device", "queue", "primitives", "device_arrays", "threads")
-
-
-def padded(A, ld):
-    return np.pad(A, ((0, 0), (0, ld - A.shape[1])))
-
-
-def part(layout, number, n, m, A, B, length):
-    """One primitive of csrc/cuda/team_parts.hpp on one team."""
-    import cupy as cp
-
-    from kernelrich_fast import _cuda
-
-    A, B, out = cp.asarray(A), cp.asarray(B), cp.zeros(length)
-    plan = _cuda.plan_part(n, m, *layout)
-    room, never = cp.zeros(plan["doubles_per_team"]), cp.zeros(1, dtype=np.int32)
-    _cuda.part(
-        number, n, m, A.data.ptr, B.data.ptr, out.data.ptr, plan, room.data.ptr, never.data.ptr,
-        cp.cuda.get_current_stream().ptr,
-    )  # fmt: skip
-    return cp.asnumpy(out)
-
-
-def device_packages():
-    """By name, what puts an array on the device; those that are installed."""
-    import cupy as cp
-
-    found = {"cupy": cp.asarray}
-    try:
-        import torch
-
-        found["torch"] = lambda a: torch.from_numpy(np.array(a)).cuda()
-    except ImportError:
-        pass
-    try:
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
-        found["jax"] = jax.numpy.asarray
-    except ImportError:
-        pass
-    return found
+LARGE = ("hundred", "clusters", "same_bits", "interrupt", "threads")
+DEVICE_ONLY = ("device", "queue", "primitives", "threads")
 
 
 def own_memory():
-    """One allocation an array, NaN in what is taken uninitialised."""
+    """Allocate every array on its own, with NaN in what is taken uninitialised."""
     import cupy as cp
 
     cp.cuda.set_allocator(None)
@@ -297,7 +217,9 @@ def checks(contact, names):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", default="cuda")
-    parser.add_argument("--small", action="store_true", help="the checks for a sanitizer alone")
+    parser.add_argument(
+        "--small", action="store_true", help="only the checks short enough for a sanitizer"
+    )
     parser.add_argument("--pool", action="store_true", help="keep CuPy's pool of memory")
     parser.add_argument("--only", help="names of checks, with commas between")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-// Five experiments that decide how runs of one batch share a device; a JSON line a result.
+// Five experiments on how the runs of a batch should share a device.  Each result is a JSON line.
 //
 //   nvcc -O3 -std=c++20 -arch=sm_90 micro.cu -o micro && ./micro
 //
@@ -42,7 +42,7 @@ int main() {
   CHECK(cudaGetDeviceProperties(&device, 0));
   std::printf("{\"device\": \"%s\", \"processors\": %d, \"l2_mb\": %.1f}\n", device.name,
               device.multiProcessorCount, device.l2CacheSize / 1e6);
-  // The two on which most hangs come first.
+  // The two that decide most come first.
   sweeps(device.multiProcessorCount);
   inner_solves();
   rates(device.multiProcessorCount);
