@@ -6,22 +6,33 @@
 #                                      bench/device/micro before it
 #   bash bench/gpu.sh OUTDIR measure   how fast are they, and what limits them?  At most 415 s
 #
-# A wheel in .whl/ is installed.  Without one the package is built, which adds at most 150 s.
-# While it runs, OUTDIR receives log.txt with all output, steps.jsonl with a line for each step, and
+# With names of steps after the stage (`check contact parts`) only those are run.
+# A wheel in .whl/ is installed.  Without one the package is built, which adds at most 150 s.  An
+# executable .whl/micro is taken for that of bench/device/micro.  While it runs, OUTDIR receives log.txt with all output, steps.jsonl with a line for each step, and
 # the results as JSON.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-out=${1:?usage: bench/gpu.sh OUTDIR check|measure}
-stage=${2:?usage: bench/gpu.sh OUTDIR check|measure}
+usage='usage: bench/gpu.sh OUTDIR check|measure [STEP ...]'
+out=${1:?$usage}
+stage=${2:?$usage}
+wanted=" ${*:3} "
+[ $# -eq 2 ] || wanted+="wheel build info micro_build "
 mkdir -p "$out"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 status=0
 # The source tree has no compiled module: the installed package is the one to import.
 export PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1
+# JAX would take three quarters of the device's memory for each worker of the tests.
+export XLA_PYTHON_CLIENT_PREALLOCATE=false
+# Is this step among those that were asked for?
+asked() {
+  [[ $wanted == "  " || $wanted == *" $1 "* ]]
+}
 step() { # step NAME SECONDS COMMAND...
   local name=$1 limit=$2 begin=$SECONDS rc
   shift 2
+  asked "$name" || return 0
   # SIGINT, so that pytest still says what failed.
   timeout -k 10 -s INT "$limit" "$@" >"$scratch/$name.txt" 2>&1
   rc=$?
@@ -32,8 +43,13 @@ step() { # step NAME SECONDS COMMAND...
   tail -n "$([ $rc -eq 0 ] && echo 3 || echo 30)" "$scratch/$name.txt" | cut -c 1-400
   return $rc
 }
+# The lines of JSON that a step printed.
+lines() { # lines NAME
+  asked "$1" && grep '^{' "$scratch/$1.txt" >"$out/$1.jsonl"
+}
 # Fails a step whose tests were all skipped, or some of them because there is no device.
 on_device() { # on_device NAME
+  asked "$1" || return 0
   if ! grep -qE '(^|[ =])[1-9][0-9]* passed' "$scratch/$1.txt" ||
     grep -qE '^SKIPPED.*cuda: ' "$scratch/$1.txt"; then
     printf '{"step": "%s", "nothing_ran_on_the_device": true}\n' "$1" | tee -a "$out/steps.jsonl"
@@ -50,8 +66,7 @@ if ! python3 -c 'import kernelrich_fast._cuda' 2>/dev/null; then
       -C cmake.define.KRF_CUDA=ON -C "cmake.define.KRF_CUDA_ARCHITECTURES=${arch}-real"
   fi
 fi
-step info 15 python3 -m kernelrich_fast info
-if ! grep -q 'cuda: works' "$scratch/info.txt"; then
+if ! step info 30 python3 -m kernelrich_fast info || ! grep -q 'cuda: works' "$scratch/info.txt"; then
   cat "$scratch/info.txt"
   exit 1
 fi
@@ -62,17 +77,21 @@ contact=(python3 bench/device/first_contact.py)
 
 case $stage in
 check)
-  if command -v nvcc >/dev/null; then
-    step micro_build 30 nvcc -O3 -std=c++20 -arch=native bench/device/micro/micro.cu -o "$scratch/micro"
-    step micro 60 "$scratch/micro"
-    grep '^{' "$scratch/micro.txt" >"$out/micro.jsonl"
+  micro=.whl/micro
+  if ! [ -x "$micro" ] && command -v nvcc >/dev/null && asked micro; then
+    micro=$scratch/micro
+    step micro_build 30 nvcc -O3 -std=c++20 -arch=native bench/device/micro/micro.cu -o "$micro"
+  fi
+  if [ -x "$micro" ]; then
+    step micro 60 "$micro"
+    lines micro
   fi
   step contact 75 "${contact[@]}"
-  grep '^{' "$scratch/contact.txt" >"$out/contact.jsonl"
+  lines contact
   # No host compiler: the parts on the device alone.
   CXX=false step parts 40 "${tests[@]}" -k 'cuda or drawn_once' tests/test_team_parts.py
   on_device parts
-  step tests 100 "${tests[@]}" --ignore tests/test_team_parts.py -k cuda tests
+  step tests 150 "${tests[@]}" --ignore tests/test_team_parts.py -k cuda tests
   on_device tests
   step memcheck 60 compute-sanitizer --tool memcheck --error-exitcode 9 "${contact[@]}" --small
   step flow 50 python3 bench/gpu.py --only flow,limit --runs 64,528 --repeats 2 --out "$out/first.json"

@@ -40,13 +40,13 @@ def machine(tmp_path):
     for each in programs.iterdir():
         each.chmod(0o755)
 
-    def run(stage, cuda="works", tests="3 passed, 1 skipped"):
+    def run(stage, *names, cuda="works", tests="3 passed, 1 skipped"):
         out = tmp_path / "out"
         shutil.rmtree(out, ignore_errors=True)
         env = os.environ | {"CUDA": cuda, "TESTS": tests}
         env["PATH"] = f"{programs}:{env['PATH']}"
         done = subprocess.run(
-            ["bash", str(BENCH / "gpu.sh"), str(out), stage],
+            ["bash", str(BENCH / "gpu.sh"), str(out), stage, *names],
             env=env, capture_output=True, text=True, check=False,
         )  # fmt: skip
         steps = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
@@ -79,6 +79,13 @@ def test_without_a_device_nothing_else_is_tried(machine):
     status, steps, _ = machine("measure", cuda="not available: no device")
     assert status == 1
     assert [each["step"] for each in steps] == ["info"]
+
+
+def test_steps_are_chosen_by_name(machine):
+    status, steps, files = machine("check", "contact", "tests")
+    assert status == 0
+    assert [each["step"] for each in steps] == ["info", "contact", "tests"]
+    assert files == ["contact.jsonl", "log.txt", "steps.jsonl"]
 
 
 def test_an_unknown_stage_is_an_error(machine):
