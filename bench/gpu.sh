@@ -8,8 +8,8 @@
 #
 # With names of steps after the stage (`check contact parts`) only those are run.
 # A wheel in .whl/ is installed.  Without one the package is built, which adds at most 150 s.  An
-# executable .whl/micro is taken for that of bench/device/micro.  While it runs, OUTDIR receives log.txt with all output, steps.jsonl with a line for each step, and
-# the results as JSON.
+# executable .whl/micro is taken for that of bench/device/micro.  While it runs, OUTDIR receives
+# log.txt with all output, steps.jsonl with a line for each step, and the results as JSON.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 usage='usage: bench/gpu.sh OUTDIR check|measure [STEP ...]'
@@ -78,14 +78,12 @@ contact=(python3 bench/device/first_contact.py)
 case $stage in
 check)
   micro=.whl/micro
-  if ! [ -x "$micro" ] && command -v nvcc >/dev/null && asked micro; then
+  if ! [ -x "$micro" ] && asked micro; then
     micro=$scratch/micro
-    step micro_build 30 nvcc -O3 -std=c++20 -arch=native bench/device/micro/micro.cu -o "$micro"
+    command -v nvcc >/dev/null &&
+      step micro_build 30 nvcc -O3 -std=c++20 -arch=native bench/device/micro/micro.cu -o "$micro"
   fi
-  if [ -x "$micro" ]; then
-    step micro 60 "$micro"
-    lines micro
-  fi
+  step micro 60 "$micro" && lines micro
   step contact 75 "${contact[@]}"
   lines contact
   # No host compiler: the parts on the device alone.
@@ -110,7 +108,7 @@ krf.flow_diagonal(X, y, alpha=np.geomspace(1e-6, 1.0, 528), stop_loss=1e-12, bac
   step peers 100 python3 bench/gpu.py --only peers --peer-limit 25 --out "$out/peers.json"
   ;;
 *)
-  echo "usage: bench/gpu.sh OUTDIR check|measure"
+  echo "$usage"
   exit 2
   ;;
 esac

@@ -28,22 +28,30 @@ case "$*" in
 esac
 """
 
+# Builds, as its last argument, the experiments of bench/device/micro.
+NVCC = r"""#!/usr/bin/env bash
+for word; do last=$word; done
+printf "%s\n" "#!/usr/bin/env bash" "echo {}" >"$last"
+[ -n "$BROKEN" ] || chmod +x "$last"
+"""
+
 
 @pytest.fixture
 def machine(tmp_path):
     """Runs a stage; gives its exit status, the lines of steps.jsonl and the files it left."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("nvidia-smi", "nvcc", "ncu", "compute-sanitizer"):
+    for name in ("nvidia-smi", "ncu", "compute-sanitizer"):
         (programs / name).write_text("#!/usr/bin/env bash\nexit 0\n")
+    (programs / "nvcc").write_text(NVCC)
     (programs / "python3").write_text(PYTHON)
     for each in programs.iterdir():
         each.chmod(0o755)
 
-    def run(stage, *names, cuda="works", tests="3 passed, 1 skipped"):
+    def run(stage, *names, cuda="works", tests="3 passed, 1 skipped", broken=""):
         out = tmp_path / "out"
         shutil.rmtree(out, ignore_errors=True)
-        env = os.environ | {"CUDA": cuda, "TESTS": tests}
+        env = os.environ | {"CUDA": cuda, "TESTS": tests, "BROKEN": broken}
         env["PATH"] = f"{programs}:{env['PATH']}"
         done = subprocess.run(
             ["bash", str(BENCH / "gpu.sh"), str(out), stage, *names],
@@ -58,12 +66,18 @@ def machine(tmp_path):
 @pytest.mark.parametrize("stage", ["check", "measure"])
 def test_a_machine_on_which_all_goes_well(machine, stage):
     status, steps, files = machine(stage)
-    failed = [each for each in steps if each.get("rc", 1)]
-    # There is nothing that the stand-in for nvcc has built.
-    assert [each["step"] for each in failed] == (["micro"] if stage == "check" else [])
-    assert status == bool(failed)
+    assert [each["step"] for each in steps if each.get("rc", 1)] == []
+    assert status == 0
+    assert ("micro.jsonl" in files) == (stage == "check")
     assert len(files) <= 8  # few enough to carry away whole
     assert "log.txt" in files
+
+
+def test_a_build_that_leaves_no_executable_is_a_failure(machine):
+    status, steps, files = machine("check", broken="yes")
+    assert status == 1
+    assert [each["step"] for each in steps if each["rc"]] == ["micro"]
+    assert "micro.jsonl" not in files
 
 
 @pytest.mark.parametrize(
