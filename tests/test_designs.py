@@ -68,7 +68,10 @@ def test_nearly_equal_rows_with_different_targets(backend):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", krf.ConvergenceWarning)
         limit = krf.limit_diagonal(X, y, alpha=1.0, backend=backend)
-    assert limit.status in (Status.CONVERGED, Status.MAX_STEPS)
+    # A rounding of beta, 1e5 eps, moves the residual by as much as the tolerance allows, so that
+    # chance decides whether it is met.
+    assert limit.status in (Status.CONVERGED, Status.MAX_STEPS, Status.FAILED)
+    assert limit.loss < 1e-16
     assert np.abs(limit.beta).max() > 1e5
 
 
