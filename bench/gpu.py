@@ -9,7 +9,8 @@ limit          The limits of the same runs.
 figure5        `reproduce fig5` with as many seeds as the first of --seeds, once.
 figure6        `reproduce fig6` with as many seeds as the second, once.
 large          32 flows with N = 512 and d = 2048 to relative loss 1e-6.
-crossover      Seconds of the flow for 1, 4, 16, .. runs on both backends.
+crossover      Seconds of flows of every family for 1, 4, 16, .. runs on both backends: below some
+               number the CPU is faster.
 peers          The flow of 64 runs by us and by diffrax, on the weights (Tsit5) and on the dual
                (Kvaerno5), vmapped and jitted, as `kernelrich bench` has them, each in a process of
                its own.
@@ -26,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import operator
 import os
 import subprocess
 import sys
@@ -78,15 +80,24 @@ def fp64_rate():
     return 5 * 2.0 * n**3 / (cupy.cuda.get_elapsed_time(start, stop) * 1e-3)
 
 
+def device():
+    """Name, driver and memory of the GPU."""
+    fields = ("name", "driver_version", "memory.total")
+    command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return dict(zip(fields, done.stdout.splitlines()[0].split(", "), strict=True))
+
+
 class Comparison:
     """Rows of both backends on the same call, written as they come."""
 
     def __init__(self, options):
         self.backend, self.repeats, self.out = options.backend, options.repeats, options.out
         self.rate = fp64_rate() if options.backend == "cuda" else None
-        self.head = {
-            "backend": krf.show_config(), "machine": describe(), "fp64_flops": self.rate,
-        }  # fmt: skip
+        self.head = {"device": device(), "machine": describe(), "fp64_flops": self.rate}
         self.rows, self.failed = [], 0
 
     def add(self, label, call, field, repeats=None, warm=True):
@@ -206,15 +217,41 @@ def large(found, options):
     )
 
 
+def small_flow(alpha, backend):
+    X, y, _ = krf.datasets.sparse_regression(20, 50, 2)
+    return krf.flow_diagonal(X, y, alpha=alpha, stop_loss=1e-9, backend=backend)
+
+
+def completion_flow(alpha, backend):
+    data = krf.datasets.low_rank_completion(10, 10, 1, 60)
+    return krf.flow_factorization(
+        data.y, entries=data.entries, dims=(10, 10), alpha=alpha, width=10, stop_loss=1e-9,
+        backend=backend,
+    )  # fmt: skip
+
+
+def network_flow(alpha, backend):
+    data = krf.datasets.circle_teacher(10)
+    return krf.flow_mlp(
+        data.X, data.y, width=30, alpha=alpha, t_max=10.0, stop_loss=0.0, rtol=1e-4, backend=backend
+    )
+
+
 def crossover(found, options):
-    problem = Hundred()
-    for count in (1, 4, 16, 64, 256, 1024):
-        if count <= max(options.runs):
-            found.add(
-                f"crossover, {count} runs",
-                partial(problem.flow, np.geomspace(1e-4, 1.0, count)),
-                lambda result: result.beta,
-            )
+    cases = (
+        ("diagonal, 100 x 1000", Hundred().flow, "beta"),
+        ("diagonal, 20 x 50", small_flow, "beta"),
+        ("completion, 10 x 10", completion_flow, "loss"),
+        ("networks, width 30", network_flow, "loss"),
+    )
+    for name, solve, field in cases:
+        for count in (1, 4, 16, 64, 256, 1024):
+            if count <= max(options.runs):
+                found.add(
+                    f"crossover, {name}, {count} runs",
+                    partial(solve, np.geomspace(1e-4 if "diagonal" in name else 1e-2, 1.0, count)),
+                    operator.attrgetter(field),
+                )
 
 
 def peer_problem():
