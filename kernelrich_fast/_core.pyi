@@ -65,6 +65,7 @@ class FactorBatch:
         scale: _Real,
         y_index: _Index,
         start_index: _Index,
+        entry_index: _Index,
     ) -> None: ...
 
 def flow_factorization(

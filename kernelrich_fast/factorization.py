@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -104,18 +105,18 @@ def flow_factorization(
     """Integrate the gradient flow of matrix factorisation, a whole batch in one call.
 
     The model is M = U V^T with U (d1, k), V (d2, k) (or M = W W^T, W (d1, k)), the loss
-    L = sum_i (<X_i, M> - y_i)^2, the flow dU/dt = -dL/dU and so on.  Leading axes of y and of the
-    start (alpha, width, seed, or U0 and V0) and t_max, stop_loss and rtol broadcast to the batch
-    shape B; the measurements are shared.
+    L = sum_i (<X_i, M> - y_i)^2, the flow dU/dt = -dL/dU and so on.  Leading axes of y, of entries,
+    of the start (alpha, width, seed, or U0 and V0) and t_max, stop_loss and rtol broadcast to the
+    batch shape B; measurements are shared.
 
     Parameters
     ----------
     y : array_like, (..., n_samples)
         Targets.
-    entries : pair of integer array_like, (n_samples,) each, or boolean array_like, (d1, d2)
+    entries : pair of integer array_like, (..., n_samples) each, or boolean array_like, (d1, d2)
         Matrix completion: rows and columns of the observed entries, without repetition (for the
-        symmetric model, (i, j) and (j, i) are the same entry). Or a boolean matrix of shape dims
-        that is True where y, in the order of rows, is observed.
+        symmetric model, (i, j) and (j, i) are the same entry); with leading axes, of every run. Or
+        a boolean matrix of shape dims that is True where y, in the order of rows, is observed.
     measurements : array_like, (n_samples, d1, d2)
         Matrix sensing: the X_i, instead of ``entries``.
     dims : (int, int), optional
@@ -210,7 +211,7 @@ def flow_factorization(
     factors = _explicit_start(U0, V0, symmetric)
     if dims is None and factors is not None:
         dims = (factors[0].shape[-2], factors[1].shape[-2])
-    sensing = check_sensing(entries, measurements, dims, symmetric, targets.shape[-1])
+    sensing = check_sensing(entries, measurements, dims, symmetric, targets.shape[-1], sets=True)
     if method == "radau5" and targets.shape[-1] > _MAX_STIFF_SAMPLES:
         raise ValueError(
             f"method: 'radau5' is for at most {_MAX_STIFF_SAMPLES} samples, got {targets.shape[-1]}"
@@ -350,14 +351,16 @@ def _drawn_start(sensing: Sensing, alpha: Any, width: Any, seed: Any) -> _Start:
 def _batch(
     sensing: Sensing, y: FloatArray, start: _Start, extra: tuple[tuple[int, ...], ...]
 ) -> tuple[FactorBatch, FloatArray]:
+    sets = sensing.row.shape[:-1]
     try:
-        shape = np.broadcast_shapes(y.shape[:-1], start.index.shape, *extra)
+        shape = np.broadcast_shapes(y.shape[:-1], sets, start.index.shape, *extra)
     except ValueError:
         raise ValueError(
-            f"leading shapes do not broadcast: y {y.shape[:-1]}, start {start.index.shape}, "
-            f"options {extra}"
+            f"leading shapes do not broadcast: y {y.shape[:-1]}, entries {sets}, start "
+            f"{start.index.shape}, options {extra}"
         ) from None
 
+    rows = (math.prod(sets), sensing.row.shape[-1])
     flat = contiguous(y.reshape(-1, y.shape[-1]))
     y_index = run_index(y.shape[:-1], shape)
     batch = FactorBatch(
@@ -365,13 +368,14 @@ def _batch(
         n=sensing.n,
         p=sensing.dims[0],
         c0=sensing.c0,
-        row=sensing.row,
-        column=sensing.column + sensing.c0,
+        row=sensing.row.reshape(rows),
+        column=(sensing.column + sensing.c0).reshape(rows),
         X=sensing.X,
         y=flat,
         starts=start.factors,
         scale=per_run(start.scale, shape),
         y_index=y_index,
         start_index=per_run(start.index, shape),
+        entry_index=run_index(sets, shape),
     )
     return batch, to_host((flat * flat).sum(axis=-1))[y_index]

@@ -14,9 +14,17 @@ __all__ = ["check_sensing"]
 
 
 def check_sensing(
-    entries: Any, measurements: Any, dims: Any, symmetric: bool, n_samples: int | None
+    entries: Any,
+    measurements: Any,
+    dims: Any,
+    symmetric: bool,
+    n_samples: int | None,
+    sets: bool = False,
 ) -> Sensing:
-    """Validate ``entries`` or ``measurements`` against ``dims`` and, if given, the targets."""
+    """Validate ``entries`` or ``measurements`` against ``dims`` and, if given, the targets.
+
+    With ``sets``, entries may have leading axes: a set of them for every run.
+    """
     check.flag("symmetric", symmetric)
     if (entries is None) == (measurements is None):
         raise ValueError("entries: expected entries or measurements, and not both")
@@ -43,8 +51,8 @@ def check_sensing(
         if shape is None:
             raise ValueError("dims: expected (d1, d2) together with entries, got none")
         _expect_square(shape, symmetric)
-        row, column = _entries(entries, shape, symmetric)
-        X, count = None, len(row)
+        row, column = _entries(entries, shape, symmetric, sets)
+        X, count = None, row.shape[-1]
     if n_samples is not None and count != n_samples:
         raise ValueError(f"y: expected {count} samples like the measurements, got {n_samples}")
     if symmetric and X is not None:
@@ -79,22 +87,24 @@ def _expect_square(shape: tuple[int, int], symmetric: bool) -> None:
         raise ValueError(f"dims: expected a square matrix for the symmetric model, got {shape}")
 
 
-def _entries(entries: Any, dims: tuple[int, int], symmetric: bool) -> tuple[IntArray, IntArray]:
+def _entries(
+    entries: Any, dims: tuple[int, int], symmetric: bool, sets: bool
+) -> tuple[IntArray, IntArray]:
     row, column = (
         check.integer_array("entries", part, low=0, high=dims[i] - 1)
         for i, part in enumerate(check.pair("entries", entries, "(rows, columns)"))
     )
-    if row.ndim != 1 or row.shape != column.shape:
+    if row.ndim == 0 or (row.ndim > 1 and not sets) or row.shape != column.shape:
         raise ValueError(
-            f"entries: expected two arrays of the same length, got shapes {row.shape} and "
-            f"{column.shape}"
+            f"entries: expected two arrays of the same {'shape' if sets else 'length'}, got shapes "
+            f"{row.shape} and {column.shape}"
         )
     low, high = (np.minimum(row, column), np.maximum(row, column)) if symmetric else (row, column)
     keys = low * dims[1] + high
-    keys.sort()
-    again = keys[1:] == keys[:-1]
+    keys.sort(axis=-1)
+    again = keys[..., 1:] == keys[..., :-1]
     if again.any():
-        twice = keys[1:][again][0]
+        twice = keys[..., 1:][again][0]
         raise ValueError(
             f"entries: expected every entry once, got ({twice // dims[1]}, {twice % dims[1]}) twice"
         )

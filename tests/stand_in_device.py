@@ -198,7 +198,8 @@ class StandIn(types.ModuleType):
                 X = a["X"][: p * batch["q"], :N].T.reshape(N, p, batch["q"])
                 where = dict(measurements=X)
             else:
-                where = dict(entries=(a["row"], a["column"] - batch["c0"]))
+                of = a["entry_index"][run]
+                where = dict(entries=(a["row"][of], a["column"][of] - batch["c0"]))
             y = a["y"][a["y_index"][run]][:N]
             flow = krf.flow_factorization(
                 y, **where, U0=W[:p, :r], V0=W[p:, :r], t_eval=times, backend="cpu",

@@ -55,6 +55,46 @@ def test_batch_equals_single_runs_bit_for_bit(backend):
             assert one.n_rhs == batch.n_rhs[i, j]
 
 
+def test_every_run_with_its_own_entries(backend):
+    """A set of entries on each leading axis is a call of its own."""
+    sets = [krf.datasets.low_rank_completion(4, 3, 1, 8, seed=s) for s in range(3)]
+    row, column = (np.stack([each.entries[i] for each in sets]) for i in range(2))
+    assert len({row[i].tobytes() + column[i].tobytes() for i in range(3)}) == 3
+    y, alpha = np.stack([each.y for each in sets]), np.array([[1e-2], [1.0]])
+    both = krf.flow_factorization(
+        y, entries=(row, column), dims=(4, 3), alpha=alpha, width=3, seed=[5, 6, 7],
+        backend=backend,
+    )  # fmt: skip
+    assert both.M.shape == (2, 3, 4, 3)
+    for i, each in enumerate(sets):
+        alone = krf.flow_factorization(
+            each.y, entries=each.entries, dims=(4, 3), alpha=alpha[:, 0], width=3, seed=5 + i,
+            backend=backend,
+        )  # fmt: skip
+        assert np.array_equal(alone.M, both.M[:, i])
+        assert np.array_equal(alone.loss, both.loss[:, i])
+        assert np.array_equal(alone.n_rhs, both.n_rhs[:, i])
+    # The sets alone make the shape, too.
+    many = krf.flow_factorization(
+        DATA.y, entries=(row, column), dims=(4, 3), alpha=0.1, width=2, backend=backend
+    )
+    assert many.M.shape == (3, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        (([[0, 1]], [0, 1]), r"entries: expected two arrays .* same shape, .* \(1, 2\) and \(2,"),
+        (([[0, 1], [2, 2]], [[0, 1], [1, 1]]), r"entries: expected every entry once, got \(2, 1\)"),
+        (([[0, 1], [2, 3]], [[0, 1], [1, 1]]), r"do not broadcast: y \(3,\), entries \(2,\)"),
+        ((0, 1), r"entries: expected two arrays of the same shape, got shapes \(\) and \(\)"),
+    ],
+)
+def test_wrong_sets_of_entries(entries, said):
+    with pytest.raises(ValueError, match=said):
+        krf.flow_factorization(np.ones((3, 2)), entries=entries, dims=(4, 3), alpha=1.0, width=2)
+
+
 def test_the_start_is_what_was_asked_for(backend):
     flow = krf.flow_factorization(
         DATA.y, **WHERE, alpha=0.5, width=[2, 40], seed=3, t_eval=[0.0], backend=backend

@@ -56,7 +56,8 @@ krf::cuda::FactorBatch factor_batch(const py::dict &a) {
           pointer<double>(a, "starts"),
           pointer<double>(a, "scale"),
           pointer<long long>(a, "y_index"),
-          pointer<long long>(a, "start_index")};
+          pointer<long long>(a, "start_index"),
+          pointer<long long>(a, "entry_index")};
 }
 
 krf::cuda::MlpBatch mlp_batch(const py::dict &a) {

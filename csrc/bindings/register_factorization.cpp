@@ -11,9 +11,9 @@ using namespace krf::bindings;
 
 struct FactorArrays {
   int n, p, q, c0;
-  Array<int> row, column; // empty where X is given
+  Array<int> row, column; // (sets, n_samples); empty where X is given
   Real X, y, starts, scale;
-  Index start_offset, rank, y_index, start_index;
+  Index start_offset, rank, y_index, start_index, entry_index;
 };
 
 krf::cpu::FactorBatch batch_of(const FactorArrays &a) {
@@ -30,13 +30,17 @@ krf::cpu::FactorBatch batch_of(const FactorArrays &a) {
            "measurements");
     b.X = a.X.data();
   } else {
-    expect(a.row.size() == b.n_samples && a.column.size() == b.n_samples, "entries");
-    for (int i = 0; i < b.n_samples; ++i)
+    expect(a.row.ndim() == 2 && a.row.shape(1) == b.n_samples && a.column.ndim() == 2 &&
+               a.column.shape(0) == a.row.shape(0) && a.column.shape(1) == b.n_samples,
+           "entries");
+    for (py::ssize_t i = 0; i < a.row.size(); ++i)
       expect(a.row.data()[i] >= 0 && a.row.data()[i] < a.p && a.column.data()[i] >= a.c0 &&
                  a.column.data()[i] < a.n,
              "entries");
     b.row = a.row.data();
     b.column = a.column.data();
+    expect_below(a.entry_index, b.count, a.row.shape(0), "entry_index");
+    b.entry_index = a.entry_index.data();
   }
   expect(a.rank.size() == a.start_offset.size(), "starts");
   for (py::ssize_t s = 0; s < a.rank.size(); ++s) {
@@ -92,14 +96,15 @@ void register_factorization(py::module_ &m) {
       .def(py::init([](int n, int p, int q, int c0, const Array<int> &row, const Array<int> &column,
                        const Real &X, const Real &y, const Real &starts, const Index &start_offset,
                        const Index &rank, const Real &scale, const Index &y_index,
-                       const Index &start_index) {
-             return FactorArrays{n, p,      q,     c0,           row,  column,  X,
-                                 y, starts, scale, start_offset, rank, y_index, start_index};
+                       const Index &start_index, const Index &entry_index) {
+             return FactorArrays{n,       p,           q,          c0,    row,          column,
+                                 X,       y,           starts,     scale, start_offset, rank,
+                                 y_index, start_index, entry_index};
            }),
            py::kw_only(), py::arg("n"), py::arg("p"), py::arg("q"), py::arg("c0"), py::arg("row"),
            py::arg("column"), py::arg("X"), py::arg("y"), py::arg("starts"),
            py::arg("start_offset"), py::arg("rank"), py::arg("scale"), py::arg("y_index"),
-           py::arg("start_index"));
+           py::arg("start_index"), py::arg("entry_index"));
   m.def("flow_factorization", &flow_factorization, py::arg("batch"), py::kw_only(), py::arg("rtol"),
         py::arg("t_max"), py::arg("stop_loss"), py::arg("atol"), py::arg("max_steps"),
         py::arg("method"), py::arg("t_eval"), py::arg("threads"), py::arg("progress"));

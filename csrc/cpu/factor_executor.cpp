@@ -61,6 +61,10 @@ public:
       for (int c = 0; c < ldr; ++c)
         W0_[static_cast<std::size_t>(i) * ldr + c] =
             c < problem.r ? batch_.scale[b] * from[static_cast<long long>(i) * problem.r + c] : 0.0;
+    if (!batch_.X) {
+      const long long set = batch_.entry_index[b] * batch_.n_samples;
+      problem.row = batch_.row + set, problem.column = batch_.column + set;
+    }
     problem.y = y_.get();
     problem.W0 = W0_.get();
     return problem;

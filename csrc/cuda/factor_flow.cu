@@ -23,6 +23,10 @@ __global__ void __launch_bounds__(kThreads, 2)
     const double scale = batch.scale[run];
     team.each(size, [&](int i) { W0[i] = scale * from[i]; });
     FactorProblem problem = shape_of(batch);
+    if (!batch.X) {
+      const long long set = batch.entry_index[run] * batch.n_samples;
+      problem.row = batch.row + set, problem.column = batch.column + set;
+    }
     problem.y = batch.y + batch.y_index[run] * padded(batch.n_samples);
     problem.W0 = W0;
     const long long rows = settings.n_eval > 0 ? settings.n_eval : 1;

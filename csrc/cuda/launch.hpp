@@ -62,13 +62,13 @@ struct DiagonalResults { // per run, then per evaluation time
 
 struct FactorBatch {
   int n, p, q, c0, n_samples, rank; // one rank a launch
-  const int *row, *column;
-  const double *X; // packed: (padded(p q), padded(n_samples)), or null
+  const int *row, *column;          // (., n_samples), or null
+  const double *X;                  // packed: (padded(p q), padded(n_samples)), or null
   double X_norm;
   const double *y;      // (., padded(n_samples))
   const double *starts; // (., n, padded(rank))
   const double *scale;
-  const long long *y_index, *start_index;
+  const long long *y_index, *start_index, *entry_index;
 };
 
 struct FactorResults {

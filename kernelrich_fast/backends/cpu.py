@@ -62,6 +62,7 @@ class CpuBackend:
             scale=batch.scale,
             y_index=batch.y_index,
             start_index=batch.start_index,
+            entry_index=batch.entry_index,
         )
         raw = self._core.flow_factorization(native, **_arguments(options))
         offset = [*raw.pop("W_offset"), raw["W"].size]

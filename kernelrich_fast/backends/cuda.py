@@ -107,6 +107,7 @@ class CudaBackend:
                 "scale": cp.asarray(batch.scale[index]),
                 "y_index": cp.asarray(batch.y_index[index]),
                 "start_index": cp.asarray(start_index.astype(np.int64)),
+                "entry_index": cp.asarray(batch.entry_index[index]),
             }
             results = self._empty(
                 len(index), {"W": (rows, batch.n, rank), "loss": (rows,), "t": (rows,)}

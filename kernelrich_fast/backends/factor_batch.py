@@ -18,7 +18,8 @@ class FactorBatch:
 
     A start is a factor W (n, r), r <= n, of the lifted Gram matrix W W^T, whose block of the first
     p rows and the columns from c0 on is M: c0 = p for M = U V^T, c0 = 0 for M = W W^T.  Samples are
-    entries (row, column) of W W^T, or X (n_samples, p, n - c0), symmetric where c0 = 0.
+    entries (row, column) of W W^T, (sets, n_samples) each, in set entry_index[b]; or, for all runs,
+    X (n_samples, p, n - c0), symmetric where c0 = 0.
     """
 
     shape: tuple[int, ...]
@@ -33,6 +34,7 @@ class FactorBatch:
     scale: FloatArray
     y_index: IntArray
     start_index: IntArray
+    entry_index: IntArray
 
     def __len__(self) -> int:
         return len(self.scale)

@@ -54,7 +54,7 @@ class Sensing:
 
     @property
     def n_samples(self) -> int:
-        return len(self.row) if self.X is None else len(self.X)
+        return self.row.shape[-1] if self.X is None else len(self.X)
 
     def matrix(self) -> FloatArray:
         """The measurements as rows (n_samples, d1 d2)."""

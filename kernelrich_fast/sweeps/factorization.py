@@ -20,7 +20,7 @@ from ..measurements import check_sensing
 from ..theory.kernels import kernel_distance
 from ..theory.matrices import factorization_tangent_kernel, nuclear_norm
 from .execute import run_sweep, sweep_options
-from .plan import PER_RUN, Block, SweepPlan, Variables, distinct, shifted, subset
+from .plan import Block, SweepPlan, Variables, distinct, subset
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -36,6 +36,8 @@ _OWN = (
 )  # fmt: skip
 # Beyond, the two tangent kernels of a run are not formed.
 _MOST_KERNEL_SAMPLES = 2048
+# Of so many numbers are the kernels that are compared at a time: what a cache holds.
+_MOST_KERNEL_NUMBERS = 1 << 18
 
 
 def sweep_factorization(
@@ -254,107 +256,121 @@ class _FactorizationPlan(SweepPlan):
         return int(8 * rows * (6 * (d1 + d2) ** 2 + 3 * d1 * d2))
 
     def compute(self, block: Block, num_threads: int | None, progress: Progress) -> Variables:
-        """One batch per seed, whose observed entries are its own."""
+        """One batch of all seeds, each with its own observed entries."""
         scales = subset(self.dims, block, "alpha", self.alpha)
         widths = subset(self.dims, block, "width", self.width)
         seeds = subset(self.dims, block, "seed", self.seeds)
         truths = self.Y_star
         if truths.ndim == 3:
             truths = subset(self.dims, block, "seed", truths)
-        options = self.options_in(block)
-        per_seed = widths.size * scales.size
-        parts: list[dict[str, Any]] = []
-        for i, seed in enumerate(np.atleast_1d(seeds)):
-            one = {k: v[..., i] if k in PER_RUN and np.ndim(v) and seeds.ndim else v
-                   for k, v in options.items()}  # fmt: skip
-            one |= {
-                "num_threads": num_threads,
-                "progress": shifted(progress, i * per_seed),
-            }
-            truth = truths[i] if truths.ndim == 3 else truths
-            parts.append(
-                _one_seed(
-                    truth, scales, widths, int(seed), self.n_observed, self.known, self.keep, one
-                )
-            )
-        at = widths.ndim + scales.ndim
-        variables: Variables = {}
-        for name in parts[0]:
-            values = np.stack([part[name] for part in parts], axis=at)
-            timed = self.times is not None and name not in ("status", "n_steps")
-            extra = ("time",) * timed + (("row", "column") if name == "M" else ())
-            variables[name] = (extra, values if seeds.ndim else np.take(values, 0, axis=at))
+        dims = (truths.shape[-2], truths.shape[-1])
+        of_alpha = scales.reshape(scales.shape + (1,) * seeds.ndim)
+        of_width = widths.reshape(widths.shape + (1,) * of_alpha.ndim)
+        row, column = _entries_of(seeds, self.n_observed, dims)
+        which = (np.arange(len(truths))[:, None],) if truths.ndim == 3 else ()
+        flow = flow_factorization(
+            truths[(*which, row, column)], entries=(row, column), dims=dims, alpha=of_alpha,
+            width=of_width, seed=seeds, num_threads=num_threads, progress=progress,
+            **self.options_in(block),
+        )  # fmt: skip
+        timed = ("time",) * (self.times is not None)
+        variables: Variables = {"status": ((), flow.status), "n_steps": ((), flow.n_steps)}
+        variables |= {"loss": (timed, flow.loss), "t": (timed, flow.t)}
+        hidden = _Hidden(row, column, dims, seeds.ndim, len(timed))
+        if timed:  # every truth stands for all times
+            truths = truths[..., None, :, :]
+        if self.known:
+            variables["test_rmse"] = (timed, _rms(hidden(flow.M - truths)))
+        if "norms" in self.keep:
+            start = _start_gram(sum(dims), of_alpha, of_width, seeds)
+            if timed:
+                start = start[..., None, :, :]
+            moved = hidden(flow.M - start[..., : dims[0], dims[0] :])
+            norm = nuclear_norm(flow.M)
+            variables["nuclear_norm"] = (timed, norm)
+            if self.known:
+                variables["excess_nuclear_norm"] = (timed, norm - nuclear_norm(truths))
+            variables["unobserved_movement"] = (timed, np.linalg.norm(moved, axis=-1))
+            variables["unobserved_rms"] = (timed, _rms(moved))
+            if row.shape[-1] <= _MOST_KERNEL_SAMPLES:
+                distance = _kernel_distances(start, flow.gram, row, column, dims, len(timed))
+                variables["kernel_distance"] = (timed, distance)
+        if "M" in self.keep:
+            variables["M"] = ((*timed, "row", "column"), flow.M)
         return variables
 
 
-def _one_seed(
-    truth: FloatArray,
-    scales: FloatArray,
-    widths: IntArray,
-    seed: int,
-    n_observed: int | IntArray,
-    known: bool,
-    groups: tuple[str, ...],
-    options: dict[str, Any],
-) -> dict[str, Any]:
-    """The variables of one seed, in the shape (width, alpha)."""
-    d1, d2 = truth.shape
+def _entries_of(
+    seeds: IntArray, n_observed: int | IntArray, dims: tuple[int, int]
+) -> tuple[IntArray, IntArray]:
+    """Rows and columns of what every seed observes, (seed, n_samples) each."""
     if isinstance(n_observed, int):
-        entries = observed_entries(d1, d2, n_observed, seed)
+        each = [observed_entries(*dims, n_observed, int(seed)) for seed in seeds.ravel()]
+        row, column = np.swapaxes(np.array(each), 0, 1).reshape(2, *seeds.shape, n_observed)
     else:
-        entries = (n_observed[0], n_observed[1])
-    where: dict[str, Any] = dict(entries=entries, dims=(d1, d2))
-    column = widths.reshape(widths.shape + (1,) * scales.ndim)
-    flow = flow_factorization(
-        truth[entries], **where, alpha=scales, width=column, seed=seed, **options
-    )
-    hidden = np.ones((d1, d2), dtype=bool)
-    hidden[entries] = False
-    variables: dict[str, Any] = {
-        "loss": flow.loss,
-        "t": flow.t,
-        "status": flow.status,
-        "n_steps": flow.n_steps,
-    }
-    if known:
-        variables["test_rmse"] = _rms(_masked(flow.M - truth, hidden))
-    if "norms" in groups:
-        gram0 = np.stack([_start_gram(d1 + d2, int(k), seed) for k in widths.ravel()])
-        gram0 = gram0.reshape(column.shape + gram0.shape[1:]) * (scales**2)[..., None, None]
-        if flow.loss.ndim > flow.status.ndim:  # at every time
-            gram0 = gram0[..., None, :, :]
-        moved = _masked(flow.M - gram0[..., :d1, d1:], hidden)
-        norm = nuclear_norm(flow.M)
-        variables |= {
-            "nuclear_norm": norm,
-            **({"excess_nuclear_norm": norm - float(nuclear_norm(truth))} if known else {}),
-            "unobserved_movement": np.linalg.norm(moved, axis=-1),
-            "unobserved_rms": _rms(moved),
-        }
-        if len(entries[0]) <= _MOST_KERNEL_SAMPLES:
-            distance = np.empty(flow.loss.shape)
-            starts = np.broadcast_to(gram0, flow.gram.shape)
-            for index in np.ndindex(distance.shape):
-                # The direction of a kernel does not depend on the scale of the weights.
-                kernels = [
-                    factorization_tangent_kernel(gram[index] / np.trace(gram[index]), **where)
-                    for gram in (starts, flow.gram)
-                ]
-                distance[index] = kernel_distance(*kernels)
-            variables["kernel_distance"] = distance
-    if "M" in groups:
-        variables["M"] = flow.M
-    return variables
+        row, column = (np.broadcast_to(one, (*seeds.shape, one.size)) for one in n_observed)
+    return row, column
 
 
-def _start_gram(n: int, width: int, seed: int) -> FloatArray:
-    W = gaussian_factor(n, width, seed)
-    return np.asarray(W @ W.T)
+class _Hidden:
+    """Picks what was not observed from matrices (..., seed, time, d1, d2), onto one axis.
+
+    That axis is contiguous: the order of summation must not depend on the batch.
+    """
+
+    def __init__(
+        self, row: IntArray, column: IntArray, dims: tuple[int, int], seeded: int, timed: int
+    ) -> None:
+        seen = np.zeros((*row.shape[:-1], dims[0] * dims[1]), dtype=bool)
+        np.put_along_axis(seen, row * dims[1] + column, True, axis=-1)
+        count = seen.shape[-1] - row.shape[-1]
+        at = np.nonzero(~seen)[-1].reshape(*row.shape[:-1], *(1,) * timed, count)
+        self.at = at
+
+    def __call__(self, values: FloatArray) -> FloatArray:
+        flat = values.reshape(*values.shape[:-2], -1)
+        at = self.at.reshape((1,) * (flat.ndim - self.at.ndim) + self.at.shape)
+        return np.ascontiguousarray(np.take_along_axis(flat, at, axis=-1))
 
 
-def _masked(values: FloatArray, mask: Any) -> FloatArray:
-    """Masked entries on one axis, in memory too: the order of summation must not depend on B."""
-    return np.ascontiguousarray(values[..., mask])
+def _start_gram(n: int, alpha: FloatArray, width: IntArray, seeds: IntArray) -> FloatArray:
+    """[U; V] [U; V]^T at the start, (width, alpha, seed, n, n)."""
+    factors = [[gaussian_factor(n, int(k), int(s)) for s in seeds.ravel()] for k in width.ravel()]
+    gram = np.array([[W @ W.T for W in row] for row in factors])
+    shape = np.broadcast_shapes(width.shape, (1,) * (alpha.ndim - seeds.ndim) + seeds.shape)
+    return np.asarray(gram.reshape(*shape, n, n) * (alpha**2)[..., None, None])
+
+
+def _kernel_distances(
+    start: FloatArray,
+    end: FloatArray,
+    row: IntArray,
+    column: IntArray,
+    dims: tuple[int, int],
+    timed: int,
+) -> FloatArray:
+    """How far the tangent kernel has turned; Gram matrices are (..., seed, time, n, n)."""
+    n_samples = row.shape[-1]
+    few = max(1, _MOST_KERNEL_NUMBERS // n_samples**2)  # kernels at a time
+    start = np.broadcast_to(start, end.shape)
+    distance = np.empty(end.shape[:-2])
+    rest = (slice(None),) * timed
+    for seed in np.ndindex(row.shape[:-1]):
+        where = (..., *seed, *rest)
+        # The direction of a kernel does not depend on the scale of the weights.
+        both = [gram[(*where, slice(None), slice(None))] for gram in (start, end)]
+        flat = [gram.reshape(-1, *gram.shape[-2:]) for gram in both]
+        flat = [g / np.trace(g, axis1=-2, axis2=-1)[:, None, None] for g in flat]
+        entries = (row[seed], column[seed])
+        parts = [
+            kernel_distance(
+                *(factorization_tangent_kernel(g[at : at + few], entries=entries, dims=dims)
+                  for g in flat)
+            )
+            for at in range(0, len(flat[0]), few)
+        ]  # fmt: skip
+        distance[where] = np.concatenate(parts).reshape(distance[where].shape)
+    return distance
 
 
 def _rms(values: FloatArray) -> FloatArray:

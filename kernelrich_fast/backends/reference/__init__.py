@@ -72,9 +72,11 @@ class ReferenceBackend:
     @np.errstate(all="ignore")
     def flow_factorization(self, batch: FactorBatch, options: FlowOptions) -> FactorRaw:
         dims = batch.p, batch.n - batch.c0
-        sensing = Sensing(dims, batch.c0 == 0, batch.row, batch.column - batch.c0, batch.X)
+        symmetric = batch.c0 == 0
 
         def one(b: int) -> Run:
+            row, column = (each[batch.entry_index[b]] for each in (batch.row, batch.column))
+            sensing = Sensing(dims, symmetric, row, column - batch.c0, batch.X)
             flow = FactorFlow(sensing, batch.y[batch.y_index[b]], batch.start(b))
             return follow(flow, **_options(options, b))
 
