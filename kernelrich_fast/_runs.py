@@ -11,7 +11,7 @@ import numpy as np
 from . import _validate as check
 from ._bars import tqdm
 from ._types import FloatArray, Progress
-from .backends import per_run
+from .backends import Backend, DiagonalBatch, FactorBatch, MLPBatch, cuda_pays, get_backend, per_run
 from .backends.base import METHODS, FlowOptions
 
 __all__ = ["FlowRules", "RunBar", "thread_count"]
@@ -102,6 +102,12 @@ def thread_count(num_threads: Any) -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def backend_for(name: str, batch: DiagonalBatch | FactorBatch | MLPBatch, threads: int) -> Backend:
+    """The backend called ``name``, "auto" by the size and the place of the batch."""
+    many = cuda_pays(len(batch), batch.crossover, threads)
+    return get_backend(name, batch.on_device, many=many)
 
 
 class RunBar:

@@ -9,9 +9,9 @@ import numpy as np
 
 from . import _validate as check
 from ._results import Result
-from ._runs import FlowRules, RunBar, thread_count
+from ._runs import FlowRules, RunBar, backend_for, thread_count
 from ._types import ArrayLike, FloatArray, IntArray, Progress
-from .backends import BACKENDS, DiagonalBatch, get_backend, make_batch
+from .backends import BACKENDS, DiagonalBatch, make_batch
 from .backends.base import LimitOptions
 from .status import warn_unless_converged
 
@@ -150,7 +150,8 @@ def flow_diagonal(
     max_steps : int
         Budget of attempted steps.
     backend : {"auto", "cuda", "cpu", "numpy"}
-        Where to compute; "numpy", the fallback, promises less (docs/promises.md). X, y
+        Where to compute; "auto" takes a GPU where there are enough runs for it (docs/gpu.md);
+        "numpy", the fallback, promises less (docs/promises.md). X, y
         and profiles that a CUDA device holds (CuPy's, or any through DLPack) stay there, need
         "cuda" or "auto", and make the results CuPy arrays.
     num_threads : int, optional
@@ -205,7 +206,7 @@ def flow_diagonal(
         max_steps=max_steps, method=method, num_threads=num_threads,
     )  # fmt: skip
     batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, rules.shapes)
-    chosen = get_backend(backend, batch.on_device)
+    chosen = backend_for(backend, batch, rules.num_threads)
     with RunBar(progress, len(batch), "flow_diagonal") as bar:
         raw = chosen.flow_diagonal(batch, rules.for_batch(batch.shape, batch.y_norm2, bar.update))
     status = raw.status.reshape(batch.shape)
@@ -298,7 +299,7 @@ def limit_diagonal(
     budget = check.integer("max_iter", max_iter, low=1, high=2**30)
     threads = thread_count(num_threads)
     batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, ())
-    chosen = get_backend(backend, batch.on_device)
+    chosen = backend_for(backend, batch, threads)
     with RunBar(progress, len(batch), "limit_diagonal") as bar:
         raw = chosen.limit_diagonal(batch, LimitOptions(tolerance, budget, threads, bar.update))
     status = raw.status.reshape(batch.shape)

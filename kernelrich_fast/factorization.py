@@ -11,9 +11,9 @@ import numpy as np
 from . import _validate as check
 from ._device import contiguous, namespace, to_host
 from ._results import Result
-from ._runs import FlowRules, RunBar
+from ._runs import FlowRules, RunBar, backend_for
 from ._types import ArrayLike, FloatArray, IntArray, Progress
-from .backends import BACKENDS, FactorBatch, get_backend, per_run, run_index
+from .backends import BACKENDS, FactorBatch, per_run, run_index
 from .equations.factorization import Sensing
 from .initialization import gaussian_factor, reduce_factor
 from .measurements import check_sensing
@@ -150,7 +150,8 @@ def flow_factorization(
     max_steps : int
         Budget of attempted steps.
     backend : {"auto", "cuda", "cpu", "numpy"}
-        Where to compute; "numpy", the fallback, promises less (docs/promises.md). y,
+        Where to compute; "auto" takes a GPU where there are enough runs for it (docs/gpu.md);
+        "numpy", the fallback, promises less (docs/promises.md). y,
         measurements, U0 and V0 that a CUDA device holds (CuPy's, or any through DLPack) stay there,
         need "cuda" or "auto", and make the results CuPy arrays.
     num_threads : int, optional
@@ -223,7 +224,7 @@ def flow_factorization(
     else:
         start = _given_start(sensing, *factors)
     batch, y_norm2 = _batch(sensing, targets, start, rules.shapes)
-    chosen = get_backend(backend, batch.on_device)
+    chosen = backend_for(backend, batch, rules.num_threads)
     with RunBar(progress, len(batch), "flow_factorization") as bar:
         raw = chosen.flow_factorization(batch, rules.for_batch(batch.shape, y_norm2, bar.update))
     status = raw.status.reshape(batch.shape)

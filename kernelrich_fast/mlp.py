@@ -10,14 +10,13 @@ import numpy as np
 from . import _validate as check
 from ._device import contiguous, namespace, to_host
 from ._results import Result
-from ._runs import FlowRules, RunBar
+from ._runs import FlowRules, RunBar, backend_for
 from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import (
     BACKENDS,
     MLP_METHODS,
     MLPBatch,
     MLPLayout,
-    get_backend,
     per_run,
     run_index,
 )
@@ -198,7 +197,8 @@ def flow_mlp(
     max_steps : int
         Budget of attempted steps.
     backend : {"auto", "cuda", "cpu", "numpy"}
-        Where to compute; "numpy", the fallback, promises less (docs/promises.md). X, y,
+        Where to compute; "auto" takes a GPU where there are enough runs for it (docs/gpu.md);
+        "numpy", the fallback, promises less (docs/promises.md). X, y,
         weights0 and biases0 that a CUDA device holds (CuPy's, or any through DLPack) stay there,
         need "cuda" or "auto", and make the results CuPy arrays.
     num_threads : int, optional
@@ -280,7 +280,7 @@ def flow_mlp(
     if layer_scales is not None:
         w0 = rescaled_start(layout, w0, layer_scales)
     batch, zero_loss = _batch(layout, loss, step, inputs, targets, w0, w_index, scale, rules.shapes)
-    chosen = get_backend(backend, batch.on_device)
+    chosen = backend_for(backend, batch, rules.num_threads)
     with RunBar(progress, len(batch), "flow_mlp") as bar:
         raw = chosen.flow_mlp(batch, rules.for_batch(batch.shape, zero_loss, bar.update))
     status = raw.status.reshape(batch.shape)

@@ -40,6 +40,9 @@ class Costs(SweepPlan):
     def seconds(self):
         return np.array(self.time)
 
+    def crossover(self):
+        return 1.0
+
     def bytes_per_run(self):
         return self.memory
 

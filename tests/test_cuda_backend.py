@@ -105,7 +105,8 @@ def test_a_small_device_runs_fewer_teams(stand_in, monkeypatch):
 
 def test_why_the_device_is_missing(stand_in, monkeypatch):
     device = stand_in()
-    assert krf.flow_diagonal([[1.0]], [1.0], alpha=0.5).backend == "cuda"  # "auto" prefers it
+    many = dict(alpha=np.full(64, 0.5), num_threads=1)
+    assert krf.flow_diagonal([[1.0]], [1.0], **many).backend == "cuda"  # "auto" prefers it
     assert "stand-in" in krf.show_config()
     for break_it, reason in (
         (lambda: monkeypatch.setattr(device, "device_count", lambda: 0), "no CUDA device"),
@@ -116,4 +117,39 @@ def test_why_the_device_is_missing(stand_in, monkeypatch):
         backends._load.cache_clear()
         with pytest.raises(krf.BackendUnavailableError, match=reason):
             krf.flow_diagonal([[1.0]], [1.0], alpha=0.5, backend="cuda")
-        assert krf.flow_diagonal([[1.0]], [1.0], alpha=0.5).backend == "cpu"
+        assert krf.flow_diagonal([[1.0]], [1.0], **many).backend == "cpu"
+
+
+def test_auto_takes_a_gpu_from_the_measured_number_of_runs_on(stand_in, monkeypatch):
+    stand_in()
+    X, y, _ = krf.datasets.sparse_regression(3, 4, 1)
+    DATA = krf.datasets.low_rank_completion(4, 3, 1, 8)
+    where = dict(entries=DATA.entries, dims=(4, 3), width=2)
+    net = dict(width=2, t_eval=[1e-3])
+    flows = {
+        "flow_diagonal": lambda **o: krf.flow_diagonal(X, y, **o),
+        "limit_diagonal": lambda **o: krf.limit_diagonal(X, y, **o),
+        "flow_factorization": lambda **o: krf.flow_factorization(DATA.y, **where, **o),
+        "flow_mlp": lambda **o: krf.flow_mlp(X, y, **net, **o),
+    }
+    for name, flow in flows.items():
+        alpha = np.geomspace(0.1, 1.0, 128)
+        assert flow(alpha=alpha, num_threads=2).backend == "cuda", name
+        assert flow(alpha=alpha[1:], num_threads=2).backend == "cpu", name
+        assert flow(alpha=0.5, num_threads=1, backend="cuda").backend == "cuda", name
+    # Networks of more layers were slower on a GPU, however many.
+    assert krf.flow_mlp(X, y, **net, alpha=np.ones(200), depth=3, num_threads=1).backend == "cpu"
+    # A sweep counts all its runs, and its blocks agree.
+    sweep = dict(depth=[2, 3], alpha=np.geomspace(0.1, 1.0, 32), num_threads=1, progress=False)
+    assert krf.sweep_diagonal(X, y, **sweep).attrs["backend"] == "cuda"
+    sweep["alpha"] = sweep["alpha"][1:]
+    assert krf.sweep_diagonal(X, y, **sweep).attrs["backend"] == "cpu"
+    # With arrays on the device it is not a matter of speed.
+    cp = sys.modules["cupy"]
+    flow = krf.flow_diagonal(cp.asarray(X), cp.asarray(y), alpha=0.5, num_threads=1)
+    assert flow.backend == "cuda"
+    # Where the CPU's module does not load, a GPU is still better than the fallback.
+    load = backends._load
+    with monkeypatch.context() as patch:
+        patch.setattr(backends, "_load", lambda name: "gone" if name == "cpu" else load(name))
+        assert backends.get_backend("auto", many=False).name == "cuda"

@@ -321,7 +321,7 @@ def test_versions_and_backends_are_not_mixed(tmp_path, small_blocks, monkeypatch
     path = tmp_path / "sweep.zarr"
     with monkeypatch.context() as patch:
         original = execute.get_backend
-        patch.setattr(execute, "get_backend", lambda name: original("numpy"))
+        patch.setattr(execute, "get_backend", lambda name, **_: original("numpy"))
         stop_after(2, patch)
         with pytest.raises(KeyboardInterrupt):
             diagonal(store=path)

@@ -1,4 +1,4 @@
-"""Registry of backends: cuda, cpu, numpy, in the order "auto" prefers them."""
+"""Registry of backends: cuda, cpu, numpy, in the order "auto" prefers them for many runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import BackendUnavailableError, FallbackWarning
 from .base import Backend
 from .batch import DiagonalBatch, make_batch, per_run, run_index
+from .crossover import cuda_pays
 from .factor_batch import FactorBatch
 from .mlp_batch import MAX_EXACT_SAMPLES, MLP_METHODS, MLPBatch, MLPLayout
 
@@ -24,6 +25,7 @@ __all__ = [
     "MLPBatch",
     "MLPLayout",
     "available_backends",
+    "cuda_pays",
     "get_backend",
     "make_batch",
     "per_run",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 BACKENDS = ("cuda", "cpu", "numpy")
+_FOR_FEW_RUNS = ("cpu", "cuda", "numpy")
 _PACKAGE = Path(__file__).resolve().parent.parent
 # How the compiled module refuses an environment variable that names no instruction set of here.
 _MISSET = "KRF_ISA: expected"
@@ -100,10 +103,11 @@ def _load_cuda() -> Backend | str:
         return f"no usable CUDA device ({error}); {advice}"
 
 
-def get_backend(name: str, device_arrays: bool = False) -> Backend:
-    """The backend called ``name``; "auto" takes the first one that works.
+def get_backend(name: str, device_arrays: bool = False, *, many: bool = True) -> Backend:
+    """The backend called ``name``; "auto" takes the fastest one that works.
 
-    Arrays that a device holds are for "cuda" alone.
+    ``many`` says whether there are enough runs for a GPU (`cuda_pays`). Arrays that a device holds
+    are for "cuda" alone.
     """
     if device_arrays:
         if name not in ("auto", "cuda"):
@@ -112,7 +116,8 @@ def get_backend(name: str, device_arrays: bool = False) -> Backend:
             )
         name = "cuda"
     if name == "auto":
-        chosen = next(found for each in BACKENDS if not isinstance(found := _load(each), str))
+        order = BACKENDS if many else _FOR_FEW_RUNS
+        chosen = next(found for each in order if not isinstance(found := _load(each), str))
         if chosen.name == "numpy":
             if _MISSET in str(_load("cpu")):  # a mistake of the caller's, not of the machine
                 raise BackendUnavailableError(f"backend 'cpu': {_load('cpu')}")
@@ -131,7 +136,7 @@ def _warn_of_fallback() -> None:
         f"backend 'auto': no compiled backend works here, so 'numpy' runs: slower, and with a "
         f"smaller promise (cpu: {_load('cpu')})",
         FallbackWarning,
-        stacklevel=4,
+        stacklevel=5,  # past backend_for and the public function
     )
 
 

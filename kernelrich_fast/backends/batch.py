@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .._device import namespace, on_device, to_host
 from .._types import FloatArray, IntArray
+from .crossover import diagonal_crossover
 
 __all__ = ["DiagonalBatch", "make_batch", "per_run", "run_index"]
 
@@ -51,6 +52,11 @@ class DiagonalBatch:
     @property
     def on_device(self) -> bool:
         return on_device(self.X)
+
+    @property
+    def crossover(self) -> float:
+        """Runs for each thread of the CPU from which on a GPU pays."""
+        return diagonal_crossover(self.X.shape[-2])
 
     def to_samples(self, dual: FloatArray, t: FloatArray) -> FloatArray:
         """Dual vectors (B, T, n) at times (B, T), in the caller's samples (B, T, n_samples)."""

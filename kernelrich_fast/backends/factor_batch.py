@@ -8,6 +8,7 @@ import numpy as np
 
 from .._device import on_device
 from .._types import FloatArray, IntArray
+from .crossover import factorization_crossover
 
 __all__ = ["FactorBatch"]
 
@@ -43,6 +44,11 @@ class FactorBatch:
     def on_device(self) -> bool:
         """Whether data or starts are, and with them the results."""
         return any(map(on_device, (self.y, self.X, self.starts[0])))
+
+    @property
+    def crossover(self) -> float:
+        """Runs for each thread of the CPU from which on a GPU pays."""
+        return factorization_crossover(self.y.shape[-1])
 
     def start(self, b: int) -> FloatArray:
         return np.asarray(self.scale[b] * self.starts[self.start_index[b]])

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._device import contiguous, namespace, on_device
 from .._types import FloatArray, IntArray
+from .crossover import network_crossover
 
 __all__ = ["MAX_EXACT_SAMPLES", "MLP_METHODS", "MLPBatch", "MLPLayout"]
 
@@ -80,6 +81,11 @@ class MLPBatch:
     def on_device(self) -> bool:
         """Whether data or starts are, and with them the results."""
         return any(map(on_device, (self.X, self.y, self.w0)))
+
+    @property
+    def crossover(self) -> float:
+        """Runs for each thread of the CPU from which on a GPU pays."""
+        return network_crossover(self.layout.depth)
 
     def start(self, b: int) -> FloatArray:
         return np.asarray(self.alpha[b] * self.w0[self.w_index[b]])

@@ -13,7 +13,7 @@ import distributed
 import numpy as np
 
 from .._types import Progress
-from ..backends import get_backend
+from ..backends import cuda_pays, get_backend
 from .execute import compute_block
 from .plan import Block, SweepPlan, Variables, runs_in
 
@@ -52,9 +52,11 @@ class Cluster:
     def _slots(self) -> int:
         return sum(self.client.nthreads().values()) or _FIRST_SLOTS
 
-    def backend(self, asked: str) -> str:
+    def backend(self, asked: str, plan: SweepPlan) -> str:
         """What ``asked`` means on a worker, which may have a GPU where this process has none."""
-        return str(self.client.submit(_backend_name, asked, pure=False).result())
+        in_block = plan.n_runs // self.least_blocks
+        many = cuda_pays(in_block, plan.crossover(), self.num_threads)
+        return str(self.client.submit(_backend_name, asked, many, pure=False).result())
 
     def compute(
         self, plan: SweepPlan, blocks: list[Block], advance: Progress
@@ -101,8 +103,8 @@ class Cluster:
             self.client.cancel([*running, shared])
 
 
-def _backend_name(asked: str) -> str:
-    return get_backend(asked).name
+def _backend_name(asked: str, many: bool) -> str:
+    return get_backend(asked, many=many).name
 
 
 class _Pickled:

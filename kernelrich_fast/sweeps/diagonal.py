@@ -12,6 +12,7 @@ import xarray as xr
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray, IntArray, Progress
+from ..backends.crossover import diagonal_crossover
 from ..config import __version__
 from ..diagonal import (
     DiagonalFlow,
@@ -226,6 +227,9 @@ class _DiagonalPlan(SweepPlan):
             return np.asarray(5e-5 + 1e-10 * n * n * d * (1.0 + small) + 0.0 * layers)
         stiff = np.clip(self.alpha ** (-0.5 * (layers - 2.0)) / 5.0, 1.0, 50.0)
         return np.asarray(250.0 * (1.0 + small) * stiff * (5e-7 + 2e-10 * n * d))
+
+    def crossover(self) -> float:
+        return diagonal_crossover(min(self.X.shape[-2:]))
 
     def bytes_per_run(self) -> int:
         """Weights, predictor and dual at every time, twice while they are gathered."""

@@ -16,7 +16,7 @@ from .._bars import interactive, tqdm
 from .._blas import one_blas_thread
 from .._runs import FlowRules, thread_count
 from .._types import Progress
-from ..backends import BACKENDS, get_backend
+from ..backends import BACKENDS, cuda_pays, get_backend
 from ..status import warn_unless_converged, without_convergence_warnings
 from .plan import Block, SweepPlan, Variables, block_shape, cut, runs_in, shifted
 
@@ -44,7 +44,7 @@ class Computer(Protocol):
     least_blocks: int
     least_runs: int
 
-    def backend(self, asked: str) -> str: ...
+    def backend(self, asked: str, plan: SweepPlan) -> str: ...
 
     def compute(
         self, plan: SweepPlan, blocks: list[Block], advance: Progress
@@ -92,7 +92,7 @@ def run_sweep(
             from .cluster import Cluster
 
             computer = Cluster(client, num_threads, _SENT * _BLOCK_SECONDS)
-        plan = plan.on(computer.backend(backend))
+        plan = plan.on(computer.backend(backend, plan))
         if shape is None:
             shape = block_shape(
                 plan,
@@ -176,8 +176,9 @@ class _ThisMachine:
         self.most_seconds = _BLOCK_SECONDS * threads if stored else np.inf
         self.least_runs = 2 * threads  # so that no thread is idle for long
 
-    def backend(self, asked: str) -> str:
-        return get_backend(asked).name
+    def backend(self, asked: str, plan: SweepPlan) -> str:
+        threads = thread_count(self.num_threads)
+        return get_backend(asked, many=cuda_pays(plan.n_runs, plan.crossover(), threads)).name
 
     def compute(
         self, plan: SweepPlan, blocks: list[Block], advance: Progress

@@ -12,6 +12,7 @@ import xarray as xr
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray, IntArray, Progress
+from ..backends.crossover import factorization_crossover
 from ..config import __version__
 from ..datasets import observed_entries
 from ..factorization import check_gaussian_scale, flow_factorization
@@ -248,6 +249,9 @@ class _FactorizationPlan(SweepPlan):
         small = np.log1p(1.0 / self.alpha)
         one = (3e-3 + 1e-9 * self.n_samples**3) * (1.0 + 0.2 * small)
         return np.asarray(one.reshape(one.shape + (1,) * self.seeds.ndim))
+
+    def crossover(self) -> float:
+        return factorization_crossover(self.n_samples)
 
     def bytes_per_run(self) -> int:
         """Gram matrix and factor, at the start and at the end, and tangent kernels one by one."""

@@ -14,6 +14,7 @@ import xarray as xr
 from .. import _validate as check
 from .._runs import thread_count
 from .._types import ArrayLike, FloatArray, IntArray, Progress
+from ..backends.crossover import network_crossover
 from ..config import __version__
 from ..mlp import flow_mlp
 from ..mlp_start import check_layer_scales, check_size, drawn_layout, output_count
@@ -249,6 +250,9 @@ class _MLPPlan(SweepPlan):
             *self.depth.shape, *self.width.shape, *self.alpha.shape[-1:], *(1,) * self.seeds.ndim
         )  # fmt: skip
         return np.asarray(one.reshape(wanted))
+
+    def crossover(self) -> float:
+        return network_crossover(int(self.depth.max()))
 
     def bytes_per_run(self) -> int:
         """Weights and their copies; what enters and leaves layers; kernels at start and end."""

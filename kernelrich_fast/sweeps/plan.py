@@ -73,6 +73,10 @@ class SweepPlan(ABC):
     def bytes_per_run(self) -> int:
         """Memory that a run takes while its block is computed."""
 
+    @abstractmethod
+    def crossover(self) -> float:
+        """Runs for each thread of the CPU from which on a GPU pays."""
+
     @property
     def times(self) -> FloatArray | None:
         """The times asked for, the last dimension of what depends on time."""
