@@ -11,14 +11,17 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.optimize import linprog
 
 import kernelrich_fast as krf
 from kernelrich_fast.__main__ import main
 from kernelrich_fast.backends import available_backends
 from kernelrich_fast.experiments import FIGURES, reproduce
+from kernelrich_fast.experiments.fig1 import critical_table
 from kernelrich_fast.experiments.fig3 import depth_potential_data
 from kernelrich_fast.experiments.fig6c import load_npz
 from kernelrich_fast.experiments.sample_complexity import critical_alpha_data, samples_for_l1
+from kernelrich_fast.theory.critical import median_critical_alpha
 
 
 @pytest.fixture(scope="module")
@@ -131,11 +134,46 @@ def test_less_data_needs_smaller_alpha():
     assert np.all(values[:, 0] < values[:, 1])
     # Depth relaxes the requirement on alpha^D.
     assert np.all(values[1] ** 3 > values[0] ** 2)
-    data = krf.datasets.sparse_regression(90, 120, 3, seed=1)
-    n = samples_for_l1(data)
-    for m, ok in ((n, True), (n - 1, False)):
-        error = np.sum((krf.theory.min_l1(data.X[:m], data.y[:m]) - data.beta_star) ** 2)
-        assert (error <= 0.025) == ok
+
+
+@pytest.mark.parametrize("seed", [5, 8, 44])
+def test_fewest_samples_for_l1_where_the_error_is_not_monotone(seed):
+    data = krf.datasets.sparse_regression(40, 60, 3, seed=seed)
+
+    def good(n):
+        A = np.hstack([data.X[:n], -data.X[:n]])
+        parts = linprog(np.ones(120), A_eq=A, b_eq=data.y[:n], bounds=(0, None)).x
+        return np.sum((parts[:60] - parts[60:] - data.beta_star) ** 2) <= 0.025
+
+    enough = [good(n) for n in range(1, 41)]
+    first = 1 + enough.index(True)
+    assert not all(enough[first:])
+    assert samples_for_l1(data) == first
+    few = krf.datasets.SparseRegression(data.X[: first - 1], data.y[: first - 1], data.beta_star)
+    assert samples_for_l1(few) == np.inf
+
+
+def test_seeds_without_a_critical_scale_count():
+    """A median of those that succeed alone would be too large just where some fail."""
+    seeds = [4.8e-16**0.5, 3.1e-9**0.5, 0.0]
+    values = xr.DataArray(
+        [[seeds, [0.0, 1e-3, 0.0], [np.inf, 1.0, np.inf]]], dims=("depth", "n_samples", "seed"),
+        coords={"depth": [2], "n_samples": [57, 60, 500]},
+    )  # fmt: skip
+    ds = xr.Dataset({"critical_alpha": values, "n_samples_l1": ("seed", [55.0, 48.0, 64.0])})
+    rows = [line.split() for line in critical_table("figure", ds).splitlines()[2:]]
+    assert rows == [
+        ["N", "D=2", "failed"], ["57", "-15.32", "1"], ["60", "none", "2"], ["500", "all", "0"],
+    ]  # fmt: skip
+    ax = krf.plot.critical_alpha(ds)
+    curve = next(line for line in ax.lines if line.get_linestyle() == "-")
+    assert np.allclose(curve.get_ydata()[0], seeds[0])
+    assert np.all(np.isnan(curve.get_ydata()[1:].astype(float)))
+    triangles = [list(line.get_xdata()) for line in ax.lines if line.get_marker() == "v"]
+    assert triangles == [[60], [57]]
+    assert "55" in ax.get_legend().get_texts()[2].get_text()
+    even = median_critical_alpha(values.isel(seed=[0, 2]))
+    assert np.array_equal(even, [[0.0, 0.0, np.inf]])
 
 
 def test_errors_of_the_command_line(tmp_path, capsys):

@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 
 import kernelrich_fast as krf
 from kernelrich_fast.plot._axes import COLOURS, STYLES, line_style
+from kernelrich_fast.plot.models import _power_of_ten
 
 ALPHA = np.geomspace(1e-3, 1.0, 7)
 
@@ -165,7 +166,9 @@ def test_axes_are_labelled_in_the_symbols_of_the_field(kind):
 
 def test_the_heat_map_says_what_its_colours_mean():
     ax = FIGURES["factorization_heatmap"]()
-    assert [other.get_ylabel() for other in ax.figure.axes[1:]] == [r"$\|M\|_* - \|Y^\star\|_*$"]
+    assert [other.get_ylabel() for other in ax.figure.axes[1:]] == [
+        r"$\|M\|_* - \|Y^\star\|_*$, mean of 2 seeds"
+    ]
 
 
 # Viénot, Brettel and Mollon (1999) in linear RGB: what dichromats see.
@@ -264,3 +267,50 @@ def test_without_axes_pyplot_shows_the_figure():
 
     ax = krf.plot.grey_image(np.eye(2))
     assert ax.figure.number in pyplot.get_fignums()
+
+
+def test_forty_curves_with_thirty_six_looks():
+    looks = [str(sorted(line_style(index).items())) for index in range(40)]
+    assert len(set(looks)) == 36
+    assert looks[36:] == looks[:4]
+
+
+def test_heat_maps_say_what_they_clip_and_average():
+    def bar(clip):
+        ax = krf.plot.factorization_heatmap(factorization(), "excess_nuclear_norm", clip=clip)
+        colorbar = ax.images[0].colorbar
+        ticks = [tick.get_text() for tick in ax.get_yticklabels()]
+        return colorbar.extend, colorbar.ax.get_ylabel(), ticks
+
+    values = factorization().excess_nuclear_norm.mean("seed")
+    assert bar(0.5 * float(values.max()))[0] == "max"
+    extend, label, ticks = bar(None)
+    assert extend == "neither"
+    assert label.endswith(f"mean of {factorization().sizes['seed']} seeds")
+    assert all(tick.startswith("$") and "10^{" in tick for tick in ticks)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.01, "$10^{-2}$"), (0.0025, r"$2.5 \times 10^{-3}$"), (1.0, "$10^{0}$"),
+        (123456.0, r"$1.23 \times 10^{5}$"), (9.999e-9, "$10^{-8}$"),
+    ],
+)  # fmt: skip
+def test_powers_of_ten_in_one_notation(value, text):
+    assert _power_of_ten(value) == text
+
+
+def test_functions_of_runs_that_did_not_converge_are_named():
+    ds = univariate()
+    status = np.zeros(ds.sizes["alpha"], dtype=int)
+    status[-1] = krf.Status.MAX_STEPS
+    ax = krf.plot.univariate_functions(ds.assign(status=("alpha", status)))
+    named = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert ["not converged" in text for text in named[: len(status)]] == list(status != 0)
+
+
+def test_networks_name_seeds_and_the_zero_predictor():
+    legend = krf.plot.network_curves(networks(), "test_rmse", zero=0.287).get_legend()
+    assert legend.get_title().get_text() == "mean and standard error, 3 seeds"
+    assert "zero predictor" in [text.get_text() for text in legend.get_texts()]

@@ -11,6 +11,7 @@ import xarray as xr
 
 from .. import datasets, plot
 from ..sweeps import sweep_diagonal
+from ..theory.critical import median_critical_alpha
 from .output import About, Expectation, Outcome, Panels, Settings, rising, save, table
 from .sample_complexity import critical_alpha_data
 
@@ -22,8 +23,7 @@ N_SAMPLES = (52, 53, 55, 57, 59, 61, 65, 70, 80, 90, 100, 125, 250, 500)
 
 
 def _median(panels: Panels) -> xr.DataArray:
-    values: xr.DataArray = panels["c"].critical_alpha
-    return values.where(values > 0).median("seed")
+    return median_critical_alpha(panels["c"].critical_alpha)
 
 
 ABOUT = About(
@@ -91,8 +91,10 @@ def run(settings: Settings) -> Outcome:
     plot.population_error(sweeps["a"], axes[0])
     plot.excess_norms(sweeps["b"], axes[1])
     plot.critical_alpha(critical, axes[2])
-    for axis, title in zip(axes, ("a  generalisation", "b  norms", "c  samples"), strict=True):
-        axis.set_title(title, loc="left")
+    drawn = f"$N={size[0]}$, $d={size[1]}$, one draw"
+    titles = (f"a  generalisation, {drawn}", f"b  norms, {drawn}", "c  samples")
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set_title(title, loc="left", fontsize="medium")
     panels = {**sweeps, "c": critical}
     save(settings, "fig1", figure, panels)
     tables = [
@@ -112,20 +114,24 @@ def _sweep_table(title: str, ds: xr.Dataset, names: list[str]) -> str:
 
 def critical_table(name: str, ds: xr.Dataset) -> str:
     """Median log10 of critical alpha^D per number of samples."""
-    values = ds.critical_alpha.where(ds.critical_alpha > 0)
-    power = np.log10(values) * ds.depth
+    median = median_critical_alpha(ds.critical_alpha)
+    failed = (ds.critical_alpha == 0).any("depth").sum("seed")
     rows = []
     for n in ds.n_samples.values:
-        at = power.sel(n_samples=n)
-        seeds = at.notnull().sum("seed").values
-        medians = [
-            float(at.sel(depth=D).median("seed")) if count else float("nan")
-            for D, count in zip(ds.depth.values, seeds, strict=True)
-        ]
-        rows.append([int(n), *medians])
+        at = median.sel(n_samples=n)
+        powers = [_power(float(at.sel(depth=D)), int(D)) for D in ds.depth.values]
+        rows.append([int(n), *powers, int(failed.sel(n_samples=n))])
     line = ", ".join(f"{x:.0f}" for x in ds.n_samples_l1.values)
     title = (
         f"{name}: log10 of critical alpha^D, median of {ds.sizes['seed']} seeds "
-        f"(minimum l1 needs N = {line})"
+        f"(minimum l1 needs N = {line})\n"
+        "none: the median seed has no scale that generalises; failed: seeds without one at some depth"
     )
-    return table(title, ["N", *(f"D={int(D)}" for D in ds.depth.values)], rows)
+    return table(title, ["N", *(f"D={int(D)}" for D in ds.depth.values), "failed"], rows)
+
+
+def _power(alpha: float, depth: int) -> float | str:
+    """log10 of alpha^depth, or in words."""
+    if alpha == 0.0:
+        return "none"
+    return float(depth * np.log10(alpha)) if np.isfinite(alpha) else "all"

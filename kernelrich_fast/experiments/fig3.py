@@ -7,6 +7,7 @@ import xarray as xr
 
 from .. import plot
 from ..theory import q_potential
+from ..theory.critical import median_critical_alpha
 from .fig1 import critical_table
 from .output import About, Expectation, Outcome, Settings, rising, save, table
 from .sample_complexity import critical_alpha_data
@@ -80,7 +81,10 @@ ABOUT = About(
         Expectation(
             "c: the deeper the network, the larger the alpha^D that still generalises",
             lambda p: rising(
-                (p["c"].critical_alpha ** p["c"].depth).median("seed").transpose(..., "depth"), 0.01
+                median_critical_alpha(p["c"].critical_alpha ** p["c"].depth).transpose(
+                    ..., "depth"
+                ),
+                0.01,
             ),
         ),
     ),

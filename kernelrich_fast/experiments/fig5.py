@@ -89,6 +89,8 @@ def run(settings: Settings) -> Outcome:
     left, right = figure.subplots(1, 2)
     plot.factorization_heatmap(ds, "excess_nuclear_norm", left, clip=10.0)
     plot.factorization_heatmap(ds, "unobserved_movement", right)
+    for axis, panel in ((left, "a"), (right, "b")):
+        axis.set_title(f"{panel}  {SIZE} x {SIZE}, {N_OBSERVED} entries observed", loc="left")
     save(settings, "fig5", figure, {"": ds})
     header = ["alpha^2", *(f"k={k}" for k in TABLE_WIDTHS)]
     tables = []

@@ -116,6 +116,8 @@ def run(settings: Settings) -> Outcome:
     left, right = figure.subplots(1, 2)
     plot.network_curves(ds, "test_rmse", left, zero=ZERO_RMSE)
     plot.network_curves(ds, "feature_distance", right)
+    for axis, panel in ((left, "a"), (right, "b")):
+        axis.set_title(f"{panel}  {N_SAMPLES} samples, width {WIDTH}", loc="left")
     save(settings, "fig6", figure, {"": ds})
     shown = range(ds.sizes["alpha"]) if settings.quick else TABLE_COLUMNS
     tables = []

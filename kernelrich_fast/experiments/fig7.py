@@ -111,7 +111,7 @@ def run(settings: Settings) -> Outcome:
     figure = Figure(figsize=(12.0, 3.4), layout="constrained")
     for axis, panel in zip(figure.subplots(1, 3), PANELS, strict=True):
         plot.univariate_functions(ds.sel(panel=panel), axis)
-        axis.set_title(panel, loc="left")
+        axis.set_title(f"{panel}  width {width}, one draw", loc="left")
     # Names are no numbers: NetCDF 3 keeps panels by position.
     save(settings, "fig7", figure, {"": ds.assign_coords(panel=np.arange(len(PANELS)))})
     header = ["panel", *(f"alpha={a:g}" for a in ALPHAS)]

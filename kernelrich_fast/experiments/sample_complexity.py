@@ -16,21 +16,16 @@ __all__ = ["critical_alpha_data", "samples_for_l1"]
 THRESHOLD = 0.025
 
 
-def samples_for_l1(data: datasets.SparseRegression, threshold: float = THRESHOLD) -> int:
-    """Fewest leading samples whose minimum-l1 interpolant has population error <= threshold."""
+def samples_for_l1(data: datasets.SparseRegression, threshold: float = THRESHOLD) -> float:
+    """Fewest leading samples whose minimum-l1 interpolant has population error <= threshold.
 
-    def good(n: int) -> bool:
+    Infinite where all samples are too few. One after the other: the error is not monotone.
+    """
+    for n in range(1, len(data.y) + 1):
         beta = min_l1(data.X[:n], data.y[:n])
-        return float(np.sum((beta - data.beta_star) ** 2)) <= threshold
-
-    low, high = 0, 8
-    while high < len(data.y) and not good(high):
-        low, high = high, 2 * high
-    high = min(high, len(data.y))
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if good(middle) else (middle, high)
-    return high
+        if float(np.sum((beta - data.beta_star) ** 2)) <= threshold:
+            return float(n)
+    return np.inf
 
 
 def critical_alpha_data(
@@ -49,7 +44,8 @@ def critical_alpha_data(
     Returns
     -------
     xarray.Dataset
-        critical_alpha (depth, seed, n_samples), 0 where no scale generalises; n_samples_l1 (seed).
+        critical_alpha (depth, seed, n_samples), 0 where no scale generalises and inf where every
+        scale does; n_samples_l1 (seed).
 
     Examples
     --------

@@ -114,4 +114,8 @@ def draw_mean(
 
 
 def line_style(index: int) -> dict[str, Any]:
-    return {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[index % len(STYLES)]}
+    """A colour and a style; both together are another one for each of 36 curves."""
+    again = index // len(COLOURS)
+    return {
+        "color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[(index + again) % len(STYLES)]
+    }  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from .. import _validate as check
+from ..theory.critical import median_critical_alpha
 from ._axes import COLOURS, axes_of, draw_mean, label_of, line_style, with_variable, with_variables
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = Fals
     Parameters
     ----------
     ds : xarray.Dataset
-        ``critical_alpha`` (depth, seed, n_samples), ``n_samples_l1`` (seed).
+        ``critical_alpha`` (depth, seed, n_samples), 0 where no scale generalises;
+        ``n_samples_l1`` (seed); the attribute ``n_features``, if there, is named.
     ax : matplotlib.axes.Axes, optional
         Axes to draw in.
     power : bool
@@ -114,8 +116,9 @@ def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = Fals
     Returns
     -------
     matplotlib.axes.Axes
-        The axes; the median over seeds with their range as error bars, the dashed line at the
-        number of samples the minimum-l1 interpolant needs.
+        The axes; the median over seeds with the range of those that have such a scale as error
+        bars. Triangles at the lower edge stand where the median (filled) or another seed (hollow)
+        has none. The dashed line is at the number of samples that the minimum-l1 interpolant needs.
 
     Examples
     --------
@@ -128,33 +131,64 @@ def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = Fals
     >>> krf.plot.critical_alpha(ds).get_yscale()
     'log'
     """
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
     ax = axes_of(ax)
     with_variables(ds, "critical_alpha", "n_samples_l1", "depth", "seed", "n_samples")
     check.flag("power", power)
     for index, D in enumerate(ds.depth.values):
         values = ds.critical_alpha.sel(depth=D) ** (int(D) if power else 1)
-        values = values.where(values > 0)
-        some = values.notnull().any("seed")
-        middle = values.median("seed").where(some)
-        low, high = values.min("seed"), values.max("seed")
+        median = median_critical_alpha(values)
+        middle = median.where((median > 0) & np.isfinite(median))
+        low, high = values.where(values > 0).min("seed"), values.max("seed")
+        _mark_failures(ax, values, median, index)
         ax.errorbar(
             ds.n_samples,
             middle,
-            yerr=np.stack([middle - low, high - middle]),
+            yerr=np.nan_to_num(np.stack([middle - low, high - middle]), posinf=0.0),
             marker="o",
             markersize=3,
             capsize=2,
             label=f"$D={int(D)}$",
             **line_style(index),
         )
-    ax.axvline(float(ds.n_samples_l1.median()), color="0.4", linestyle="--", linewidth=1)
+    needed = float(ds.n_samples_l1.median())
+    if np.isfinite(needed):
+        label = rf"minimum $\ell_1$: $N = {needed:g}$"
+        ax.axvline(needed, color="0.4", linestyle="--", linewidth=1, label=label)
     ylabel = r"critical $\alpha^D$" if power else r"critical $\alpha$"
     ax.set(xlabel="number of samples $N$", ylabel=ylabel)
     if bool((ds.critical_alpha > 0).any()):
         ax.set_yscale("log")
-    if len(ds.depth) > 1:
-        ax.legend()
+        ax.margins(y=0.05 + 0.05 * len(ds.depth) * bool((ds.critical_alpha == 0).any()))
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    size = f"$d={ds.attrs['n_features']}$, " if "n_features" in ds.attrs else ""
+    seeds = ds.sizes["seed"]
+    title = f"{size}median and range of {seeds} seeds" if seeds > 1 else f"{size}one seed"
+    ax.legend(title=title, fontsize="small", title_fontsize="small")
     return ax
+
+
+def _mark_failures(ax: Axes, values: xr.DataArray, median: xr.DataArray, index: int) -> None:
+    """Triangles at the lower edge, a row a curve, where seeds have no scale that generalises."""
+    failed = (values == 0).any("seed")
+    colour = line_style(index)["color"]
+    kinds = (
+        (median == 0, colour, "no scale: the median seed"),
+        (failed & (median > 0), "none", "no scale: some seed"),
+    )
+    for where, face, label in kinds:
+        n = values.n_samples.values[where.values]
+        named = label in [line.get_label() for line in ax.lines]
+        if n.size:
+            ax.plot(
+                n, np.full(n.shape, 0.03 + 0.04 * index), linestyle="none", marker="v",
+                markersize=5, color=colour, markerfacecolor=face,
+                transform=ax.get_xaxis_transform(), label=None if named else label,
+            )  # fmt: skip
 
 
 def potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
@@ -285,15 +319,28 @@ def factorization_heatmap(
     values = with_variable(ds, variable, "alpha", "width")
     if clip is not None:
         check.scalar("clip", clip, low=0.0)
+    seeds = values.sizes.get("seed", 1)
     values = values.mean("seed") if "seed" in values.dims else values
     values = values.transpose("alpha", "width")
     shown = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0.0, vmax=clip)
+    clipped = clip is not None and bool((values > clip).any())
     ax.set_xticks(range(values.sizes["width"]), [_short(k) for k in ds.width.values], rotation=60)
-    ax.set_yticks(range(values.sizes["alpha"]), [f"{a**2:.3g}" for a in ds.alpha.values])
+    ax.set_yticks(range(values.sizes["alpha"]), [_power_of_ten(a**2) for a in ds.alpha.values])
     ax.set_xlabel("width $k$")
     ax.set_ylabel(r"$\alpha^2$")
-    ax.figure.colorbar(shown, ax=ax, label=label_of(variable))
+    label = label_of(variable)
+    if seeds > 1:
+        label += f", mean of {seeds} seeds"
+    ax.figure.colorbar(shown, ax=ax, label=label, extend="max" if clipped else "neither")
     return ax
+
+
+def _power_of_ten(value: float) -> str:
+    """To three digits, in one notation whatever the size."""
+    digits, exponent = f"{value:.2e}".split("e")
+    digits = digits.rstrip("0").rstrip(".")
+    factor = "" if digits == "1" else rf"{digits} \times "
+    return f"${factor}10^{{{int(exponent)}}}$"
 
 
 def factorization_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from .. import _validate as check
+from ..status import Status
 from ._axes import axes_of, label_of, line_style, with_variable, with_variables
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def network_curves(
     ax : matplotlib.axes.Axes, optional
         Axes to draw in.
     zero : float, optional
-        Error of the zero predictor, drawn as a dashed line.
+        Error of the zero predictor, a dashed line.
 
     Returns
     -------
@@ -61,9 +62,9 @@ def network_curves(
             label=f"$D={int(depth)}$", **line_style(index),
         )  # fmt: skip
     if zero is not None:
-        ax.axhline(zero, color="0.5", linestyle="--", linewidth=1.0)
+        ax.axhline(zero, color="0.5", linestyle="--", linewidth=1.0, label="zero predictor")
     ax.set(xscale="log", xlabel=r"$\alpha^D$", ylabel=label_of(variable))
-    ax.legend()
+    ax.legend(title=f"mean and standard error, {ds.sizes['seed']} seeds", title_fontsize="small")
     return ax
 
 
@@ -74,6 +75,7 @@ def univariate_functions(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     ----------
     ds : xarray.Dataset
         With prediction (alpha, x), linear_spline and cubic_spline (x), and the samples X and y.
+        The legend names runs that have not converged by ``status`` (alpha), if it is there.
     ax : matplotlib.axes.Axes, optional
         Axes to draw in.
 
@@ -93,9 +95,10 @@ def univariate_functions(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax = axes_of(ax)
     with_variables(ds, "alpha", "x", "prediction", "linear_spline", "cubic_spline", "X", "y")
     for index, alpha in enumerate(ds.alpha.values):
-        ax.plot(
-            ds.x, ds.prediction.sel(alpha=alpha), label=rf"$\alpha={alpha:g}$", **line_style(index)
-        )
+        one = ds.sel(alpha=alpha)
+        ended = "status" not in one or int(one.status) == Status.CONVERGED
+        label = rf"$\alpha={alpha:g}$" + ("" if ended else " (not converged)")
+        ax.plot(one.x, one.prediction, label=label, **line_style(index))
     ax.plot(ds.x, ds.linear_spline, color="0.6", linewidth=0.8, label="linear spline")
     ax.plot(ds.x, ds.cubic_spline, color="0.6", linewidth=0.8, linestyle=":", label="cubic spline")
     ax.plot(ds.X, ds.y, "ko", markersize=3)

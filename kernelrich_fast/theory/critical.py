@@ -5,12 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from .. import _validate as check
 from .._types import ArrayLike
 from ..diagonal import limit_diagonal
 
-__all__ = ["critical_alpha"]
+__all__ = ["critical_alpha", "median_critical_alpha"]
+
+
+def median_critical_alpha(values: xr.DataArray) -> xr.DataArray:
+    """The median over "seed" of critical scales, those that are 0 or inf counted like others.
+
+    Of an even number of seeds the lower of the two in the middle, so that the median of a power is
+    the power of the median, and a scale of 0 is not averaged away.
+    """
+    ordered = np.sort(values.transpose(..., "seed").values, axis=-1)
+    middle = values.isel(seed=0, drop=True)
+    return middle.copy(data=ordered[..., (values.sizes["seed"] - 1) // 2])
 
 
 def critical_alpha(
