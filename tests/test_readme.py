@@ -6,6 +6,9 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
+from matplotlib import image
+
 from kernelrich_fast.bench.report import summary_table
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -16,8 +19,15 @@ def test_example(tmp_path, monkeypatch, capsys):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
     assert len(blocks) == 4
     exec(compile("\n".join(blocks), "README.md", "exec"), {})
-    for name in ("population_error.png", "completion.png", "networks.png"):
-        assert (tmp_path / name).stat().st_size > 5000
+    # The pictures shown are those that the snippets before them make.
+    made = re.findall(r'savefig\("(\w+\.png)"', "\n".join(blocks))
+    shown = re.findall(r"\]\(docs/(\w+\.png)\)", README.read_text())
+    assert made == ["population_error.png", "completion.png", "networks.png"]
+    assert shown[:3] == made
+    for name in made:
+        ours, printed = image.imread(tmp_path / name), image.imread(README.parent / "docs" / name)
+        assert ours.shape == printed.shape
+        assert np.mean(np.abs(ours - printed)) < 0.03, name  # fonts may differ
     assert (tmp_path / "sweep.zarr" / "zarr.json").exists()
     assert "0.008" in capsys.readouterr().out
 

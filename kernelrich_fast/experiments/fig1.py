@@ -125,7 +125,7 @@ def critical_table(name: str, ds: xr.Dataset) -> str:
     title = (
         f"{name}: log10 of critical alpha^D, median of {ds.sizes['seed']} seeds "
         f"(minimum l1 needs N = {line})\n"
-        "none: the median seed has no scale that generalises; failed: seeds without one at some depth"
+        "none: the median seed has no scale that generalises; failed: seeds without one"
     )
     return table(title, ["N", *(f"D={int(D)}" for D in ds.depth.values), "failed"], rows)
 

@@ -64,7 +64,8 @@ def network_curves(
     if zero is not None:
         ax.axhline(zero, color="0.5", linestyle="--", linewidth=1.0, label="zero predictor")
     ax.set(xscale="log", xlabel=r"$\alpha^D$", ylabel=label_of(variable))
-    ax.legend(title=f"mean and standard error, {ds.sizes['seed']} seeds", title_fontsize="small")
+    title = f"mean and standard error, {ds.sizes['seed']} seeds"
+    ax.legend(title=title, title_fontsize="x-small", fontsize="small")
     return ax
 
 
