@@ -53,9 +53,9 @@ def test_the_report_says_what_must_be_seen_and_whether_it_is(everything):
     page = (everything / "report.html").read_text()
     for figure, module in FIGURES.items():
         assert f'<section id="{figure}">' in page
-        for what, paper, here in module.ABOUT.settings:
-            for text in (what, paper, here):
-                assert html.escape(text) in page
+        for what, paper, _ in module.ABOUT.settings:
+            assert html.escape(what) in page
+            assert html.escape(paper) in page
         assert module.ABOUT.expectations
         for expectation in module.ABOUT.expectations:
             assert html.escape(expectation.text) in page
@@ -64,6 +64,19 @@ def test_the_report_says_what_must_be_seen_and_whether_it_is(everything):
     assert len(held) >= 14
     assert any("0.829, 0.736, 0.685 and 0.647" in text for text in held)
     assert "does not hold" in page
+
+
+def test_the_report_states_the_settings_that_ran(everything):
+    page = html.unescape((everything / "report.html").read_text())
+    for small in (
+        "100, 5, 40", "300; 60, 100, 200", "D = 2, 3, d = 300, r* = 5, N = 60, 100, 200",
+        "a, b: one; c: one nested draw", "10, 100, 1,000, 10,000, 500,000", "one seed",
+        "the mean of 2 draws of data and start", "60 digits of scikit-learn", "64 units",
+        "the same with 300 units", "32 pixels wide",
+    ):  # fmt: skip
+        assert small in page, small
+    for whole in ("1000, 5, 100", "256 units", "the same with 10,000"):
+        assert whole not in page
 
 
 def test_expectations_can_fail(everything):

@@ -12,13 +12,25 @@ import xarray as xr
 from .. import datasets, plot
 from ..sweeps import sweep_diagonal
 from ..theory.critical import median_critical_alpha
-from .output import About, Expectation, Outcome, Panels, Settings, rising, save, table
+from .output import (
+    About,
+    Expectation,
+    Outcome,
+    Panels,
+    Settings,
+    averaged,
+    listed,
+    rising,
+    save,
+    table,
+)  # fmt: skip
 from .sample_complexity import critical_alpha_data
 
 __all__ = ["ABOUT", "run"]
 
 ALPHA_A = 0.003 * np.exp(np.arange(17) / 3.0)
 ALPHA_B = np.geomspace(0.010, 0.57, 17)
+SPARSITY = 5
 N_SAMPLES = (52, 53, 55, 57, 59, 61, 65, 70, 80, 90, 100, 125, 250, 500)
 
 
@@ -26,15 +38,30 @@ def _median(panels: Panels) -> xr.DataArray:
     return median_critical_alpha(panels["c"].critical_alpha)
 
 
+def _sizes(panels: Panels) -> str:
+    size = panels["a"].attrs
+    chosen = " (from the curves)" if size["n_features"] == 1000 else ""
+    return f"{size['n_features']}, {SPARSITY}, {size['n_samples']}{chosen}"
+
+
+def _sizes_c(panels: Panels) -> str:
+    return f"{panels['c'].attrs['n_features']}; {listed(panels['c'].n_samples)}"
+
+
+def _seeds(panels: Panels) -> str:
+    return f"a, b: one; c: {averaged('median', panels['c'].sizes['seed'], 'nested draw')}"
+
+
 ABOUT = About(
     "Figure 1: sparse regression with the depth-2 diagonal network",
     (
         ("model", "w_plus^2 - w_minus^2, w0 = 1, gradient flow", "its end, as argmin Q"),
         ("data", "x ~ N(0, I), noise of variance 0.01, r* entries 1/sqrt(r*)", "the same"),
-        ("d, r*, N of panels a and b", "not stated", "1000, 5, 100 (from the curves)"),
+        ("d, r*, N of panels a and b", "not stated", _sizes),
+        ("d and N of panel c", "not stated", _sizes_c),
         ("alpha", "a: 17 values from 0.003 by e^(1/3); b: 0.010 to 0.57", "the same"),
         ("threshold of panel c", "population error 0.025", "the same"),
-        ("seeds", "not stated", "a, b: one; c: the median of three nested draws"),
+        ("seeds", "not stated", _seeds),
     ),
     (
         Expectation(
@@ -62,7 +89,7 @@ def run(settings: Settings) -> Outcome:
 
     quick = settings.quick
     size = (40, 100) if quick else (100, 1000)
-    data = datasets.sparse_regression(*size, sparsity=5, seed=settings.seed)
+    data = datasets.sparse_regression(*size, sparsity=SPARSITY, seed=settings.seed)
     sweeps = {
         panel: sweep_diagonal(
             data.X,
@@ -80,7 +107,7 @@ def run(settings: Settings) -> Outcome:
         depths=(2,),
         n_samples=(60, 100, 200) if quick else N_SAMPLES,
         n_features=300 if quick else 1000,
-        sparsity=5,
+        sparsity=SPARSITY,
         seeds=settings.seeds(1 if quick else 3),
         backend=settings.backend,
         progress=settings.progress,

@@ -9,7 +9,18 @@ from .. import plot
 from ..theory import q_potential
 from ..theory.critical import median_critical_alpha
 from .fig1 import critical_table
-from .output import About, Expectation, Outcome, Settings, rising, save, table
+from .output import (
+    About,
+    Expectation,
+    Outcome,
+    Panels,
+    Settings,
+    averaged,
+    listed,
+    rising,
+    save,
+    table,
+)  # fmt: skip
 from .sample_complexity import critical_alpha_data
 
 __all__ = ["ABOUT", "depth_potential_data", "run", "sparsity_ratio_data"]
@@ -53,13 +64,23 @@ def _heights(q: xr.DataArray) -> xr.DataArray:
     return q.isel(z=-1) / q.isel(z=-1).sel(depth=2)
 
 
+def _sizes(panels: Panels) -> str:
+    c = panels["c"]
+    size = f"d = {c.attrs['n_features']}, r* = {c.attrs['sparsity']}"
+    return f"D = {listed(c.depth)}, {size}, N = {listed(c.n_samples)}"
+
+
+def _seeds(panels: Panels) -> str:
+    return averaged("median", panels["c"].sizes["seed"], "nested draw")
+
+
 ABOUT = About(
     "Figure 3: depth",
     (
         ("a", "q_D on [-16, 16], equal at |z| = 4, D = 2, 3, 5, 10, 100", "the same"),
         ("b", "Q(e_1) / Q(1 / sqrt d), d = 100, ln alpha^D from -8 to 1", "the same"),
-        ("c", "as figure 1c for D = 2, 3, 5, 8, with alpha^D", "the same, d = 1000, r* = 5"),
-        ("seeds of panel c", "not stated", "the median of three nested draws"),
+        ("c", "as figure 1c for D = 2, 3, 5, 8, with alpha^D", _sizes),
+        ("seeds of panel c", "not stated", _seeds),
     ),
     (
         Expectation(

@@ -8,7 +8,18 @@ import xarray as xr
 from .. import plot
 from ..datasets import low_rank_completion
 from ..sweeps import sweep_factorization
-from .output import About, Expectation, Outcome, Panels, Settings, rising, save, table
+from .output import (
+    About,
+    Expectation,
+    Outcome,
+    Panels,
+    Settings,
+    averaged,
+    listed,
+    rising,
+    save,
+    table,
+)  # fmt: skip
 
 __all__ = ["ABOUT", "completion_data", "run"]
 
@@ -57,7 +68,8 @@ ABOUT = About(
         ("start", "U, V with i.i.d. N(0, alpha^2) entries, 10 x k", "the same"),
         ("training", "gradient descent with step 1e-5", "gradient flow"),
         ("stopping", "not stated", "relative loss 1e-10"),
-        ("seeds", "not stated", "the mean of three"),
+        ("width k", "10 to 500,000", lambda p: listed(p[""].width)),
+        ("seeds", "not stated", lambda p: averaged("mean", p[""].sizes["seed"], "seed")),
     ),
     (
         Expectation(

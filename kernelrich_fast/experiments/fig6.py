@@ -9,7 +9,7 @@ from .. import plot
 from ..datasets import CircleTeacher, circle_teacher
 from ..status import Status
 from ..sweeps import sweep_mlp
-from .output import About, Expectation, Outcome, Panels, Settings, save, table
+from .output import About, Expectation, Outcome, Panels, Settings, averaged, listed, save, table
 
 __all__ = ["ABOUT", "circle_data", "run", "scaled_teacher"]
 
@@ -82,6 +82,15 @@ def _moves_less(panels: Panels) -> bool:
     return bool(np.all(kernel < 0.25 * rich))
 
 
+def _scales(panels: Panels) -> str:
+    scale = panels[""].scale
+    return "; ".join(f"D = {int(D)}: {listed(scale.sel(depth=D))}" for D in scale.depth)
+
+
+def _repetitions(panels: Panels) -> str:
+    return "none, " + averaged("mean", panels[""].sizes["seed"], "draw") + " of data and start"
+
+
 ABOUT = About(
     "Figure 6, panels a and b: small ReLU networks on the circle",
     (
@@ -89,7 +98,8 @@ ABOUT = About(
         ("network", "depth 2, 3, 5, 30 units a layer, uniform He start times alpha", "the same"),
         ("start's law", "not stated", "uniform on +-1 / sqrt(fan_in), which the curves fit"),
         ("training", "descent with step 0.01 to loss 1e-9", "gradient flow to relative loss 1e-9"),
-        ("biases, repetitions", "not stated", "none, 10 seeds of data and start"),
+        ("scales alpha", "16 for each depth", _scales),
+        ("biases, repetitions", "not stated", _repetitions),
         ("zero predictor", "test RMSE 0.287", "teachers scaled to it"),
     ),
     (

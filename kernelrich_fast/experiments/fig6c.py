@@ -14,7 +14,7 @@ import xarray as xr
 from .. import plot
 from ..datasets import Digits, digits
 from ..sweeps import sweep_mlp
-from .output import About, Expectation, Outcome, Panels, Settings, save, table
+from .output import About, Expectation, Outcome, Panels, Settings, averaged, save, table
 
 __all__ = ["ABOUT", "class_data", "load_npz", "run"]
 
@@ -85,14 +85,27 @@ def _near_baselines(panels: Panels) -> bool:
     return low - 0.05 <= float(last.test_error) <= high + 0.05
 
 
+def _digits(panels: Panels) -> str:
+    attrs = panels[""].attrs
+    return f"{attrs['n_samples']} digits of {attrs['data']}"
+
+
+def _selection(panels: Panels) -> str:
+    return "none; " + averaged("mean", panels[""].sizes["seed"], "seed")
+
+
 ABOUT = About(
     "Figure 6, panel c: classes of digits",
     (
-        ("data", "MNIST, 60,000 digits", "300 digits that ship with scikit-learn, or --data"),
-        ("network", "one hidden layer of 5000 ReLU units, He start times alpha", "256 units"),
+        ("data", "MNIST, 60,000 digits", _digits),
+        (
+            "network",
+            "one hidden layer of 5000 ReLU units, He start times alpha",
+            lambda p: f"{int(p[''].width)} units",
+        ),
         ("loss", "cross-entropy below 1e-5, all training digits right", "relative loss 1e-4"),
         ("training", "SGD, batch 256, the best of a grid of steps", "gradient flow"),
-        ("selection", "the best-generalising step per alpha", "none; the mean of two seeds"),
+        ("selection", "the best-generalising step per alpha", _selection),
     ),
     (
         Expectation("the test error is smaller at the rich end than at the other", _rich_is_better),
@@ -117,6 +130,7 @@ def run(settings: Settings) -> Outcome:
     alphas, seeds = QUICK_ALPHAS if quick else ALPHAS, settings.seeds(1 if quick else 2)
     width = QUICK_WIDTH if quick else WIDTH
     ds = class_data(data, alphas, width, seeds, *settings.how)
+    ds.attrs["data"] = "scikit-learn" if settings.data is None else settings.data.name
     figure = Figure(figsize=(4.5, 3.4), layout="constrained")
     plot.class_errors(ds, figure.subplots())
     save(settings, "fig6c", figure, {"": ds})

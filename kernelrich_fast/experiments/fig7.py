@@ -83,7 +83,11 @@ def _overshoot(panels: Panels) -> bool:
 ABOUT = About(
     "Figure 7: wide univariate ReLU networks",
     (
-        ("network", "w2 relu(w1 x + b1) + b2, 10,000 units, unbiased start", "the same"),
+        (
+            "network",
+            "w2 relu(w1 x + b1) + b2, 10,000 units, unbiased start",
+            lambda p: f"the same with {p[''].attrs['width']:,} units",
+        ),
         ("start", "w1, b1 ~ N(0, 1), w2 ~ N(0, 2 / k) times alpha", "the same"),
         ("panels", "a: as is; b, c: (w1, b1) by k^-1/2, k^-1/4 and w2 by the inverse", "the same"),
         ("data", "9 points, x from -sqrt 3 to sqrt 3, y = 0 0 0 1 1 1 0 0 0", "the same"),

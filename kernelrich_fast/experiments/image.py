@@ -81,10 +81,15 @@ def _needs_small_scale(panels: Panels) -> bool:
     )
 
 
+def _truth(panels: Panels) -> str:
+    wide = " and ".join(str(ds.sizes["row"]) for ds in panels.values())
+    return f"crops of a photograph that ships with scikit-learn, {wide} pixels wide"
+
+
 ABOUT = About(
     "Completing a photograph (not in the paper)",
     (
-        ("truth", "", "crops of a photograph that ships with scikit-learn, 64 and 160 pixels wide"),
+        ("truth", "", _truth),
         ("observed", "", "30 % of the pixels"),
         ("start", "", "i.i.d. Gaussian factors of widths d/4, 2 d and 100 d"),
         ("stopping", "", "relative loss 1e-6"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,8 @@ __all__ = [
     "Outcome",
     "Panels",
     "Settings",
+    "averaged",
+    "listed",
     "rising",
     "save",
     "table",
@@ -43,9 +45,16 @@ class About:
     """A figure of the paper: what was set there and here, and what must be seen in it."""
 
     title: str
-    # What is set, as the paper has it, as it is here.
-    settings: tuple[tuple[str, str, str], ...]
+    # What is set, as the paper has it, as it is here: in words, or by what ran.
+    settings: tuple[tuple[str, str, str | Callable[[Panels], str]], ...]
     expectations: tuple[Expectation, ...]
+
+    def compared(self, panels: Panels) -> list[tuple[str, str, str]]:
+        """The settings of the paper beside those of these panels."""
+        return [
+            (what, paper, here if isinstance(here, str) else here(panels))
+            for what, paper, here in self.settings
+        ]
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,19 @@ def _cell(value: object) -> str:
     if isinstance(value, float | np.floating):
         return "-" if np.isnan(value) else f"{value:.4g}"
     return str(value)
+
+
+def averaged(kind: str, number: int, what: str) -> str:
+    """The mean of 3 seeds; one seed."""
+    return f"one {what}" if number == 1 else f"the {kind} of {number} {what}s"
+
+
+def listed(values: Iterable[float]) -> str:
+    """Numbers in a row."""
+    return ", ".join(
+        f"{float(value):,.0f}" if float(value).is_integer() else f"{float(value):.4g}"
+        for value in values
+    )
 
 
 def rising(values: xr.DataArray, slack: float = 0.0) -> bool:

@@ -46,7 +46,7 @@ def _section(settings: Settings, section: Section) -> str:
     picture = base64.b64encode((settings.out / f"{section.name}.png").read_bytes()).decode("ascii")
     rows = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in section.about.settings
+        for row in section.about.compared(section.outcome.panels)
     )
     seen = "".join(
         f'<li class="{"yes" if held else "no"}"><strong>{"holds" if held else "does not hold"}'
