@@ -167,7 +167,7 @@ def test_axes_are_labelled_in_the_symbols_of_the_field(kind):
 def test_the_heat_map_says_what_its_colours_mean():
     ax = FIGURES["factorization_heatmap"]()
     assert [other.get_ylabel() for other in ax.figure.axes[1:]] == [
-        r"$\|M\|_* - \|Y^\star\|_*$, mean of 2 seeds"
+        r"$\|M\|_* - \|Y^\star\|_*$" + "\nmean of 2 seeds"
     ]
 
 
@@ -306,8 +306,11 @@ def test_functions_of_runs_that_did_not_converge_are_named():
     status = np.zeros(ds.sizes["alpha"], dtype=int)
     status[-1] = krf.Status.MAX_STEPS
     ax = krf.plot.univariate_functions(ds.assign(status=("alpha", status)))
-    named = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert ["not converged" in text for text in named[: len(status)]] == list(status != 0)
+    legend = ax.get_legend()
+    named = [text.get_text() for text in legend.get_texts()]
+    assert [text.endswith("*") for text in named[: len(status)]] == list(status != 0)
+    assert legend.get_title().get_text() == "* not converged"
+    assert krf.plot.univariate_functions(ds).get_legend().get_title().get_text() == ""
 
 
 def test_networks_name_seeds_and_the_zero_predictor():

@@ -330,7 +330,7 @@ def factorization_heatmap(
     ax.set_ylabel(r"$\alpha^2$")
     label = label_of(variable)
     if seeds > 1:
-        label += f", mean of {seeds} seeds"
+        label += f"\nmean of {seeds} seeds"
     ax.figure.colorbar(shown, ax=ax, label=label, extend="max" if clipped else "neither")
     return ax
 

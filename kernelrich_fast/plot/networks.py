@@ -95,16 +95,19 @@ def univariate_functions(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     """
     ax = axes_of(ax)
     with_variables(ds, "alpha", "x", "prediction", "linear_spline", "cubic_spline", "X", "y")
+    unfinished = False
     for index, alpha in enumerate(ds.alpha.values):
         one = ds.sel(alpha=alpha)
         ended = "status" not in one or int(one.status) == Status.CONVERGED
-        label = rf"$\alpha={alpha:g}$" + ("" if ended else " (not converged)")
+        unfinished = unfinished or not ended
+        label = rf"$\alpha={alpha:g}$" + ("" if ended else " *")
         ax.plot(one.x, one.prediction, label=label, **line_style(index))
     ax.plot(ds.x, ds.linear_spline, color="0.6", linewidth=0.8, label="linear spline")
     ax.plot(ds.x, ds.cubic_spline, color="0.6", linewidth=0.8, linestyle=":", label="cubic spline")
     ax.plot(ds.X, ds.y, "ko", markersize=3)
     ax.set(xlabel="$x$", ylabel="$f(x)$")
-    ax.legend(fontsize="x-small")
+    title = "* not converged" if unfinished else None
+    ax.legend(title=title, fontsize="x-small", title_fontsize="x-small")
     return ax
 
 
