@@ -29,7 +29,8 @@ html_title = "kernelrich_fast"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
 html_show_sourcelink = False
 # Pages without pages below them would have an empty column there.
-_LEAVES = "index quickstart tasks concepts choosing scaling_out gpu how_it_works add_a_model_family"
+_LEAVES = "index quickstart tasks concepts choosing scaling_out benchmarks gpu how_it_works "
+_LEAVES += "add_a_model_family"
 html_sidebars = {name: [] for name in (*_LEAVES.split(), "notebooks/start_a_paper")}
 
 # Pages and notebooks are executed, and an exception in one is an error of the build.

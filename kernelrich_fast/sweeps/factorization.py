@@ -280,7 +280,7 @@ class _FactorizationPlan(SweepPlan):
         timed = ("time",) * (self.times is not None)
         variables: Variables = {"status": ((), flow.status), "n_steps": ((), flow.n_steps)}
         variables |= {"loss": (timed, flow.loss), "t": (timed, flow.t)}
-        hidden = _Hidden(row, column, dims, seeds.ndim, len(timed))
+        hidden = _Hidden(row, column, dims, len(timed))
         if timed:  # every truth stands for all times
             truths = truths[..., None, :, :]
         if self.known:
@@ -322,14 +322,11 @@ class _Hidden:
     That axis is contiguous: the order of summation must not depend on the batch.
     """
 
-    def __init__(
-        self, row: IntArray, column: IntArray, dims: tuple[int, int], seeded: int, timed: int
-    ) -> None:
+    def __init__(self, row: IntArray, column: IntArray, dims: tuple[int, int], timed: int) -> None:
         seen = np.zeros((*row.shape[:-1], dims[0] * dims[1]), dtype=bool)
         np.put_along_axis(seen, row * dims[1] + column, True, axis=-1)
         count = seen.shape[-1] - row.shape[-1]
-        at = np.nonzero(~seen)[-1].reshape(*row.shape[:-1], *(1,) * timed, count)
-        self.at = at
+        self.at = np.nonzero(~seen)[-1].reshape(*row.shape[:-1], *(1,) * timed, count)
 
     def __call__(self, values: FloatArray) -> FloatArray:
         flat = values.reshape(*values.shape[:-2], -1)
