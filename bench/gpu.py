@@ -191,6 +191,7 @@ def figure5(found, options):
         lambda backend: fig5.completion_data(fig5.WIDTHS, seeds, backend, False),
         lambda data: data.test_rmse,
         repeats=1,
+        warm=False,
     )
 
 

@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 
 import kernelrich_fast as krf
 from kernelrich_fast import theory
+from kernelrich_fast.theory.matrices import completion_kernel_distance
 
 
 def smoothed_minimum(data, shape):
@@ -189,7 +190,30 @@ def test_sweep_dimensions_and_values(backend):
         theory.factorization_tangent_kernel(G, entries=data.entries, dims=(5, 4))
         for G in (start.gram[0], flow.gram)
     ]
-    assert np.isclose(at.kernel_distance, theory.kernel_distance(*kernels), rtol=1e-6)
+    assert np.isclose(at.kernel_distance, theory.kernel_distance(*kernels), rtol=1e-12)
+
+
+@pytest.mark.parametrize("moved", [1.0, 1e-4, 1e-9])
+@pytest.mark.parametrize("scale", [1.0, 1e-130])
+def test_kernel_distance_without_the_kernels(moved, scale):
+    """Against the two kernels, for patterns with full, single and empty rows."""
+    rng = np.random.default_rng(3)
+    seen = (rng.random((4, 1, 5, 3)) < 0.5).astype(float)
+    seen[0], seen[1, :, 2], seen[2, :, :, 1] = 1.0, 0.0, 0.0
+    W = rng.standard_normal((4, 6, 8, 9))
+    U = W + moved * rng.standard_normal(W.shape)
+    start, end = (scale**2 * A @ np.swapaxes(A, -1, -2) for A in (W, U))
+    found = completion_kernel_distance(start, end, seen)
+    assert found.shape == (4, 6)
+    for index in np.ndindex(found.shape):
+        where = dict(entries=np.nonzero(seen[index[0], 0]), dims=(5, 3))
+        kernels = [theory.factorization_tangent_kernel(G[index], **where) for G in (start, end)]
+        expected = theory.kernel_distance(*kernels)
+        # Both know a distance to the rounding of the kernels.
+        assert abs(found[index] - expected) < 3e-15 * np.sqrt(expected) + 1e-28
+        assert np.array_equal(
+            completion_kernel_distance(start[index], end[index], seen[index[0], 0]), found[index]
+        )
 
 
 @pytest.mark.usefixtures("compiled")  # the fallback promises less

@@ -18,8 +18,7 @@ from ..datasets import observed_entries
 from ..factorization import check_gaussian_scale, flow_factorization
 from ..initialization import gaussian_factor
 from ..measurements import check_sensing
-from ..theory.kernels import kernel_distance
-from ..theory.matrices import factorization_tangent_kernel, nuclear_norm
+from ..theory.matrices import completion_kernel_distance, nuclear_norm
 from .execute import run_sweep, sweep_options
 from .plan import Block, SweepPlan, Variables, distinct, subset
 
@@ -35,10 +34,6 @@ _KEEP = ("norms", "M")
 _OWN = (
     "alpha", "width", "seed", "entries", "measurements", "dims", "symmetric", "U0", "V0",
 )  # fmt: skip
-# Beyond, the two tangent kernels of a run are not formed.
-_MOST_KERNEL_SAMPLES = 2048
-# Of so many numbers are the kernels that are compared at a time: what a cache holds.
-_MOST_KERNEL_NUMBERS = 1 << 18
 
 
 def sweep_factorization(
@@ -97,9 +92,8 @@ def sweep_factorization(
         of M - Y_star over unobserved entries; with "norms" nuclear_norm, excess_nuclear_norm (over
         that of Y_star; this and test_rmse only where all of Y_star is known),
         unobserved_movement and unobserved_rms (Frobenius norm, and root mean
-        square, of the change of the unobserved entries since the start) and, for up to 2048
-        observed entries, kernel_distance (cosine distance of the tangent kernels at start and end);
-        M if kept.
+        square, of the change of the unobserved entries since the start) and kernel_distance (cosine
+        distance of the tangent kernels at start and end); M if kept.
 
     Raises
     ------
@@ -254,10 +248,10 @@ class _FactorizationPlan(SweepPlan):
         return factorization_crossover(self.n_samples)
 
     def bytes_per_run(self) -> int:
-        """Gram matrix and factor, at the start and at the end, and tangent kernels one by one."""
+        """Gram matrix and factor, at the start and at the end, and their comparison."""
         d1, d2 = self.Y_star.shape[-2:]
         rows = 1 if self.times is None else self.times.size
-        return int(8 * rows * (6 * (d1 + d2) ** 2 + 3 * d1 * d2))
+        return int(8 * rows * (8 * (d1 + d2) ** 2 + 3 * d1 * d2))
 
     def compute(self, block: Block, num_threads: int | None, progress: Progress) -> Variables:
         """One batch of all seeds, each with its own observed entries."""
@@ -296,9 +290,8 @@ class _FactorizationPlan(SweepPlan):
                 variables["excess_nuclear_norm"] = (timed, norm - nuclear_norm(truths))
             variables["unobserved_movement"] = (timed, np.linalg.norm(moved, axis=-1))
             variables["unobserved_rms"] = (timed, _rms(moved))
-            if row.shape[-1] <= _MOST_KERNEL_SAMPLES:
-                distance = _kernel_distances(start, flow.gram, row, column, dims, len(timed))
-                variables["kernel_distance"] = (timed, distance)
+            distance = completion_kernel_distance(start, flow.gram, hidden.seen)
+            variables["kernel_distance"] = (timed, distance)
         if "M" in self.keep:
             variables["M"] = ((*timed, "row", "column"), flow.M)
         return variables
@@ -326,6 +319,8 @@ class _Hidden:
         seen = np.zeros((*row.shape[:-1], dims[0] * dims[1]), dtype=bool)
         np.put_along_axis(seen, row * dims[1] + column, True, axis=-1)
         count = seen.shape[-1] - row.shape[-1]
+        # What was observed, as numbers (seed, time, d1, d2).
+        self.seen = seen.astype(np.float64).reshape(*row.shape[:-1], *(1,) * timed, *dims)
         self.at = np.nonzero(~seen)[-1].reshape(*row.shape[:-1], *(1,) * timed, count)
 
     def __call__(self, values: FloatArray) -> FloatArray:
@@ -340,38 +335,6 @@ def _start_gram(n: int, alpha: FloatArray, width: IntArray, seeds: IntArray) -> 
     gram = np.array([[W @ W.T for W in row] for row in factors])
     shape = np.broadcast_shapes(width.shape, (1,) * (alpha.ndim - seeds.ndim) + seeds.shape)
     return np.asarray(gram.reshape(*shape, n, n) * (alpha**2)[..., None, None])
-
-
-def _kernel_distances(
-    start: FloatArray,
-    end: FloatArray,
-    row: IntArray,
-    column: IntArray,
-    dims: tuple[int, int],
-    timed: int,
-) -> FloatArray:
-    """How far the tangent kernel has turned; Gram matrices are (..., seed, time, n, n)."""
-    n_samples = row.shape[-1]
-    few = max(1, _MOST_KERNEL_NUMBERS // n_samples**2)  # kernels at a time
-    start = np.broadcast_to(start, end.shape)
-    distance = np.empty(end.shape[:-2])
-    rest = (slice(None),) * timed
-    for seed in np.ndindex(row.shape[:-1]):
-        where = (..., *seed, *rest)
-        # The direction of a kernel does not depend on the scale of the weights.
-        both = [gram[(*where, slice(None), slice(None))] for gram in (start, end)]
-        flat = [gram.reshape(-1, *gram.shape[-2:]) for gram in both]
-        flat = [g / np.trace(g, axis1=-2, axis2=-1)[:, None, None] for g in flat]
-        entries = (row[seed], column[seed])
-        parts = [
-            kernel_distance(
-                *(factorization_tangent_kernel(g[at : at + few], entries=entries, dims=dims)
-                  for g in flat)
-            )
-            for at in range(0, len(flat[0]), few)
-        ]  # fmt: skip
-        distance[where] = np.concatenate(parts).reshape(distance[where].shape)
-    return distance
 
 
 def _rms(values: FloatArray) -> FloatArray:

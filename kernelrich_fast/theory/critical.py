@@ -17,8 +17,23 @@ __all__ = ["critical_alpha", "median_critical_alpha"]
 def median_critical_alpha(values: xr.DataArray) -> xr.DataArray:
     """The median over "seed" of critical scales, those that are 0 or inf counted like others.
 
-    Of an even number of seeds the lower of the two in the middle, so that the median of a power is
-    the power of the median, and a scale of 0 is not averaged away.
+    Parameters
+    ----------
+    values : xarray.DataArray, (..., seed)
+        Critical scales, or powers of them.
+
+    Returns
+    -------
+    xarray.DataArray, (...)
+        Of an even number of seeds the lower of the two in the middle, so that the median of a power
+        is the power of the median, and a scale of 0 is not averaged away.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> from kernelrich_fast.theory.critical import median_critical_alpha
+    >>> median_critical_alpha(xr.DataArray([0.0, 1e-3, 1e-2, 0.0], dims="seed")).item()
+    0.0
     """
     ordered = np.sort(values.transpose(..., "seed").values, axis=-1)
     middle = values.isel(seed=0, drop=True)

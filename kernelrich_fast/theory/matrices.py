@@ -12,6 +12,7 @@ from ..measurements import check_sensing
 from .potentials import q_potential
 
 __all__ = [
+    "completion_kernel_distance",
     "effective_rank",
     "factorization_kernel_predictor",
     "factorization_tangent_kernel",
@@ -151,6 +152,55 @@ def factorization_tangent_kernel(
     sensing = check_sensing(entries, measurements, dims, symmetric, None)
     _expect_gram(G, sensing)
     return sensing.tangent_kernel(G)
+
+
+def completion_kernel_distance(start: FloatArray, end: FloatArray, seen: FloatArray) -> FloatArray:
+    """`kernel_distance` of the tangent kernels at two Gram matrices, which are not formed.
+
+    Parameters
+    ----------
+    start, end : ndarray, (..., n, n)
+        Gram matrices of [U; V] with n = d1 + d2, of one shape.
+    seen : ndarray, (..., d1, d2)
+        1 where an entry is observed and 0 elsewhere; broadcasts to the Gram matrices.
+
+    Returns
+    -------
+    ndarray, (...)
+        The cosine distance, with the accuracy of `kernel_distance` and d1^2 + d2^2 products in
+        place of n_samples^2.
+
+    Notes
+    -----
+    With A = U U^T and B = V V^T the kernel of the entries (i, j) and (k, l) is
+    [i = k] B_jl + [j = l] A_ik. It is linear in the Gram matrix, and A_ik with i != k stands in it
+    once for every column in which both rows are observed, so that |K|^2 is a sum of squares.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelrich_fast.theory.matrices import completion_kernel_distance
+    >>> float(completion_kernel_distance(np.eye(2), 3.0 * np.eye(2), np.ones((1, 1))))
+    0.0
+    """
+    d1, d2 = seen.shape[-2:]
+    often = np.zeros((*seen.shape[:-2], d1 + d2, d1 + d2))
+    often[..., :d1, :d1] = seen @ np.swapaxes(seen, -1, -2)
+    often[..., d1:, d1:] = np.swapaxes(seen, -1, -2) @ seen
+    often[..., range(d1 + d2), range(d1 + d2)] = 0.0
+
+    def squared_norm(G: FloatArray) -> FloatArray:
+        own = np.diagonal(G, axis1=-2, axis2=-1)
+        same = seen * (own[..., :d1, None] + own[..., None, d1:]) ** 2
+        # Over one contiguous axis: the order of summation must not depend on the batch.
+        parts = (each.reshape(*each.shape[:-2], -1).sum(axis=-1) for each in (often * G**2, same))
+        return np.asarray(sum(parts))[..., None, None]
+
+    # The direction of a kernel does not depend on the scale of the weights.
+    scaled = (G / np.trace(G, axis1=-2, axis2=-1)[..., None, None] for G in (start, end))
+    with np.errstate(invalid="ignore"):  # a kernel of zeros has no direction
+        first, last = (G / np.sqrt(squared_norm(G)) for G in scaled)
+    return np.asarray(0.5 * squared_norm(last - first)[..., 0, 0])
 
 
 def factorization_kernel_predictor(
