@@ -12,19 +12,9 @@ import xarray as xr
 from .. import datasets, plot
 from ..sweeps import sweep_diagonal
 from ..theory.critical import median_critical_alpha
-from .output import (
-    About,
-    Expectation,
-    Outcome,
-    Panels,
-    Settings,
-    averaged,
-    listed,
-    rising,
-    save,
-    table,
-)  # fmt: skip
+from .output import About, Expectation, Outcome, Panels, Settings, rising, save, table
 from .sample_complexity import critical_alpha_data
+from .words import averaged, listed
 
 __all__ = ["ABOUT", "run"]
 

@@ -9,19 +9,9 @@ from .. import plot
 from ..theory import q_potential
 from ..theory.critical import median_critical_alpha
 from .fig1 import critical_table
-from .output import (
-    About,
-    Expectation,
-    Outcome,
-    Panels,
-    Settings,
-    averaged,
-    listed,
-    rising,
-    save,
-    table,
-)  # fmt: skip
+from .output import About, Expectation, Outcome, Panels, Settings, rising, save, table
 from .sample_complexity import critical_alpha_data
+from .words import averaged, listed
 
 __all__ = ["ABOUT", "depth_potential_data", "run", "sparsity_ratio_data"]
 

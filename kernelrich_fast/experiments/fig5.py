@@ -8,18 +8,8 @@ import xarray as xr
 from .. import plot
 from ..datasets import low_rank_completion
 from ..sweeps import sweep_factorization
-from .output import (
-    About,
-    Expectation,
-    Outcome,
-    Panels,
-    Settings,
-    averaged,
-    listed,
-    rising,
-    save,
-    table,
-)  # fmt: skip
+from .output import About, Expectation, Outcome, Panels, Settings, rising, save, table
+from .words import averaged, listed
 
 __all__ = ["ABOUT", "completion_data", "run"]
 

@@ -9,7 +9,8 @@ from .. import plot
 from ..datasets import CircleTeacher, circle_teacher
 from ..status import Status
 from ..sweeps import sweep_mlp
-from .output import About, Expectation, Outcome, Panels, Settings, averaged, listed, save, table
+from .output import About, Expectation, Outcome, Panels, Settings, save, table
+from .words import averaged, listed
 
 __all__ = ["ABOUT", "circle_data", "run", "scaled_teacher"]
 

@@ -14,7 +14,8 @@ import xarray as xr
 from .. import plot
 from ..datasets import Digits, digits
 from ..sweeps import sweep_mlp
-from .output import About, Expectation, Outcome, Panels, Settings, averaged, save, table
+from .output import About, Expectation, Outcome, Panels, Settings, save, table
+from .words import averaged
 
 __all__ = ["ABOUT", "class_data", "load_npz", "run"]
 

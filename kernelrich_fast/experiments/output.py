@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +20,6 @@ __all__ = [
     "Outcome",
     "Panels",
     "Settings",
-    "averaged",
-    "listed",
     "rising",
     "save",
     "table",
@@ -120,19 +118,6 @@ def _cell(value: object) -> str:
     if isinstance(value, float | np.floating):
         return "-" if np.isnan(value) else f"{value:.4g}"
     return str(value)
-
-
-def averaged(kind: str, number: int, what: str) -> str:
-    """The mean of 3 seeds; one seed."""
-    return f"one {what}" if number == 1 else f"the {kind} of {number} {what}s"
-
-
-def listed(values: Iterable[float]) -> str:
-    """Numbers in a row."""
-    return ", ".join(
-        f"{float(value):,.0f}" if float(value).is_integer() else f"{float(value):.4g}"
-        for value in values
-    )
 
 
 def rising(values: xr.DataArray, slack: float = 0.0) -> bool:
