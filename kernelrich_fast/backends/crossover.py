@@ -2,8 +2,8 @@
 
 A team of threads on a GPU takes longer for a run than a core does; it pays where there are runs for
 many teams.  Numbers are runs for each thread of the CPU backend, measured on an H100 and an H200
-against their 16 cores with AVX-512 (`bench/gpu.py --only crossover`), and between the measured
-shapes those of the next smaller one.
+against their 16 cores with AVX-512 (`bench/gpu.py --only crossover`).  A shape that was not
+measured has the number of the next smaller one that was, and the largest where there is none.
 """
 
 from __future__ import annotations
