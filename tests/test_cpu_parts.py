@@ -22,6 +22,9 @@ def test_dense_parts_against_numpy(n):
     x, kept = parts.solve(A, b)
     assert np.allclose(A @ x, b, atol=1e-12 * np.linalg.cond(A))
     assert 0 < kept <= 1
+    x, left = parts.inverse(np.tril(A), V)
+    assert np.allclose(A @ x, V, atol=1e-12 * np.linalg.cond(A))
+    assert left == pytest.approx(kept, rel=1e-9)
     real, imaginary = parts.solve_complex(A, 2.0, b)
     z = np.linalg.solve(A + 2j * np.eye(n), b)
     assert np.allclose(real + 1j * imaginary, z, rtol=1e-10, atol=1e-13)
@@ -48,6 +51,7 @@ def test_graded_matrices_keep_their_small_block():
 
 def test_indefinite_matrix_is_reported():
     assert parts.solve(-np.eye(3), np.ones(3))[1] <= 0
+    assert parts.inverse(-np.eye(3), np.ones((3, 3)))[1] <= 0
 
 
 @pytest.mark.parametrize("n", SIZES)

@@ -12,7 +12,7 @@ from host_block import build, call
 
 from kernelrich_fast.backends import available_backends
 
-GRAM, SWEEP, SOLVE, SOLVE_COMPLEX, PRODUCTS, REDUCE, SELECT, REFLECT = range(8)
+GRAM, SWEEP, SOLVE, SOLVE_COMPLEX, PRODUCTS, REDUCE, SELECT, REFLECT, INVERT = range(9)
 SIZES = [1, 31, 33, 100, 127, 128, 129]
 
 
@@ -126,8 +126,17 @@ def test_factors_and_solves(block, n):
     out = block(SOLVE_COMPLEX, n, 1, rows(A), rows(b[None]), 2 * ld)
     x = out[:n] + 1j * out[ld : ld + n]
     assert np.linalg.norm(A @ x + 1j * x - b) < 1e-12 * np.linalg.norm(b) * np.sqrt(n)
+    V = rng.standard_normal((3, n))
+    lower = rows(A) + 7.0 * np.tri(n, ld, -1)  # nothing above the diagonal is read
+    lower[:, n:] = 0.0
+    out = block(INVERT, n, 1, lower, rows(V), 3 * ld + 1)
+    x = out[: 3 * ld].reshape(3, ld)
+    assert np.linalg.norm(A @ x[:, :n].T - V.T) < 1e-11 * np.linalg.norm(V) * np.sqrt(n)
+    assert np.all(x[:, n:] == 0.0)
+    assert out[-1] == pytest.approx((pivots / np.diag(A)).min(), rel=1e-10)
     A[n // 2, n // 2] = -1.0
     assert block(SOLVE, n, 1, rows(A), rows(b[None]), ld + 1)[ld] == -1.0
+    assert block(INVERT, n, 1, rows(A), rows(V), 3 * ld + 1)[-1] == -1.0
 
 
 @pytest.mark.parametrize("n", [31, 100, 129])
@@ -174,7 +183,7 @@ def test_no_member_of_a_part_races_another(tmp_path):
         program = build("block_parts", folder, "-fsanitize=thread", "-g", *flags)
         if program is None:
             pytest.skip("no C++20 compiler with ThreadSanitizer")
-        for part in range(8):
+        for part in range(9):
             call(program, threads, [part, n, 39], [A.size, B.size, ld * ld], A, B)
 
 

@@ -119,6 +119,26 @@ py::tuple solve(const Real &A, const Real &b, int repeats) {
   return py::make_tuple(out, kept);
 }
 
+// A^-1 V for three columns V, by the inverse; and what its elimination left.
+py::tuple inverse(const Real &A, const Real &V, int repeats) {
+  const auto packed = pack_square(A);
+  const int n = static_cast<int>(A.shape(0)), ld = krf::padded(n);
+  if (V.ndim() != 2 || V.shape(0) != n || V.shape(1) != 3)
+    throw std::invalid_argument("V must be (n, 3)");
+  auto work = packed, x = zeros(3LL * ld), room = zeros(krf::cpu::kernels().room_for_inverse(n));
+  const auto v = pack(V);
+  double kept = 0;
+  for (int r = 0; r < repeats; ++r) {
+    work = packed;
+    kept = krf::cpu::kernels().inverse(n, work.data(), v.data(), x.data(), room.data());
+  }
+  Real out({n, 3});
+  for (int k = 0; k < 3; ++k)
+    for (int i = 0; i < n; ++i)
+      out.mutable_at(i, k) = x[static_cast<std::size_t>(k) * ld + i];
+  return py::make_tuple(out, kept);
+}
+
 // (A + i shift I) x = b for real b; returns the parts of x.
 py::tuple solve_complex(const Real &A, double shift, const Real &b, int repeats) {
   const auto packed = pack_square(A);
@@ -172,6 +192,7 @@ void register_parts(py::module_ &m) {
       py::arg("x"));
   parts.def("eigen", &eigen, py::arg("A"));
   parts.def("solve", &solve, py::arg("A"), py::arg("b"), py::arg("repeats") = 1);
+  parts.def("inverse", &inverse, py::arg("A"), py::arg("V"), py::arg("repeats") = 1);
   parts.def("solve_complex", &solve_complex, py::arg("A"), py::arg("shift"), py::arg("b"),
             py::arg("repeats") = 1);
 }

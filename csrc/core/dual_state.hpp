@@ -163,7 +163,10 @@ template <class Team, class Mirror> struct DualState {
       norm += b * b;
       write(next_velocity + i, z[1]);
     });
-    return {team.max(single), std::sqrt(team.sum(whole)), std::sqrt(team.sum(norm))};
+    const T parts[3] = {whole, norm, single};
+    double of[3];
+    team.template reduce<2, 1>(parts, of);
+    return {of[2], std::sqrt(of[0]), std::sqrt(of[1])};
   }
 
   // Move to position + dz, whose predictor and slopes are in next_*.

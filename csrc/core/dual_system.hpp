@@ -17,6 +17,7 @@ inline constexpr double kGramDrift = 0.2;
 // After a Newton iteration slower than this the matrix is brought up to date more closely.
 inline constexpr double kSlowRate = 0.1;
 inline constexpr double kFineDrift = 0.02;
+inline constexpr int kStiffStart = 64; // samples from which method = "auto" begins with it
 } // namespace dual_rules
 
 template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror> {
@@ -34,7 +35,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   int length;
   double *field; // nu' is the residual
   ScaledGram<Team, Mirror> gram;
-  ShiftedFactors<Team> factors;
+  ShiftedSolver<Team> solver;
   double *Z; // stages of z; the third is the end of a step
   double *mean_slope, *scratch;
   double *dense, *dense_z; // a state inside the last step, relative to its start
@@ -42,18 +43,22 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
 
   KRF_HD DualSystem(Team &team_, const DiagonalProblem &p, Arena &arena)
       : Base(team_, p, arena), length(ldn), field(residual), gram(ldn, ldd, arena),
-        factors(team_, p.n, arena), Z(arena.take(3LL * ldd)), mean_slope(arena.take(ldd)),
+        solver(team_, p.n, arena), Z(arena.take(3LL * ldd)), mean_slope(arena.take(ldd)),
         scratch(arena.take(ldd)), dense(arena.take(ldn)), dense_z(arena.take(ldd)),
         w_plus(arena.take(ldd)), w_minus(arena.take(ldd)), power_vector(arena.take(ldn)),
         power_image(arena.take(ldn)) {}
 
   KRF_HD static constexpr bool stiff_available() { return true; }
-  // A stiff step costs about 12.5 single sweeps over X and two factorisations, an explicit one 8.
+  // A stiff step costs about 12.5 single sweeps over X, what moves the Gram matrix and a share of
+  // an inverse, and some forty products with either matrix; an explicit one 8 sweeps.
   KRF_HD double cost_ratio() const {
-    return (12.5 + 0.42 * static_cast<double>(n) * n / d + 4.0 * n / d) / 8.0;
+    return (12.5 + 0.1 * static_cast<double>(n) * n / d + 12.0 * n / d) / 8.0;
   }
+  // Where an explicit step is no cheaper for its length even while the flow is not stiff yet.
+  KRF_HD bool starts_stiff() const { return n >= dual_rules::kStiffStart; }
   KRF_HD void start_stiff() {
     gram.clear(*this);
+    solver.start();
     team.for_each(ldn, [&](int i) { write(power_vector + i, splat<T>(0.0)); });
   }
   KRF_HD double predictor_norm() { return this->beta_norm(); }
@@ -69,7 +74,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
     const bool end = this->beyond_reach(p, scratch, gram.change, turned);
     if (turned) {
       gram.clear(*this);
-      factors.h_factored = 0;
+      solver.forget();
     }
     return end ? Rest::kStationary : this->residual_is_rounding() ? Rest::kRounding : Rest::kNone;
   }
@@ -128,16 +133,18 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
       }
       write(mean_slope + i, mean * (1.0 / 3.0));
     });
-    if (team.max(bad) > 0.0)
+    const T parts[7] = {whole[0], whole[1], whole[2], norm, total, single, bad};
+    double of[7];
+    team.template reduce<5, 2>(parts, of);
+    if (of[6] > 0.0)
       return false;
     for (int j = 0; j < 3; ++j)
       team.for_each(ldn, [&](int i) {
         double *f = F + j * ldn + i;
         write(f, read<T>(y + i) - read<T>(f));
       });
-    const double worst = larger(team.sum(whole[0]), larger(team.sum(whole[1]), team.sum(whole[2])));
-    change = {team.max(single), std::sqrt(worst), std::sqrt(team.sum(norm)),
-              std::sqrt(team.sum(total))};
+    change = {of[5], std::sqrt(larger(of[0], larger(of[1], of[2]))), std::sqrt(of[3]),
+              std::sqrt(of[4])};
     return true;
   }
 
@@ -147,10 +154,10 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
     using namespace dual_rules;
     turned = false;
     const double drift = newton_rate > kSlowRate ? kFineDrift : kGramDrift;
-    if (!gram.update(*this, mean_slope, radau5::kGamma / h, drift) && h == factors.h_factored)
+    if (!gram.update(*this, mean_slope, radau5::kGamma / h, drift) && h == solver.h)
       return true;
     const double kept =
-        factors.factor(gram.matrix, h, radau5::kGamma, radau5::kAlpha, radau5::kBeta);
+        solver.prepare(gram.matrix, h, {radau5::kGamma, radau5::kAlpha, radau5::kBeta});
     if (kept > 1e-8)
       return true;
     team.for_each(ldd, [&](int i) {
@@ -163,16 +170,14 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
       for (int k = known; k < n_reflectors; ++k)
         for (int j = 0; j < 3; ++j)
           this->reflect_vector(this->reflectors + static_cast<long long>(k) * ldn, old_N + j * ldn);
-      factors.h_factored = 0;
+      solver.forget();
       turned = true;
       return true;
     }
-    if (!(kept > 0.0))
-      factors.h_factored = 0; // there is no factor to reuse
     return kept > 0.0;
   }
-  KRF_HD void solve(double *b) { factors.solve(b); }
-  KRF_HD void solve(double *b_r, double *b_i) { factors.solve(b_r, b_i); }
+  KRF_HD void solve(double *b) { solver.solve(b); }
+  KRF_HD void solve_stages(double *b) { solver.solve_stages(b, ldn); }
 
   // To the end of a step that change_at_end has judged.
   KRF_HD void advance(const double *dnu) {

@@ -73,6 +73,7 @@ template <class Team_> struct FactorSystem {
         factors(team_, has_stiff ? p.n_samples : 0, arena) {}
 
   KRF_HD bool stiff_available() const { return has_stiff; }
+  KRF_HD static bool starts_stiff() { return false; }
 
   // About four Newton iterations of three fields, their solves and a share of the factorisation,
   // against six fields; both measure changes of M.
@@ -226,6 +227,10 @@ template <class Team_> struct FactorSystem {
     factors.solve(sample);
     X.subtract_adjoint(sample, 1.0, jacobian_W, b);
     team.for_each(length, [&](int i) { write(b + i, read<T>(b + i) * (1.0 / gamma_h)); });
+  }
+  KRF_HD void solve_stages(double *b) {
+    solve(b);
+    solve(b + length, b + 2LL * length);
   }
   KRF_HD void solve(double *b_r, double *b_i) {
     X.linearise(jacobian_W, b_r, sample);

@@ -88,8 +88,9 @@ private:
       radau_.start();
     radau_.newton_tolerance = newton_tolerance(o.rtol, System::kNewtonShare);
     t_end_ = o.n_eval > 0 ? smaller(o.t_eval[o.n_eval - 1], o.t_max) : o.t_max;
-    choice_ = MethodChoice(o.method == Method::kAuto && s_.stiff_available(),
-                           o.method == Method::kStiff && s_.stiff_available(), s_.cost_ratio());
+    const bool free = o.method == Method::kAuto && s_.stiff_available();
+    const bool stiff = o.method == Method::kStiff && s_.stiff_available();
+    choice_ = MethodChoice(free, stiff || (free && s_.starts_stiff()), s_.cost_ratio());
     rest_ = s_.measure_velocity() ? s_.rest(p, radau_.old_N) : Rest::kNone;
     const double rate = s_.rate();
     h_ = rate > 0 ? std::pow(o.rtol, 0.2) / rate : kInfinity;

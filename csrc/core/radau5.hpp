@@ -120,8 +120,7 @@ template <class System> struct Radau5 {
       write(dN + length + i, f[1] - (a * w[1] - b * w[2]));
       write(dN + 2 * length + i, f[2] - (b * w[1] + a * w[2]));
     });
-    s.solve(dN);
-    s.solve(dN + length, dN + 2 * length);
+    s.solve_stages(dN);
     s.team.for_each(length, [&](int i) {
       const T w0 = read<T>(dN + i), w1 = read<T>(dN + length + i),
               w2 = read<T>(dN + 2 * length + i);

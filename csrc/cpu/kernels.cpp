@@ -151,6 +151,15 @@ double solve(int n, double *A, double *pivot, double *b) {
   return kept;
 }
 
+double inverse(int n, double *A, const double *V, double *out, double *scratch) {
+  SerialTeam team = uninterrupted();
+  const double kept = team.invert(A, padded(n), n, scratch);
+  if (kept > 0.0)
+    team.multiply_symmetric<3>(A, padded(n), V, out);
+  return kept;
+}
+long long room_for_inverse(int n) { return SerialTeam::inverse_room(padded(n)); }
+
 void solve_complex(int n, double *Ar, double *Ai, double *pr, double *pi, double *br, double *bi) {
   SerialTeam team = uninterrupted();
   team.factor(Ar, Ai, padded(n), n, pr, pi);
@@ -177,6 +186,8 @@ inline const cpu::Kernels &local_table() {
                                       phi,
                                       eigen,
                                       solve,
+                                      inverse,
+                                      room_for_inverse,
                                       solve_complex};
   return table;
 }

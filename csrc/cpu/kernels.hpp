@@ -31,6 +31,9 @@ struct Kernels {
   // Values, and vectors as rows, of A, which is destroyed.
   bool (*eigen)(int n, double *A, double *value, double *vector);
   double (*solve)(int n, double *A, double *pivot, double *b);
+  // A becomes its inverse; V holds three vectors, and so does out.
+  double (*inverse)(int n, double *A, const double *V, double *out, double *scratch);
+  long long (*room_for_inverse)(int n);
   void (*solve_complex)(int n, double *Ar, double *Ai, double *pr, double *pi, double *br,
                         double *bi);
 };

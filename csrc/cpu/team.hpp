@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ldlt.hpp"
+#include "symmetric_inverse.hpp"
 
 KRF_BEGIN_NAMESPACE
 
@@ -21,6 +22,11 @@ public:
 
   static double sum(Lanes x) { return sum_of(x); }
   static double max(Lanes x) { return max_of(x); }
+  // S sums, then M maxima, at once.
+  template <int S, int M> static void reduce(const Lanes *x, double *out) {
+    for (int e = 0; e < S + M; ++e)
+      out[e] = e < S ? sum_of(x[e]) : max_of(x[e]);
+  }
 
   // body(i) handles elements i .. i + kWidth - 1; count must be a multiple of eight.
   template <class Body> static void for_each(int count, Body body) {
@@ -227,6 +233,19 @@ public:
     for (int k = 0; k < count; ++k)
       columns[k] = X + static_cast<long long>(index[k]) * ld;
     update_symmetric(A, ld, 0, columns, weight, count);
+  }
+
+  // A <- A^-1, lower triangle by columns, for `multiply_symmetric` alone.  Returns what `factor`
+  // does.
+  static long long inverse_room(int ld) { return krf::inverse_room(ld); }
+  double invert(double *A, int ld, int n, double *scratch) {
+    spend(static_cast<double>(n) * n * n);
+    return invert_symmetric(A, ld, n, scratch);
+  }
+  // out_k = A x_k for K vectors, ld apart; of A the lower triangle by columns.
+  template <int K> void multiply_symmetric(const double *A, int ld, const double *x, double *out) {
+    spend(2.0 * K * ld * ld);
+    krf::multiply_symmetric<K>(A, ld, x, out);
   }
 
   double factor(double *A, int ld, int n, double *inverse_pivot) {

@@ -18,14 +18,17 @@ public:
   using Block = Block_;
   using Value = double;
   static constexpr int kWidth = 1, kPollEvery = 16;
+  static constexpr int kReduced = 7; // sums and maxima at once
 
   // `exchange` has room for exchange_room(size) doubles and `features` for sweep_room(...), both
   // seen by all members; `tile`, of tile_room(), is the first warp's own and fast.
   KRF_HD BlockTeam(Block block, double *exchange, double *tile, double *features, const int *cancel)
       : block_(block), exchange_(exchange), tile_(tile), features_(features), cancel_(cancel) {}
 
-  // A number a warp and a few; one a member where a warp is one.
-  KRF_HD static constexpr int exchange_room(int size) { return 2 * (size / Block::kWarp) + 3; }
+  // A few numbers a warp, and some; a warp may be one member.
+  KRF_HD static constexpr int exchange_room(int size) {
+    return kReduced * (size / Block::kWarp) + 3;
+  }
   KRF_HD static constexpr int tile_room() { return ldlt::kTileRoom; }
   // What a sweep of K vectors needs: outputs of every feature, and a sum a warp.
   KRF_HD static long long sweep_room(int ld, int d, int size) {
@@ -62,6 +65,25 @@ public:
 
   KRF_HD double sum(double x) { return block_.sum(x, exchange_); }
   KRF_HD double max(double x) { return block_.max(x, exchange_); }
+  // As in csrc/cpu/team.hpp: one exchange, whatever the number.
+  template <int S, int M> KRF_HD void reduce(const double *x, double *out) {
+    static_assert(S + M <= kReduced);
+    const int warps = block_.warps();
+    for (int e = 0; e < S + M; ++e) {
+      const double part = e < S ? block_.warp_sum(x[e]) : block_.warp_max(x[e]);
+      if (block_.lane() == 0)
+        exchange_[e * warps + block_.warp()] = part;
+    }
+    block_.sync();
+    for (int e = 0; e < S + M; ++e) {
+      const double *part = exchange_ + e * warps;
+      double all = part[0];
+      for (int w = 1; w < warps; ++w)
+        all = e < S ? all + part[w] : larger(all, part[w]);
+      out[e] = all;
+    }
+    block_.sync();
+  }
 
   template <class Body> KRF_HD void for_each(int count, Body body) {
     for (int i = block_.rank(); i < count; i += block_.size())
@@ -263,6 +285,41 @@ public:
     block_.sync();
   }
 
+  // As in csrc/cpu/team.hpp: a pivot, and a barrier or two, at a time.
+  KRF_HD static long long inverse_room(int ld) { return 2LL * ld; }
+  KRF_HD KRF_APART double invert(double *A, int ld, int n, double *scratch) {
+    spend(static_cast<double>(n) * n * n);
+    double *diagonal = scratch, *pivots = scratch + ld, worst = 1.0;
+    each(n, [&](int i) { diagonal[i] = A[static_cast<long long>(i) * ld + i]; });
+    for (int k = 0; k < n; ++k) {
+      const double *column = A + static_cast<long long>(k) * ld;
+      each(n,
+           [&](int i) { pivots[i] = i < k ? A[static_cast<long long>(i) * ld + k] : column[i]; });
+      const double pivot = pivots[k], ratio = pivot / diagonal[k];
+      if (!(pivot > 0.0) || !(ratio > 0.0))
+        return -1.0;
+      worst = smaller(worst, ratio);
+      const double scale = 1.0 / pivot;
+      for_rows(n, ld, [&](int j, int i) {
+        if (i < j || i >= n)
+          return;
+        double *a = A + static_cast<long long>(j) * ld + i;
+        if (i == k || j == k)
+          *a = i == j ? -scale : scale * pivots[i == k ? j : i];
+        else
+          *a -= scale * pivots[i] * pivots[j];
+      });
+    }
+    each(ld * ld, [&](int e) { A[e] = -A[e]; });
+    return worst;
+  }
+  template <int K>
+  KRF_HD void multiply_symmetric(const double *A, int ld, const double *x, double *out) {
+    spend(2.0 * K * ld * ld);
+    krf::multiply_lower<K>(block_, A, ld, x, out);
+    block_.sync();
+  }
+
   // L D L^T in place, lower triangle by columns, for `solve` alone (block_ldlt.hpp).  Returns the
   // smallest share of a diagonal entry that the elimination left.
   KRF_HD double factor(double *A, int ld, int n, double *inverse_pivot) {
@@ -294,9 +351,9 @@ private:
     if (block_.rank() == 0)
       *spent() += flops;
   }
-  KRF_HD double *spent() { return exchange_ + 2 * block_.warps(); }
-  KRF_HD double *agreed() { return exchange_ + 2 * block_.warps() + 2; }
-  KRF_HD double *kept() { return exchange_ + 2 * block_.warps() + 1; }
+  KRF_HD double *spent() { return exchange_ + kReduced * block_.warps(); }
+  KRF_HD double *kept() { return spent() + 1; }
+  KRF_HD double *agreed() { return spent() + 2; }
 
   Block block_;
   double *exchange_, *tile_, *features_;

@@ -14,7 +14,8 @@ enum class Part : int {
   kProducts = 4,
   kReduce = 5,
   kSelect = 6,
-  kReflect = 7
+  kReflect = 7,
+  kInvert = 8
 };
 
 // Doubles of scratch that any part needs for matrices of n rows (padded) and m columns.
@@ -90,6 +91,19 @@ KRF_HD void run_part(Team &team, Part part, int n, int m, const double *A, const
     const bool found = team.any(n, positive);
     team.each(n, [&](int i) { out[3 + i] = i < count ? index[i] : -1; });
     team.once([&] { out[0] = count, out[1] = best, out[2] = found; });
+    return;
+  }
+  case Part::kInvert: { // A^-1 B_k for three vectors B, then what the elimination left
+    double *inverse = take(static_cast<long long>(ld) * ld), *room = take(team.inverse_room(ld));
+    copy(A, inverse, ld * n);
+    team.each(ld * (ld - n), [&](int e) { inverse[ld * n + e] = 0.0; });
+    const double kept = team.invert(inverse, ld, n, room);
+    if (kept > 0)
+      team.template multiply_symmetric<3>(inverse, ld, B, out);
+    const double some[3] = {1.0, 2.0, kept};
+    double of[3];
+    team.template reduce<1, 2>(some, of); // maxima of what all members hold
+    team.once([&] { out[3 * ld] = of[2]; });
     return;
   }
   case Part::kReflect: // a_i - 2 (B . a_i) B

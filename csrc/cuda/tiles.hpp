@@ -196,6 +196,19 @@ KRF_HD KRF_APART void multiply_strided(Block block, const double *A, long long a
         *to = add ? *to + value : value;
       });
 }
+// out_k = A x_k for K vectors, ld apart, from the lower triangle of A by columns.
+template <int K, class Block>
+KRF_HD KRF_APART void multiply_lower(Block block, const double *A, int ld, const double *x,
+                                     double *out) {
+  multiply_tiles<1, 1>(
+      block, ld, K, ld, false,
+      [&](int i, int k) {
+        return i < k ? A[i * static_cast<long long>(ld) + k]
+                     : A[k * static_cast<long long>(ld) + i];
+      },
+      [&](int j, int k) { return x[j * ld + k]; },
+      [&](int i, int j, double value) { out[j * ld + i] = value; });
+}
 // A warp's share of a sweep over features X, up to 32 of them: out_kf = x_f . V_k for K vectors,
 // and acc_k (+)= sum_f out_kf x_f.
 template <int K, class Block>

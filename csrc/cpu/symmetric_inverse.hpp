@@ -1,0 +1,174 @@
+// The inverse of a symmetric positive definite matrix, and its product with a few vectors, from the
+// lower triangle alone: half the memory that the full matrix would be read from.
+//
+// Storage as in symmetric_update.hpp, whose tiles keep the diagonal blocks of kTile columns whole.
+#pragma once
+
+#include "symmetric_update.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+inline constexpr int kPivots = 8; // eliminated together
+
+// Doubles of scratch that invert_symmetric needs.
+inline long long inverse_room(int ld) { return (kPivots + 1LL) * ld; }
+
+namespace inverse_parts {
+
+// v_k = column k of the panel without its parts along the earlier ones, and d_k = 1 / weight_k
+// its pivot, so that sum_k v_k v_k^T / d_k = B P^-1 B^T for the panel B and its pivot block P.
+// False where the matrix is not definite.
+inline bool eliminate(double *const *v, int ld, int start, int width, const double *diagonal,
+                      double *weight, double &worst) {
+  for (int k = 0; k < width; ++k) {
+    for (int j = 0; j < k; ++j) {
+      const double scale = v[j][start + k] * weight[j];
+      for (int i = 0; i < ld; i += kWidth)
+        write<Lanes>(v[k] + i, read<Lanes>(v[k] + i) + scale * read<Lanes>(v[j] + i));
+    }
+    const double pivot = v[k][start + k], ratio = pivot / diagonal[start + k];
+    if (!(pivot > 0.0) || !(ratio > 0.0))
+      return false;
+    worst = smaller(worst, ratio);
+    weight[k] = -1.0 / pivot;
+  }
+  return true;
+}
+
+// From v to B P^-1, and in the rows of the pivots to -P^-1.
+inline void solve_panel(double *const *v, int ld, int start, int width, const double *weight) {
+  double L[kPivots][kPivots] = {}, L_inverse[kPivots][kPivots] = {};
+  for (int k = 0; k < width; ++k)
+    for (int m = k + 1; m < width; ++m)
+      L[m][k] = -weight[k] * v[k][start + m];
+  for (int k = 0; k < width; ++k) {
+    L_inverse[k][k] = 1.0;
+    for (int m = k + 1; m < width; ++m)
+      for (int j = k; j < m; ++j)
+        L_inverse[m][k] -= L[m][j] * L_inverse[j][k];
+  }
+  for (int k = 0; k < width; ++k)
+    for (int i = 0; i < width; ++i)
+      v[k][start + i] = -L_inverse[k][i];
+  for (int k = width - 1; k >= 0; --k)
+    for (int i = 0; i < ld; i += kWidth) {
+      Lanes sum = -weight[k] * read<Lanes>(v[k] + i);
+      for (int m = k + 1; m < width; ++m)
+        sum -= L[m][k] * read<Lanes>(v[m] + i);
+      write<Lanes>(v[k] + i, sum);
+    }
+}
+
+} // namespace inverse_parts
+
+// A <- A^-1 by symmetric Gauss-Jordan elimination in blocks: after a block, its rows and columns
+// hold the negative inverse of what was eliminated so far.  Returns the smallest ratio of a pivot
+// to its diagonal entry, as factor_ldlt does; not positive if A is not definite.
+inline double invert_symmetric(double *A, int ld, int n, double *scratch) {
+  double *diagonal = scratch, *v[kPivots], weight[kPivots], worst = 1.0;
+  for (int k = 0; k < kPivots; ++k)
+    v[k] = scratch + (k + 1LL) * ld;
+  for (int i = 0; i < n; ++i)
+    diagonal[i] = A[static_cast<long long>(i) * ld + i];
+  for (int start = 0; start < n; start += kPivots) {
+    const int width = n - start < kPivots ? n - start : kPivots;
+    for (int i = 0; i < start + width; ++i)
+      for (int k = i < start ? 0 : i - start; k < width; ++k)
+        v[k][i] = A[static_cast<long long>(i) * ld + start + k];
+    for (int k = 0; k < width; ++k)
+      for (int i = start + k + 1; i < ld; ++i)
+        v[k][i] = A[(start + static_cast<long long>(k)) * ld + i];
+    if (!inverse_parts::eliminate(v, ld, start, width, diagonal, weight, worst))
+      return -1.0;
+    update_symmetric(A, ld, 0, v, weight, width);
+    inverse_parts::solve_panel(v, ld, start, width, weight);
+    for (int i = 0; i < start; ++i)
+      for (int k = 0; k < width; ++k)
+        A[static_cast<long long>(i) * ld + start + k] = v[k][i];
+    for (int k = 0; k < width; ++k)
+      for (int i = start; i < ld; ++i)
+        A[(start + static_cast<long long>(k)) * ld + i] = v[k][i];
+  }
+  for (long long i = 0; i < static_cast<long long>(ld) * ld; i += kWidth)
+    write<Lanes>(A + i, 0.0 - read<Lanes>(A + i));
+  return worst;
+}
+
+// out_k = A x_k for K vectors, ld apart.
+template <int K>
+inline void multiply_symmetric(const double *A, int ld, const double *x, double *out) {
+  constexpr int kColumns = kWidth == 8 ? 4 : kWidth == 4 ? 2 : 1;
+  for (int i = 0; i < K * ld; i += kWidth)
+    write<Lanes>(out + i, Lanes{});
+  for (int column = 0; column < ld; column += kWidth) {
+    double below[K][kWidth]; // products with the columns of this block, below the diagonal one
+    for (int first = 0; first < kWidth; first += kColumns) {
+      const double *a = A + (column + static_cast<long long>(first)) * ld;
+      Lanes coefficient[K][kColumns], dot[K][kColumns] = {};
+#pragma GCC unroll 4
+      for (int k = 0; k < K; ++k)
+#pragma GCC unroll 4
+        for (int j = 0; j < kColumns; ++j)
+          coefficient[k][j] = splat<Lanes>(x[k * ld + column + first + j]);
+      { // the diagonal block is whole
+        Lanes sum[K];
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k)
+          sum[k] = read<Lanes>(out + k * ld + column);
+#pragma GCC unroll 4
+        for (int j = 0; j < kColumns; ++j) {
+          const Lanes aj = read<Lanes>(a + static_cast<long long>(j) * ld + column);
+#pragma GCC unroll 4
+          for (int k = 0; k < K; ++k)
+            sum[k] += aj * coefficient[k][j];
+        }
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k)
+          write<Lanes>(out + k * ld + column, sum[k]);
+      }
+      for (int i = column + kWidth; i < ld; i += kWidth) {
+        Lanes sum[K], xi[K];
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k) {
+          sum[k] = read<Lanes>(out + k * ld + i);
+          xi[k] = read<Lanes>(x + k * ld + i);
+        }
+#pragma GCC unroll 4
+        for (int j = 0; j < kColumns; ++j) {
+          const Lanes aj = read<Lanes>(a + static_cast<long long>(j) * ld + i);
+#pragma GCC unroll 4
+          for (int k = 0; k < K; ++k) {
+            sum[k] += aj * coefficient[k][j];
+            dot[k][j] += aj * xi[k];
+          }
+        }
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k)
+          write<Lanes>(out + k * ld + i, sum[k]);
+      }
+      // A register of sums at a time, as in SerialTeam::product_tile.
+      constexpr int kSums = (K * kColumns + kWidth - 1) / kWidth * kWidth;
+      Lanes flat[kSums] = {};
+#pragma GCC unroll 16
+      for (int e = 0; e < K * kColumns; ++e)
+        flat[e] = dot[e / kColumns][e % kColumns];
+#pragma GCC unroll 8
+      for (int e0 = 0; e0 < kSums; e0 += kWidth) {
+        const Lanes sums = sums_of(flat + e0);
+#pragma GCC unroll 8
+        for (int lane = 0; lane < kWidth; ++lane) {
+          const int e = e0 + lane;
+          if (e < K * kColumns)
+            below[e / kColumns][first + e % kColumns] = sums[lane];
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) {
+      double *to = out + k * ld + column;
+      write<Lanes>(to, read<Lanes>(to) + read<Lanes>(below[k]));
+    }
+  }
+}
+
+KRF_END_NAMESPACE
