@@ -1,10 +1,12 @@
 """Two builds of the package side by side: seconds, steps, evaluations and the distance of results.
 
-    python bench/before_after.py BEFORE AFTER [--reps 9] [--hard]
+    python bench/before_after.py BEFORE AFTER [--reps 9] [--hard] [--errors]
 
 BEFORE and AFTER are folders that hold an importable ``kernelrich_fast``, such as targets of
 ``pip install --target``.  Runs alternate, on one thread; the ratio is the median over pairs, with
-its standard error; `apart` is the largest relative distance of the two results of a run.
+its standard error; `apart` is the largest relative distance of the two results of a run, which
+where rows are nearly dependent is that of their last steps.  With --errors instead of times: the
+largest error at twelve times along each flow, against the same build's at rtol 1e-10, in rtol.
 """
 
 from __future__ import annotations
@@ -56,16 +58,31 @@ def worker():
             X = Q @ (np.geomspace(1.0, 1.0 / case["condition"], case["N"])[:, None] * (Q.T @ X))
             y = X @ beta
         options = {k: case[k] for k in ("depth", "rtol", "method", "max_steps") if k in case}
+        options |= {"alpha": np.array(case["alpha"]), "backend": "cpu", "num_threads": 1}
+        if case["errors"]:
+            print(json.dumps(largest_error(krf, X, y, options)), flush=True)
+            continue
         start = time.perf_counter()
-        flow = krf.flow_diagonal(
-            X, y, alpha=np.array(case["alpha"]), backend="cpu", num_threads=1, **options
-        )
+        flow = krf.flow_diagonal(X, y, **options)
         seconds = time.perf_counter() - start
         np.save(case["out"], flow.beta)
         print(json.dumps({
             "seconds": seconds, "steps": int(flow.n_steps.sum()), "rhs": int(flow.n_rhs.sum()),
             "status": sorted({int(s) for s in np.ravel(flow.status)}),
         }), flush=True)  # fmt: skip
+
+
+def largest_error(krf, X, y, options):
+    rtol, worst = options.get("rtol", 1e-6), 0.0
+    for alpha in options["alpha"]:
+        options |= {"alpha": alpha, "max_steps": 100_000}
+        end = krf.flow_diagonal(X, y, **options | {"rtol": 1e-10}).t
+        times = {"t_eval": end * np.geomspace(1e-3, 1.0, 12)}
+        exact = krf.flow_diagonal(X, y, **options | times | {"rtol": 1e-10}).beta
+        beta = krf.flow_diagonal(X, y, **options | times).beta
+        error = np.linalg.norm(beta - exact, axis=-1) / np.linalg.norm(exact, axis=-1)
+        worst = max(worst, float(error.max()) / rtol)
+    return worst
 
 
 def start(folder):
@@ -112,12 +129,18 @@ def main():
     parser.add_argument("before")
     parser.add_argument("after")
     parser.add_argument("--reps", type=int, default=9)
+    parser.add_argument("--errors", action="store_true", help="of both, instead of times")
     parser.add_argument("--hard", action="store_true", help="ill-conditioned rows, great depths")
     options = parser.parse_args()
     builds = [start(options.before), start(options.after)]
     with tempfile.TemporaryDirectory() as folder:
         for case in HARD if options.hard else CASES:
-            compare(builds, case, options.reps, Path(folder))
+            case["errors"] = options.errors
+            if options.errors:
+                before, after = (ask(build, case) for build in builds)
+                print(f"{case['name']:40s} error in rtol {before:5.2f} {after:5.2f}", flush=True)
+            else:
+                compare(builds, case, options.reps, Path(folder))
     for build in builds:
         build.stdin.close()
         build.wait()

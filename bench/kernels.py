@@ -100,6 +100,17 @@ def measure(N, d):
     own = ours(lambda r: parts.solve(A, b, r), reps)
     show("real solve", N, d, own, error(parts.solve(A, b)[0], exact), peers)
 
+    exact = np.linalg.solve(A, V)
+
+    def potri():
+        L, _ = lapack.dpotrf(AF, lower=1)
+        inverse, _ = lapack.dpotri(L, lower=1)
+        return blas.dsymm(1.0, inverse, V, lower=1)
+
+    peers = [("dpotri+symm", microseconds(potri, reps), error(potri(), exact))]
+    own = ours(lambda r: parts.inverse(A, V, r), reps)
+    show("inverse", N, d, own, error(parts.inverse(A, V)[0], exact), peers)
+
     Z = np.asfortranarray(A + 2j * np.eye(N))
     exact = np.linalg.solve(Z, b)
     bz = b.astype(complex)
