@@ -81,13 +81,16 @@ def test_convex_programs(problems):
 
 
 @pytest.mark.parametrize(
-    ("name", "package"),
-    [("diffrax Tsit5", "diffrax"), ("torchode Tsit5", "torchode"), ("PyTorch descent", "torch")],
-)
-def test_peers_that_may_be_missing(problems, name, package):
+    ("name", "package", "formulation"),
+    [
+        ("diffrax Tsit5", "diffrax", "weights"), ("torchode Tsit5", "torchode", "weights"),
+        ("PyTorch descent", "torch", "weights"), ("SUNDIALS CVODE", "sksundae", "dual"),
+    ],
+)  # fmt: skip
+def test_peers_that_may_be_missing(problems, name, package, formulation):
     pytest.importorskip(package)
     problem = problems["quick-flow"]
-    outcome = peers.prepare(name, problem, "weights", 1e-6)()
+    outcome = peers.prepare(name, problem, formulation, 1e-6)()
     # A descent's path is not the flow's.
     assert problem.error(outcome.answer) < (0.3 if package == "torch" else 1e-3)
 

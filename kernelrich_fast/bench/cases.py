@@ -58,7 +58,8 @@ ON_WEIGHTS = (
     Against("PyTorch descent", "weights"),
 )
 ON_THE_DUAL = (
-    Against("SciPy LSODA", "dual", (1e-3, 1e-5, 1e-7)),
+    Against("SciPy LSODA", "dual", (1e-3, 1e-5, 1e-7, 1e-9)),
+    Against("SUNDIALS CVODE", "dual", (1e-4, 1e-6, 1e-8)),
     Against("SciPy BDF", "dual", (1e-3, 1e-5, 1e-7)),
     Against("diffrax Kvaerno5", "dual", (1e-3, 1e-6)),
 )

@@ -28,6 +28,7 @@ PEERS = {
     "SciPy RK45": ("scipy_ivp", "RK45"),
     "SciPy LSODA": ("scipy_ivp", "LSODA"),
     "SciPy BDF": ("scipy_ivp", "BDF"),
+    "SUNDIALS CVODE": ("sundials_cvode", "BDF"),
     "diffrax Tsit5": ("diffrax_vmap", "Tsit5"),
     "diffrax Kvaerno5": ("diffrax_vmap", "Kvaerno5"),
     "torchode Tsit5": ("torchode_batch", "Tsit5"),
