@@ -93,7 +93,7 @@ template <class Team, class Mirror> struct DualState {
 
   // out = y - X b
   KRF_HD void subtract_prediction(const double *b, double *out) {
-    team.template sweep<1>(X, ldn, ldd, nu, out,
+    team.template sweep<1>(X, ldn, ldd, nullptr, out,
                            [&](int i, const T *, T *o) { o[0] = read<T>(b + i); });
     team.for_each(ldn, [&](int i) { write(out + i, read<T>(y + i) - read<T>(out + i)); });
   }

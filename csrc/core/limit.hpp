@@ -157,13 +157,13 @@ private:
       if (size > 1e-3 * largest)
         dz_[i] = s_.mirror.restore(i, kept_[i], weight_[i]);
     });
-    team_.template sweep<1>(s_.X, s_.ldn, s_.ldd, s_.nu, step_, [&](int i, const T *, T *o) {
+    team_.template sweep<1>(s_.X, s_.ldn, s_.ldd, nullptr, step_, [&](int i, const T *, T *o) {
       o[0] = read<T>(weight_ + i) * read<T>(dz_ + i);
     });
     if (!factor(p, weight_, relaxation(goal)))
       return;
     if (basis_changed_) { // the right-hand side belongs to the old basis
-      team_.template sweep<1>(s_.X, s_.ldn, s_.ldd, s_.nu, step_, [&](int i, const T *, T *o) {
+      team_.template sweep<1>(s_.X, s_.ldn, s_.ldd, nullptr, step_, [&](int i, const T *, T *o) {
         o[0] = read<T>(weight_ + i) * read<T>(dz_ + i);
       });
     }

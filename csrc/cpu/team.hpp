@@ -43,10 +43,10 @@ public:
   }
 
   // For every feature i and k < K: z[k] = x_i . V_k, then body(i, z, out); if acc is given,
-  // acc_k = sum_i out[k] x_i.  V and acc are K vectors of length ld.
+  // acc_k = sum_i out[k] x_i.  V and acc are K vectors of length ld; without V, z is zero.
   template <int K, class Body>
   void sweep(const double *X, int ld, int d, const double *V, double *acc, Body body) {
-    spend((acc ? 4.0 : 2.0) * K * ld * d);
+    spend(((acc ? 2.0 : 0.0) + (V ? 2.0 : 0.0)) * K * ld * d);
     if (acc)
       for (int c = 0; c < K * ld; c += kWidth)
         write<Lanes>(acc + c, Lanes{});
@@ -56,7 +56,7 @@ public:
       const double *ahead = x + static_cast<long long>(kWidth) * ld;
       constexpr int kLines = kWidth * kWidth >= 8 ? kWidth * kWidth / 8 : 1;
       Lanes dot[K][kWidth] = {};
-      for (int c = 0; c < ld; c += kWidth) {
+      for (int c = 0; V && c < ld; c += kWidth) {
 #pragma GCC unroll 8
         for (int line = 0; line < kLines; ++line)
           __builtin_prefetch(ahead + c * kWidth + 8 * line);

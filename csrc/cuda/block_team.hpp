@@ -184,7 +184,7 @@ public:
   template <int K, class Body>
   KRF_HD void sweep(const double *X, int ld, int d, const double *V, double *acc, Body body) {
     static_assert(K <= 8, "the columns of one tile");
-    spend((acc ? 4.0 : 2.0) * K * ld * d);
+    spend(((acc ? 2.0 : 0.0) + (V ? 2.0 : 0.0)) * K * ld * d);
     constexpr int kChunk = 32;
     const int warp = block_.warp(), warps = block_.warps();
     double *partial = features_ + static_cast<long long>(K) * d;
@@ -192,13 +192,14 @@ public:
     for (int i0 = kChunk * warp; i0 < d; i0 += kChunk * warps) {
       const double *x = X + static_cast<long long>(i0) * ld;
       const int features = at_most(kChunk, d - i0);
-      project<K>(block_, x, ld, features, V, features_ + i0, d);
+      if (V)
+        project<K>(block_, x, ld, features, V, features_ + i0, d);
       block_.warp_sync();
       for (int i = i0 + block_.lane(); i < i0 + features; i += Block::kWarp) {
         double z[K], out[K] = {};
         KRF_UNROLL(8)
         for (int k = 0; k < K; ++k)
-          z[k] = features_[static_cast<long long>(k) * d + i];
+          z[k] = V ? features_[static_cast<long long>(k) * d + i] : 0.0;
         body(i, z, out);
         KRF_UNROLL(8)
         for (int k = 0; k < K; ++k)
