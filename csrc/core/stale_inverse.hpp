@@ -15,7 +15,8 @@ KRF_BEGIN_NAMESPACE
 
 namespace stale_rules {
 // The inverse is kept while the shift and every diagonal entry of G + s I are within this factor
-// of what they were when it was made, and while no system takes more iterations than kSlow.
+// of what they were when it was made, and while no system takes more iterations than kSlow.  A
+// solve that reaches kMost is left as it is: the Newton iteration sees its error and judges.
 inline constexpr double kDrift = 10.0;
 inline constexpr int kSlow = 4;
 inline constexpr int kMost = 12;
@@ -23,7 +24,7 @@ inline constexpr int kMost = 12;
 inline constexpr double kLeft = 0.02;
 } // namespace stale_rules
 
-// The shifts of a step, and what is left to say about a solve.
+// The shifts of a step, or those of a step of length one.
 struct Shifts {
   double real, complex_r, complex_i;
 };
