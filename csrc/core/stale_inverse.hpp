@@ -79,81 +79,35 @@ template <class Team> struct StaleInverse {
     static_assert(K == 1 || K == 3);
     using namespace stale_rules;
     const double unit = 1.0 / shift;
-    const double z0 = unit * z.real, zr = unit * z.complex_r, zi = unit * z.complex_i;
+    const Shifts scaled{unit * z.real, unit * z.complex_r, unit * z.complex_i};
     team.for_each(K * ldn, [&](int i) {
       write(x + i, splat<T>(0.0));
       write(r + i, read<T>(b + i));
     });
-    double rho[3], sigma[3], left[2] = {}, total[2] = {};
+    double rho[3], sigma[3], next[3];
     precondition<K>(rho);
     team.for_each(K * ldn, [&](int i) { write(p + i, read<T>(image + i)); });
-    bool active[2] = {true, K > 1};
-    for (int iteration = 1; active[0] || active[1]; ++iteration) {
-      team.template multiply_symmetric<K>(G, ldn, p, image);
-      T sum[3] = {};
-      team.for_each(ldn, [&](int i) {
-        const T p0 = read<T>(p + i), q0 = unit * read<T>(image + i) + z0 * p0;
-        write(image + i, q0);
-        sum[0] += p0 * q0;
-        if constexpr (K > 1) {
-          const T pr = read<T>(p + ldn + i), pi = read<T>(p + 2 * ldn + i);
-          const T qr = unit * read<T>(image + ldn + i) + (zr * pr - zi * pi);
-          const T qi = unit * read<T>(image + 2 * ldn + i) + (zr * pi + zi * pr);
-          write(image + ldn + i, qr);
-          write(image + 2 * ldn + i, qi);
-          sum[1] += pr * qr - pi * qi;
-          sum[2] += pr * qi + pi * qr;
-        }
-      });
-      team.template reduce<K, 0>(sum, sigma);
-      double a[3] = {};
-      if (active[0])
+    Progress progress[2];
+    progress[1].active = K > 1;
+    for (int iteration = 1;; ++iteration) {
+      apply<K>(G, unit, scaled, sigma);
+      double a[3] = {}, f[3] = {};
+      if (progress[0].active)
         a[0] = sigma[0] > 0.0 ? rho[0] / sigma[0] : 0.0;
-      if (active[1])
+      if (progress[1].active)
         divide(rho + 1, sigma + 1, a + 1);
-      team.for_each(ldn, [&](int i) {
-        write(x + i, read<T>(x + i) + a[0] * read<T>(p + i));
-        write(r + i, read<T>(r + i) - a[0] * read<T>(image + i));
-        if constexpr (K > 1) {
-          const T pr = read<T>(p + ldn + i), pi = read<T>(p + 2 * ldn + i);
-          const T qr = read<T>(image + ldn + i), qi = read<T>(image + 2 * ldn + i);
-          write(x + ldn + i, read<T>(x + ldn + i) + (a[1] * pr - a[2] * pi));
-          write(x + 2 * ldn + i, read<T>(x + 2 * ldn + i) + (a[1] * pi + a[2] * pr));
-          write(r + ldn + i, read<T>(r + ldn + i) - (a[1] * qr - a[2] * qi));
-          write(r + 2 * ldn + i, read<T>(r + 2 * ldn + i) - (a[1] * qi + a[2] * qr));
-        }
-      });
-      // What an iteration takes off the squared error, and at this rate the next ones would.
-      const double taken[2] = {a[0] * rho[0], std::sqrt((a[1] * a[1] + a[2] * a[2]) *
-                                                        (rho[1] * rho[1] + rho[2] * rho[2]))};
-      for (int k = 0; k < 2; ++k) {
-        if (!active[k])
-          continue;
-        total[k] += taken[k];
-        const double rate = iteration > 1 ? taken[k] / left[k] : 1.0;
-        const double ahead = rate < 1.0 ? taken[k] * rate / (1.0 - rate) : kInfinity;
-        active[k] = taken[k] > 0.0 && !(ahead <= kLeft * kLeft * total[k]);
-        left[k] = taken[k];
-      }
-      if (iteration > kSlow && (active[0] || active[1]))
-        slow = true;
-      if (iteration == kMost)
+      move<K>(a);
+      progress[0].note(a[0] * rho[0]);
+      progress[1].note(
+          std::sqrt((a[1] * a[1] + a[2] * a[2]) * (rho[1] * rho[1] + rho[2] * rho[2])));
+      const bool done = !progress[0].active && !progress[1].active;
+      slow = slow || (iteration > kSlow && !done);
+      if (done || iteration == kMost)
         break;
-      if (!active[0] && !active[1])
-        break;
-      double next[3];
       precondition<K>(next);
-      const double f0 = rho[0] > 0.0 ? next[0] / rho[0] : 0.0;
-      double f[2] = {};
-      divide(next + 1, rho + 1, f);
-      team.for_each(ldn, [&](int i) {
-        write(p + i, read<T>(image + i) + f0 * read<T>(p + i));
-        if constexpr (K > 1) {
-          const T pr = read<T>(p + ldn + i), pi = read<T>(p + 2 * ldn + i);
-          write(p + ldn + i, read<T>(image + ldn + i) + (f[0] * pr - f[1] * pi));
-          write(p + 2 * ldn + i, read<T>(image + 2 * ldn + i) + (f[0] * pi + f[1] * pr));
-        }
-      });
+      f[0] = rho[0] > 0.0 ? next[0] / rho[0] : 0.0;
+      divide(next + 1, rho + 1, f + 1);
+      turn<K>(f);
       for (int k = 0; k < 3; ++k)
         rho[k] = next[k];
     }
@@ -161,6 +115,69 @@ template <class Team> struct StaleInverse {
   }
 
 private:
+  // How the squared error of a solve falls, in the norm of the matrix.
+  struct Progress {
+    double last = 0, total = 0; // taken off by the last iteration, and by all
+    bool active = true;
+
+    KRF_HD void note(double taken) {
+      if (!active)
+        return;
+      total += taken;
+      const double rate = last > 0.0 ? taken / last : 1.0;
+      const double ahead = rate < 1.0 ? taken * rate / (1.0 - rate) : kInfinity;
+      active = taken > 0.0 && !(ahead <= stale_rules::kLeft * stale_rules::kLeft * total);
+      last = taken;
+    }
+  };
+
+  // image = (G / s0 + z I) p, and the products of the two.
+  template <int K> KRF_HD void apply(const double *G, double unit, Shifts z, double sigma[3]) {
+    team.template multiply_symmetric<K>(G, ldn, p, image);
+    const double zr = z.complex_r, zi = z.complex_i;
+    T sum[3] = {};
+    team.for_each(ldn, [&](int i) {
+      const T p0 = read<T>(p + i), q0 = unit * read<T>(image + i) + z.real * p0;
+      write(image + i, q0);
+      sum[0] += p0 * q0;
+      if constexpr (K > 1) {
+        const T pr = read<T>(p + ldn + i), pi = read<T>(p + 2 * ldn + i);
+        const T qr = unit * read<T>(image + ldn + i) + (zr * pr - zi * pi);
+        const T qi = unit * read<T>(image + 2 * ldn + i) + (zr * pi + zi * pr);
+        write(image + ldn + i, qr);
+        write(image + 2 * ldn + i, qi);
+        sum[1] += pr * qr - pi * qi;
+        sum[2] += pr * qi + pi * qr;
+      }
+    });
+    team.template reduce<K, 0>(sum, sigma);
+  }
+  // x += a p and r -= a image.
+  template <int K> KRF_HD void move(const double a[3]) {
+    team.for_each(ldn, [&](int i) {
+      write(x + i, read<T>(x + i) + a[0] * read<T>(p + i));
+      write(r + i, read<T>(r + i) - a[0] * read<T>(image + i));
+      if constexpr (K > 1) {
+        const T pr = read<T>(p + ldn + i), pi = read<T>(p + 2 * ldn + i);
+        const T qr = read<T>(image + ldn + i), qi = read<T>(image + 2 * ldn + i);
+        write(x + ldn + i, read<T>(x + ldn + i) + (a[1] * pr - a[2] * pi));
+        write(x + 2 * ldn + i, read<T>(x + 2 * ldn + i) + (a[1] * pi + a[2] * pr));
+        write(r + ldn + i, read<T>(r + ldn + i) - (a[1] * qr - a[2] * qi));
+        write(r + 2 * ldn + i, read<T>(r + 2 * ldn + i) - (a[1] * qi + a[2] * qr));
+      }
+    });
+  }
+  // p = image + f p.
+  template <int K> KRF_HD void turn(const double f[3]) {
+    team.for_each(ldn, [&](int i) {
+      write(p + i, read<T>(image + i) + f[0] * read<T>(p + i));
+      if constexpr (K > 1) {
+        const T pr = read<T>(p + ldn + i), pi = read<T>(p + 2 * ldn + i);
+        write(p + ldn + i, read<T>(image + ldn + i) + (f[1] * pr - f[2] * pi));
+        write(p + 2 * ldn + i, read<T>(image + 2 * ldn + i) + (f[1] * pi + f[2] * pr));
+      }
+    });
+  }
   // image = P^-1 r, and the products of the two.
   template <int K> KRF_HD void precondition(double rho[3]) {
     team.template multiply_symmetric<K>(inverse, ldn, r, image);
