@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sksundae.cvode import CVODE
 
 from ..formulation import Formulation, Outcome
 from . import PeerError
@@ -18,6 +17,8 @@ MOST_STEPS = 1_000_000
 
 
 def prepare(method: str, form: Formulation, rtol: float) -> Callable[[], Outcome]:
+    from sksundae.cvode import CVODE
+
     # As its documentation recommends.
     solver = "lapackdense" if form.start.shape[1] >= 100 else "dense"
 
