@@ -112,4 +112,25 @@ inline double max_of(Lanes x) {
 #endif
 }
 
+// put(i, j, the sum over the lanes of x[i][j]), a register of sums at a time: one by one they would
+// cost more than the short products that they end.
+template <int I, int J, class Put>
+[[gnu::always_inline]] inline void each_sum(const Lanes (&x)[I][J], Put put) {
+  constexpr int kSums = (I * J + kWidth - 1) / kWidth * kWidth;
+  Lanes flat[kSums] = {};
+#pragma GCC unroll 16
+  for (int e = 0; e < I * J; ++e)
+    flat[e] = x[e / J][e % J];
+#pragma GCC unroll 8
+  for (int first = 0; first < kSums; first += kWidth) {
+    const Lanes totals = sums_of(flat + first);
+#pragma GCC unroll 8
+    for (int lane = 0; lane < kWidth; ++lane) {
+      const int e = first + lane;
+      if (e < I * J)
+        put(e / J, e % J, totals[lane]);
+    }
+  }
+}
+
 KRF_END_NAMESPACE

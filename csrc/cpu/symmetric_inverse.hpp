@@ -1,7 +1,7 @@
-// The inverse of a symmetric positive definite matrix, and its product with a few vectors, from the
-// lower triangle alone: half the memory that the full matrix would be read from.
+// The inverse of a symmetric positive definite matrix, and the product of a symmetric matrix with a
+// few vectors.  Both read the lower triangle alone, half of the matrix.
 //
-// Storage as in symmetric_update.hpp, whose tiles keep the diagonal blocks of kTile columns whole.
+// Storage as in symmetric_update.hpp: the tiles there keep diagonal blocks of kTile columns whole.
 #pragma once
 
 #include "symmetric_update.hpp"
@@ -15,9 +15,9 @@ inline long long inverse_room(int ld) { return (kPivots + 1LL) * ld; }
 
 namespace inverse_parts {
 
-// v_k = column k of the panel without its parts along the earlier ones, and d_k = 1 / weight_k
-// its pivot, so that sum_k v_k v_k^T / d_k = B P^-1 B^T for the panel B and its pivot block P.
-// False where the matrix is not definite.
+// Eliminates the columns v_k of a panel B with the pivot block P in turn.  Afterwards
+// sum_k v_k v_k^T / d_k = B P^-1 B^T with the pivots d_k = -1 / weight_k.  False where the matrix
+// is not definite.
 inline bool eliminate(double *const *v, int ld, int start, int width, const double *diagonal,
                       double *weight, double &worst) {
   for (int k = 0; k < width; ++k) {
@@ -146,22 +146,7 @@ inline void multiply_symmetric(const double *A, int ld, const double *x, double 
         for (int k = 0; k < K; ++k)
           write<Lanes>(out + k * ld + i, sum[k]);
       }
-      // A register of sums at a time, as in SerialTeam::product_tile.
-      constexpr int kSums = (K * kColumns + kWidth - 1) / kWidth * kWidth;
-      Lanes flat[kSums] = {};
-#pragma GCC unroll 16
-      for (int e = 0; e < K * kColumns; ++e)
-        flat[e] = dot[e / kColumns][e % kColumns];
-#pragma GCC unroll 8
-      for (int e0 = 0; e0 < kSums; e0 += kWidth) {
-        const Lanes sums = sums_of(flat + e0);
-#pragma GCC unroll 8
-        for (int lane = 0; lane < kWidth; ++lane) {
-          const int e = e0 + lane;
-          if (e < K * kColumns)
-            below[e / kColumns][first + e % kColumns] = sums[lane];
-        }
-      }
+      each_sum(dot, [&](int k, int j, double total) { below[k][first + j] = total; });
     }
 #pragma GCC unroll 4
     for (int k = 0; k < K; ++k) {

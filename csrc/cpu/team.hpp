@@ -22,7 +22,7 @@ public:
 
   static double sum(Lanes x) { return sum_of(x); }
   static double max(Lanes x) { return max_of(x); }
-  // S sums, then M maxima, at once.
+  // Over the lanes: S sums, then M maxima.
   template <int S, int M> static void reduce(const Lanes *x, double *out) {
     for (int e = 0; e < S + M; ++e)
       out[e] = e < S ? sum_of(x[e]) : max_of(x[e]);
@@ -324,24 +324,10 @@ private:
           sum[i][j] += left * right[j];
       }
     }
-    // A register of sums at a time: one by one they would cost more than short products themselves.
-    constexpr int kSums = (I * J + kWidth - 1) / kWidth * kWidth;
-    Lanes flat[kSums] = {};
-#pragma GCC unroll 16
-    for (int e = 0; e < I * J; ++e)
-      flat[e] = sum[e / J][e % J];
-#pragma GCC unroll 8
-    for (int first = 0; first < kSums; first += kWidth) {
-      const Lanes totals = sums_of(flat + first);
-#pragma GCC unroll 8
-      for (int i = 0; i < kWidth; ++i) {
-        const int e = first + i;
-        if (e >= I * J)
-          continue;
-        double *to = out + static_cast<long long>(e / J) * ldo + e % J;
-        *to = totals[i] + (add ? *to : 0.0);
-      }
-    }
+    each_sum(sum, [&](int i, int j, double total) {
+      double *to = out + static_cast<long long>(i) * ldo + j;
+      *to = total + (add ? *to : 0.0);
+    });
   }
 
   void spend(double flops) { flops_ += flops; }
