@@ -57,6 +57,25 @@ def test_more_samples_than_one_thread_block_takes(backend, depth):
         assert relative(flow.beta, expected).max() < 1e-5
 
 
+@pytest.mark.parametrize("condition", [1.0, 30.0, 1e3])
+@pytest.mark.parametrize(("depth", "alpha"), [(2, 0.3), (2, 1e-2), (3, 0.3), (5, 0.5)])
+def test_rows_of_every_condition(backend, condition, depth, alpha):
+    """Through solves by an inverse, through those by factors, and from one to the other."""
+    rng = np.random.default_rng(4)
+    U, _, V = np.linalg.svd(rng.standard_normal((24, 60)), full_matrices=False)
+    X = 4.0 * (U * np.geomspace(1.0, 1.0 / condition, 24)) @ V
+    y = X @ np.concatenate([[1.0, -1.0, 0.5], np.zeros(57)])
+    end = float(krf.flow_diagonal(X, y, alpha=alpha, depth=depth, stop_loss=1e-4).t)
+    times = end * np.geomspace(1e-2, 1.0, 9)
+    expected = weight_space_flow(X, y, *[np.full(60, alpha)] * 2, depth, times)
+    for rtol in (1e-3, 1e-6):
+        flow = krf.flow_diagonal(
+            X, y, alpha=alpha, depth=depth, t_eval=times, rtol=rtol, method="radau5",
+            backend=backend,
+        )  # fmt: skip
+        assert relative(flow.beta, expected).max() < 10 * rtol
+
+
 @pytest.mark.parametrize("method", ["auto", "radau5", "dopri5"])
 @pytest.mark.parametrize(("depth", "alpha"), [(2, 0.3), (3, 0.3), (7, 0.6)])
 def test_tight_tolerance(small, depth, alpha, method):

@@ -12,7 +12,7 @@ from host_block import build, call
 
 from kernelrich_fast.backends import available_backends
 
-GRAM, SWEEP, SOLVE, SOLVE_COMPLEX, PRODUCTS, REDUCE, SELECT, REFLECT, INVERT = range(9)
+GRAM, SWEEP, SOLVE, SOLVE_COMPLEX, PRODUCTS, REDUCE, SELECT, REFLECT, INVERT, STALE = range(10)
 SIZES = [1, 31, 33, 100, 127, 128, 129]
 
 
@@ -139,6 +139,21 @@ def test_factors_and_solves(block, n):
     assert block(INVERT, n, 1, rows(A), rows(V), 3 * ld + 1)[-1] == -1.0
 
 
+@pytest.mark.parametrize("n", SIZES)
+def test_solves_by_a_stale_inverse(block, n):
+    rng = np.random.default_rng(n)
+    Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    A = (Q * np.geomspace(1e-3, 1e2, n)) @ Q.T
+    A, B = 0.5 * (A + A.T), rng.standard_normal((3, n))
+    out = block(STALE, n, 1, rows(A), rows(B), 3 * padded(n)).reshape(3, -1)
+    P = A + np.eye(n)  # in whose norm the error counts
+    real, complex_ = out[0, :n], out[1, :n] + 1j * out[2, :n]
+    for x, b, z in ((real, B[0], 2.0), (complex_, B[1] + 1j * B[2], 1.0 + 3.0j)):
+        exact = np.linalg.solve(A + z * np.eye(n), b)
+        left = x - exact
+        assert (left.conj() @ P @ left).real < 0.05**2 * (exact.conj() @ P @ exact).real
+
+
 @pytest.mark.parametrize("n", [31, 100, 129])
 @pytest.mark.parametrize("largest", ["first", "last"])
 def test_solves_with_graded_matrices(block, n, largest):
@@ -160,9 +175,11 @@ def test_reductions_products_and_choices(block, n):
     out = block(PRODUCTS, n, 9, rows(A), rows(B), 81).reshape(9, 9)
     assert close(out, A @ B.T, np.sqrt(n))
     a, b = A[0], B[0]
-    total, most, dot = block(REDUCE, n, 1, rows(a[None]), rows(b[None]), 3)
+    total, most, dot, *at_once = block(REDUCE, n, 1, rows(a[None]), rows(b[None]), 5)
     assert close(total, a.sum(), n)
     assert most == a.max()
+    assert close(at_once[0], a.sum(), n)
+    assert at_once[1] == a.max()
     assert close(dot, a @ b, n)
     for a in (A[0], -np.ones(n), np.ones(n)):
         out = block(SELECT, n, 1, rows(a[None]), np.zeros(1), 3 + n)
@@ -183,7 +200,7 @@ def test_no_member_of_a_part_races_another(tmp_path):
         program = build("block_parts", folder, "-fsanitize=thread", "-g", *flags)
         if program is None:
             pytest.skip("no C++20 compiler with ThreadSanitizer")
-        for part in range(9):
+        for part in range(10):
             call(program, threads, [part, n, 39], [A.size, B.size, ld * ld], A, B)
 
 

@@ -17,7 +17,7 @@ inline constexpr double kGramDrift = 0.2;
 // After a Newton iteration slower than this the matrix is brought up to date more closely.
 inline constexpr double kSlowRate = 0.1;
 inline constexpr double kFineDrift = 0.02;
-inline constexpr int kStiffStart = 64; // samples from which method = "auto" begins with it
+inline constexpr int kStiffStart = 64; // samples from which method = "auto" starts with stiff steps
 } // namespace dual_rules
 
 template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror> {
@@ -49,12 +49,14 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
         power_image(arena.take(ldn)) {}
 
   KRF_HD static constexpr bool stiff_available() { return true; }
-  // A stiff step costs about 12.5 single sweeps over X, what moves the Gram matrix and a share of
-  // an inverse, and some forty products with either matrix; an explicit one 8 sweeps.
+  // In sweeps of one vector over X: an explicit step costs 8; a stiff step costs 12.5, the update
+  // of the Gram matrix and its share of an inverse (the second term), and about forty products of
+  // an N x N matrix and a vector (the third).
   KRF_HD double cost_ratio() const {
     return (12.5 + 0.1 * static_cast<double>(n) * n / d + 12.0 * n / d) / 8.0;
   }
-  // Where an explicit step is no cheaper for its length even while the flow is not stiff yet.
+  // From here on stiff steps are at most as expensive per unit of time, even while the flow is not
+  // stiff yet.
   KRF_HD bool starts_stiff() const { return n >= dual_rules::kStiffStart; }
   KRF_HD void start_stiff() {
     gram.clear(*this);

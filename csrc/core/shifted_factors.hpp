@@ -50,9 +50,9 @@ template <class Team> struct ShiftedFactors {
   }
 };
 
-// The same by a stale inverse, and by factors where an elimination loses digits: the order of the
-// rows keeps a graded matrix accurate in its factors, but not in an inverse.  The inverse lies
-// where the real factor would.
+// Solves with the same two matrices by a stale inverse, or by factors where an elimination loses
+// digits: the factors of a graded matrix are accurate, because its large block comes first; its
+// inverse is not.  The inverse is stored in the memory of the real factor.
 template <class Team> struct ShiftedSolver {
   // Least share of a diagonal entry that an elimination may leave for the inverse to be used.  At
   // 1e-5 flows of depth 8 with rows of condition 1e4 took 17 % more evaluations.

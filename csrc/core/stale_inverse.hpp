@@ -1,12 +1,11 @@
-// Solves with G + z I for the shifts z of a Radau step, one real and one complex, without factors
-// of them: conjugate gradients on the current G, preconditioned by the inverse of an earlier one.
+// Solves with G + z I for the shifts z of a Radau step, one real and one complex, without factoring
+// either: conjugate gradients on the current G, preconditioned by the inverse of an earlier matrix.
 //
-// With the inverse P^-1 = (G0 + s0 I)^-1 the eigenvalues of P^-1 (G + z I) lie near the segment
-// from 1 to z / s0, as long as neither G nor the step has changed much.  So two or three iterations
-// leave an error far below that of the simplified Newton correction which is being solved for, and
-// one inverse serves many steps.  The complex system is symmetric, not Hermitian, which is what the
-// bilinear form without conjugation in its iteration is for (COCG: van der Vorst and Melissen,
-// IEEE Trans. Magn. 26, 1990).
+// With the inverse of P = G0 + s0 I the eigenvalues of P^-1 (G + z I) lie near the segment from 1
+// to z / s0, as long as neither G nor the step has changed much.  Two or three iterations then
+// suffice for a simplified Newton correction, and one inverse serves many steps.  The complex
+// matrix is symmetric, not Hermitian: its iteration uses the bilinear form without conjugation
+// (COCG: van der Vorst and Melissen, IEEE Trans. Magn. 26, 1990).
 #pragma once
 
 #include "arena.hpp"
@@ -20,11 +19,12 @@ namespace stale_rules {
 inline constexpr double kDrift = 10.0;
 inline constexpr int kSlow = 4;
 inline constexpr int kMost = 12;
-// Part of the correction, in the norm of the matrix, that a solve may leave.
+// A solve ends where the residual, in the norm of the inverse, has fallen to this part of the right
+// hand side; its error, in the norm of the matrix, is then at most about twice that part.
 inline constexpr double kLeft = 0.02;
 } // namespace stale_rules
 
-// The shifts of a step, or those of a step of length one.
+// The real and the complex shift of a step, or h times them.
 struct Shifts {
   double real, complex_r, complex_i;
 };
@@ -37,9 +37,9 @@ template <class Team> struct StaleInverse {
   double *inverse;  // (G0 / s0 + I)^-1, lower triangle by columns
   double *diagonal; // of G0 + s0 I
   double *scratch;
-  double *x, *r, *p, *image; // three each; `image` is G p or the preconditioned r
+  double *x, *r, *p, *image; // three vectors each; `image` is the matrix times p, or P^-1 r
   double shift = 0;          // s0; zero where there is no inverse
-  bool slow = false;
+  bool slow = false;         // a solve since the last inverse took more than kSlow iterations
 
   // `inverse_` has room for a square of padded(n) columns.
   KRF_HD StaleInverse(Team &team_, int n_, double *inverse_, Arena &arena)
@@ -47,6 +47,7 @@ template <class Team> struct StaleInverse {
         scratch(arena.take(Team::inverse_room(ldn))), x(arena.take(3LL * ldn)),
         r(arena.take(3LL * ldn)), p(arena.take(3LL * ldn)), image(arena.take(3LL * ldn)) {}
 
+  // Whether the inverse is still close enough to that of G + s I.
   KRF_HD bool serves(const double *G, double s) {
     using namespace stale_rules;
     if (slow || !(s <= kDrift * shift && shift <= kDrift * s))
@@ -84,51 +85,41 @@ template <class Team> struct StaleInverse {
       write(x + i, splat<T>(0.0));
       write(r + i, read<T>(b + i));
     });
-    double rho[3], sigma[3], next[3];
-    precondition<K>(rho);
+    Residual now, next;
+    double sigma[3];
+    precondition<K>(now);
+    const double goal[2] = {kLeft * kLeft * now.size(0), kLeft * kLeft * now.size(1)};
     team.for_each(K * ldn, [&](int i) { write(p + i, read<T>(image + i)); });
-    Progress progress[2];
-    progress[1].active = K > 1;
+    bool active[2] = {true, K > 1};
     for (int iteration = 1;; ++iteration) {
       apply<K>(G, unit, scaled, sigma);
       double a[3] = {}, f[3] = {};
-      if (progress[0].active)
-        a[0] = sigma[0] > 0.0 ? rho[0] / sigma[0] : 0.0;
-      if (progress[1].active)
-        divide(rho + 1, sigma + 1, a + 1);
-      move<K>(a);
-      progress[0].note(a[0] * rho[0]);
-      progress[1].note(
-          std::sqrt((a[1] * a[1] + a[2] * a[2]) * (rho[1] * rho[1] + rho[2] * rho[2])));
-      const bool done = !progress[0].active && !progress[1].active;
+      if (active[0])
+        a[0] = sigma[0] > 0.0 ? now.rho[0] / sigma[0] : 0.0;
+      if (active[1])
+        divide(now.rho + 1, sigma + 1, a + 1);
+      update_solution<K>(a);
+      precondition<K>(next);
+      for (int k = 0; k < 2; ++k)
+        active[k] = active[k] && next.size(k) > goal[k];
+      const bool done = !active[0] && !active[1];
       slow = slow || (iteration > kSlow && !done);
       if (done || iteration == kMost)
         break;
-      precondition<K>(next);
-      f[0] = rho[0] > 0.0 ? next[0] / rho[0] : 0.0;
-      divide(next + 1, rho + 1, f + 1);
-      turn<K>(f);
-      for (int k = 0; k < 3; ++k)
-        rho[k] = next[k];
+      f[0] = now.rho[0] > 0.0 ? next.rho[0] / now.rho[0] : 0.0;
+      divide(next.rho + 1, now.rho + 1, f + 1);
+      update_direction<K>(f);
+      now = next;
     }
     team.for_each(K * ldn, [&](int i) { write(b + i, unit * read<T>(x + i)); });
   }
 
 private:
-  // How the squared error of a solve falls, in the norm of the matrix.
-  struct Progress {
-    double last = 0, total = 0; // taken off by the last iteration, and by all
-    bool active = true;
-
-    KRF_HD void note(double taken) {
-      if (!active)
-        return;
-      total += taken;
-      const double rate = last > 0.0 ? taken / last : 1.0;
-      const double ahead = rate < 1.0 ? taken * rate / (1.0 - rate) : kInfinity;
-      active = taken > 0.0 && !(ahead <= stale_rules::kLeft * stale_rules::kLeft * total);
-      last = taken;
-    }
+  struct Residual {
+    // r . P^-1 r of the real system and, without conjugation, of the complex one; and of that the
+    // square of its norm.
+    double rho[4] = {};
+    KRF_HD double size(int system) const { return rho[system == 0 ? 0 : 3]; }
   };
 
   // image = (G / s0 + z I) p, and the products of the two.
@@ -153,7 +144,7 @@ private:
     team.template reduce<K, 0>(sum, sigma);
   }
   // x += a p and r -= a image.
-  template <int K> KRF_HD void move(const double a[3]) {
+  template <int K> KRF_HD void update_solution(const double a[3]) {
     team.for_each(ldn, [&](int i) {
       write(x + i, read<T>(x + i) + a[0] * read<T>(p + i));
       write(r + i, read<T>(r + i) - a[0] * read<T>(image + i));
@@ -168,7 +159,7 @@ private:
     });
   }
   // p = image + f p.
-  template <int K> KRF_HD void turn(const double f[3]) {
+  template <int K> KRF_HD void update_direction(const double f[3]) {
     team.for_each(ldn, [&](int i) {
       write(p + i, read<T>(image + i) + f[0] * read<T>(p + i));
       if constexpr (K > 1) {
@@ -179,9 +170,9 @@ private:
     });
   }
   // image = P^-1 r, and the products of the two.
-  template <int K> KRF_HD void precondition(double rho[3]) {
+  template <int K> KRF_HD void precondition(Residual &out) {
     team.template multiply_symmetric<K>(inverse, ldn, r, image);
-    T sum[3] = {};
+    T sum[4] = {};
     team.for_each(ldn, [&](int i) {
       sum[0] += read<T>(r + i) * read<T>(image + i);
       if constexpr (K > 1) {
@@ -189,10 +180,10 @@ private:
         const T zr = read<T>(image + ldn + i), zi = read<T>(image + 2 * ldn + i);
         sum[1] += rr * zr - ri * zi;
         sum[2] += rr * zi + ri * zr;
+        sum[3] += rr * zr + ri * zi;
       }
     });
-    rho[1] = rho[2] = 0.0;
-    team.template reduce<K, 0>(sum, rho);
+    team.template reduce<K == 1 ? 1 : 4, 0>(sum, out.rho);
   }
   // a / b, and zero where b is.
   KRF_HD static void divide(const double a[2], const double b[2], double out[2]) {

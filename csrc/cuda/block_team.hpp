@@ -25,7 +25,7 @@ public:
   KRF_HD BlockTeam(Block block, double *exchange, double *tile, double *features, const int *cancel)
       : block_(block), exchange_(exchange), tile_(tile), features_(features), cancel_(cancel) {}
 
-  // A few numbers a warp, and some; a warp may be one member.
+  // kReduced numbers a warp and three more; a warp may be one member.
   KRF_HD static constexpr int exchange_room(int size) {
     return kReduced * (size / Block::kWarp) + 3;
   }
@@ -65,7 +65,7 @@ public:
 
   KRF_HD double sum(double x) { return block_.sum(x, exchange_); }
   KRF_HD double max(double x) { return block_.max(x, exchange_); }
-  // As in csrc/cpu/team.hpp: one exchange, whatever the number.
+  // As in csrc/cpu/team.hpp: one exchange for all S + M numbers.
   template <int S, int M> KRF_HD void reduce(const double *x, double *out) {
     static_assert(S + M <= kReduced);
     const int warps = block_.warps();
@@ -286,7 +286,7 @@ public:
     block_.sync();
   }
 
-  // As in csrc/cpu/team.hpp: a pivot, and a barrier or two, at a time.
+  // As in csrc/cpu/team.hpp, one pivot at a time, with two barriers each.
   KRF_HD static long long inverse_room(int ld) { return 2LL * ld; }
   KRF_HD KRF_APART double invert(double *A, int ld, int n, double *scratch) {
     spend(static_cast<double>(n) * n * n);

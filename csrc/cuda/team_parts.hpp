@@ -1,6 +1,7 @@
 // Single primitives of a block team, for tests: one body that a device and host threads both run.
 #pragma once
 
+#include "../core/stale_inverse.hpp"
 #include "block_team.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -15,13 +16,14 @@ enum class Part : int {
   kReduce = 5,
   kSelect = 6,
   kReflect = 7,
-  kInvert = 8
+  kInvert = 8,
+  kStaleSolve = 9
 };
 
 // Doubles of scratch that any part needs for matrices of n rows (padded) and m columns.
 KRF_HD inline long long part_scratch(int n, int m) {
   const long long ld = padded(n);
-  return 2 * ld * ld + 4 * ld + 2LL * padded(m);
+  return 2 * ld * ld + 16 * ld + 2LL * padded(m);
 }
 
 // A holds m features of padded(n) doubles, or for the solves n columns of as many; B and out are
@@ -78,9 +80,15 @@ KRF_HD void run_part(Team &team, Part part, int n, int m, const double *A, const
   case Part::kReduce: { // of the first n numbers of A: sum, largest, product with B
     double sum = 0, most = -kInfinity;
     team.each(n, [&](int i) { sum += A[i], most = larger(most, A[i]); });
+    const double parts[2] = {sum, most};
+    double at_once[2];
+    team.template reduce<1, 1>(parts, at_once);
     sum = team.sum(sum), most = team.max(most);
     const double dot = team.dot(A, B, n);
-    team.once([&] { out[0] = sum, out[1] = most, out[2] = dot; });
+    team.once([&] {
+      out[0] = sum, out[1] = most, out[2] = dot;
+      out[3] = at_once[0], out[4] = at_once[1];
+    });
     return;
   }
   case Part::kSelect: { // which of the first n numbers of A are positive, the largest, whether any
@@ -100,10 +108,19 @@ KRF_HD void run_part(Team &team, Part part, int n, int m, const double *A, const
     const double kept = team.invert(inverse, ld, n, room);
     if (kept > 0)
       team.template multiply_symmetric<3>(inverse, ld, B, out);
-    const double some[3] = {1.0, 2.0, kept};
-    double of[3];
-    team.template reduce<1, 2>(some, of); // maxima of what all members hold
-    team.once([&] { out[3 * ld] = of[2]; });
+    team.once([&] { out[3 * ld] = kept; });
+    return;
+  }
+  case Part::kStaleSolve: { // (A + 2 I) x = B_0 and (A + (1 + 3 i) I) x = B_1 + i B_2, by the
+                            // inverse of A + I
+    double *inverse = take(static_cast<long long>(ld) * ld);
+    Arena arena(scratch);
+    StaleInverse<Team> stale(team, n, inverse, arena);
+    double *G = scratch + arena.used();
+    copy(A, G, ld * n), copy(B, out, 3 * ld);
+    team.each(ld * (ld - n), [&](int e) { G[ld * n + e] = 0.0; });
+    if (stale.renew(G, 1.0) > 0.0 && stale.serves(G, 2.0))
+      stale.template solve<3>(G, {2.0, 1.0, 3.0}, out);
     return;
   }
   case Part::kReflect: // a_i - 2 (B . a_i) B
