@@ -19,7 +19,7 @@ __all__ = ["cores", "describe", "peaks"]
 
 PACKAGES = (
     "kernelrich_fast", "numpy", "scipy", "diffrax", "jax", "torch", "torchode", "cvxpy", "clarabel",
-    "cupy-cuda13x",
+    "scikit-sundae", "cupy-cuda13x",
 )  # fmt: skip
 
 
