@@ -1,8 +1,8 @@
 """Gradient flow of very many small models at once, from the kernel to the rich regime.
 
 `flow_diagonal`, `flow_factorization` and `flow_mlp` integrate, `limit_diagonal` jumps to
-t = infinity, `sweep_diagonal`, `sweep_factorization` and `sweep_mlp` run named grids; `theory`,
-`datasets` and `plot` hold what surrounds them.
+t = infinity, `rich_path` follows the limit alpha -> 0, `sweep_diagonal`, `sweep_factorization` and
+`sweep_mlp` run named grids; `theory`, `datasets` and `plot` hold what surrounds them.
 """
 
 from importlib import import_module
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
     from .factorization import FactorizationFlow, flow_factorization
     from .mlp import MLPFlow, flow_mlp
+    from .saddle_path import RichPath, rich_path
     from .sweeps import sweep_diagonal, sweep_factorization, sweep_mlp
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "FactorizationFlow",
     "FallbackWarning",
     "MLPFlow",
+    "RichPath",
     "Status",
     "StoreError",
     "__version__",
@@ -36,6 +38,7 @@ __all__ = [
     "flow_mlp",
     "limit_diagonal",
     "plot",
+    "rich_path",
     "show_config",
     "sweep_diagonal",
     "sweep_factorization",
@@ -58,6 +61,8 @@ _HOMES = {
     "flow_factorization": "factorization",
     "MLPFlow": "mlp",
     "flow_mlp": "mlp",
+    "RichPath": "saddle_path",
+    "rich_path": "saddle_path",
     "sweep_diagonal": "sweeps",
     "sweep_factorization": "sweeps",
     "sweep_mlp": "sweeps",

@@ -47,6 +47,26 @@ def limit_diagonal(
     progress: Callable[[int], None] | None,
 ) -> dict[str, Any]: ...
 
+class RichPathBatch:
+    def __init__(
+        self,
+        *,
+        X: _Real,
+        y: _Real,
+        bound: _Real,
+        x_index: _Index,
+        y_index: _Index,
+        bound_index: _Index,
+    ) -> None: ...
+
+def rich_path(
+    batch: RichPathBatch,
+    *,
+    max_jumps: int,
+    threads: int,
+    progress: Callable[[int], None] | None,
+) -> dict[str, Any]: ...
+
 class FactorBatch:
     def __init__(
         self,

@@ -13,5 +13,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::not
   register_diagonal(m);
   register_factorization(m);
   register_mlp(m);
+  register_rich_path(m);
   register_parts(m);
 }

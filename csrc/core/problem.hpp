@@ -116,6 +116,28 @@ struct FlowSettings {
   }
 };
 
+// X as in DiagonalProblem, its features in any units; bound: d doubles, positive.
+struct RichPathProblem {
+  int n, d;
+  const double *X;
+  const double *feature_norm;
+  const double *y;
+  const double *bound;
+};
+
+// `jump` is called for every saddle after a jump: its time and loss, and the features other than
+// zero.
+struct RichPathOutput {
+  void *to;
+  void (*jump)(void *to, double t, double loss, int count, const int *feature,
+               const double *value);
+  double *dual;          // n: s at the last jump
+  signed char *at_bound; // d: the sign of x_i . s where it is at its bound, else 0
+  double t, loss;        // of the last jump
+  Status status;
+  long long n_pivots; // least-squares fits
+};
+
 struct LimitOptions {
   double tolerance, loss_offset, y_norm;
   int max_iterations;

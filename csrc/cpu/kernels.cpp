@@ -2,6 +2,7 @@
 // the table.  Nothing here may instantiate a template of the standard library, which other
 // translation units could share.
 #include "kernels.hpp"
+#include "../core/diagonal/rich_path.hpp"
 #include "../core/dual_system.hpp"
 #include "../core/factor_system.hpp"
 #include "../core/flow.hpp"
@@ -48,6 +49,22 @@ void limit(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out, do
     solve_limit<SerialTeam, Depth2Mirror>(team, p, o, out, arena);
   else
     solve_limit<SerialTeam, DeepMirror>(team, p, o, out, arena);
+}
+
+long long rich_path_workspace(int n, int d) {
+  SerialTeam team = uninterrupted();
+  const RichPathProblem p{n, d, nullptr, nullptr, nullptr, nullptr};
+  Arena arena(nullptr);
+  RichPath<SerialTeam> path(team, p, arena);
+  return arena.used();
+}
+
+void rich_path(const RichPathProblem &p, long long max_jumps, RichPathOutput &out,
+               double *workspace, const int *cancel) {
+  SerialTeam team(cancel);
+  Arena arena(workspace);
+  RichPath<SerialTeam> path(team, p, arena);
+  path.run(max_jumps, out);
 }
 
 long long factor_workspace(const FactorProblem &p) {
@@ -175,6 +192,8 @@ inline const cpu::Kernels &local_table() {
                                       workspace,
                                       flow,
                                       limit,
+                                      rich_path_workspace,
+                                      rich_path,
                                       factor_workspace,
                                       factor_flow,
                                       mlp_workspace,

@@ -14,6 +14,10 @@ struct Kernels {
   void (*limit)(const DiagonalProblem &, const LimitOptions &, LimitOutput &, double *workspace,
                 const int *cancel);
 
+  long long (*rich_path_workspace)(int n, int d);
+  void (*rich_path)(const RichPathProblem &, long long max_jumps, RichPathOutput &,
+                    double *workspace, const int *cancel);
+
   long long (*factor_workspace)(const FactorProblem &);
   void (*factor_flow)(const FactorProblem &, const FlowOptions &, FactorFlowOutput &,
                       double *workspace, const int *cancel);

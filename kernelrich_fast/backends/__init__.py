@@ -7,9 +7,10 @@ from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any, cast
 
 from ..errors import BackendUnavailableError, FallbackWarning
-from .base import Backend
+from .base import Backend, RichPathBackend
 from .batch import DiagonalBatch, make_batch, per_run, run_index
 from .crossover import cuda_pays
 from .factor_batch import FactorBatch
@@ -27,6 +28,7 @@ __all__ = [
     "available_backends",
     "cuda_pays",
     "get_backend",
+    "get_rich_path_backend",
     "make_batch",
     "per_run",
     "run_index",
@@ -127,6 +129,14 @@ def get_backend(name: str, device_arrays: bool = False, *, many: bool = True) ->
     if isinstance(found, str):
         raise BackendUnavailableError(f"backend {name!r}: {found}")
     return found
+
+
+def get_rich_path_backend(name: str) -> RichPathBackend:
+    """The backend called ``name`` for paths as alpha -> 0, which the GPU's does not follow."""
+    if name == "auto" and isinstance(_load("cpu"), str) and not isinstance(_load("cuda"), str):
+        name = "numpy"
+    found: Any = get_backend(name, many=False)
+    return cast(RichPathBackend, found)
 
 
 @cache

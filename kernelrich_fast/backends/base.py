@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .._types import FloatArray, IntArray, Progress
 from .batch import DiagonalBatch
 from .factor_batch import FactorBatch
@@ -19,6 +22,10 @@ __all__ = [
     "LimitOptions",
     "LimitRaw",
     "MLPRaw",
+    "RichPathBackend",
+    "RichPathOptions",
+    "RichPathRaw",
+    "Saddles",
 ]
 
 # Positions are the numbers of csrc/core/problem.hpp.
@@ -103,6 +110,49 @@ class LimitRaw:
     loss: FloatArray
     status: IntArray
     n_iterations: IntArray
+
+
+@dataclass(frozen=True)
+class RichPathOptions:
+    """The bound of every feature, a row per depth and profile, and what all runs share."""
+
+    bound: FloatArray
+    bound_index: IntArray  # per run, the row
+    max_jumps: int
+    num_threads: int
+    progress: Progress | None
+
+
+@dataclass(frozen=True)
+class Saddles:
+    """Saddles of one run, one after each jump; ``first[j]`` to ``first[j + 1]`` are those of j."""
+
+    t: FloatArray
+    loss: FloatArray  # without what no beta can reach
+    first: IntArray
+    feature: IntArray
+    value: FloatArray
+
+
+@dataclass(frozen=True)
+class RichPathRaw:
+    """Saddles per run; the rest runs first, at the last jump."""
+
+    saddles: list[Saddles]
+    dual: FloatArray
+    at_bound: NDArray[np.int8]  # the sign of x_i^T dual where it is at its bound, else 0
+    t: FloatArray
+    loss: FloatArray
+    status: IntArray
+    n_pivots: IntArray
+
+
+class RichPathBackend(Protocol):
+    """A backend that follows paths as alpha -> 0."""
+
+    name: str
+
+    def rich_path(self, batch: DiagonalBatch, options: RichPathOptions) -> RichPathRaw: ...
 
 
 class Backend(Protocol):

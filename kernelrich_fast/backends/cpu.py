@@ -6,7 +6,18 @@ from typing import Any, final
 
 import numpy as np
 
-from .base import METHODS, FactorRaw, FlowOptions, FlowRaw, LimitOptions, LimitRaw, MLPRaw
+from .base import (
+    METHODS,
+    FactorRaw,
+    FlowOptions,
+    FlowRaw,
+    LimitOptions,
+    LimitRaw,
+    MLPRaw,
+    RichPathOptions,
+    RichPathRaw,
+    Saddles,
+)
 from .batch import DiagonalBatch
 from .factor_batch import FactorBatch
 from .mlp_batch import MLP_METHODS, MLPBatch
@@ -101,6 +112,25 @@ class CpuBackend:
         )
         raw["status"] = raw["status"].astype(np.int64)
         return LimitRaw(**raw)
+
+    def rich_path(self, batch: DiagonalBatch, options: RichPathOptions) -> RichPathRaw:
+        native = self._core.RichPathBatch(
+            X=batch.X,
+            y=batch.y,
+            bound=options.bound,
+            x_index=batch.x_index,
+            y_index=batch.y_index,
+            bound_index=options.bound_index,
+        )
+        raw = self._core.rich_path(
+            native,
+            max_jumps=options.max_jumps,
+            threads=options.num_threads,
+            progress=options.progress,
+        )
+        raw["saddles"] = [Saddles(*arrays) for arrays in raw["saddles"]]
+        raw["status"] = raw["status"].astype(np.int64)
+        return RichPathRaw(**raw)
 
 
 def _arguments(options: FlowOptions, methods: tuple[str, ...] = METHODS) -> dict[str, Any]:

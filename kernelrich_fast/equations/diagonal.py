@@ -17,6 +17,8 @@ __all__ = [
     "PowerMap",
     "mirror_map",
     "predictor",
+    "rich_bound",
+    "rich_time_unit",
     "tangent_weights",
     "weight_field",
 ]
@@ -28,6 +30,21 @@ _LARGEST_LOG = 300.0
 def predictor(w_plus: Any, w_minus: Any, depth: float) -> Any:
     """The coefficients beta = w_plus^D - w_minus^D."""
     return w_plus**depth - w_minus**depth
+
+
+def rich_time_unit(alpha: Any, depth: Any) -> Any:
+    """The time that small weights take to grow, as alpha -> 0: jump times are multiples of it."""
+    alpha, depth = np.asarray(alpha, dtype=np.float64), np.asarray(depth, dtype=np.float64)
+    excess = depth - 2.0
+    # (alpha^-excess - 1) / excess, which tends to -log(alpha) as excess tends to 0.
+    growth = -np.log(alpha)
+    power = np.expm1(excess * growth) / np.where(excess > 0.0, excess, 1.0)
+    return np.where(excess > 0.0, power, growth) / (2.0 * depth)
+
+
+def rich_bound(w0: Any, depth: float) -> Any:
+    """Bounds on |x_i^T s|, s the dual variable in units of `rich_time_unit`, as alpha -> 0."""
+    return w0 ** (2.0 - depth)
 
 
 def tangent_weights(w_plus: Any, w_minus: Any, depth: float) -> Any:

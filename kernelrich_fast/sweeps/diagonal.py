@@ -23,7 +23,8 @@ from ..diagonal import (
     start_profiles,
 )
 from ..equations.linear import CONSISTENT, row_misfit
-from ..theory.interpolants import min_l1, min_l2
+from ..theory.basis_pursuit import min_l1
+from ..theory.interpolants import min_l2
 from ..theory.kernels import kernel_distance, tangent_kernel
 from .execute import run_sweep, sweep_options
 from .plan import Block, SweepPlan, Variables, distinct, subset

@@ -1,8 +1,9 @@
 """Potentials, interpolants, bounds and tangent kernels."""
 
+from .basis_pursuit import min_l1
 from .bounds import alpha_for_l1, alpha_for_l2
 from .critical import critical_alpha
-from .interpolants import min_l1, min_l2
+from .interpolants import min_l2
 from .kernels import kernel_distance, kernel_predictor, relative_kernel_change, tangent_kernel
 from .linearised import last_layer_predictor, mlp_kernel_predictor
 from .matrices import (

@@ -14,13 +14,23 @@ import numpy as np
 from ..._blas import one_blas_thread
 from ..._types import Progress
 from ...equations.factorization import Sensing
-from ..base import FactorRaw, FlowOptions, FlowRaw, LimitOptions, LimitRaw, MLPRaw
+from ..base import (
+    FactorRaw,
+    FlowOptions,
+    FlowRaw,
+    LimitOptions,
+    LimitRaw,
+    MLPRaw,
+    RichPathOptions,
+    RichPathRaw,
+)
 from ..batch import DiagonalBatch
 from ..factor_batch import FactorBatch
 from ..mlp_batch import MLPBatch
 from .diagonal import DualFlow, RowSpace, solve_limit
 from .factorization import FactorFlow
 from .networks import descend, follow_network
+from .rich_path import follow_rich_path
 from .rows import Run
 from .scipy_flow import follow
 
@@ -96,6 +106,26 @@ class ReferenceBackend:
 
         runs = list(_each(len(batch), one, options.progress))
         return MLPRaw(**_rows(runs), **_ends(runs))
+
+    @one_blas_thread()
+    @np.errstate(all="ignore")
+    def rich_path(self, batch: DiagonalBatch, options: RichPathOptions) -> RichPathRaw:
+        def one(b: int) -> Any:
+            X, y = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
+            bound = options.bound[options.bound_index[b]]
+            return follow_rich_path(X, y, bound, options.max_jumps)
+
+        saddles, runs, statuses = zip(*_each(len(batch), one, options.progress), strict=True)
+        losses = [float(np.sum((run.y - run.X @ run.beta) ** 2)) for run in runs]
+        return RichPathRaw(
+            saddles=list(saddles),
+            dual=np.stack([run.s for run in runs]),
+            at_bound=np.stack([run.side for run in runs]).astype(np.int8),
+            t=np.array([run.t for run in runs]),
+            loss=np.array(losses),
+            status=np.array(statuses, dtype=np.int64),
+            n_pivots=np.array([run.n_pivots for run in runs], dtype=np.int64),
+        )
 
 
 def _each(count: int, one: Callable[[int], Any], progress: Progress | None) -> Iterator[Any]:

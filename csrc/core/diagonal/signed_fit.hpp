@@ -1,0 +1,179 @@
+// Least squares with signs: beta minimises |X beta - y| where side_i beta_i >= 0 for the features
+// that have a side (side_i = +1 or -1), and beta_i = 0 for all others.
+//
+// The active-set method of Lawson and Hanson (Solving Least Squares Problems, 1974, chapter 23),
+// started from the last solution: the features with beta_i != 0 are the support.
+#pragma once
+
+#include "../linalg/orthogonal_factor.hpp"
+#include "../problem.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+template <class Team> class SignedFit {
+public:
+  using T = typename Team::Value;
+  // Of |x_i| |y|: what rounding makes of a gradient x_i . residual that is zero, and of a term
+  // |x_i|^2 beta_i that is.  The second is smaller, so that a feature that left does not return.
+  static constexpr double kGradient = 16.0 * kEpsilon;
+  static constexpr double kTerm = 4.0 * kEpsilon;
+  static constexpr int kPivots = 100; // times the number of samples, in one solve
+
+  KRF_HD SignedFit(Team &team, const RichPathProblem &p, Arena &arena)
+      : residual(arena.take(padded(p.n))), side(arena.take(padded(p.d))),
+        support(reinterpret_cast<int *>(arena.take(padded(p.n)))),
+        value(arena.take(padded(p.n))), team_(team), p_(p), most_(p.n < p.d ? p.n : p.d),
+        factor_(team, p.n, most_, arena), trial_(arena.take(padded(p.n))),
+        state_(reinterpret_cast<int *>(arena.take(padded(p.d)))) {}
+
+  // beta = 0, and no feature has a side.
+  KRF_HD void start() {
+    factor_.clear();
+    n_pivots = 0;
+    for (int i = 0; i < padded(p_.n); ++i)
+      residual[i] = p_.y[i];
+    for (int i = 0; i < p_.d; ++i)
+      side[i] = 0, state_[i] = kFree;
+    target_norm_ = norm(p_.y);
+    residual_norm = target_norm_;
+  }
+
+  KRF_HD int size() const { return factor_.size(); }
+  KRF_HD bool in_support(int i) const { return state_[i] == kSupport; }
+  KRF_HD double target_norm() const { return target_norm_; }
+  // A smaller |x_i . residual| is rounding.
+  KRF_HD double noise(int i) const {
+    return kGradient * p_.feature_norm[i] * target_norm_;
+  }
+  KRF_HD const double *feature(int i) const {
+    return p_.X + static_cast<long long>(i) * padded(p_.n);
+  }
+  KRF_HD void orthogonal_part(int i, double *out) { factor_.orthogonal_part(feature(i), out); }
+
+  // Returns false where no solution was found within the budget of pivots, or none is finite.
+  KRF_HD bool solve() {
+    forget_refusals();
+    const long long budget = n_pivots + static_cast<long long>(kPivots) * (p_.n + 1);
+    while (n_pivots < budget) {
+      const int entering = best_candidate();
+      if (entering < 0)
+        return std::isfinite(residual_norm);
+      if (size() == most_ || !factor_.append(feature(entering))) {
+        state_[entering] = kRefused;
+        continue;
+      }
+      support[size() - 1] = entering;
+      value[size() - 1] = 0;
+      state_[entering] = kSupport;
+      fit();
+      if (!has_its_sign(size() - 1)) { // its gradient was rounding
+        leave(size() - 1);
+        state_[entering] = kRefused;
+        fit();
+        continue;
+      }
+      restore_signs();
+      forget_refusals();
+    }
+    return false;
+  }
+
+  // |X beta - y|^2 of the coefficients as they are, rounded; `residual` is that of exact ones.
+  KRF_HD double loss() {
+    team_.for_each(padded(p_.n), [&](int i) { write<T>(trial_ + i, read<T>(p_.y + i)); });
+    for (int k = 0; k < size(); ++k) {
+      const double *x = feature(support[k]);
+      team_.for_each(padded(p_.n), [&](int i) {
+        write<T>(trial_ + i, read<T>(trial_ + i) - value[k] * read<T>(x + i));
+      });
+    }
+    return team_.dot(trial_, trial_, padded(p_.n));
+  }
+
+  double *residual, residual_norm = 0;
+  double *side;
+  int *support;  // features, in the order of the columns of the factor
+  double *value; // their coefficients
+  long long n_pivots = 0;
+
+private:
+  enum State : int { kFree, kSupport, kRefused };
+
+  KRF_HD double norm(const double *v) { return std::sqrt(team_.dot(v, v, padded(p_.n))); }
+
+  // The feature with a side and the steepest descent, relative to its norm; -1 if there is none.
+  KRF_HD int best_candidate() {
+    int best = -1;
+    double steepest = 0;
+    for (int i = 0; i < p_.d; ++i) {
+      if (side[i] == 0.0 || state_[i] != kFree)
+        continue;
+      const double gradient = side[i] * team_.dot(feature(i), residual, padded(p_.n));
+      if (gradient > noise(i) && gradient > steepest * p_.feature_norm[i])
+        best = i, steepest = gradient / p_.feature_norm[i];
+    }
+    return best;
+  }
+
+  KRF_HD void forget_refusals() {
+    for (int i = 0; i < p_.d; ++i)
+      if (state_[i] == kRefused)
+        state_[i] = kFree;
+  }
+
+  KRF_HD void fit() {
+    ++n_pivots;
+    factor_.fit(p_.y, trial_, residual);
+    residual_norm = norm(residual);
+  }
+
+  // Moves from `value` towards the unconstrained `trial_`; coefficients that reach zero leave.
+  KRF_HD void restore_signs() {
+    for (;;) {
+      double length = 1.0;
+      int first = -1;
+      for (int k = 0; k < size(); ++k) {
+        if (has_its_sign(k))
+          continue;
+        const double now = std::fabs(value[k]), then = smaller(0.0, sign_of(k) * trial_[k]);
+        const double reach = now > 0.0 ? now / (now - then) : 0.0;
+        if (first < 0 || reach < length)
+          first = k, length = reach;
+      }
+      for (int k = 0; k < size(); ++k)
+        value[k] = first < 0 ? trial_[k] : value[k] + length * (trial_[k] - value[k]);
+      if (first < 0)
+        return;
+      value[first] = 0;
+      for (int k = size() - 1; k >= 0; --k)
+        if (sign_of(k) * value[k] <= 0.0 && !has_its_sign(k))
+          leave(k);
+      fit();
+    }
+  }
+
+  KRF_HD double sign_of(int k) const { return side[support[k]]; }
+  KRF_HD bool has_its_sign(int k) const {
+    return sign_of(k) * trial_[k] * p_.feature_norm[support[k]] > kTerm * target_norm_;
+  }
+
+  KRF_HD void leave(int k) {
+    state_[support[k]] = kFree;
+    factor_.drop(k);
+    for (int j = k; j < size(); ++j) {
+      support[j] = support[j + 1];
+      value[j] = value[j + 1];
+      trial_[j] = trial_[j + 1];
+    }
+  }
+
+  Team &team_;
+  const RichPathProblem &p_;
+  int most_;
+  OrthogonalFactor<Team> factor_;
+  double *trial_;
+  int *state_;
+  double target_norm_ = 0;
+};
+
+KRF_END_NAMESPACE
