@@ -53,6 +53,7 @@ class RichPathBatch:
         *,
         X: _Real,
         y: _Real,
+        loss_offset: _Real,
         bound: _Real,
         x_index: _Index,
         y_index: _Index,

@@ -264,17 +264,15 @@ def _bounds(batch: DiagonalBatch) -> tuple[FloatArray, IntArray]:
 def _result(batch: DiagonalBatch, raw: RichPathRaw, status: IntArray, name: str) -> RichPath:
     counts = np.array([len(saddles.t) for saddles in raw.saddles], dtype=np.int64)
     most, d = int(counts.max()), batch.X.shape[-1]
-    offset = batch.loss_offset[batch.y_index]
     times = np.full((len(batch), most), np.inf)
     beta = np.zeros((len(batch), most + 1, d))
-    loss = np.empty((len(batch), most + 1))
+    loss = np.tile(batch.y_norm2[:, None], most + 1)
     for b, saddles in enumerate(raw.saddles):
         count = counts[b]
         times[b, :count] = saddles.t
         rows = np.repeat(np.arange(1, count + 1), np.diff(saddles.first))
         beta[b, rows, saddles.feature] = saddles.value
         beta[b, count + 1 :] = beta[b, count]
-        loss[b, 0] = np.sum(batch.y[batch.y_index[b]] ** 2)
         loss[b, 1 : count + 1] = saddles.loss
         loss[b, count + 1 :] = loss[b, count]
     last = beta[:, most]
@@ -292,9 +290,9 @@ def _result(batch: DiagonalBatch, raw: RichPathRaw, status: IntArray, name: str)
         jump_times=shaped(times),
         beta=shaped(beta),
         active=shaped(beta != 0.0),
-        saddle_loss=shaped(loss + offset[:, None]),
+        saddle_loss=shaped(loss),
         dual=shaped(batch.to_samples(raw.dual[:, None], raw.t[:, None])[:, 0]),
-        loss=shaped(raw.loss + offset),
+        loss=shaped(raw.loss),
         unique=shaped(unique),
         n_jumps=shaped(counts),
         n_pivots=shaped(raw.n_pivots),

@@ -26,7 +26,7 @@ from kernelrich_fast.backends import get_backend
 from kernelrich_fast.status import Status
 
 # What a legal argument may become where the native code would otherwise run for long.
-LIMITS = {"max_steps": 60, "max_iterations": 60}
+LIMITS = {"max_steps": 60, "max_iterations": 60, "max_jumps": 60}
 
 
 class Recorder:
@@ -69,6 +69,7 @@ def legal_calls() -> tuple[Any, list[tuple[str, str, dict[str, Any], dict[str, A
         krf.flow_diagonal(X, y, alpha=[[1.0], [0.1]], depth=2, t_eval=[0.0, 0.1], **common)
         krf.flow_diagonal(X, y, alpha=[1.0, 0.1], depth=[2, 3], **common)
         krf.limit_diagonal(X, y, alpha=[1.0, 0.1], depth=3, **common)
+        krf.rich_path(X, y, depth=[[2], [3]], w0=[1.0, 2.0, 1.0, 3.0, 1.0], **common)
         data = krf.datasets.low_rank_completion(3, 4, 1, 8)
         krf.flow_factorization(
             data.y, entries=data.entries, dims=(3, 4), alpha=[0.1, 1.0], width=[[3], [90]], **common

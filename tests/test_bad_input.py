@@ -86,6 +86,12 @@ LIMIT = [
     ("max_iter", {"max_iter": 0}, ValueError),
     ("max_iter", {"max_iter": "many"}, TypeError),
 ]
+PATH = [
+    ("max_jumps", {"max_jumps": 0}, ValueError),
+    ("max_jumps", {"max_jumps": 2.5}, TypeError),
+    ("backend", {"backend": "cuda"}, ValueError),
+    ("w0", {"w0": [1e-200, 1.0, 1.0], "depth": 4}, ValueError),
+]
 SWEEP = [
     ("keep", {"keep": ("everything",)}, ValueError),
     ("beta_star", {"beta_star": np.ones(4)}, ValueError),
@@ -99,6 +105,11 @@ CASES = [
     *((krf.flow_diagonal, *case) for case in COMMON + FLOW),
     *((krf.limit_diagonal, *case) for case in COMMON + LIMIT),
     *((krf.sweep_diagonal, *case) for case in SWEEP),
+    *(
+        (lambda alpha, **options: krf.rich_path(**options), *case)
+        for case in COMMON + PATH
+        if not {"alpha", "w_plus0", "w_minus0"} & set(case[1])
+    ),
 ]
 
 

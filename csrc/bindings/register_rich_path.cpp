@@ -9,7 +9,7 @@ namespace {
 using namespace krf::bindings;
 
 struct BatchArrays {
-  Real X, y, bound;
+  Real X, y, loss_offset, bound;
   Index x_index, y_index, bound_index;
 };
 
@@ -22,11 +22,13 @@ krf::cpu::RichPathBatch batch_of(const BatchArrays &a) {
   b.count = a.x_index.size();
   expect(b.n > 0 && b.d > 0, "empty problem");
   expect(a.y.shape(1) == b.n && a.bound.shape(1) == b.d, "n_samples or n_features");
+  expect(a.loss_offset.size() == a.y.shape(0), "loss_offset");
   expect_below(a.x_index, b.count, a.X.shape(0), "x_index");
   expect_below(a.y_index, b.count, a.y.shape(0), "y_index");
   expect_below(a.bound_index, b.count, a.bound.shape(0), "bound_index");
   b.X = a.X.data();
   b.y = a.y.data();
+  b.loss_offset = a.loss_offset.data();
   b.bound = a.bound.data();
   b.x_index = a.x_index.data();
   b.y_index = a.y_index.data();
@@ -73,14 +75,15 @@ py::dict rich_path(const BatchArrays &arrays, long long max_jumps, int threads,
 } // namespace
 
 void register_rich_path(py::module_ &m) {
-  py::class_<BatchArrays>(m, "RichPathBatch",
-                          "A batch of diagonal problems as alpha -> 0, by index into shared arrays.")
-      .def(py::init([](const Real &X, const Real &y, const Real &bound, const Index &x_index,
-                       const Index &y_index, const Index &bound_index) {
-             return BatchArrays{X, y, bound, x_index, y_index, bound_index};
+  py::class_<BatchArrays>(
+      m, "RichPathBatch",
+      "A batch of diagonal problems as alpha -> 0, by index into shared arrays.")
+      .def(py::init([](const Real &X, const Real &y, const Real &loss_offset, const Real &bound,
+                       const Index &x_index, const Index &y_index, const Index &bound_index) {
+             return BatchArrays{X, y, loss_offset, bound, x_index, y_index, bound_index};
            }),
-           py::kw_only(), py::arg("X"), py::arg("y"), py::arg("bound"), py::arg("x_index"),
-           py::arg("y_index"), py::arg("bound_index"));
+           py::kw_only(), py::arg("X"), py::arg("y"), py::arg("loss_offset"), py::arg("bound"),
+           py::arg("x_index"), py::arg("y_index"), py::arg("bound_index"));
   m.def("rich_path", &rich_path, py::arg("batch"), py::kw_only(), py::arg("max_jumps"),
         py::arg("threads"), py::arg("progress"));
 }

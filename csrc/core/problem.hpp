@@ -123,14 +123,14 @@ struct RichPathProblem {
   const double *feature_norm;
   const double *y;
   const double *bound;
+  double loss_offset; // part of the loss no predictor can remove, left out of the data
 };
 
 // `jump` is called for every saddle after a jump: its time and loss, and the features other than
 // zero.
 struct RichPathOutput {
   void *to;
-  void (*jump)(void *to, double t, double loss, int count, const int *feature,
-               const double *value);
+  void (*jump)(void *to, double t, double loss, int count, const int *feature, const double *value);
   double *dual;          // n: s at the last jump
   signed char *at_bound; // d: the sign of x_i . s where it is at its bound, else 0
   double t, loss;        // of the last jump

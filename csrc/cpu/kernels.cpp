@@ -53,7 +53,7 @@ void limit(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out, do
 
 long long rich_path_workspace(int n, int d) {
   SerialTeam team = uninterrupted();
-  const RichPathProblem p{n, d, nullptr, nullptr, nullptr, nullptr};
+  const RichPathProblem p{n, d, nullptr, nullptr, nullptr, nullptr, 0.0};
   Arena arena(nullptr);
   RichPath<SerialTeam> path(team, p, arena);
   return arena.used();

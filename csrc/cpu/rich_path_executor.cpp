@@ -32,8 +32,8 @@ public:
   void run(long long b, long long max_jumps, RichPathResults &r, const int *cancel) {
     const RichPathProblem problem = pack(b);
     target_ = &r.saddles[static_cast<std::size_t>(b)];
-    RichPathOutput out{this, add_jump, r.dual + b * batch_.n, r.at_bound + b * batch_.d, 0, 0,
-                       Status::kFailed, 0};
+    RichPathOutput out{this, add_jump, r.dual + b * batch_.n, r.at_bound + b * batch_.d,
+                       0,    0,        Status::kFailed,       0};
     kernels().rich_path(problem, max_jumps, out, scratch_.get(), cancel);
     r.t[b] = std::ldexp(out.t, -y_exponent_);
     r.loss[b] = std::ldexp(out.loss, 2 * y_exponent_);
@@ -63,7 +63,8 @@ private:
     std::fill(bound, bound + ldd_, 1.0);
     for (int i = 0; i < batch_.d; ++i)
       bound[i] = std::ldexp(bounds[i], -exponent_[static_cast<std::size_t>(i)]);
-    return {batch_.n, batch_.d, X_.get(), norm, y, bound};
+    const double offset = std::ldexp(batch_.loss_offset[batch_.y_index[b]], -2 * y_exponent_);
+    return {batch_.n, batch_.d, X_.get(), norm, y, bound, offset};
   }
 
   void pack_features(long long index, double *norm) {

@@ -12,9 +12,10 @@ namespace krf::cpu {
 struct RichPathBatch {
   int n = 0, d = 0;
   long long count = 0;
-  const double *X = nullptr;     // (., n, d)
-  const double *y = nullptr;     // (., n)
-  const double *bound = nullptr; // (., d)
+  const double *X = nullptr;           // (., n, d)
+  const double *y = nullptr;           // (., n)
+  const double *loss_offset = nullptr; // per y
+  const double *bound = nullptr;       // (., d)
   const long long *x_index = nullptr, *y_index = nullptr, *bound_index = nullptr;
 };
 

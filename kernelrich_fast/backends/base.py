@@ -128,7 +128,7 @@ class Saddles:
     """Saddles of one run, one after each jump; ``first[j]`` to ``first[j + 1]`` are those of j."""
 
     t: FloatArray
-    loss: FloatArray  # without what no beta can reach
+    loss: FloatArray
     first: IntArray
     feature: IntArray
     value: FloatArray

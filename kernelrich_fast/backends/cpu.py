@@ -117,6 +117,7 @@ class CpuBackend:
         native = self._core.RichPathBatch(
             X=batch.X,
             y=batch.y,
+            loss_offset=batch.loss_offset,
             bound=options.bound,
             x_index=batch.x_index,
             y_index=batch.y_index,

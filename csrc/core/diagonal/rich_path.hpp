@@ -23,8 +23,7 @@ public:
 
   KRF_HD RichPath(Team &team, const RichPathProblem &p, Arena &arena)
       : team_(team), p_(p), directions_(arena.take(2LL * padded(p.n))),
-        drift_(arena.take(padded(p.d))), position_(arena.take(padded(p.d))),
-        fit_(team, p, arena) {}
+        drift_(arena.take(padded(p.d))), position_(arena.take(padded(p.d))), fit_(team, p, arena) {}
 
   KRF_HD void run(long long max_jumps, RichPathOutput &out) {
     start();
@@ -58,8 +57,7 @@ private:
       const double wait = time_to_next();
       if (!(wait < kInfinity)) {
         report(out);
-        return fit_.residual_norm <= kFits * fit_.target_norm() ? Status::kConverged
-                                                                : Status::kStationary;
+        return fit_.fits(kFits) ? Status::kConverged : Status::kStationary;
       }
       if (!(wait <= kTogether * time_)) {
         report(out);

@@ -21,10 +21,9 @@ public:
 
   KRF_HD SignedFit(Team &team, const RichPathProblem &p, Arena &arena)
       : residual(arena.take(padded(p.n))), side(arena.take(padded(p.d))),
-        support(reinterpret_cast<int *>(arena.take(padded(p.n)))),
-        value(arena.take(padded(p.n))), team_(team), p_(p), most_(p.n < p.d ? p.n : p.d),
-        factor_(team, p.n, most_, arena), trial_(arena.take(padded(p.n))),
-        state_(reinterpret_cast<int *>(arena.take(padded(p.d)))) {}
+        support(reinterpret_cast<int *>(arena.take(padded(p.n)))), value(arena.take(padded(p.n))),
+        team_(team), p_(p), most_(p.n < p.d ? p.n : p.d), factor_(team, p.n, most_, arena),
+        trial_(arena.take(padded(p.n))), state_(reinterpret_cast<int *>(arena.take(padded(p.d)))) {}
 
   // beta = 0, and no feature has a side.
   KRF_HD void start() {
@@ -34,17 +33,18 @@ public:
       residual[i] = p_.y[i];
     for (int i = 0; i < p_.d; ++i)
       side[i] = 0, state_[i] = kFree;
-    target_norm_ = norm(p_.y);
-    residual_norm = target_norm_;
+    residual_norm = norm(p_.y);
+    target_norm_ = std::sqrt(square(residual_norm) + p_.loss_offset);
   }
 
   KRF_HD int size() const { return factor_.size(); }
   KRF_HD bool in_support(int i) const { return state_[i] == kSupport; }
-  KRF_HD double target_norm() const { return target_norm_; }
-  // A smaller |x_i . residual| is rounding.
-  KRF_HD double noise(int i) const {
-    return kGradient * p_.feature_norm[i] * target_norm_;
+  // Whether |X beta - y| is at most this share of |y|.
+  KRF_HD bool fits(double share) const {
+    return square(residual_norm) + p_.loss_offset <= square(share * target_norm_);
   }
+  // A smaller |x_i . residual| is rounding.
+  KRF_HD double noise(int i) const { return kGradient * p_.feature_norm[i] * target_norm_; }
   KRF_HD const double *feature(int i) const {
     return p_.X + static_cast<long long>(i) * padded(p_.n);
   }
@@ -87,7 +87,7 @@ public:
         write<T>(trial_ + i, read<T>(trial_ + i) - value[k] * read<T>(x + i));
       });
     }
-    return team_.dot(trial_, trial_, padded(p_.n));
+    return team_.dot(trial_, trial_, padded(p_.n)) + p_.loss_offset;
   }
 
   double *residual, residual_norm = 0;

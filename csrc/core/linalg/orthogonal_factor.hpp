@@ -99,8 +99,8 @@ private:
   KRF_HD void remove_projection(double *v, double *h) {
     team_.products(v, ldn_, 1, Q_, ldn_, size_, ldn_, share_, ldr_, false);
     team_.combine(share_, 0, 1, 1, size_, Q_, ldn_, ldn_, projection_, ldn_, false);
-    team_.for_each(
-        ldn_, [&](int i) { write<T>(v + i, read<T>(v + i) - read<T>(projection_ + i)); });
+    team_.for_each(ldn_,
+                   [&](int i) { write<T>(v + i, read<T>(v + i) - read<T>(projection_ + i)); });
     for (int k = 0; k < size_; ++k)
       h[k] += share_[k];
   }

@@ -112,17 +112,17 @@ class ReferenceBackend:
     def rich_path(self, batch: DiagonalBatch, options: RichPathOptions) -> RichPathRaw:
         def one(b: int) -> Any:
             X, y = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
+            offset = float(batch.loss_offset[batch.y_index[b]])
             bound = options.bound[options.bound_index[b]]
-            return follow_rich_path(X, y, bound, options.max_jumps)
+            return follow_rich_path(X, y, offset, bound, options.max_jumps)
 
         saddles, runs, statuses = zip(*_each(len(batch), one, options.progress), strict=True)
-        losses = [float(np.sum((run.y - run.X @ run.beta) ** 2)) for run in runs]
         return RichPathRaw(
             saddles=list(saddles),
             dual=np.stack([run.s for run in runs]),
             at_bound=np.stack([run.side for run in runs]).astype(np.int8),
             t=np.array([run.t for run in runs]),
-            loss=np.array(losses),
+            loss=np.array([run.loss(run.beta) for run in runs]),
             status=np.array(statuses, dtype=np.int64),
             n_pivots=np.array([run.n_pivots for run in runs], dtype=np.int64),
         )

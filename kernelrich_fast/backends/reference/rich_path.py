@@ -21,12 +21,13 @@ _FITS = 1e-11
 class RichPathRun:
     """Where the path of one problem stands."""
 
-    def __init__(self, X: FloatArray, y: FloatArray, bound: FloatArray) -> None:
-        self.X, self.y, self.bound = X, y, bound
+    def __init__(self, X: FloatArray, y: FloatArray, loss_offset: float, bound: FloatArray) -> None:
+        self.X, self.y, self.loss_offset, self.bound = X, y, loss_offset, bound
         self.s, self.t = np.zeros(len(y)), 0.0
         self.side = np.zeros(X.shape[1])
         self.beta = np.zeros(X.shape[1])
-        self.noise = _GRADIENT * np.linalg.norm(X, axis=0) * np.linalg.norm(y)
+        self.size2 = float(y @ y) + loss_offset
+        self.noise = _GRADIENT * np.linalg.norm(X, axis=0) * np.sqrt(self.size2)
         self.n_pivots = 0
 
     def follow(self, max_jumps: int) -> tuple[list[tuple[float, FloatArray]], Status]:
@@ -39,7 +40,7 @@ class RichPathRun:
             self.side[inwards] = 0.0
             free = (self.side == 0.0) & (np.abs(drift) > self.noise)
             if not np.any(free):
-                fits = np.linalg.norm(residual) <= _FITS * np.linalg.norm(self.y)
+                fits = self.loss(self.beta) <= _FITS**2 * self.size2
                 return saddles, Status.CONVERGED if fits else Status.STATIONARY
             left = self.bound - np.sign(drift) * (self.X.T @ self.s)
             wait = np.full(len(drift), np.inf)
@@ -56,6 +57,9 @@ class RichPathRun:
                 saddles.pop()
             saddles.append((self.t, self.beta.copy()))
 
+    def loss(self, beta: FloatArray) -> float:
+        return float(np.sum((self.y - self.X @ beta) ** 2)) + self.loss_offset
+
     def fit(self) -> None:
         """Least squares over the features at their bounds, with the signs of these."""
         at = np.flatnonzero(self.side)
@@ -67,17 +71,17 @@ class RichPathRun:
 
 
 def follow_rich_path(
-    X: FloatArray, y: FloatArray, bound: FloatArray, max_jumps: int
+    X: FloatArray, y: FloatArray, loss_offset: float, bound: FloatArray, max_jumps: int
 ) -> tuple[Saddles, RichPathRun, Status]:
     """The saddles of one problem, where its path ended, and how."""
-    run = RichPathRun(X, y, bound)
+    run = RichPathRun(X, y, loss_offset, bound)
     try:
         saddles, status = run.follow(max_jumps)
     except RuntimeError:  # from nnls, which used up its iterations
         saddles, status = [], Status.FAILED
     supports: list[IntArray] = [np.flatnonzero(beta) for _, beta in saddles]
     values = [beta[support] for (_, beta), support in zip(saddles, supports, strict=True)]
-    loss = [float(np.sum((y - X @ beta) ** 2)) for _, beta in saddles]
+    loss = [run.loss(beta) for _, beta in saddles]
     return (
         Saddles(
             t=np.array([t for t, _ in saddles]),
