@@ -49,6 +49,7 @@ private:
   }
 
   KRF_HD Status follow(long long max_jumps, RichPathOutput &out) {
+    int fits_at_once = 0;
     for (;;) {
       if (team_.cancelled())
         return Status::kFailed;
@@ -64,6 +65,9 @@ private:
         if (n_jumps_ == max_jumps)
           return Status::kMaxSteps;
         ++n_jumps_;
+        fits_at_once = 0;
+      } else if (++fits_at_once > p_.n + p_.d) {
+        return Status::kFailed; // every fit lowers the loss, unless it is rounding that turns round
       }
       advance(wait);
       if (!fit_.solve())

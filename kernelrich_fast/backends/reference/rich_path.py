@@ -33,7 +33,8 @@ class RichPathRun:
     def follow(self, max_jumps: int) -> tuple[list[tuple[float, FloatArray]], Status]:
         """Times and saddles, and how the path ends."""
         saddles: list[tuple[float, FloatArray]] = []
-        while True:
+        at_once = 0
+        while at_once <= sum(self.X.shape):
             residual = self.y - self.X @ self.beta
             drift = self.X.T @ residual
             inwards = (self.beta == 0.0) & (self.side * drift < -self.noise)
@@ -53,9 +54,11 @@ class RichPathRun:
             self.side[arrived] = np.sign(drift[arrived])
             self.s, self.t = self.s + step * residual, self.t + step
             self.fit()
+            at_once = at_once + 1 if together else 0
             if together:
                 saddles.pop()
             saddles.append((self.t, self.beta.copy()))
+        return saddles, Status.FAILED
 
     def loss(self, beta: FloatArray) -> float:
         return float(np.sum((self.y - self.X @ beta) ** 2)) + self.loss_offset
