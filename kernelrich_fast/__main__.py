@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 __all__ = ["main"]
 
-_FIGURES = ("fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig7", "image", "all")
+_FIGURES = ("fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig7", "image", "saddles", "all")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -88,6 +88,7 @@ LEGAL = {
     P.paths: {"ds": SWEEP.isel(seed=0, depth=0, drop=True), "variable": "loss"},
     P.population_error: {"ds": xr.Dataset({"population_error": ERRORS[:, 0]})},
     P.potentials: {"ds": xr.Dataset({"q": POINTS, "r": POINTS})},
+    P.rich_path: {"path": krf.rich_path(X, Y)},
     P.sparsity_ratio: {
         "ds": xr.Dataset({"ratio": POINTS.rename(z="log_scale").expand_dims(depth=[2])})
     },

@@ -120,6 +120,15 @@ def depths(name: str, dim: str) -> xr.Dataset:
     return xr.Dataset({name: (("depth", dim), values)}, coords={"depth": depth, dim: x})
 
 
+def saddles():
+    """A path as alpha -> 0, and a flow beside it."""
+    X, y, _ = krf.datasets.sparse_regression(5, 12, 2)
+    path = krf.rich_path(X, y)
+    times = np.geomspace(0.5 * path.jump_times[0], 2.0 * path.jump_times[-1], 50)
+    flow = krf.flow_diagonal(X, y, alpha=1e-20, t_eval=times * path.time_unit(1e-20))
+    return path, {1e-20: flow}
+
+
 FIGURES = {
     "population_error": lambda: krf.plot.population_error(diagonal()),
     "excess_norms": lambda: krf.plot.excess_norms(diagonal().sel(depth=2)),
@@ -135,6 +144,7 @@ FIGURES = {
     "class_errors": lambda: krf.plot.class_errors(networks().isel(depth=0, drop=True)),
     "univariate_functions": lambda: krf.plot.univariate_functions(univariate()),
     "paths": lambda: krf.plot.paths(path()),
+    "rich_path": lambda: krf.plot.rich_path(saddles()[0], flows=saddles()[1]),
     "grey_image": lambda: krf.plot.grey_image(np.linspace(0.0, 1.0, 30).reshape(5, 6)),
 }
 
@@ -150,6 +160,7 @@ LABELS = {
     "class_errors": (r"$\alpha$", "test error in %"),
     "univariate_functions": ("$x$", "$f(x)$"),
     "paths": ("time $t$", "loss $L$"),
+    "rich_path": (r"time in units of $T_0(\alpha)$", r"coefficients $\beta_i$"),
 }
 
 
@@ -317,3 +328,16 @@ def test_networks_name_seeds_and_the_zero_predictor():
     legend = krf.plot.network_curves(networks(), "test_rmse", zero=0.287).get_legend()
     assert legend.get_title().get_text() == "mean and standard error, 3 seeds"
     assert "zero predictor" in [text.get_text() for text in legend.get_texts()]
+
+
+def test_paths_from_saddle_to_saddle_are_refused_by_name():
+    path, flows = saddles()
+    with pytest.raises(ValueError, match=r"^path: expected one problem, got a batch \(2,\)"):
+        krf.plot.rich_path(krf.rich_path(np.eye(2), np.ones(2), depth=[2, 3]))
+    with pytest.raises(ValueError, match=r"^path: expected at least one jump"):
+        krf.plot.rich_path(krf.rich_path(np.eye(2), np.zeros(2)))
+    with pytest.raises(ValueError, match=r"^flows: expected single runs with t_eval"):
+        krf.plot.rich_path(path, flows={0.1: krf.flow_diagonal(np.eye(2), np.ones(2), alpha=0.1)})
+    assert len(krf.plot.rich_path(path).get_lines()) < len(
+        krf.plot.rich_path(path, flows=flows).get_lines()
+    )

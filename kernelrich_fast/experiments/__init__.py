@@ -9,7 +9,7 @@ from types import ModuleType
 from .. import _validate as check
 from .._runs import thread_count
 from ..backends import BACKENDS
-from . import fig1, fig2, fig3, fig5, fig6, fig6c, fig7, image
+from . import fig1, fig2, fig3, fig5, fig6, fig6c, fig7, image, saddles
 from .output import Settings, writable
 from .report import Section, write_report
 
@@ -25,6 +25,7 @@ FIGURES: dict[str, ModuleType] = {
     "fig6c": fig6c,
     "fig7": fig7,
     "image": image,
+    "saddles": saddles,
 }
 
 
@@ -43,8 +44,9 @@ def reproduce(
 
     Parameters
     ----------
-    figure : {"fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig7", "image", "all"}
-        Which figure of the paper, all panels ("fig6": a and b); or the completion of an image.
+    figure : {"fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig7", "image", "saddles", "all"}
+        Which figure of the paper, all panels ("fig6": a and b); or the completion of an image; or
+        flows beside their exact path as alpha -> 0.
         Panel d of figure 6 trains a convolutional network, which is out of scope. "all" makes
         every one, and report.html with each beside the paper's settings and what must be seen.
     out : path

@@ -12,6 +12,7 @@ from .models import (
 )
 from .networks import class_errors, network_curves, univariate_functions
 from .paths import grey_image, paths
+from .saddles import rich_path
 
 __all__ = [
     "class_errors",
@@ -25,6 +26,7 @@ __all__ = [
     "paths",
     "population_error",
     "potentials",
+    "rich_path",
     "sparsity_ratio",
     "univariate_functions",
 ]

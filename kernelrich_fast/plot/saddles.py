@@ -1,0 +1,110 @@
+"""The picture of a path from saddle to saddle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..diagonal import DiagonalFlow
+from ..saddle_path import RichPath
+from ._axes import COLOURS, STYLES, axes_of, label_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["rich_path"]
+
+
+def rich_path(
+    path: RichPath, ax: Axes | None = None, *, flows: Mapping[float, DiagonalFlow] | None = None
+) -> Axes:
+    r"""Coefficients of the path as alpha -> 0 over logarithmic time, with flows beside it.
+
+    Parameters
+    ----------
+    path : RichPath
+        Of one problem, from `rich_path`.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw in.
+    flows : mapping of float to DiagonalFlow, optional
+        By their scale alpha, flows of the same problem and depth with evaluation times; their times
+        are drawn in units of ``path.time_unit(alpha)``.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes. The six features that grow largest are coloured, the others are grey; a dotted
+        vertical line is a jump.
+
+    Raises
+    ------
+    TypeError
+        If ``path`` is not a RichPath, or ``flows`` no mapping of such flows.
+    ValueError
+        If ``path`` has several problems or no jump, or a flow has no evaluation times.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> X, y, _ = krf.datasets.sparse_regression(10, 20, 2)
+    >>> krf.plot.rich_path(krf.rich_path(X, y)).get_xscale()
+    'log'
+    """
+    if not isinstance(path, RichPath):
+        raise TypeError(f"path: expected a RichPath, got {path!r}")
+    if path.status.ndim:
+        raise ValueError(f"path: expected one problem, got a batch {path.status.shape}; index it")
+    if not path.n_jumps:
+        raise ValueError("path: expected at least one jump, got none")
+    curves = _curves(path, {} if flows is None else flows)
+    ax = axes_of(ax)
+    low, high = 0.5 * path.jump_times[0], 2.0 * path.jump_times[-1]
+    size = np.abs(path.beta).max(axis=0)
+    chosen = np.sort(np.argsort(size)[::-1][: min(len(COLOURS), int(np.count_nonzero(size)))])
+    rest = np.setdiff1d(np.flatnonzero(size), chosen)
+    for t in path.jump_times:
+        ax.axvline(t, color="0.6", linewidth=0.6, linestyle=":", zorder=0)
+    edges = np.concatenate([[low], path.jump_times, [high]])
+    steps = np.vstack([path.beta, path.beta[-1:]])
+    for label, times, beta, look in [("", edges, steps, {"drawstyle": "steps-post"}), *curves]:
+        thin = {"linewidth": 0.6, **look}
+        ax.plot(times, beta[:, rest], color="0.75", zorder=1, **thin)
+        for k, feature in enumerate(chosen):
+            ax.plot(times, beta[:, feature], color=COLOURS[k], zorder=2 + (label == ""), **look)
+    _legend(ax, curves, bool(len(rest)))
+    ax.set(
+        xscale="log", xlim=(low, high), xlabel=r"time in units of $T_0(\alpha)$",
+        ylabel=label_of("beta"),
+    )  # fmt: skip
+    return ax
+
+
+def _curves(path: RichPath, flows: Any) -> list[tuple[str, Any, Any, dict[str, Any]]]:
+    """Label, times, coefficients and look of every flow."""
+    if not isinstance(flows, Mapping) or not all(
+        isinstance(flow, DiagonalFlow) for flow in flows.values()
+    ):
+        raise TypeError(f"flows: expected a mapping of scales to flows, got {flows!r}")
+    curves = []
+    for index, (alpha, flow) in enumerate(flows.items()):
+        if flow.status.ndim or flow.loss.ndim != 1 or flow.beta.shape[-1] != path.beta.shape[-1]:
+            raise ValueError(
+                f"flows: expected single runs with t_eval over {path.beta.shape[-1]} features, got "
+                f"beta of shape {flow.beta.shape} at alpha = {alpha:g}"
+            )
+        look = {"linestyle": STYLES[1 + index % (len(STYLES) - 1)], "linewidth": 1.0}
+        times = flow.t / path.time_unit(alpha)
+        curves.append((rf"$\alpha=10^{{{np.log10(alpha):.3g}}}$", times, flow.beta, look))
+    return curves
+
+
+def _legend(ax: Axes, curves: list[tuple[str, Any, Any, dict[str, Any]]], rest: bool) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color="0.2", label=r"$\alpha \to 0$, exact")]
+    handles += [Line2D([], [], color="0.2", label=label, **look) for label, _, _, look in curves]
+    if rest:
+        handles.append(Line2D([], [], color="0.75", linewidth=0.6, label="other features"))
+    ax.legend(handles=handles, fontsize="small", loc="best")
