@@ -1,8 +1,9 @@
 """Gradient flow of very many small models at once, from the kernel to the rich regime.
 
 `flow_diagonal`, `flow_factorization` and `flow_mlp` integrate, `limit_diagonal` jumps to
-t = infinity, `rich_path` follows the limit alpha -> 0, `sweep_diagonal`, `sweep_factorization` and
-`sweep_mlp` run named grids; `theory`, `datasets` and `plot` hold what surrounds them.
+t = infinity, `rich_path` follows the limit alpha -> 0, `sweep_diagonal`, `sweep_factorization`,
+`sweep_mlp` and `sweep_rich_path` run named grids; `theory`, `datasets` and `plot` hold what
+surrounds them.
 """
 
 from importlib import import_module
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .factorization import FactorizationFlow, flow_factorization
     from .mlp import MLPFlow, flow_mlp
     from .saddle_path import RichPath, rich_path
-    from .sweeps import sweep_diagonal, sweep_factorization, sweep_mlp
+    from .sweeps import sweep_diagonal, sweep_factorization, sweep_mlp, sweep_rich_path
 
 __all__ = [
     "BackendUnavailableError",
@@ -43,6 +44,7 @@ __all__ = [
     "sweep_diagonal",
     "sweep_factorization",
     "sweep_mlp",
+    "sweep_rich_path",
     "theory",
 ]
 
@@ -66,6 +68,7 @@ _HOMES = {
     "sweep_diagonal": "sweeps",
     "sweep_factorization": "sweeps",
     "sweep_mlp": "sweeps",
+    "sweep_rich_path": "sweeps",
 }
 
 

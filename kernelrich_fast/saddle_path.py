@@ -19,7 +19,7 @@ from .backends.base import RichPathOptions, RichPathRaw
 from .equations.diagonal import rich_bound, rich_time_unit
 from .status import warn_unless_converged
 
-__all__ = ["RichPath", "rich_path"]
+__all__ = ["RichPath", "check_bounds", "rich_path"]
 
 # Parts of unit columns that are orthogonal to the others are zero below the first, and have no
 # vanishing mixture above the second.
@@ -235,6 +235,7 @@ def rich_path(
     X, y = check.data_pair(X, y)
     layers = check.depth_array("depth", depth)
     profile = check.profile("w0", 1.0 if w0 is None else w0, X.shape[-1])
+    check_bounds(profile, layers)
     batch = make_batch(X, y, np.ones(()), layers, profile, profile)
     bound, bound_index = _bounds(batch)
     chosen = get_rich_path_backend(backend)
@@ -251,14 +252,19 @@ def _bounds(batch: DiagonalBatch) -> tuple[FloatArray, IntArray]:
     pairs, index = np.unique(
         np.column_stack([batch.depth, batch.w_index]), axis=0, return_inverse=True
     )
+    bound = np.stack([rich_bound(batch.profile_plus[w], float(D)) for D, w in pairs])
+    return bound, index.ravel().astype(np.int64)
+
+
+def check_bounds(w0: FloatArray, depth: IntArray) -> None:
+    """w0^(2-D) must be a floating-point number far from the ends of their range."""
     with np.errstate(all="ignore"):
-        bound = np.stack([rich_bound(batch.profile_plus[w], float(D)) for D, w in pairs])
-    if bound.max() > _LARGEST_BOUND or bound.min() < 1.0 / _LARGEST_BOUND:
+        ends = np.array([w0.min(), w0.max()]) ** (2.0 - float(depth.max()))
+    if ends.max() > _LARGEST_BOUND or ends.min() < 1.0 / _LARGEST_BOUND:
         raise ValueError(
             f"w0: expected w0^(2-D) between {1 / _LARGEST_BOUND:g} and {_LARGEST_BOUND:g}, got "
-            f"{bound.min():g} to {bound.max():g}"
+            f"{ends.min():g} to {ends.max():g}"
         )
-    return bound, index.ravel().astype(np.int64)
 
 
 def _result(batch: DiagonalBatch, raw: RichPathRaw, status: IntArray, name: str) -> RichPath:

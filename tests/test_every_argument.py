@@ -43,6 +43,7 @@ LEGAL = {
     krf.sweep_factorization: {"Y_star": MATRIX.Y_star, "alpha": 1.0, "width": 2, "n_observed": 8},
     krf.sweep_mlp: {"X": X, "y": Y, "alpha": 1.0, "width": 4},
     krf.rich_path: {"X": X, "y": Y},
+    krf.sweep_rich_path: {"X": X, "y": Y},
     krf.show_config: {},
     D.circle_teacher: {"n_samples": 5},
     D.digits: {"n_train": 5},

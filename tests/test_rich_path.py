@@ -396,3 +396,49 @@ def test_its_result_is_labelled():
     assert "jump_times   array (3,)" in repr(path)
     assert path.converged
     assert list(krf.rich_path(*FIXTURE, depth=[2, 3]).to_dataframe(["depth"]).n_jumps) == [3, 3]
+
+
+def test_sweeps_are_the_paths_of_their_problems(compiled, tmp_path, small_blocks):
+    rng = np.random.default_rng(9)
+    X, y, star = (
+        rng.standard_normal((4, 6, 15)),
+        rng.standard_normal((4, 6)),
+        rng.standard_normal(15),
+    )
+    w0 = rng.uniform(0.5, 2.0, (2, 15))
+    call = dict(
+        depth=[2, 3, 5], w0=w0, beta_star=star, keep=("norms", "beta", "path"), n_recorded=9,
+        progress=False,
+    )  # fmt: skip
+    ds = krf.sweep_rich_path(X, y, **call)
+    assert ds.status.dims == ("problem", "profile", "depth")
+    assert ds.jump_time.dims == ("problem", "profile", "depth", "jump")
+    for p, k, j in np.ndindex(4, 2, 3):
+        path = krf.rich_path(X[p], y[p], depth=[2, 3, 5][j], w0=w0[k])
+        own = ds.isel(problem=p, profile=k, depth=j)
+        count = min(9, int(path.n_jumps))
+        assert np.array_equal(own.beta, path.beta[-1])
+        assert own.n_jumps == path.n_jumps
+        assert own.first_jump == path.jump_times[0]
+        assert own.last_jump == path.jump_times[-1]
+        assert np.array_equal(own.jump_time[:count], path.jump_times[:count])
+        assert np.all(np.isinf(own.jump_time[count:]))
+        assert np.array_equal(own.saddle_loss[:count], path.saddle_loss[1 : count + 1])
+        assert np.isclose(own.population_error, np.sum((path.beta[-1] - star) ** 2))
+        assert np.isclose(own.saddle_error[0], np.sum((path.beta[1] - star) ** 2))
+    stored = krf.sweep_rich_path(X, y, store=tmp_path / "paths.zarr", **call)
+    assert ds.equals(stored.compute())
+    with pytest.raises(ValueError, match=r"^n_recorded"):
+        krf.sweep_rich_path(X, y, **{**call, "n_recorded": 0})
+    with pytest.raises(ValueError, match=r"^backend"):
+        krf.sweep_rich_path(X, y, backend="cuda")
+
+
+def test_a_sweep_over_teachers_and_paths_without_jumps(compiled):
+    X, y = np.stack([np.eye(2)] * 3), np.array([[1.0, 2.0], [0.0, 0.0], [0.0, 1.0]])
+    ds = krf.sweep_rich_path(X, y, beta_star=y, keep=("norms", "path"), n_recorded=3)
+    assert np.array_equal(ds.n_jumps, [2, 0, 1])
+    assert np.allclose(ds.population_error, 0.0)
+    assert np.array_equal(np.isnan(ds.first_jump), [False, True, False])
+    assert np.allclose(ds.first_jump[0], 0.5)
+    assert np.array_equal(ds.n_active, [2, 0, 1])

@@ -65,7 +65,7 @@ def saddle_data(
         own = path[k]
         times = np.append(own.jump_times, 2.0 * own.jump_times[-1])
         middles = 0.5 * (times[:-1] + times[1:])
-        grid = np.geomspace(0.5 * times[0], times[-1], 1500)
+        grid = np.geomspace(0.25 * times[0], times[-1], 1500)
         flows = {}
         for a, alpha in enumerate(scales):
             unit = float(own.time_unit(alpha))

@@ -60,7 +60,7 @@ def rich_path(
         raise ValueError("path: expected at least one jump, got none")
     curves = _curves(path, {} if flows is None else flows)
     ax = axes_of(ax)
-    low, high = 0.5 * path.jump_times[0], 2.0 * path.jump_times[-1]
+    low, high = 0.25 * path.jump_times[0], 2.0 * path.jump_times[-1]
     size = np.abs(path.beta).max(axis=0)
     chosen = np.sort(np.argsort(size)[::-1][: min(len(COLOURS), int(np.count_nonzero(size)))])
     rest = np.setdiff1d(np.flatnonzero(size), chosen)

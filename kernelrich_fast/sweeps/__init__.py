@@ -3,5 +3,6 @@
 from .diagonal import sweep_diagonal
 from .factorization import sweep_factorization
 from .mlp import sweep_mlp
+from .rich_path import sweep_rich_path
 
-__all__ = ["sweep_diagonal", "sweep_factorization", "sweep_mlp"]
+__all__ = ["sweep_diagonal", "sweep_factorization", "sweep_mlp", "sweep_rich_path"]
