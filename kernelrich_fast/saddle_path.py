@@ -257,7 +257,13 @@ def _bounds(batch: DiagonalBatch) -> tuple[FloatArray, IntArray]:
 
 
 def check_bounds(w0: FloatArray, depth: IntArray) -> None:
-    """w0^(2-D) must be a floating-point number far from the ends of their range."""
+    """Raise unless w0^(2-D) is a floating-point number far from the ends of their range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_bounds(np.array([0.5, 2.0]), np.array(3))
+    """
     with np.errstate(all="ignore"):
         ends = np.array([w0.min(), w0.max()]) ** (2.0 - float(depth.max()))
     if ends.max() > _LARGEST_BOUND or ends.min() < 1.0 / _LARGEST_BOUND:

@@ -64,6 +64,12 @@ def compiled() -> None:
     _works("cpu")
 
 
+@pytest.fixture(params=[name for name in BACKENDS if name != "cuda"])
+def host(request: pytest.FixtureRequest) -> str:
+    """The backends that follow paths as alpha -> 0."""
+    return _works(request.param)
+
+
 METHODS = ("auto", "radau5", "dopri5")
 
 

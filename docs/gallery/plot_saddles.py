@@ -26,7 +26,8 @@ for ax, alpha in zip(axes, (1e-2, 1e-8, 1e-100), strict=True):
     unit = np.log(1.0 / alpha)
     flow = krf.flow_diagonal(X, X @ beta_star, alpha=alpha, t_eval=tau * unit)
     ax.plot(tau, flow.beta, linewidth=1)
-    ax.plot(tau, path.at(4.0 * tau), "k:", linewidth=1)  # its unit is log(1 / alpha) / 4
+    steps = path.at(4.0 * tau)[:, path.active.any(axis=0)]  # its unit is log(1 / alpha) / 4
+    ax.plot(tau, steps, "k:", linewidth=1)
     ax.set(title=rf"$\alpha = 10^{{{np.log10(alpha):.0f}}}$", xlabel=r"$t / \ln(1/\alpha)$")
 axes[0].set_ylabel(r"$\beta_i(t)$")
 plt.show()
@@ -42,5 +43,5 @@ flows = {
     alpha: krf.flow_diagonal(X, y, alpha=alpha, depth=3, t_eval=times * path.time_unit(alpha))
     for alpha in (1e-1, 1e-4)
 }
-krf.plot.rich_path(path, flows=flows)
+krf.plot.rich_path(path, plt.subplots(figsize=(8, 4), layout="constrained")[1], flows=flows)
 plt.show()
