@@ -25,7 +25,7 @@ __all__ = ["RichPath", "check_bounds", "rich_path"]
 # vanishing mixture above the second.
 _DEPENDENT = 1e-12
 _VANISHING = 1e-9
-_LARGEST_BOUND = 1e300
+_LARGEST_BOUND = 1e150  # times features of up to 1e140
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -31,7 +31,7 @@ _TRIES: tuple[tuple[Literal["highs-ds", "highs-ipm"], Any], ...] = (
     ("highs-ds", {"presolve": False}),
 )
 _NEGLIGIBLE = 1e-11  # share of every row
-_LEAST_COST = 1e-290
+_LEAST_COST = 1e-140  # which `rich_path` takes as w0
 
 
 def min_l1(X: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> FloatArray:

@@ -7,6 +7,9 @@
 // bound.  A feature that is at its bound with beta_i = 0 and is drawn inwards leaves the bound.
 // The path ends where no feature is drawn outwards: where X beta = y if some beta fits, and s then
 // certifies that sum_i bound_i |beta_i| is least; else where X^T (y - X beta) = 0.
+//
+// Written for a team of one thread: loops over features and samples that are no team primitive are
+// not shared out.
 #pragma once
 
 #include "signed_fit.hpp"
@@ -67,7 +70,7 @@ private:
         ++n_jumps_;
         fits_at_once = 0;
       } else if (++fits_at_once > p_.n + p_.d) {
-        return Status::kFailed; // every fit lowers the loss, unless it is rounding that turns round
+        return Status::kFailed; // every fit lowers the loss, unless rounding repeats itself
       }
       advance(wait);
       if (!fit_.solve())

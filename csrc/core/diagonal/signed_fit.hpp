@@ -22,7 +22,7 @@ public:
   KRF_HD SignedFit(Team &team, const RichPathProblem &p, Arena &arena)
       : residual(arena.take(padded(p.n))), side(arena.take(padded(p.d))),
         support(reinterpret_cast<int *>(arena.take(padded(p.n)))), value(arena.take(padded(p.n))),
-        team_(team), p_(p), most_(p.n < p.d ? p.n : p.d), factor_(team, p.n, most_, arena),
+        team_(team), p_(p), factor_(team, p.n, p.n < p.d ? p.n : p.d, arena),
         trial_(arena.take(padded(p.n))), state_(reinterpret_cast<int *>(arena.take(padded(p.d)))) {}
 
   // beta = 0, and no feature has a side.
@@ -48,7 +48,6 @@ public:
   KRF_HD const double *feature(int i) const {
     return p_.X + static_cast<long long>(i) * padded(p_.n);
   }
-  KRF_HD void orthogonal_part(int i, double *out) { factor_.orthogonal_part(feature(i), out); }
 
   // Returns false where no solution was found within the budget of pivots, or none is finite.
   KRF_HD bool solve() {
@@ -58,7 +57,7 @@ public:
       const int entering = best_candidate();
       if (entering < 0)
         return std::isfinite(residual_norm);
-      if (size() == most_ || !factor_.append(feature(entering))) {
+      if (!factor_.append(feature(entering))) {
         state_[entering] = kRefused;
         continue;
       }
@@ -169,7 +168,6 @@ private:
 
   Team &team_;
   const RichPathProblem &p_;
-  int most_;
   OrthogonalFactor<Team> factor_;
   double *trial_;
   int *state_;

@@ -17,7 +17,7 @@ public:
 
   // Columns have n entries, padded with zeros; there are at most `most` of them.
   KRF_HD OrthogonalFactor(Team &team, int n, int most, Arena &arena)
-      : team_(team), ldn_(padded(n)), ldr_(padded(most)),
+      : team_(team), most_(most), ldn_(padded(n)), ldr_(padded(most)),
         Q_(arena.take(static_cast<long long>(most) * ldn_)),
         R_(arena.take(static_cast<long long>(most) * ldr_)), h_(arena.take(ldr_)),
         share_(arena.take(ldr_)), v_(arena.take(ldn_)), projection_(arena.take(ldn_)) {}
@@ -25,8 +25,11 @@ public:
   KRF_HD int size() const { return size_; }
   KRF_HD void clear() { size_ = 0; }
 
-  // Returns false, and appends nothing, where x is a combination of the columns there are.
+  // Returns false, and appends nothing, where x is a combination of the columns there are, or there
+  // are as many as there may be.
   KRF_HD bool append(const double *x) {
+    if (size_ == most_)
+      return false;
     copy(x, v_);
     double *h = h_;
     for (int k = 0; k < size_; ++k)
@@ -37,7 +40,7 @@ public:
     remove_projection(v_, h);
     const double norm = std::sqrt(team_.dot(x, x, ldn_));
     const double left = std::sqrt(team_.dot(v_, v_, ldn_));
-    if (left <= kDependent * norm || size_ == ldr_)
+    if (left <= kDependent * norm)
       return false;
     scale(1.0 / left, v_, column(size_));
     for (int k = 0; k < size_; ++k)
@@ -81,15 +84,6 @@ public:
     }
   }
 
-  // The part of x that is orthogonal to all columns, relative to the norm of x.
-  KRF_HD void orthogonal_part(const double *x, double *out) {
-    copy(x, out);
-    remove_projection(out, h_);
-    remove_projection(out, h_);
-    const double norm = std::sqrt(team_.dot(x, x, ldn_));
-    scale(norm > 0.0 ? 1.0 / norm : 0.0, out, out);
-  }
-
 private:
   KRF_HD static int larger_int(int a, int b) { return a > b ? a : b; }
   KRF_HD double *column(int k) { return Q_ + static_cast<long long>(k) * ldn_; }
@@ -119,7 +113,7 @@ private:
   }
 
   Team &team_;
-  int ldn_, ldr_, size_ = 0;
+  int most_, ldn_, ldr_, size_ = 0;
   double *Q_, *R_; // columns of Q and rows of R, one after the other
   double *h_, *share_, *v_, *projection_;
 };
