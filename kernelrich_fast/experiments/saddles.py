@@ -24,12 +24,12 @@ _ROUNDS, _POINTS = 4, 201
 
 
 def halfway_times(
-    X: FloatArray, y: FloatArray, path: RichPath, alpha: float, rtol: float = RTOL
+    X: FloatArray, y: FloatArray, path: RichPath, alpha: float, **options: Any
 ) -> FloatArray:
     """When a flow is halfway through every jump, in units of ``path.time_unit(alpha)``.
 
     It is halfway when the coefficient that the jump changes most is; NaN where it never is between
-    the middles of the plateaus before and after.
+    the middles of the plateaus before and after. ``options`` are those of the flow.
     """
     unit, depth = float(path.time_unit(alpha)), int(path.depth)
     edges = np.concatenate([[0.0], path.jump_times, [2.0 * path.jump_times[-1]]])
@@ -40,7 +40,7 @@ def halfway_times(
         low, high = (edges[j : j + 2].sum() / 2, edges[j + 1 : j + 3].sum() / 2)
         for _ in range(_ROUNDS):
             times = np.linspace(low, high, _POINTS)
-            flow = flow_diagonal(X, y, alpha=alpha, depth=depth, t_eval=times * unit, rtol=rtol)
+            flow = flow_diagonal(X, y, alpha=alpha, depth=depth, t_eval=times * unit, **options)
             share = (flow.beta[:, feature] - path.beta[j, feature]) / change[feature]
             crossed = np.flatnonzero((share[:-1] < 0.5) & (share[1:] >= 0.5))
             if not len(crossed):
@@ -52,12 +52,13 @@ def halfway_times(
 
 
 def saddle_data(
-    quick: bool, seed: int, backend: str
+    quick: bool, seed: int, backend: str = "auto", num_threads: int | None = None
 ) -> tuple[xr.Dataset, dict[int, tuple[RichPath, dict[float, DiagonalFlow]]]]:
     """Lags of the jumps and distances from the saddles, and what is drawn."""
     X, y, _ = datasets.sparse_regression(*(QUICK_SHAPE if quick else SHAPE), seed=seed)
     path = rich_path(X, y, depth=tuple(SCALES))
     drawn = {}
+    options: dict[str, Any] = {"rtol": RTOL, "backend": backend, "num_threads": num_threads}
     count = path.jump_times.shape[-1]
     lag = np.empty((len(SCALES), 3, count))
     distance = np.empty_like(lag)
@@ -69,14 +70,12 @@ def saddle_data(
         flows = {}
         for a, alpha in enumerate(scales):
             unit = float(own.time_unit(alpha))
-            options: dict[str, Any] = {
-                "alpha": alpha, "depth": depth, "rtol": RTOL, "backend": backend,
-            }  # fmt: skip
-            flows[alpha] = flow_diagonal(X, y, t_eval=grid * unit, **options)
-            at = flow_diagonal(X, y, t_eval=middles * unit, **options).beta
+            which: dict[str, Any] = {"alpha": alpha, "depth": depth}
+            flows[alpha] = flow_diagonal(X, y, t_eval=grid * unit, **which, **options)
+            at = flow_diagonal(X, y, t_eval=middles * unit, **which, **options).beta
             exact = own.beta[1:]
             distance[k, a] = np.linalg.norm(at - exact, axis=-1) / np.linalg.norm(exact, axis=-1)
-            lag[k, a] = halfway_times(X, y, own, alpha) / own.jump_times - 1.0
+            lag[k, a] = halfway_times(X, y, own, alpha, **options) / own.jump_times - 1.0
         drawn[depth] = own, flows
     ds = xr.Dataset(
         {
@@ -133,7 +132,7 @@ def run(settings: Settings) -> Outcome:
     """Write a panel for each depth; returns the table."""
     from matplotlib.figure import Figure
 
-    ds, drawn = saddle_data(settings.quick, settings.seed, settings.backend)
+    ds, drawn = saddle_data(settings.quick, settings.seed, settings.backend, settings.jobs)
     figure = Figure(figsize=(12.0, 3.4), layout="constrained")
     for axis, (depth, (path, flows)) in zip(
         figure.subplots(1, len(drawn), sharey=True), drawn.items(), strict=True
