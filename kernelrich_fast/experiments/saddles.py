@@ -133,7 +133,7 @@ def run(settings: Settings) -> Outcome:
     from matplotlib.figure import Figure
 
     ds, drawn = saddle_data(settings.quick, settings.seed, settings.backend, settings.jobs)
-    figure = Figure(figsize=(12.0, 3.4), layout="constrained")
+    figure = Figure(figsize=(12.0, 4.2), layout="constrained")
     for axis, (depth, (path, flows)) in zip(
         figure.subplots(1, len(drawn), sharey=True), drawn.items(), strict=True
     ):

@@ -59,7 +59,7 @@ def rich_path(
     if not path.n_jumps:
         raise ValueError("path: expected at least one jump, got none")
     curves = _curves(path, {} if flows is None else flows)
-    ax = axes_of(ax)
+    ax = axes_of(ax, (4.0, 3.8))
     low, high = 0.25 * path.jump_times[0], 2.0 * path.jump_times[-1]
     size = np.abs(path.beta).max(axis=0)
     chosen = np.sort(np.argsort(size)[::-1][: min(len(COLOURS), int(np.count_nonzero(size)))])
@@ -107,4 +107,7 @@ def _legend(ax: Axes, curves: list[tuple[str, Any, Any, dict[str, Any]]], rest: 
     handles += [Line2D([], [], color="0.2", label=label, **look) for label, _, _, look in curves]
     if rest:
         handles.append(Line2D([], [], color="0.75", linewidth=0.6, label="other features"))
-    ax.legend(handles=handles, fontsize="small", loc="best")
+    # Below the axes: within them it would hide jumps.
+    ax.legend(
+        handles=handles, fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2)
+    )
