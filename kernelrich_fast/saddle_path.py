@@ -21,8 +21,9 @@ from .status import warn_unless_converged
 
 __all__ = ["RichPath", "check_bounds", "rich_path"]
 
-# Parts of unit columns that are orthogonal to the others are zero below the first, and have no
-# vanishing mixture above the second.
+# A unit column depends on others if the norm of its part orthogonal to them is below the first.
+# Columns have no combination of zero, with non-negative weights of sum one, if the least norm of
+# such a combination is above the second.
 _DEPENDENT = 1e-12
 _VANISHING = 1e-9
 _LARGEST_BOUND = 1e150  # times features of up to 1e140
@@ -203,7 +204,8 @@ def rich_path(
 
     s, the jump times, X beta and the loss are unique. Where features depend on each other, beta is
     not: several have the same predictions and the same norm, and the one returned has independent
-    features. The flow tends to one that depends on depth. `unique` tells for the end.
+    features. The flow tends to one that depends on depth. `unique` says whether the end is such a
+    case.
 
     Features that reach their bounds within 1e-12 of each other jump together. Saddles are accurate
     to 1e-15 times the condition number of their features, by orthogonal factorisation; tests hold
@@ -318,13 +320,13 @@ def _only_minimiser(X: FloatArray, side: NDArray[np.int8], beta: FloatArray) -> 
     """Whether no other coefficients of the features at their bounds predict the same.
 
     Another minimiser gives weight, of the sign of its bound, to features at their bounds with
-    beta_i = 0, and changes the others so that the predictions stay. So the parts of these features
-    that are orthogonal to the support must have a mixture, with weights of one sign, that vanishes.
+    beta_i = 0, and changes the others so that the predictions stay. It exists if and only if some
+    combination of the parts of these features that are orthogonal to the support, with non-negative
+    weights that are not all zero, is zero.
     """
     idle = np.flatnonzero((side != 0) & (beta == 0.0))
     if not len(idle):
         return True
-
     scaled = X[:, idle] * side[idle] / np.abs(X[:, idle]).max(axis=0)
     rest = scaled / np.linalg.norm(scaled, axis=0)
     support = np.flatnonzero(beta)

@@ -55,6 +55,23 @@ def test_pixels_of_digits(host):
         assert np.all(path.beta[:, ~X.any(axis=0)] == 0.0)
 
 
+@pytest.mark.parametrize("bound", [-1.0, 0.0, np.nan, 1e-300])
+def test_bounds_that_no_one_would_give_end_all_the_same(compiled, bound):
+    """Beyond the public boundary: a feature at such a bound is released and arrives at once."""
+    from kernelrich_fast import _core
+
+    rng = np.random.default_rng(0)
+    first = np.zeros(1, np.int64)
+    for _ in range(20):
+        bounds = np.where(rng.random((1, 8)) < 0.5, bound, 1.0)
+        batch = _core.RichPathBatch(
+            X=rng.integers(-2, 3, (1, 4, 8)).astype(float), y=rng.standard_normal((1, 4)),
+            loss_offset=np.zeros(1), bound=bounds, x_index=first, y_index=first, bound_index=first,
+        )  # fmt: skip
+        found = _core.rich_path(batch, max_jumps=1000, threads=1, progress=None)
+        assert found["status"][0] in list(krf.Status)
+
+
 def test_sweeps_are_the_paths_of_their_problems(compiled, tmp_path, small_blocks):
     rng = np.random.default_rng(9)
     X, y, star = (

@@ -38,7 +38,8 @@ def rich_time_unit(alpha: Any, depth: Any) -> Any:
     excess = depth - 2.0
     # (alpha^-excess - 1) / excess, which tends to -log(alpha) as excess tends to 0.
     growth = -np.log(alpha)
-    power = np.expm1(excess * growth) / np.where(excess > 0.0, excess, 1.0)
+    with np.errstate(over="ignore"):  # infinity is what it rounds to
+        power = np.expm1(excess * growth) / np.where(excess > 0.0, excess, 1.0)
     return np.where(excess > 0.0, power, growth) / (2.0 * depth)
 
 

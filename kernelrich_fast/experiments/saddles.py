@@ -113,6 +113,14 @@ ABOUT = About(
             ),
         ),
         ("depth", "not a figure of the paper", lambda p: listed(p[""].depth.values)),
+        (
+            "alpha",
+            "not a figure of the paper",
+            lambda p: "; ".join(
+                f"{', '.join(f'{alpha:g}' for alpha in own.values)} at depth {int(own.depth)}"
+                for own in p[""].alpha
+            ),
+        ),
     ),
     (
         Expectation(
