@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "../core/config.hpp"
+#include "../core/base/config.hpp"
 #include "../cpu/block.hpp"
 #include "../cpu/kernels.hpp"
 #include "register.hpp"

@@ -2,7 +2,7 @@
 // output.  No ownership, no allocation.
 #pragma once
 
-#include "config.hpp"
+#include "base/config.hpp"
 
 // Outside the per-instruction-set namespaces: no code, so nothing to keep apart.
 namespace krf {

@@ -2,12 +2,12 @@
 // the table.  Nothing here may instantiate a template of the standard library, which other
 // translation units could share.
 #include "kernels.hpp"
+#include "../core/diagonal/dual_system.hpp"
+#include "../core/diagonal/limit.hpp"
 #include "../core/diagonal/rich_path.hpp"
-#include "../core/dual_system.hpp"
-#include "../core/factor_system.hpp"
-#include "../core/flow.hpp"
-#include "../core/limit.hpp"
-#include "../core/mlp_flow.hpp"
+#include "../core/factorization/factor_system.hpp"
+#include "../core/mlp/mlp_flow.hpp"
+#include "../core/ode/integrate.hpp"
 #include "team.hpp"
 
 KRF_BEGIN_NAMESPACE

@@ -4,7 +4,7 @@
 // translation unit is compiled for (wider ones would be split through memory).
 #pragma once
 
-#include "../core/math.hpp"
+#include "../core/base/elementary.hpp"
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <memory>
 
-#include "../core/config.hpp"
+#include "../core/base/config.hpp"
 #include "block.hpp"
 #include "kernels.hpp"
 

@@ -1,6 +1,6 @@
 // Gradient flows of diagonal networks: a run a block, the integrator of csrc/core in the kernel.
-#include "../core/dual_system.hpp"
-#include "../core/flow.hpp"
+#include "../core/diagonal/dual_system.hpp"
+#include "../core/ode/integrate.hpp"
 #include "diagonal.cuh"
 
 namespace krf::cuda {

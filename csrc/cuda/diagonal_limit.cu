@@ -1,5 +1,5 @@
 // Limits of diagonal networks: a problem a block.
-#include "../core/limit.hpp"
+#include "../core/diagonal/limit.hpp"
 #include "diagonal.cuh"
 
 namespace krf::cuda {

@@ -1,6 +1,6 @@
 // Gradient flows of matrix factorisation: a run a block.
-#include "../core/factor_system.hpp"
-#include "../core/flow.hpp"
+#include "../core/factorization/factor_system.hpp"
+#include "../core/ode/integrate.hpp"
 #include "persistent.cuh"
 
 namespace krf::cuda {

@@ -1,5 +1,5 @@
 // Small services: packing X, mapped control memory, events.
-#include "../core/config.hpp"
+#include "../core/base/config.hpp"
 #include "check.cuh"
 
 namespace krf::cuda {

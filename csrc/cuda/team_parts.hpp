@@ -1,7 +1,7 @@
 // Single primitives of a block team, for tests: one body that a device and host threads both run.
 #pragma once
 
-#include "../core/stale_inverse.hpp"
+#include "../core/linalg/stale_inverse.hpp"
 #include "block_team.hpp"
 
 KRF_BEGIN_NAMESPACE

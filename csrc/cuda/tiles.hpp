@@ -5,7 +5,7 @@
 // side_row, side_k, sum_row, sum_column) and multiplies (multiply_add).
 #pragma once
 
-#include "../core/math.hpp"
+#include "../core/base/elementary.hpp"
 
 #ifdef __CUDACC__
 #define KRF_PRAGMA(text) _Pragma(#text)

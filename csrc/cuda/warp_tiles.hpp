@@ -3,7 +3,7 @@
 // device's layout, which host threads that play lanes share.
 #pragma once
 
-#include "../core/config.hpp"
+#include "../core/base/config.hpp"
 
 KRF_BEGIN_NAMESPACE
 

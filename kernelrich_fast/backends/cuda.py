@@ -16,7 +16,7 @@ from .mlp_batch import MLP_METHODS, MLPBatch
 
 __all__ = ["CudaBackend"]
 
-_LANES = 8  # rows and features are padded to this many doubles (csrc/core/config.hpp)
+_LANES = 8  # rows and features are padded to this many doubles (csrc/core/base/config.hpp)
 
 
 @final

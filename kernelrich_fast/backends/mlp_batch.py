@@ -12,7 +12,7 @@ from .crossover import network_crossover
 
 __all__ = ["MAX_EXACT_SAMPLES", "MLP_METHODS", "MLPBatch", "MLPLayout"]
 
-# As in csrc/core/mlp_system.hpp: the exponential method diagonalises a matrix of that size.
+# As in csrc/core/mlp/mlp_system.hpp: the exponential method diagonalises a matrix of that size.
 MAX_EXACT_SAMPLES = 1024
 # Positions are the numbers of csrc/core/problem.hpp.
 MLP_METHODS = ("auto", "dopri5", "exponential", "gradient_descent")

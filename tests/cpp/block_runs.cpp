@@ -5,11 +5,11 @@
 // Numbers are text.  problem: kind (0 flow, 1 limit, 2 factorisation flow, 3 network), then its
 // fields in the
 // order they are read below.
-#include "../../csrc/core/dual_system.hpp"
-#include "../../csrc/core/factor_system.hpp"
-#include "../../csrc/core/flow.hpp"
-#include "../../csrc/core/limit.hpp"
-#include "../../csrc/core/mlp_flow.hpp"
+#include "../../csrc/core/diagonal/dual_system.hpp"
+#include "../../csrc/core/diagonal/limit.hpp"
+#include "../../csrc/core/factorization/factor_system.hpp"
+#include "../../csrc/core/mlp/mlp_flow.hpp"
+#include "../../csrc/core/ode/integrate.hpp"
 #include "host_block.hpp"
 
 namespace {

@@ -4,7 +4,7 @@
 #include <atomic>
 #include <barrier>
 
-#include "../../csrc/core/config.hpp"
+#include "../../csrc/core/base/config.hpp"
 
 KRF_BEGIN_NAMESPACE
 

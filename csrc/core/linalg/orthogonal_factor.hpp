@@ -4,8 +4,8 @@
 // Q is kept itself, not the Gram matrix A^T A: the condition number of A is not squared.
 #pragma once
 
-#include "../arena.hpp"
-#include "../math.hpp"
+#include "../base/arena.hpp"
+#include "../base/elementary.hpp"
 
 KRF_BEGIN_NAMESPACE
 

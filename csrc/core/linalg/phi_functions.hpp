@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "config.hpp"
+#include "../base/config.hpp"
 
 KRF_BEGIN_NAMESPACE
 

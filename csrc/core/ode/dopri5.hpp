@@ -5,9 +5,9 @@
 // (1986).
 #pragma once
 
-#include "arena.hpp"
+#include "../base/arena.hpp"
+#include "../base/elementary.hpp"
 #include "change.hpp"
-#include "math.hpp"
 
 KRF_BEGIN_NAMESPACE
 

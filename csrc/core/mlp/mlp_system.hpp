@@ -2,7 +2,7 @@
 // field with the kinks held as they are.  What happens at kinks is kinks.hpp's.
 #pragma once
 
-#include "change.hpp"
+#include "../ode/change.hpp"
 #include "sliding.hpp"
 
 KRF_BEGIN_NAMESPACE

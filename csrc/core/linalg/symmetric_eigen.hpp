@@ -5,8 +5,8 @@
 // Golub & Van Loan, Matrix Computations, sections 8.3.1 and 8.3.3.
 #pragma once
 
-#include "arena.hpp"
-#include "math.hpp"
+#include "../base/arena.hpp"
+#include "../base/elementary.hpp"
 
 KRF_BEGIN_NAMESPACE
 

@@ -6,9 +6,9 @@
 // modes are held fixed, everything is a polynomial of the weights.
 #pragma once
 
-#include "arena.hpp"
-#include "math.hpp"
-#include "problem.hpp"
+#include "../base/arena.hpp"
+#include "../base/elementary.hpp"
+#include "../problem.hpp"
 
 KRF_BEGIN_NAMESPACE
 

@@ -5,7 +5,7 @@
 // All functions are elementwise in a value type T (a double, or a register of doubles).
 #pragma once
 
-#include "math.hpp"
+#include "../base/elementary.hpp"
 
 KRF_BEGIN_NAMESPACE
 

@@ -7,8 +7,8 @@
 // Anal. Appl. 13, 1992).
 #pragma once
 
-#include "arena.hpp"
-#include "math.hpp"
+#include "../base/arena.hpp"
+#include "../base/elementary.hpp"
 
 KRF_BEGIN_NAMESPACE
 

@@ -8,7 +8,7 @@
 // (COCG: van der Vorst and Melissen, IEEE Trans. Magn. 26, 1990).
 #pragma once
 
-#include "arena.hpp"
+#include "../base/arena.hpp"
 
 KRF_BEGIN_NAMESPACE
 

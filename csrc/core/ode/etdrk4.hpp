@@ -12,9 +12,9 @@
 // last), as for the classical method, to which all this reduces for K = 0.
 #pragma once
 
+#include "../linalg/phi_functions.hpp"
+#include "../linalg/symmetric_eigen.hpp"
 #include "change.hpp"
-#include "phi_functions.hpp"
-#include "symmetric_eigen.hpp"
 
 KRF_BEGIN_NAMESPACE
 

@@ -6,7 +6,7 @@
 // in its own terms.
 #pragma once
 
-#include "arena.hpp"
+#include "../base/arena.hpp"
 #include "change.hpp"
 
 KRF_BEGIN_NAMESPACE

@@ -2,8 +2,8 @@
 // it a little, and where results are written it is put back, in the same basis of columns.
 #pragma once
 
-#include "arena.hpp"
-#include "math.hpp"
+#include "../base/arena.hpp"
+#include "../base/elementary.hpp"
 
 KRF_BEGIN_NAMESPACE
 

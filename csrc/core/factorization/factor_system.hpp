@@ -13,12 +13,12 @@
 // left, at a stationary point with a residual, `at_rest` ends the run.
 #pragma once
 
+#include "../linalg/one_sided_jacobi.hpp"
+#include "../linalg/shifted_factors.hpp"
+#include "../ode/change.hpp"
+#include "../ode/radau5.hpp"
 #include "balance.hpp"
-#include "change.hpp"
-#include "column_basis.hpp"
-#include "radau5.hpp"
 #include "row_motion.hpp"
-#include "shifted_factors.hpp"
 
 KRF_BEGIN_NAMESPACE
 

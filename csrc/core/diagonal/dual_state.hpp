@@ -1,10 +1,10 @@
 // Where one diagonal run stands: the dual nu, the mirror, predictor, slopes and residual.
 #pragma once
 
-#include "arena.hpp"
-#include "change.hpp"
+#include "../base/arena.hpp"
+#include "../ode/change.hpp"
+#include "../problem.hpp"
 #include "mirror.hpp"
-#include "problem.hpp"
 
 KRF_BEGIN_NAMESPACE
 

@@ -3,9 +3,9 @@
 // has gradient 2 sum_i r_i A_i W, and the tangent kernel is K_ij = tr(A_i W W^T A_j).
 #pragma once
 
-#include "arena.hpp"
-#include "math.hpp"
-#include "problem.hpp"
+#include "../base/arena.hpp"
+#include "../base/elementary.hpp"
+#include "../problem.hpp"
 
 KRF_BEGIN_NAMESPACE
 

@@ -1,10 +1,10 @@
 // Gradient flow, or descent, of one ReLU network from its start to a time, a loss or a standstill.
 #pragma once
 
-#include "dopri5.hpp"
-#include "exponential.hpp"
+#include "../ode/dopri5.hpp"
+#include "../ode/etdrk4.hpp"
+#include "../ode/method_choice.hpp"
 #include "kinks.hpp"
-#include "method_choice.hpp"
 
 KRF_BEGIN_NAMESPACE
 

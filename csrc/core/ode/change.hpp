@@ -1,7 +1,7 @@
 // How large a change of the state is, in the measures that the tolerance speaks of.
 #pragma once
 
-#include "config.hpp"
+#include "../base/config.hpp"
 
 KRF_BEGIN_NAMESPACE
 

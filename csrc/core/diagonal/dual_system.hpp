@@ -6,9 +6,9 @@
 // keeps the precision of its own small change.
 #pragma once
 
-#include "gram.hpp"
-#include "radau5.hpp"
-#include "shifted_factors.hpp"
+#include "../linalg/shifted_factors.hpp"
+#include "../ode/radau5.hpp"
+#include "scaled_gram.hpp"
 
 KRF_BEGIN_NAMESPACE
 

@@ -11,7 +11,7 @@
 // rows of features like those of the samples.
 #pragma once
 
-#include "first_kinks.hpp"
+#include "sliding_first_layer.hpp"
 
 KRF_BEGIN_NAMESPACE
 

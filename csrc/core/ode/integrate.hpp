@@ -1,9 +1,9 @@
 // Gradient flow of one model from its start to a time, a loss or a standstill.
 #pragma once
 
+#include "../problem.hpp"
 #include "dopri5.hpp"
 #include "method_choice.hpp"
-#include "problem.hpp"
 #include "radau5.hpp"
 
 KRF_BEGIN_NAMESPACE

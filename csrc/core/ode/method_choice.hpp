@@ -6,7 +6,7 @@
 // Work is counted in operations, never in seconds: results must not depend on the machine's load.
 #pragma once
 
-#include "config.hpp"
+#include "../base/config.hpp"
 
 KRF_BEGIN_NAMESPACE
 
