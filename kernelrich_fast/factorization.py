@@ -21,7 +21,7 @@ from .status import warn_unless_converged
 
 __all__ = ["FactorizationFlow", "flow_factorization"]
 
-# As in csrc/core/factorization/factor_system.hpp: the stiff method holds four matrices of that size.
+# csrc/core/factorization/factor_system.hpp: the stiff method holds four matrices of that size.
 _MAX_STIFF_SAMPLES = 4096
 # Squares of column norms must be floating-point numbers.
 _SMALLEST, _LARGEST = 1e-140, 1e140

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../base/arena.hpp"
+#include "../base/elementary.hpp"
 #include "../ode/change.hpp"
 #include "../problem.hpp"
 #include "mirror.hpp"

@@ -6,6 +6,7 @@
 // keeps the precision of its own small change.
 #pragma once
 
+#include "../base/elementary.hpp"
 #include "../linalg/shifted_factors.hpp"
 #include "../ode/radau5.hpp"
 #include "scaled_gram.hpp"

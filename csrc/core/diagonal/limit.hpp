@@ -2,6 +2,7 @@
 // start of the flow; where that stalls, continued in the scale from the kernel regime down.
 #pragma once
 
+#include "../base/elementary.hpp"
 #include "scaled_gram.hpp"
 
 KRF_BEGIN_NAMESPACE

@@ -12,6 +12,7 @@
 // not shared out.
 #pragma once
 
+#include "../base/elementary.hpp"
 #include "signed_fit.hpp"
 
 KRF_BEGIN_NAMESPACE

@@ -1,6 +1,7 @@
 // The scaled Gram matrix X diag(s) X^T, kept up to date column by column.
 #pragma once
 
+#include "../base/elementary.hpp"
 #include "dual_state.hpp"
 
 KRF_BEGIN_NAMESPACE

@@ -5,6 +5,7 @@
 // started from the last solution: the features with beta_i != 0 are the support.
 #pragma once
 
+#include "../base/elementary.hpp"
 #include "../linalg/orthogonal_factor.hpp"
 #include "../problem.hpp"
 

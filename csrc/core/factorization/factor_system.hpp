@@ -13,6 +13,7 @@
 // left, at a stationary point with a residual, `at_rest` ends the run.
 #pragma once
 
+#include "../base/elementary.hpp"
 #include "../linalg/one_sided_jacobi.hpp"
 #include "../linalg/shifted_factors.hpp"
 #include "../ode/change.hpp"

@@ -2,6 +2,7 @@
 // weight of 1e-14 beside one of 1) is no part of its columns' norms, and may outgrow them later.
 #pragma once
 
+#include "../base/elementary.hpp"
 #include "measurements.hpp"
 
 KRF_BEGIN_NAMESPACE

@@ -2,6 +2,7 @@
 // factors of both, or by a stale inverse.
 #pragma once
 
+#include "../base/elementary.hpp"
 #include "stale_inverse.hpp"
 
 KRF_BEGIN_NAMESPACE

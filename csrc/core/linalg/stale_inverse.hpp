@@ -9,6 +9,7 @@
 #pragma once
 
 #include "../base/arena.hpp"
+#include "../base/elementary.hpp"
 
 KRF_BEGIN_NAMESPACE
 

@@ -8,6 +8,7 @@
 // back at it (sliding.hpp).
 #pragma once
 
+#include "../base/elementary.hpp"
 #include "mlp_system.hpp"
 
 KRF_BEGIN_NAMESPACE

@@ -1,6 +1,7 @@
 // Gradient flow, or descent, of one ReLU network from its start to a time, a loss or a standstill.
 #pragma once
 
+#include "../base/elementary.hpp"
 #include "../ode/dopri5.hpp"
 #include "../ode/etdrk4.hpp"
 #include "../ode/method_choice.hpp"

@@ -2,6 +2,7 @@
 // field with the kinks held as they are.  What happens at kinks is kinks.hpp's.
 #pragma once
 
+#include "../base/elementary.hpp"
 #include "../ode/change.hpp"
 #include "sliding.hpp"
 

@@ -11,6 +11,7 @@
 // rows of features like those of the samples.
 #pragma once
 
+#include "../base/elementary.hpp"
 #include "sliding_first_layer.hpp"
 
 KRF_BEGIN_NAMESPACE

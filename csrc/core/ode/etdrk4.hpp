@@ -12,6 +12,7 @@
 // last), as for the classical method, to which all this reduces for K = 0.
 #pragma once
 
+#include "../base/elementary.hpp"
 #include "../linalg/phi_functions.hpp"
 #include "../linalg/symmetric_eigen.hpp"
 #include "change.hpp"

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../base/arena.hpp"
+#include "../base/elementary.hpp"
 #include "change.hpp"
 
 KRF_BEGIN_NAMESPACE
