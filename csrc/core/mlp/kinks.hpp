@@ -69,11 +69,12 @@ public:
     s_.team.for_each(s_.length, [&](int i) {
       write(jump_ + i, time * (read<T>(s_.field_trial + i) - read<T>(jump_ + i)));
     });
-    const double worth = s_.change_of(jump_).relative_to(atol, rtol, s_.prediction_scale());
+    const double crossing_error =
+        s_.change_of(jump_).relative_to(atol, rtol, s_.prediction_scale());
     ++n_rhs; // back to the modes of the step
     if (!s_.evaluate_at(s_.w_trial, mode, s_.sliding(), s_.trial, s_.field_trial))
       return where;
-    return worth > 1.0 ? where : 2.0;
+    return crossing_error > 1.0 ? where : 2.0;
   }
 
   // After a trial step: the fraction of the step at which the first kink was crossed, or a value

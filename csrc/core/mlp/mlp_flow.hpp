@@ -17,9 +17,9 @@ inline constexpr int kMaxFailures = 60; // in a row
 // A repeated step aims at this share of the tolerance behind the crossing.
 inline constexpr double kBehind = 0.3;
 // So often a step is repeated for its crossings before it is taken, by then very short; it is
-// refused if they are worth more tolerances than kMostWorth even so.
+// refused if they are worth more tolerances than kMaxCrossingError even so.
 inline constexpr int kMaxRepeats = 12;
-inline constexpr double kMostWorth = 10.0;
+inline constexpr double kMaxCrossingError = 10.0;
 // So often in a row kinks that a step starts on the wrong side of are put right without a step.
 inline constexpr int kMaxRewinds = 2;
 // Crossings worth less than this need no look at what slides.
@@ -155,23 +155,24 @@ private:
           continue;
         }
         const double late = (1.0 - x) * step;
-        const double worth = kinks_.cross(late, o.rtol, o.atol);
+        const double crossing_error = kinks_.cross(late, o.rtol, o.atol);
         // One crossing is worth the time behind it; of many, there are fewer in a shorter time.
-        const double share = kBehind / worth;
+        const double share = kBehind / crossing_error;
         const double shorter = x * step + late * (kinks_.many() ? std::sqrt(share) : share);
-        if (worth > 1.0 && repeats < kMaxRepeats && shorter < step) {
+        if (crossing_error > 1.0 && repeats < kMaxRepeats && shorter < step) {
           h = shorter;
           ++repeats;
           continue;
         }
-        if (!(worth < kMostWorth) || (worth > kNegligible && !kinks_.settle())) {
+        if (!(crossing_error < kMaxCrossingError) ||
+            (crossing_error > kNegligible && !kinks_.settle())) {
           h = 0.25 * step;
           ++failures;
           continue;
         }
         s_.accept_modes();
         if (kinks_.many())
-          factor = smaller(factor, std::sqrt(0.6 / larger(worth, 1e-3)));
+          factor = smaller(factor, std::sqrt(0.6 / larger(crossing_error, 1e-3)));
       }
       failures = repeats = rewinds = 0;
       s_.accept();
