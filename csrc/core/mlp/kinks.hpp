@@ -135,8 +135,8 @@ public:
   KRF_HD bool many() const { return crossed_ > kMany; }
 
   // The modes behind the crossings, the field there, and what crossing at the end of the step is
-  // worth in tolerances; `late` is the time since the first crossing.
-  KRF_HD KRF_APART double cross(double late, double rtol, double atol) {
+  // worth in tolerances; `time_past_crossing` is the time since the first crossing.
+  KRF_HD KRF_APART double cross(double time_past_crossing, double rtol, double atol) {
     const double *mode = s_.mode, *Z = s_.trial.Z, *theta = s_.theta_next;
     double *next = s_.mode_next;
     s_.team.for_each(s_.size(), [&](int i) { write(next + i, read<T>(mode + i)); });
@@ -170,7 +170,7 @@ public:
     });
     const double predictions = std::sqrt(s_.team.sum(sum));
     s_.team.for_each(s_.length, [&](int i) {
-      write(jump_ + i, late * (read<T>(s_.field_trial + i) - read<T>(jump_ + i)));
+      write(jump_ + i, time_past_crossing * (read<T>(s_.field_trial + i) - read<T>(jump_ + i)));
     });
     const double scale = s_.prediction_scale();
     return larger(s_.change_of(jump_).relative_to(atol, rtol, scale),

@@ -154,11 +154,12 @@ private:
           h = step;
           continue;
         }
-        const double late = (1.0 - x) * step;
-        const double crossing_error = kinks_.cross(late, o.rtol, o.atol);
+        const double time_past_crossing = (1.0 - x) * step;
+        const double crossing_error = kinks_.cross(time_past_crossing, o.rtol, o.atol);
         // One crossing is worth the time behind it; of many, there are fewer in a shorter time.
         const double share = kBehind / crossing_error;
-        const double shorter = x * step + late * (kinks_.many() ? std::sqrt(share) : share);
+        const double shorter =
+            x * step + time_past_crossing * (kinks_.many() ? std::sqrt(share) : share);
         if (crossing_error > 1.0 && repeats < kMaxRepeats && shorter < step) {
           h = shorter;
           ++repeats;
