@@ -132,7 +132,7 @@ public:
   }
 
   // More than can be told apart one by one.
-  KRF_HD bool many() const { return crossed_ > kMany; }
+  KRF_HD bool crowded() const { return crossed_ > kCrowded; }
 
   // The modes behind the crossings, the field there, and what crossing at the end of the step is
   // worth in tolerances; `time_past_crossing` is the time since the first crossing.
@@ -196,7 +196,7 @@ public:
                (next[e] > 0.0 ? rate_trial_[e] < 0.0 : rate_trial_[e] > 0.0);
       };
       int found = 0;
-      if (many()) {
+      if (crowded()) {
         found = s_.team.collect(
             s_.size(), [&](int e) { return stops_sliding(e) || comes_back(e); }, index_);
       } else {
@@ -204,7 +204,7 @@ public:
         if (found == 0)
           found = s_.team.collect(s_.size(), comes_back, index_);
       }
-      if (found == 0 || (round >= (many() ? kFewRounds : kRounds)))
+      if (found == 0 || (round >= (crowded() ? kFewRounds : kRounds)))
         return true;
       if (round >= kTogether)
         found = 1;
@@ -246,7 +246,7 @@ private:
   static constexpr int kRounds = 24;
   static constexpr int kTogether = 6;
   static constexpr int kFewRounds = 2; // where there are many
-  static constexpr int kMany = 8;
+  static constexpr int kCrowded = 8;
 
   KRF_HD bool look() {
     ++n_rhs;

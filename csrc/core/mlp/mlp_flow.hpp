@@ -159,7 +159,7 @@ private:
         // One crossing is worth the time behind it; of many, there are fewer in a shorter time.
         const double share = kBehind / crossing_error;
         const double shorter =
-            x * step + time_past_crossing * (kinks_.many() ? std::sqrt(share) : share);
+            x * step + time_past_crossing * (kinks_.crowded() ? std::sqrt(share) : share);
         if (crossing_error > 1.0 && repeats < kMaxRepeats && shorter < step) {
           h = shorter;
           ++repeats;
@@ -172,7 +172,7 @@ private:
           continue;
         }
         s_.accept_modes();
-        if (kinks_.many())
+        if (kinks_.crowded())
           factor = smaller(factor, std::sqrt(0.6 / larger(crossing_error, 1e-3)));
       }
       failures = repeats = rewinds = 0;
