@@ -84,7 +84,7 @@ public:
     if (!(pass.loss < kInfinity))
       return false;
     net.backward(at, modes, pass);
-    net.gradient(pass.features, net.at.outputs() == 1 ? pass.pull : nullptr, out, false);
+    net.gradient(pass.features, net.at.outputs() == 1 ? pass.dloss_df : nullptr, out, false);
     team.for_each(length, [&](int i) { write(out + i, -read<T>(out + i)); });
     return slide.project(at, modes, pass, out);
   }
@@ -95,7 +95,7 @@ public:
   }
 
   // What the exponential method asks for.
-  KRF_HD const double *pull() const { return base.pull; }
+  KRF_HD const double *dloss_df() const { return base.dloss_df; }
   KRF_HD double *shift() const { return shift_; }
   KRF_HD KRF_APART void tangent_kernel(double *K) {
     sliding().prepare_base(w, mode, base);

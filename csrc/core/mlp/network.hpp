@@ -86,9 +86,9 @@ struct FeatureRows {
 // One evaluation of the network.
 struct Pass {
   FeatureRows features;
-  double *Z;    // outputs of the layers, before the ReLU
-  double *f;    // (n, outputs)
-  double *pull; // dL/df
+  double *Z;        // outputs of the layers, before the ReLU
+  double *f;        // (n, outputs)
+  double *dloss_df; // dL/df
   double loss;
 };
 
@@ -171,9 +171,9 @@ public:
   // delta: the derivatives of f (one output) or, for several outputs, of the loss.
   KRF_HD KRF_APART void backward(const double *w, const double *mode, Pass &p) {
     for (int copy = 0; copy < at.s.copies; ++copy) {
-      seed(copy, at.outputs() > 1 ? p.pull : nullptr, p.features.delta);
+      seed(copy, at.outputs() > 1 ? p.dloss_df : nullptr, p.features.delta);
       for (int l = at.s.depth - 2; l >= 0; --l) {
-        pull_back(w, copy, l, p.features, p.features.delta);
+        backpropagate(w, copy, l, p.features, p.features.delta);
         const long long here = at.at(copy, l, n_);
         double *delta = p.features.delta + here;
         const double *m = mode + here;
@@ -184,20 +184,20 @@ public:
     }
   }
 
-  // The last layer's delta: `pull` (n, outputs), or one, with the sign of the copy.
-  KRF_HD void seed(int copy, const double *pull, double *delta) {
+  // The last layer's delta: `dloss_df` (n, outputs), or one, with the sign of the copy.
+  KRF_HD void seed(int copy, const double *dloss_df, double *delta) {
     const int l = at.s.depth - 1, outputs = at.outputs(), ldz = at.ldz(l);
     double *top = delta + at.at(copy, l, n_);
     const double sign = at.sign(copy);
     team.each(n_ * ldz, [&](int e) {
       const int row = e / ldz, c = e % ldz;
-      top[e] = c >= outputs ? 0.0 : sign * (pull ? pull[row * outputs + c] : 1.0);
+      top[e] = c >= outputs ? 0.0 : sign * (dloss_df ? dloss_df[row * outputs + c] : 1.0);
     });
   }
 
   // The derivative by the values of layer l, after the ReLU, from the delta of layer l + 1.
-  KRF_HD KRF_APART void pull_back(const double *w, int copy, int l, const FeatureRows &r,
-                                  double *delta) {
+  KRF_HD KRF_APART void backpropagate(const double *w, int copy, int l, const FeatureRows &r,
+                                      double *delta) {
     const int ldz = at.ldz(l);
     team.combine(delta + at.at(copy, l + 1, r.capacity), at.ldz(l + 1), 1, r.rows,
                  at.s.units[l + 2], w + at.weights(copy, l + 1), at.ld(l + 1), ldz,
@@ -285,13 +285,13 @@ public:
     if (at.s.loss == Loss::kSquared) {
       team.each(n_, [&](int i) {
         const double r = p.f[i] - y[i];
-        p.pull[i] = 2.0 * r;
+        p.dloss_df[i] = 2.0 * r;
         loss += r * r;
       });
     } else {
       team.each(n_, [&](int i) {
         const double *f = p.f + static_cast<long long>(i) * outputs;
-        double *pull = p.pull + static_cast<long long>(i) * outputs;
+        double *dloss_df = p.dloss_df + static_cast<long long>(i) * outputs;
         const int label = static_cast<int>(y[i]);
         int top = 0;
         for (int c = 1; c < outputs; ++c)
@@ -302,10 +302,10 @@ public:
         loss += (f[top] - f[label]) + std::log1p(others);
         double wrong = 0; // 1 - p_label as a sum of what is small
         for (int c = 0; c < outputs; ++c) {
-          pull[c] = std::exp(f[c] - f[top]) / (1.0 + others);
-          wrong += c == label ? 0.0 : pull[c];
+          dloss_df[c] = std::exp(f[c] - f[top]) / (1.0 + others);
+          wrong += c == label ? 0.0 : dloss_df[c];
         }
-        pull[label] = -wrong;
+        dloss_df[label] = -wrong;
       });
     }
     p.loss = team.sum(one_lane<T>(loss));

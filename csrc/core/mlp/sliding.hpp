@@ -174,31 +174,31 @@ public:
     });
   }
 
-  // theta of every sliding unit, after `project` at w; `pull` (as large as Z) receives dL/da.
+  // theta of every sliding unit, after `project` at w; `dloss_da` (as large as Z) receives dL/da.
   KRF_HD void fractions(const double *w, const double *mode, const Pass &p, double *theta,
-                        double *pull) {
+                        double *dloss_da) {
     const MlpLayout &at = net.at;
     for (int copy = 0; copy < at.s.copies; ++copy) {
-      net.seed(copy, p.pull, pull);
+      net.seed(copy, p.dloss_df, dloss_da);
       for (int l = at.s.depth - 2; l >= 0; --l) {
-        net.pull_back(w, copy, l, p.features, pull);
+        net.backpropagate(w, copy, l, p.features, dloss_da);
         if (l == 0)
           continue;
         team.each(count_, [&](int i) {
           const int e = deep_[i];
           if (at.copy_of(e) == copy && at.layer_of(e) == l)
-            theta[e] = shared_fraction(i, pull);
+            theta[e] = shared_fraction(i, dloss_da);
         });
         const long long here = at.at(copy, l, n_);
         team.each(n_ * at.ldz(l), [&](int i) {
           const long long e = here + i;
-          pull[e] *= mode[e] > 0.0   ? 1.0
-                     : mode[e] < 0.0 ? smaller(1.0, larger(0.0, theta[e]))
-                                     : 0.0;
+          dloss_da[e] *= mode[e] > 0.0   ? 1.0
+                         : mode[e] < 0.0 ? smaller(1.0, larger(0.0, theta[e]))
+                                         : 0.0;
         });
       }
     }
-    first.fractions(p, trial_.rows, u_, count_, mode, pull, theta);
+    first.fractions(p, trial_.rows, u_, count_, mode, dloss_da, theta);
   }
 
   Network<Team> &net;
@@ -219,12 +219,12 @@ private:
   }
 
   // Behind a surface all its kinks are on their other side: one theta for all of them.
-  KRF_HD double shared_fraction(int i, const double *pull) const {
+  KRF_HD double shared_fraction(int i, const double *dloss_da) const {
     double moved = 0, held = 0;
     for (int j = 0; j < count_; ++j)
       if (trial_.leader[j] == trial_.leader[i]) {
         moved += trial_.ratio[j] * u_[j];
-        held += trial_.ratio[j] * pull[deep_[j]];
+        held += trial_.ratio[j] * dloss_da[deep_[j]];
       }
     return first.share(moved, held);
   }
@@ -282,7 +282,7 @@ private:
           continue;
         }
         gather(p.features.A + from, d.rows.A + to, ldz);
-        net.pull_back(w, copy, l, d.rows, d.rows.delta);
+        net.backpropagate(w, copy, l, d.rows, d.rows.delta);
         const double *m = mode + from;
         team.for_rows(count_, ldz, [&](int row, int i) {
           const long long e = static_cast<long long>(row) * ldz + i;

@@ -107,7 +107,7 @@ public:
   // Samples may be dependent, as when a unit's weights vanish and all kinks meet.  The flow is that
   // of the samples and of u_deep times the deeper rows.
   KRF_HD KRF_APART void fractions(const Pass &p, const FeatureRows &deep, const double *u_deep,
-                                  int deep_count, const double *mode, const double *pull,
+                                  int deep_count, const double *mode, const double *dloss_da,
                                   double *theta) const {
     const MlpLayout &at = net_.at;
     const int n = net_.n(), width = at.s.units[1], ldz = at.ldz(0), ld = at.ld(0);
@@ -131,7 +131,7 @@ public:
         for (int m = 0; m < n; ++m) {
           const double d = p.features.delta[here + static_cast<long long>(m) * ldz];
           if (d != 0.0)
-            r -= (seeded ? 1.0 : p.pull[m]) * d * dot(x, sample(m));
+            r -= (seeded ? 1.0 : p.dloss_df[m]) * d * dot(x, sample(m));
         }
         for (int m = 0; m < deep_count; ++m)
           r -= u_deep[m] * deeper[static_cast<long long>(m) * ldz] *
@@ -146,10 +146,10 @@ public:
           continue;
         const double *x = sample(index[k]);
         const double ratio = dot(sample(s), x) / dot(x, x);
-        held[k] += std::fabs(ratio) * pull[e];
+        held[k] += std::fabs(ratio) * dloss_da[e];
         if (ratio < 0.0) // active where its direction is not
           for (int l = 0; l < count; ++l)
-            rate[l] -= ratio * pull[e] * dot(x, sample(index[l]));
+            rate[l] -= ratio * dloss_da[e] * dot(x, sample(index[l]));
       }
       // Coordinate descent; each sample's share moves its own z and, through the weights, the
       // others'.
@@ -187,8 +187,8 @@ public:
 
   // theta = u / (dL/da).  A kink whose sides do not both point at it (dL/da <= 0) cannot hold a
   // trajectory: it leaves to the side that u says.
-  KRF_HD static double share(double u, double pull) {
-    return pull > 0.0 ? u / pull : u > 0.0 ? kInfinity : -kInfinity;
+  KRF_HD static double share(double u, double dloss_da) {
+    return dloss_da > 0.0 ? u / dloss_da : u > 0.0 ? kInfinity : -kInfinity;
   }
 
 private:

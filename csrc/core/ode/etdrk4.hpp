@@ -51,8 +51,8 @@ template <class System> struct Exponential {
     double *c = row(0), *g2 = row(1), *g3 = row(2), *g4 = row(3), *d2 = row(4), *d3 = row(5),
            *d4 = row(6), *rho = row(7), *g5 = g2;
     double *G2 = field_, *G3 = field_ + length, *G4 = field_ + 2LL * length;
-    // rho: the pull of the loss; the field at the start is -J^T rho.
-    to_basis(s.pull(), rho);
+    // rho: dL/df; the field at the start is -J^T rho.
+    to_basis(s.dloss_df(), rho);
     each([&](int i) { c[i] = -0.5 * h * phi(1, h * lambda(i)) * rho[i]; });
     if (!stage(c, nullptr, 0, nullptr, 0, nullptr, 0, G2, g2))
       return -1.0;
