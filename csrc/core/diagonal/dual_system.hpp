@@ -82,7 +82,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
     return end ? Rest::kStationary : this->residual_is_rounding() ? Rest::kRounding : Rest::kNone;
   }
   // Nothing to renew between steps: the basis turns in `prepare`.
-  KRF_HD static bool settle(double *) { return false; }
+  KRF_HD static bool reorthogonalise(double *) { return false; }
 
   // Relative rate at which the loss falls.
   KRF_HD double rate() {

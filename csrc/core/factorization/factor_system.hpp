@@ -261,7 +261,7 @@ template <class Team_> struct FactorSystem {
   }
 
   // Turns the columns where they may have become dependent; old_N turns along.
-  KRF_HD KRF_APART bool settle(double *old_N) {
+  KRF_HD KRF_APART bool reorthogonalise(double *old_N) {
     if (motion < factor_rules::kDrift)
       return false;
     motion = 0;

@@ -128,7 +128,7 @@ public:
     s_.team.for_each(s_.length, [&](int i) { write(s_.w_trial + i, read<T>(s_.w + i)); });
     s_.net.forward(s_.w_trial, next, s_.trial);
     s_.sliding_next().collect(next, s_.trial.Z);
-    return look() && settle();
+    return look() && resolve_modes();
   }
 
   // More than can be told apart one by one.
@@ -181,7 +181,7 @@ public:
   // pivoting: all that disagree at once, later one by one).  Kinks that stop sliding are changed
   // first, and the crossed ones judged by the field after that; changed together they may find
   // modes that agree with the field but that descent would leave.  False where the field fails.
-  KRF_HD KRF_APART bool settle() {
+  KRF_HD KRF_APART bool resolve_modes() {
     const double *Z = s_.trial.Z;
     double *next = s_.mode_next, *theta = s_.theta_next;
     s_.team.for_each(s_.size(), [&](int i) { write(touched_ + i, splat<T>(0.0)); });

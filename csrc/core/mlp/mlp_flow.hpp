@@ -166,7 +166,7 @@ private:
           continue;
         }
         if (!(crossing_error < kMaxCrossingError) ||
-            (crossing_error > kNegligible && !kinks_.settle())) {
+            (crossing_error > kNegligible && !kinks_.resolve_modes())) {
           h = 0.25 * step;
           ++failures;
           continue;

@@ -12,7 +12,7 @@ public:
   static constexpr int kPerUnit = 16;
   // Of the descent for theta, and the change at which it ends.
   static constexpr int kSweeps = 400;
-  static constexpr double kSettled = 1e-12;
+  static constexpr double kConverged = 1e-12;
   // Samples, and deeper gradients, with a squared cosine beyond this are parallel.
   static constexpr double kParallel = 1.0 - 1e-8;
 
@@ -168,7 +168,7 @@ public:
           fraction[k] = next;
           largest = larger(largest, change < 0 ? -change : change);
         }
-        if (!(largest > kSettled))
+        if (!(largest > kConverged))
           break;
       }
       for (int s = 0; s < n; ++s) {

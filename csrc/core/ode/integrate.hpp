@@ -205,7 +205,7 @@ private:
       t_ = t_end_, t_low_ = 0;
     else
       add_time(step_);
-    s_.settle(radau_.old_N);
+    s_.reorthogonalise(radau_.old_N);
     norm_ = s_.predictor_norm();
     rest_ = s_.measure_velocity() ? s_.rest(p, radau_.old_N) : Rest::kNone;
     if (out.n_steps % kStagnant == 0) {
