@@ -171,7 +171,7 @@ private:
     team_.solve(factor_, s_.ldn, s_.n, pivot_, step_);
     project();
     double length = smaller(1.0, longest() * 4.0);
-    for (int tries = 0; tries < 40 && !move(length); ++tries)
+    for (int tries = 0; tries < 40 && !move_by(length); ++tries)
       length *= 0.5;
   }
 
@@ -241,7 +241,7 @@ private:
     return -team_.max(0.0 - cap);
   }
 
-  KRF_HD KRF_APART bool look(double length) { // trial residual at position + length dz
+  KRF_HD KRF_APART bool evaluate_trial(double length) { // trial residual at position + length dz
     T bad = splat<T>(0.0);
     team_.for_each(s_.ldd, [&](int i) {
       const T z = length * read<T>(dz_ + i);
@@ -254,7 +254,7 @@ private:
     return true;
   }
 
-  KRF_HD void take(double length) {
+  KRF_HD void accept_trial(double length) {
     team_.for_each(s_.ldn, [&](int i) {
       set(step_ + i, length * read<T>(step_ + i));
       set(s_.residual + i, read<T>(trial_residual_ + i));
@@ -262,10 +262,10 @@ private:
     s_.advance(trial_, step_);
   }
 
-  KRF_HD bool move(double length) {
-    if (!look(length))
+  KRF_HD bool move_by(double length) {
+    if (!evaluate_trial(length))
       return false;
-    take(length);
+    accept_trial(length);
     return true;
   }
 
@@ -319,7 +319,7 @@ private:
       double length = smaller(1.0, longest());
       bool moved = false;
       for (int tries = 0; tries < 50; ++tries) {
-        if (!look(length)) {
+        if (!evaluate_trial(length)) {
           length *= 0.25;
           continue;
         }
@@ -334,7 +334,7 @@ private:
       }
       if (!moved)
         return Status::kFailed;
-      take(length);
+      accept_trial(length);
     }
   }
 

@@ -64,7 +64,7 @@ public:
     s_.team.each(count_, [&](int i) { next[index_[i]] = mode[index_[i]] > 0.0 ? 0.0 : 1.0; });
     s_.team.for_each(s_.length, [&](int i) { write(jump_ + i, read<T>(s_.field_trial + i)); });
     s_.sliding_next().collect(next, Z1);
-    if (!look())
+    if (!evaluate_trial())
       return where;
     s_.team.for_each(s_.length, [&](int i) {
       write(jump_ + i, time * (read<T>(s_.field_trial + i) - read<T>(jump_ + i)));
@@ -128,7 +128,7 @@ public:
     s_.team.for_each(s_.length, [&](int i) { write(s_.w_trial + i, read<T>(s_.w + i)); });
     s_.net.forward(s_.w_trial, next, s_.trial);
     s_.sliding_next().collect(next, s_.trial.Z);
-    return look() && resolve_modes();
+    return evaluate_trial() && resolve_modes();
   }
 
   // More than can be told apart one by one.
@@ -161,7 +161,7 @@ public:
         list_followers(copy, l);
     });
     s_.sliding_next().collect(next, Z);
-    if (!look())
+    if (!evaluate_trial())
       return kInfinity;
     T sum = splat<T>(0.0);
     s_.team.each(outputs, [&](int i) {
@@ -215,7 +215,7 @@ public:
       });
       s_.sliding_next().collect(next, Z);
       s_.sliding_next().first.project(s_.w_trial);
-      if (!look())
+      if (!evaluate_trial())
         return false;
     }
     return true;
@@ -248,7 +248,7 @@ private:
   static constexpr int kFewRounds = 2; // where there are many
   static constexpr int kCrowded = 8;
 
-  KRF_HD bool look() {
+  KRF_HD bool evaluate_trial() {
     ++n_rhs;
     return s_.evaluate_at(s_.w_trial, s_.mode_next, s_.sliding_next(), s_.trial, s_.field_trial);
   }
