@@ -148,8 +148,8 @@ template <class Team, class Mirror> struct DualState {
     return -team.max(0.0 - cap);
   }
 
-  // The change of beta and of the weights if z moved by X^T dnu, judged at the trial end.  The same
-  // pass over X projects the residual there, which is wanted next if the step is accepted.
+  // The change of beta and of the weights if z moved by X^T dnu, measured at the trial end.  The
+  // same pass over X projects the residual there, which is wanted next if the step is accepted.
   KRF_HD Change change_at_end(const double *dnu, const double *end_residual) {
     T single = splat<T>(0.0), whole = splat<T>(0.0), norm = splat<T>(0.0);
     team.for_each(ldn, [&](int i) {

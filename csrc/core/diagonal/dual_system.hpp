@@ -182,7 +182,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   KRF_HD void solve(double *b) { solver.solve(b); }
   KRF_HD void solve_stages(double *b) { solver.solve_stages(b, ldn); }
 
-  // To the end of a step that change_at_end has judged.
+  // To the end of a step that change_at_end has measured.
   KRF_HD void advance(const double *dnu) {
     Base::advance(Z + 2 * ldd, dnu);
     double *swap = velocity;

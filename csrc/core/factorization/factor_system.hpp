@@ -248,7 +248,7 @@ template <class Team_> struct FactorSystem {
     });
   }
 
-  // The change of M and of the columns along V, judged at the end of the step.
+  // The change of M and of the columns along V, measured at the end of the step.
   KRF_HD Change change_at_end(const double *V, const double *) {
     const double *end = stage + 2 * length;
     return {part_change(V, end), X.image_norm(V, end, true), X.image_norm(end, end, false), 0};

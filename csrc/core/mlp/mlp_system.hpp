@@ -80,7 +80,7 @@ public:
   // The same after `forward`.
   KRF_HD KRF_APART bool differentiate(const double *at, const double *modes, Sliding<Team> &slide,
                                       Pass &pass, double *out) {
-    net.judge(pass);
+    net.evaluate_loss(pass);
     if (!(pass.loss < kInfinity))
       return false;
     net.backward(at, modes, pass);

@@ -279,7 +279,7 @@ public:
   }
 
   // Loss and dL/df of the values f.
-  KRF_HD void judge(Pass &p) {
+  KRF_HD void evaluate_loss(Pass &p) {
     const int outputs = at.outputs();
     double loss = 0;
     if (at.s.loss == Loss::kSquared) {
