@@ -52,8 +52,9 @@ public:
         part_(arena.take(2LL * most_rows(n_) * (lds_ > ldn_ || !exact ? lds_ : ldn_))),
         cross_(arena.take(exact ? static_cast<long long>(capacity_) * ldn_ : 0)),
         mix_(arena.take(exact ? static_cast<long long>(n_) * lds_ : 0)), u_(arena.take(lds_)),
-        mixed_(arena.take(lds_)), shadow_(arena.take(static_cast<long long>(n_) * ldb_)),
-        deep_shadow_(arena.take(static_cast<long long>(capacity_) * padded(first.capacity()))) {}
+        mixed_(arena.take(lds_)), coefficients_(arena.take(static_cast<long long>(n_) * ldb_)),
+        deep_coefficients_(
+            arena.take(static_cast<long long>(capacity_) * padded(first.capacity()))) {}
 
   KRF_HD bool any() const { return first.any() || deep(); }
   KRF_HD bool deep() const { return count_ > 0; }
@@ -125,10 +126,10 @@ public:
   // K, the tangent kernel of the samples, becomes that along the weights the sliding units leave
   // free; mix[i][p] is what to take from the gradient of f_i.
   KRF_HD void project_kernel(const FeatureRows &samples, double *K) {
-    inner(samples, shadow_, samples, shadow_, K, ldn_, false);
+    inner(samples, coefficients_, samples, coefficients_, K, ldn_, false);
     if (!deep())
       return;
-    inner(base_.rows, deep_shadow_, samples, shadow_, cross_, ldn_, true);
+    inner(base_.rows, deep_coefficients_, samples, coefficients_, cross_, ldn_, true);
     team.each(n_ * lds_, [&](int e) {
       const int p = e % lds_;
       mix_[e] = p < count_ ? cross_[static_cast<long long>(p) * ldn_ + e / lds_] : 0.0;
@@ -299,7 +300,7 @@ private:
     // rounding has hidden how many there are.
     for (double hair = 1e-14; hair < 1e-3; hair *= 1e4) {
       team.for_each(capacity_ * lds_, [&](int i) { write(d.gram + i, splat<T>(0.0)); });
-      inner(d.rows, deep_shadow_, d.rows, deep_shadow_, d.gram, lds_, false);
+      inner(d.rows, deep_coefficients_, d.rows, deep_coefficients_, d.gram, lds_, false);
       double trace = 0;
       for (int i = 0; i < count_; ++i)
         trace += d.gram[i * lds_ + i];
@@ -329,18 +330,18 @@ private:
   }
 
   // Inner products of gradients, without what the first layer's sliding units forbid.  `known`: the
-  // shadow of b is there already.
-  KRF_HD void inner(const FeatureRows &a, double *shadow_a, const FeatureRows &b, double *shadow_b,
-                    double *out, int ldo, bool known) {
+  // projected coefficients of b are there already.
+  KRF_HD void inner(const FeatureRows &a, double *coefficients_a, const FeatureRows &b,
+                    double *coefficients_b, double *out, int ldo, bool known) {
     double *other = part_ + static_cast<long long>(a.rows) * ldo;
     net.kernel(a, b, out, ldo, part_, other);
     if (!first.any())
       return;
     const int ld = padded(first.vectors());
-    first.shadow(a, shadow_a, ld);
-    if (!known && shadow_b != shadow_a)
-      first.shadow(b, shadow_b, ld);
-    team.products(shadow_a, ld, a.rows, shadow_b, ld, b.rows, ld, part_, ldo, false);
+    first.projected_coefficients(a, coefficients_a, ld);
+    if (!known && coefficients_b != coefficients_a)
+      first.projected_coefficients(b, coefficients_b, ld);
+    team.products(coefficients_a, ld, a.rows, coefficients_b, ld, b.rows, ld, part_, ldo, false);
     team.each(a.rows * b.rows, [&](int e) {
       const long long at = static_cast<long long>(e / b.rows) * ldo + e % b.rows;
       out[at] -= part_[at];
@@ -361,7 +362,7 @@ private:
   int *deep_, *sample_, *same_;
   DeepRows base_, trial_;
   double *part_, *cross_, *mix_, *u_, *mixed_;
-  double *shadow_, *deep_shadow_; // rows of padded(first.vectors())
+  double *coefficients_, *deep_coefficients_; // rows of padded(first.vectors())
 };
 
 KRF_END_NAMESPACE

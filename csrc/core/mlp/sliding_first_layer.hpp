@@ -84,7 +84,7 @@ public:
   }
 
   // out[row][b]: what `project` takes from the row's gradient, one orthonormal direction each.
-  KRF_HD void shadow(const FeatureRows &r, double *out, int ldo) const {
+  KRF_HD void projected_coefficients(const FeatureRows &r, double *out, int ldo) const {
     const MlpLayout &at = net_.at;
     const int width = at.s.units[1], ldz = at.ldz(0), ld = at.ld(0);
     team_.each(r.rows * ldo, [&](int e) {
