@@ -110,7 +110,7 @@ private:
       const double step = last ? remaining(until) : h;
 
       // The smooth part of the step, with the kinks as they are.
-      s_.heed_residual(o.rtol);
+      s_.set_residual_weight(o.rtol);
       const bool stiff = choice.stiff();
       const double error = stiff ? exponential_.attempt(step, o.rtol, o.atol, s_.prediction_scale())
                                  : dopri_.attempt(step, o.rtol, o.atol, s_.prediction_scale());

@@ -153,7 +153,7 @@ public:
   }
   KRF_HD Change change_at_end(const double *v, const double *) { return change_of(v); }
   // `rtol` times |y| in shares of 0.3 times the residual.
-  KRF_HD void heed_residual(double rtol) {
+  KRF_HD void set_residual_weight(double rtol) {
     const double residual = larger(std::sqrt(base.loss), 1e-9 * scale_);
     relative_to_residual_ = rtol * scale_ / (0.3 * residual);
   }
