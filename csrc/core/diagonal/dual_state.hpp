@@ -3,7 +3,7 @@
 
 #include "../base/arena.hpp"
 #include "../base/elementary.hpp"
-#include "../ode/change.hpp"
+#include "../ode/error_norm.hpp"
 #include "../problem.hpp"
 #include "mirror.hpp"
 
@@ -150,21 +150,21 @@ template <class Team, class Mirror> struct DualState {
 
   // The change of beta and of the weights if z moved by X^T dnu, measured at the trial end.  The
   // same pass over X projects the residual there, which is wanted next if the step is accepted.
-  KRF_HD Change change_at_end(const double *dnu, const double *end_residual) {
-    T single = splat<T>(0.0), whole = splat<T>(0.0), norm = splat<T>(0.0);
+  KRF_HD ErrorNorm error_norm_at_end(const double *dnu, const double *end_residual) {
+    T componentwise = splat<T>(0.0), predictor = splat<T>(0.0), predictor_norm = splat<T>(0.0);
     team.for_each(ldn, [&](int i) {
       write(pair + i, read<T>(dnu + i));
       write(pair + ldn + i, read<T>(end_residual + i));
     });
     team.template sweep<2>(X, ldn, ldd, pair, nullptr, [&](int i, const T *z, T *) {
       const T moved = read<T>(next_slope + i) * absolute(z[0]);
-      single = greater_of(single, moved / read<T>(next_size + i));
-      whole += moved * moved;
+      componentwise = greater_of(componentwise, moved / read<T>(next_size + i));
+      predictor += moved * moved;
       const T b = read<T>(next_beta + i);
-      norm += b * b;
+      predictor_norm += b * b;
       write(next_velocity + i, z[1]);
     });
-    const T parts[3] = {whole, norm, single};
+    const T parts[3] = {predictor, predictor_norm, componentwise};
     double of[3];
     team.template reduce<2, 1>(parts, of);
     return {of[2], std::sqrt(of[0]), std::sqrt(of[1])};

@@ -109,9 +109,9 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   // One pass: Z (+)= X^T V, fields F at the new stages, and the size of the change.  False where a
   // stage leaves the domain of the mirror.
   KRF_HD KRF_APART bool move_stages(const double *, const double *V, bool add, double *F,
-                                    Change &change) {
-    T bad = splat<T>(0.0), single = splat<T>(0.0);
-    T whole[3] = {}, norm = splat<T>(0.0), total = splat<T>(0.0);
+                                    ErrorNorm &change) {
+    T bad = splat<T>(0.0), componentwise = splat<T>(0.0);
+    T predictor[3] = {}, predictor_norm = splat<T>(0.0), step = splat<T>(0.0);
     team.template sweep<3>(X, ldn, ldd, V, F, [&](int i, const T *z, T *out) {
       T mean = splat<T>(0.0);
       for (int j = 0; j < 3; ++j) {
@@ -122,13 +122,13 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
         const MirrorValue<T> v = mirror.evaluate(i, dz, good);
         bad = select(good, bad, splat<T>(1.0));
         const T moved = v.slope * absolute(z[j]);
-        single = greater_of(single, moved / v.size);
-        whole[j] += moved * moved;
+        componentwise = greater_of(componentwise, moved / v.size);
+        predictor[j] += moved * moved;
         mean += v.slope;
         out[j] = v.beta;
         if (j == 2) {
-          norm += v.beta * v.beta;
-          total += v.slope * dz * (v.slope * dz);
+          predictor_norm += v.beta * v.beta;
+          step += v.slope * dz * (v.slope * dz);
           write(next_beta + i, v.beta);
           write(next_slope + i, v.slope);
           write(this->next_size + i, v.size);
@@ -136,7 +136,8 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
       }
       write(mean_slope + i, mean * (1.0 / 3.0));
     });
-    const T parts[7] = {whole[0], whole[1], whole[2], norm, total, single, bad};
+    const T parts[7] = {predictor[0], predictor[1],  predictor[2], predictor_norm,
+                        step,         componentwise, bad};
     double of[7];
     team.template reduce<5, 2>(parts, of);
     if (of[6] > 0.0)
@@ -182,7 +183,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   KRF_HD void solve(double *b) { solver.solve(b); }
   KRF_HD void solve_stages(double *b) { solver.solve_stages(b, ldn); }
 
-  // To the end of a step that change_at_end has measured.
+  // To the end of a step that error_norm_at_end has measured.
   KRF_HD void advance(const double *dnu) {
     Base::advance(Z + 2 * ldd, dnu);
     double *swap = velocity;

@@ -16,7 +16,7 @@
 #include "../base/elementary.hpp"
 #include "../linalg/one_sided_jacobi.hpp"
 #include "../linalg/shifted_factors.hpp"
-#include "../ode/change.hpp"
+#include "../ode/error_norm.hpp"
 #include "../ode/radau5.hpp"
 #include "balance.hpp"
 #include "row_motion.hpp"
@@ -176,7 +176,7 @@ template <class Team_> struct FactorSystem {
   }
 
   KRF_HD KRF_APART bool move_stages(const double *N, const double *V, bool add_V, double *F,
-                                    Change &change) {
+                                    ErrorNorm &change) {
     change = {};
     for (int j = 0; j < 3; ++j) {
       double *at = stage + j * length;
@@ -184,16 +184,16 @@ template <class Team_> struct FactorSystem {
       add(W, N + j * length, at);
       residual_of(at, res);
       field_of(at, res, F + j * length);
-      change.single = larger(change.single, part_change(V + j * length, at));
+      change.componentwise = larger(change.componentwise, part_change(V + j * length, at));
     }
-    if (!finite(team.dot(next_residual, next_residual, X.ldn)) || !finite(change.single))
+    if (!finite(team.dot(next_residual, next_residual, X.ldn)) || !finite(change.componentwise))
       return false;
     if (!add_V)
       return true;
     const double *end = stage + 2 * length;
-    change.whole = X.image_norm(V + 2 * length, end, true);
-    change.norm = X.image_norm(end, end, false);
-    change.step = distance(X.M, M, X.entries);
+    change.predictor = X.image_norm(V + 2 * length, end, true);
+    change.predictor_norm = X.image_norm(end, end, false);
+    change.predictor_step = distance(X.M, M, X.entries);
     return true;
   }
 
@@ -249,7 +249,7 @@ template <class Team_> struct FactorSystem {
   }
 
   // The change of M and of the columns along V, measured at the end of the step.
-  KRF_HD Change change_at_end(const double *V, const double *) {
+  KRF_HD ErrorNorm error_norm_at_end(const double *V, const double *) {
     const double *end = stage + 2 * length;
     return {part_change(V, end), X.image_norm(V, end, true), X.image_norm(end, end, false), 0};
   }

@@ -70,7 +70,7 @@ public:
       write(jump_ + i, time * (read<T>(s_.field_trial + i) - read<T>(jump_ + i)));
     });
     const double crossing_error =
-        s_.change_of(jump_).relative_to(atol, rtol, s_.prediction_scale());
+        s_.error_norm_of(jump_).relative_to(atol, rtol, s_.prediction_scale());
     ++n_rhs; // back to the modes of the step
     if (!s_.evaluate_at(s_.w_trial, mode, s_.sliding(), s_.trial, s_.field_trial))
       return where;
@@ -173,7 +173,7 @@ public:
       write(jump_ + i, time_past_crossing * (read<T>(s_.field_trial + i) - read<T>(jump_ + i)));
     });
     const double scale = s_.prediction_scale();
-    return larger(s_.change_of(jump_).relative_to(atol, rtol, scale),
+    return larger(s_.error_norm_of(jump_).relative_to(atol, rtol, scale),
                   predictions > 0 ? predictions / (atol + rtol * scale) : 0.0);
   }
 

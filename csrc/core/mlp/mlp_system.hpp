@@ -3,7 +3,7 @@
 #pragma once
 
 #include "../base/elementary.hpp"
-#include "../ode/change.hpp"
+#include "../ode/error_norm.hpp"
 #include "sliding.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -141,17 +141,17 @@ public:
     return share_of_weights(shift_);
   }
 
-  KRF_HD Change change_of(const double *v) {
-    Change c;
-    c.single = share_of_weights(v);
-    c.whole = change_of_predictions(v);
-    c.norm = scale_;
+  KRF_HD ErrorNorm error_norm_of(const double *v) {
+    ErrorNorm c;
+    c.componentwise = share_of_weights(v);
+    c.predictor = change_of_predictions(v);
+    c.predictor_norm = scale_;
     // Close to interpolation the residual, not the target, says how exact a prediction must be.
     if (net.at.s.loss == Loss::kSquared)
-      c.whole *= larger(1.0, relative_to_residual_);
+      c.predictor *= larger(1.0, relative_to_residual_);
     return c;
   }
-  KRF_HD Change change_at_end(const double *v, const double *) { return change_of(v); }
+  KRF_HD ErrorNorm error_norm_at_end(const double *v, const double *) { return error_norm_of(v); }
   // `rtol` times |y| in shares of 0.3 times the residual.
   KRF_HD void set_residual_weight(double rtol) {
     const double residual = larger(std::sqrt(base.loss), 1e-9 * scale_);

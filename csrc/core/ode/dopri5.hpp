@@ -7,7 +7,7 @@
 
 #include "../base/arena.hpp"
 #include "../base/elementary.hpp"
-#include "change.hpp"
+#include "error_norm.hpp"
 
 KRF_BEGIN_NAMESPACE
 
@@ -89,7 +89,7 @@ template <class System> struct Dopri5 {
     });
     const double distance = s.team.sum(slow);
     stiffness = distance > 0 ? h * std::sqrt(s.team.sum(fast) / distance) : 0.0;
-    return s.change_at_end(defect, end_field()).relative_to(atol, rtol, norm_before);
+    return s.error_norm_at_end(defect, end_field()).relative_to(atol, rtol, norm_before);
   }
 
   KRF_HD const double *end_field() const { return k + 6 * length; }

@@ -15,7 +15,7 @@
 #include "../base/elementary.hpp"
 #include "../linalg/phi_functions.hpp"
 #include "../linalg/symmetric_eigen.hpp"
-#include "change.hpp"
+#include "error_norm.hpp"
 
 KRF_BEGIN_NAMESPACE
 
@@ -93,7 +93,7 @@ template <class System> struct Exponential {
     s.team.for_each(length, [&](int i) {
       write(error + i, read<T>(error + i) + h / 6.0 * (read<T>(G4 + i) - read<T>(end_field + i)));
     });
-    return s.change_of(error).relative_to(atol, rtol, norm_before);
+    return s.error_norm_of(error).relative_to(atol, rtol, norm_before);
   }
 
 private:

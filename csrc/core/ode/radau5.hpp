@@ -8,7 +8,7 @@
 
 #include "../base/arena.hpp"
 #include "../base/elementary.hpp"
-#include "change.hpp"
+#include "error_norm.hpp"
 
 KRF_BEGIN_NAMESPACE
 
@@ -100,7 +100,7 @@ template <class System> struct Radau5 {
     }
   }
 
-  KRF_HD bool move_stages(const double *V, bool add, Change &change) {
+  KRF_HD bool move_stages(const double *V, bool add, ErrorNorm &change) {
     n_rhs += 3;
     return s.move_stages(N, V, add, F, change);
   }
@@ -136,7 +136,7 @@ template <class System> struct Radau5 {
   // Try a step.  Returns the error relative to the tolerance, or a negative number if Newton did
   // not converge.  Afterwards N + 2 length and the system's trial values describe the end point.
   KRF_HD KRF_APART double attempt(double h, double rtol, double atol, double norm_before) {
-    Change change;
+    ErrorNorm change;
     bool turned = true;
     iterations = 0;
     while (turned) {
@@ -166,7 +166,8 @@ template <class System> struct Radau5 {
       // no longer sees still has to decay.
       const double shrink = iterations > 1 ? rate / (1.0 - rate) : 1.0;
       const double left = size * shrink;
-      const bool decays = iterations > 1 || change.whole <= radau5::kStepShare * change.step;
+      const bool decays =
+          iterations > 1 || change.predictor <= radau5::kStepShare * change.predictor_step;
       if (left <= newton_tolerance && decays && s.decreases(F + 2 * length))
         break;
       if (iterations == radau5::kMaxNewton)
@@ -183,7 +184,7 @@ template <class System> struct Radau5 {
       write(defect + i, sum);
     });
     s.solve(defect);
-    return s.change_at_end(defect, F + 2 * length).relative_to(atol, rtol, norm_before);
+    return s.error_norm_at_end(defect, F + 2 * length).relative_to(atol, rtol, norm_before);
   }
 
   KRF_HD void accept(double h) {

@@ -1,0 +1,26 @@
+// The size of a change of the state, in the two measures that a tolerance bounds.
+#pragma once
+
+#include "../base/config.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+// Why a flow no longer moves: rounding hides the motion that is left, or the state is stationary.
+enum class Rest { kNone, kRounding, kStationary };
+
+struct ErrorNorm {
+  double componentwise =
+      0;                // largest relative change of a part that keeps its own relative accuracy
+  double predictor = 0; // norm of the change of the predictor
+  double predictor_norm = 0; // norm of the predictor after the change
+  double predictor_step = 0; // norm of the predictor's change over the whole trial step, if known
+
+  // In units of the tolerance: at most 1 where the change is accurate enough.
+  KRF_HD double relative_to(double atol, double rtol, double norm_before) const {
+    const double scale = atol + rtol * larger(norm_before, predictor_norm);
+    const double relative = scale > 0 ? predictor / scale : (predictor > 0 ? kInfinity : 0.0);
+    return larger(componentwise / rtol, relative);
+  }
+};
+
+KRF_END_NAMESPACE
