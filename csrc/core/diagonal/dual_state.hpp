@@ -28,7 +28,7 @@ template <class Team, class Mirror> struct DualState {
   // occupy leading rows only.  Inner products are unchanged; what changes is that x_i . nu of such
   // a feature no longer sums large numbers of opposite sign, and that the Gram matrix is graded:
   // its large block comes first, its tiny complement is not drowned in rounding.
-  double *turned_X, *reflectors, *is_graded;
+  double *rotated_X, *reflectors, *is_leading;
   double *pair; // two vectors to be projected at once
   int n_reflectors = 0;
   double y_norm2 = 0;
@@ -43,8 +43,8 @@ template <class Team, class Mirror> struct DualState {
         next_size(arena.take(ldd)), velocity(arena.take(ldd)), next_velocity(arena.take(ldd)),
         mirror_storage(arena.take(static_cast<long long>(Mirror::kArrays) * ldd)),
         mirror(p.depth, mirror_storage, ldd),
-        turned_X(arena.take(static_cast<long long>(ldd) * ldn)),
-        reflectors(arena.take(static_cast<long long>(ldn) * ldn)), is_graded(arena.take(ldd)),
+        rotated_X(arena.take(static_cast<long long>(ldd) * ldn)),
+        reflectors(arena.take(static_cast<long long>(ldn) * ldn)), is_leading(arena.take(ldd)),
         pair(arena.take(2LL * ldn)) {}
 
   // False if the initial weights are outside the floating-point range.
@@ -59,7 +59,7 @@ template <class Team, class Mirror> struct DualState {
       const double largest =
           feature_norm[i] > 0 && y_norm > 0 ? y_norm / feature_norm[i] : kInfinity;
       mirror.start(i, p.w_plus0[i], p.w_minus0[i], largest);
-      is_graded[i] = 0.0;
+      is_leading[i] = 0.0;
     });
     if (!refresh())
       return false;
@@ -183,8 +183,10 @@ template <class Team, class Mirror> struct DualState {
   }
 
   // Turn the residual space so that features with weight > threshold, largest first, lead.
-  // `remaining` (d) is scratch.  Returns whether anything turned; the residual is renewed then.
-  KRF_HD KRF_APART bool grade(const double *weight, double threshold, double *remaining) {
+  // `remaining` (d) is scratch.  Returns whether anything basis_changed; the residual is renewed
+  // then.
+  KRF_HD KRF_APART bool rotate_stiff_first(const double *weight, double threshold,
+                                           double *remaining) {
     // A feature with less than 1e-12 of its length left lies in the rows already taken.
     constexpr double kDependent = 1e-24;
     const auto rest_of = [&](int i) {
@@ -195,9 +197,9 @@ template <class Team, class Mirror> struct DualState {
       return rest;
     };
     team.each(d, [&](int i) {
-      remaining[i] = is_graded[i] == 0.0 && weight[i] > threshold ? rest_of(i) : 0.0;
+      remaining[i] = is_leading[i] == 0.0 && weight[i] > threshold ? rest_of(i) : 0.0;
     });
-    bool turned = false;
+    bool basis_changed = false;
     while (n_reflectors < n) {
       // Greedy by what is left of each weighted feature below the rows already taken.
       const int best = team.largest(d, [&](int i) {
@@ -206,11 +208,11 @@ template <class Team, class Mirror> struct DualState {
       });
       if (best < 0)
         break;
-      turn_to(best, std::sqrt(rest_of(best)));
-      turned = true;
+      apply_reflector(best, std::sqrt(rest_of(best)));
+      basis_changed = true;
       team.each(d, [&](int i) {
         if (i == best) {
-          is_graded[i] = 1.0;
+          is_leading[i] = 1.0;
           remaining[i] = 0.0;
         }
         if (remaining[i] == 0.0)
@@ -221,30 +223,30 @@ template <class Team, class Mirror> struct DualState {
           remaining[i] = rest_of(i);
       });
     }
-    if (turned)
+    if (basis_changed)
       subtract_prediction(beta, residual);
-    return turned;
+    return basis_changed;
   }
 
   // Back to the basis of the problem.
-  KRF_HD void ungrade(const DiagonalProblem &p) {
+  KRF_HD void restore_basis(const DiagonalProblem &p) {
     to_original(nu);
     X = p.X;
     n = p.n;
     n_reflectors = 0;
     team.for_each(ldn, [&](int i) { write(y + i, read<T>(p.y + i)); });
-    team.for_each(ldd, [&](int i) { write(is_graded + i, splat<T>(0.0)); });
+    team.for_each(ldd, [&](int i) { write(is_leading + i, splat<T>(0.0)); });
     subtract_prediction(beta, residual);
   }
 
   // The Householder turn that leaves feature i with nothing below row n_reflectors.
-  KRF_HD void turn_to(int i, double left) {
-    if (X != turned_X) {
-      team.for_each(ldd * ldn, [&](int c) { write(turned_X + c, read<T>(X + c)); });
-      X = turned_X;
+  KRF_HD void apply_reflector(int i, double left) {
+    if (X != rotated_X) {
+      team.for_each(ldd * ldn, [&](int c) { write(rotated_X + c, read<T>(X + c)); });
+      X = rotated_X;
     }
     const int k = n_reflectors++;
-    double *x = turned_X + static_cast<long long>(i) * ldn;
+    double *x = rotated_X + static_cast<long long>(i) * ldn;
     double *v = reflectors + static_cast<long long>(k) * ldn;
     team.each(ldn, [&](int c) {
       v[c] = c >= k ? x[c] : 0.0;
@@ -253,7 +255,7 @@ template <class Team, class Mirror> struct DualState {
     });
     const double scale = 1.0 / std::sqrt(team.dot(v, v, ldn));
     team.each(ldn, [&](int c) { v[c] *= scale; });
-    team.reflect(turned_X, ldn, ldd, v);
+    team.reflect(rotated_X, ldn, ldd, v);
     team.each(ldn, [&](int c) {
       if (c > k)
         x[c] = 0.0;
@@ -271,7 +273,7 @@ template <class Team, class Mirror> struct DualState {
     team.sync();
     team.each(ldd, [&](int i) {
       for (int c = n_reflectors; c < n; ++c)
-        turned_X[static_cast<long long>(i) * ldn + c] = 0.0;
+        rotated_X[static_cast<long long>(i) * ldn + c] = 0.0;
     });
     team.each(n, [&](int c) {
       if (c >= n_reflectors)
@@ -285,26 +287,26 @@ template <class Team, class Mirror> struct DualState {
 
   // Whether what is left of y lies where no beta reaches.  A residual along nearly dependent rows
   // has a velocity of rounding too, and still decays.  The rank of X is decided once a run, in
-  // `remaining` (d) and `weight` (d); `turned` tells that the basis is the problem's again, which
-  // invalidates what was built on another.
+  // `remaining` (d) and `weight` (d); `basis_changed` tells that the basis is the problem's again,
+  // which invalidates what was built on another.
   KRF_HD KRF_APART bool beyond_reach(const DiagonalProblem &p, double *weight, double *remaining,
-                                     bool &turned) {
-    turned = false;
+                                     bool &basis_changed) {
+    basis_changed = false;
     const double left = loss();
     if (unreachable < 0.0) {
-      ungrade(p);
+      restore_basis(p);
       team.for_each(ldd, [&](int i) {
         const T norm = read<T>(feature_norm + i);
         write(weight + i, norm * norm);
       });
-      grade(weight, 0.0, remaining);
+      rotate_stiff_first(weight, 0.0, remaining);
       double sum = 0;
       for (int c = n_reflectors; c < n; ++c)
         sum += y[c] * y[c];
       team.sync();
       unreachable = sum;
-      ungrade(p);
-      turned = true;
+      restore_basis(p);
+      basis_changed = true;
     }
     return left <= 4.0 * unreachable;
   }

@@ -73,9 +73,9 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   KRF_HD KRF_APART Rest rest(const DiagonalProblem &p, double *old_N) {
     for (int j = 0; j < 3 && this->unreachable < 0.0; ++j)
       this->to_original(old_N + j * ldn);
-    bool turned;
-    const bool end = this->beyond_reach(p, scratch, gram.change, turned);
-    if (turned) {
+    bool basis_changed;
+    const bool end = this->beyond_reach(p, scratch, gram.change, basis_changed);
+    if (basis_changed) {
       gram.clear(*this);
       solver.forget();
     }
@@ -152,11 +152,11 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
     return true;
   }
 
-  // Gram matrix and factors for a step h; false if the matrix was not definite.  Sets `turned` if
-  // the basis changed, which invalidates the stages; old_N turns along.
-  KRF_HD KRF_APART bool prepare(double h, double newton_rate, double *old_N, bool &turned) {
+  // Gram matrix and factors for a step h; false if the matrix was not definite.  Sets
+  // `basis_changed` if the basis changed, which invalidates the stages; old_N turns along.
+  KRF_HD KRF_APART bool prepare(double h, double newton_rate, double *old_N, bool &basis_changed) {
     using namespace dual_rules;
-    turned = false;
+    basis_changed = false;
     const double drift = newton_rate > kSlowRate ? kFineDrift : kGramDrift;
     if (!gram.update(*this, mean_slope, radau5::kGamma / h, drift) && h == solver.h)
       return true;
@@ -169,13 +169,13 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
       write(scratch + i, h * read<T>(mean_slope + i) * norm * norm);
     });
     const int known = n_reflectors;
-    if (this->grade(scratch, 1e3, gram.change)) {
+    if (this->rotate_stiff_first(scratch, 1e3, gram.change)) {
       gram.clear(*this);
       for (int k = known; k < n_reflectors; ++k)
         for (int j = 0; j < 3; ++j)
           this->reflect_vector(this->reflectors + static_cast<long long>(k) * ldn, old_N + j * ldn);
       solver.forget();
-      turned = true;
+      basis_changed = true;
       return true;
     }
     return kept > 0.0;

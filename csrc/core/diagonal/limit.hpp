@@ -44,7 +44,7 @@ public:
     }
     loss_offset_ = offset_ = o.loss_offset;
     out.status = solve(p, o, out);
-    s_.ungrade(p);
+    s_.restore_basis(p);
     report(p, o, out);
   }
 
@@ -99,7 +99,7 @@ private:
 
   // Back to the start of the flow.
   KRF_HD void restart(const DiagonalProblem &p) {
-    s_.ungrade(p);
+    s_.restore_basis(p);
     s_.start(p);
     offset_ = loss_offset_;
     gram_.clear(s_);
@@ -113,7 +113,7 @@ private:
   }
   KRF_HD void restore(const DiagonalProblem &p) {
     team_.each(Mirror::kArrays * s_.ldd, [&](int i) { s_.mirror_storage[i] = saved_mirror_[i]; });
-    s_.ungrade(p);
+    s_.restore_basis(p);
     set_vector(s_.nu, saved_nu_);
     s_.refresh();
     offset_ = loss_offset_;
@@ -186,8 +186,8 @@ private:
     team_.for_each(s_.ldn, [&](int i) { set(to + i, read<T>(from + i)); });
   }
 
-  // Factor X diag(weight) X^T + relax I; grades the basis, and drops null rows, when digits were
-  // lost in the present one.
+  // Factor X diag(weight) X^T + relax I; rotates the stiff features first, and drops null rows,
+  // when digits were lost in the present one.
   KRF_HD KRF_APART bool factor(const DiagonalProblem &p, const double *weight, double relax) {
     basis_changed_ = false;
     for (int tries = 0;; ++tries) {
@@ -203,14 +203,14 @@ private:
       if (tries > 0)
         return kept > 0.0;
       if (s_.n_reflectors > 0) {
-        s_.ungrade(p);
+        s_.restore_basis(p);
         offset_ = loss_offset_;
       }
       team_.for_each(s_.ldd, [&](int i) {
         const T norm = read<T>(s_.feature_norm + i);
         set(trial_ + i, read<T>(weight + i) * norm * norm);
       });
-      s_.grade(trial_, 0.0, gram_.change);
+      s_.rotate_stiff_first(trial_, 0.0, gram_.change);
       basis_changed_ = true;
       if (s_.n_reflectors < s_.n) {
         offset_ += s_.drop_null_rows();
@@ -282,9 +282,9 @@ private:
       best = smaller(best, size);
       // Rounding can keep an ill-conditioned problem above its target.
       if (stalled > 3 && s_.measure_velocity()) {
-        bool turned;
-        const bool end = s_.beyond_reach(p, trial_, weight_, turned);
-        if (turned) {
+        bool basis_changed;
+        const bool end = s_.beyond_reach(p, trial_, weight_, basis_changed);
+        if (basis_changed) {
           gram_.clear(s_);
           offset_ = loss_offset_;
         }

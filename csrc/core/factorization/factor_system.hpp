@@ -198,9 +198,9 @@ template <class Team_> struct FactorSystem {
   }
 
   // Tangent kernel and factors for a step h.
-  KRF_HD KRF_APART bool prepare(double h, double newton_rate, double *, bool &turned_basis) {
+  KRF_HD KRF_APART bool prepare(double h, double newton_rate, double *, bool &basis_changed) {
     using namespace factor_rules;
-    turned_basis = false;
+    basis_changed = false;
     const double N = n_samples;
     const bool cheap = 0.9 * N * N * N < 3.0 * (7.0 * X.work() + 5.0 * N * N);
     const bool renew = !fresh || cheap || newton_rate > kSlowRate;
@@ -299,7 +299,7 @@ template <class Team_> struct FactorSystem {
     balance.restore(row_W, basis.Q);
     residual_of(row_W, stage_residual);
     const double loss_here = team.dot(stage_residual, stage_residual, X.ldn);
-    // W = (columns turned) Q^T
+    // W = (columns basis_changed) Q^T
     double *to = out.W + static_cast<long long>(row) * n * r;
     team.products(row_W, ldr, n, basis.Q, ldr, r, ldr, to, r, false);
     team.once([&] { out.loss[row] = loss_here, out.t[row] = t; });

@@ -137,16 +137,16 @@ template <class System> struct Radau5 {
   // not converge.  Afterwards N + 2 length and the system's trial values describe the end point.
   KRF_HD KRF_APART double attempt(double h, double rtol, double atol, double norm_before) {
     ErrorNorm change;
-    bool turned = true;
+    bool basis_changed = true;
     iterations = 0;
-    while (turned) {
+    while (basis_changed) {
       predict(h);
       if (!move_stages(N, false, change)) {
         s.team.for_each(3 * length, [&](int i) { write(N + i, splat<T>(0.0)); });
         if (!move_stages(N, false, change))
           return -1.0;
       }
-      if (!s.prepare(h, rate, old_N, turned))
+      if (!s.prepare(h, rate, old_N, basis_changed))
         return -1.0;
     }
     double previous = 0;
