@@ -140,24 +140,24 @@ public:
     const double *mode = s_.mode, *Z = s_.trial.Z, *theta = s_.theta_next;
     double *next = s_.mode_next;
     s_.team.for_each(s_.size(), [&](int i) { write(next + i, read<T>(mode + i)); });
-    const int outputs = s_.samples() * s_.net.at.outputs();
+    const int outputs = s_.samples() * s_.net.layout.outputs();
     s_.team.for_each(s_.length, [&](int i) { write(jump_ + i, read<T>(s_.field_trial + i)); });
     double *before = s_.work; // of the predictions
     s_.team.each(outputs, [&](int i) { before[i] = s_.trial.f[i]; });
     // Layer by layer: a unit that only followed others through their kinks comes back with them,
     // and one behind units that were all at rest for a sample starts from zero when they wake.
-    const MlpLayout &at = s_.net.at;
+    const MlpLayout &layout = s_.net.layout;
     s_.net.forward(s_.w_trial, next, s_.trial, [&](int copy, int l) {
       s_.team.each(count_, [&](int i) {
         const int e = index_[i];
-        if (at.copy_of(e) != copy || at.layer_of(e) != l)
+        if (layout.copy_of(e) != copy || layout.layer_of(e) != l)
           return;
         if (mode[e] < 0.0)
           next[e] = theta[e] > 1.0 ? 1.0 : 0.0;
         else if (std::fabs(Z[e]) > s_.noise(e))
           next[e] = Z[e] > 0.0 ? 1.0 : 0.0;
       });
-      if (l > 0 && l + 1 < at.s.depth)
+      if (l > 0 && l + 1 < layout.s.depth)
         list_followers(copy, l);
     });
     s_.sliding_next().collect(next, Z);
@@ -226,9 +226,9 @@ private:
   KRF_HD void list_followers(int copy, int l) {
     const double *Z = s_.trial.Z;
     double *next = s_.mode_next;
-    const int begin = s_.net.at.at(copy, l, s_.samples());
+    const int begin = s_.net.layout.offset(copy, l, s_.samples());
     const int found = s_.team.collect(
-        s_.samples() * s_.net.at.ldz(l),
+        s_.samples() * s_.net.layout.ldz(l),
         [&](int i) {
           const int e = begin + i;
           return next[e] >= 0.0 && (Z[e] > 0.0) != (next[e] > 0.0) && s_.hidden(e) &&

@@ -24,14 +24,14 @@ public:
       : team(team_), net(team_, p, Sliding<Team>::most_rows(p.shape.n), arena),
         a_(net, exact_for(p.shape), arena), b_(net, exact_for(p.shape), arena),
         base(net.take_pass(arena)), trial(net.take_pass(arena)) {
-    length = net.at.length();
+    length = net.layout.length();
     w = arena.take(length);
     field = arena.take(length);
     w_trial = arena.take(length);
     field_trial = arena.take(length);
     shift_ = arena.take(length);
     remembered_ = arena.take(length);
-    const int size = net.at.size(net.n());
+    const int size = net.layout.size(net.n());
     mode = arena.take(size);
     mode_next = arena.take(size);
     theta = arena.take(size);
@@ -43,9 +43,9 @@ public:
   KRF_HD static bool exact_for(const MlpShape &s) {
     return s.loss == Loss::kSquared && s.units[s.depth] == 1 && s.n <= kMostExact;
   }
-  KRF_HD bool exact() const { return exact_for(net.at.s); }
+  KRF_HD bool exact() const { return exact_for(net.layout.s); }
   KRF_HD int samples() const { return net.n(); }
-  KRF_HD int size() const { return net.at.size(net.n()); }
+  KRF_HD int size() const { return net.layout.size(net.n()); }
 
   KRF_HD bool start(const MlpProblem &p) {
     team.for_each(length, [&](int i) { write(w + i, splat<T>(0.0)); });
@@ -65,9 +65,9 @@ public:
     T sum = splat<T>(0.0);
     team.each(net.n(), [&](int i) { sum += one_lane<T>(p.y[i] * p.y[i]); });
     const double square = team.sum(sum);
-    scale_ = net.at.s.loss == Loss::kCrossEntropy ? std::sqrt(static_cast<double>(net.n()))
-             : square > 0                         ? std::sqrt(square)
-                                                  : std::sqrt(base.loss);
+    scale_ = net.layout.s.loss == Loss::kCrossEntropy ? std::sqrt(static_cast<double>(net.n()))
+             : square > 0                             ? std::sqrt(square)
+                                                      : std::sqrt(base.loss);
     return fine;
   }
 
@@ -84,7 +84,7 @@ public:
     if (!(pass.loss < kInfinity))
       return false;
     net.backward(at, modes, pass);
-    net.gradient(pass.features, net.at.outputs() == 1 ? pass.dloss_df : nullptr, out, false);
+    net.gradient(pass.features, net.layout.outputs() == 1 ? pass.dloss_df : nullptr, out, false);
     team.for_each(length, [&](int i) { write(out + i, -read<T>(out + i)); });
     return slide.project(at, modes, pass, out);
   }
@@ -121,8 +121,8 @@ public:
     // What is zero, as a last layer may be, has no relative accuracy.
     const double floor = kSmallestUnit * kSmallestUnit * largest_unit();
     T worst = splat<T>(0.0);
-    for (int copy = 0; copy < net.at.s.copies; ++copy)
-      for (int l = 0; l < net.at.s.depth; ++l)
+    for (int copy = 0; copy < net.layout.s.copies; ++copy)
+      for (int l = 0; l < net.layout.s.depth; ++l)
         team.each(units_of(l), [&](int unit) {
           const double part = unit_norm2(v, copy, l, unit);
           const double size = larger(unit_norm2(w, copy, l, unit), floor);
@@ -147,7 +147,7 @@ public:
     c.predictor = change_of_predictions(v);
     c.predictor_norm = scale_;
     // Close to interpolation the residual, not the target, says how exact a prediction must be.
-    if (net.at.s.loss == Loss::kSquared)
+    if (net.layout.s.loss == Loss::kSquared)
       c.predictor *= larger(1.0, relative_to_residual_);
     return c;
   }
@@ -161,7 +161,7 @@ public:
 
   KRF_HD double change_of_predictions(const double *v) {
     const int n = net.n();
-    if (net.at.outputs() == 1) {
+    if (net.layout.outputs() == 1) {
       net.along(base.features, v, sliding().same(), along_);
       T sum = splat<T>(0.0);
       team.each(n, [&](int i) { sum += one_lane<T>(along_[i] * along_[i]); });
@@ -169,29 +169,31 @@ public:
     }
     net.rates(w, v, mode, base, work);
     T sum = splat<T>(0.0);
-    const int last = net.at.s.depth - 1, ldz = net.at.ldz(last), outputs = net.at.outputs();
+    const int last = net.layout.s.depth - 1, ldz = net.layout.ldz(last),
+              outputs = net.layout.outputs();
     team.each(n * outputs, [&](int e) {
       double change = 0;
-      for (int copy = 0; copy < net.at.s.copies; ++copy)
-        change += net.at.sign(copy) * work[net.at.at(copy, last, n) +
-                                           static_cast<long long>(e / outputs) * ldz + e % outputs];
+      for (int copy = 0; copy < net.layout.s.copies; ++copy)
+        change +=
+            net.layout.sign(copy) * work[net.layout.offset(copy, last, n) +
+                                         static_cast<long long>(e / outputs) * ldz + e % outputs];
       sum += one_lane<T>(change * change);
     });
     return std::sqrt(team.sum(sum));
   }
 
   KRF_HD bool hidden(int e) const {
-    const int inside = e % (net.n() * net.at.zwidth);
-    return inside < net.n() * net.at.zpos[net.at.s.depth - 1];
+    const int inside = e % (net.n() * net.layout.zwidth);
+    return inside < net.n() * net.layout.zpos[net.layout.s.depth - 1];
   }
 
   // What rounding may have made of trial.Z[e].
   KRF_HD double noise(int e) const {
-    const int copy = net.at.copy_of(e), l = net.at.layer_of(e), ld = net.at.ld(l);
+    const int copy = net.layout.copy_of(e), l = net.layout.layer_of(e), ld = net.layout.ld(l);
     const double *a =
-        net.input(trial.features, copy, l) + static_cast<long long>(net.at.sample_of(e)) * ld;
+        net.input(trial.features, copy, l) + static_cast<long long>(net.layout.sample_of(e)) * ld;
     const double *row =
-        w_trial + net.at.weights(copy, l) + static_cast<long long>(net.at.unit_of(e)) * ld;
+        w_trial + net.layout.weights(copy, l) + static_cast<long long>(net.layout.unit_of(e)) * ld;
     double sum = 0;
     for (int i = 0; i < ld; ++i)
       sum += std::fabs(a[i] * row[i]);
@@ -217,7 +219,7 @@ public:
   }
 
   KRF_HD void write_row(MlpFlowOutput &out, int row, double t) {
-    double *to = out.w + row * net.at.flat_length();
+    double *to = out.w + row * net.layout.flat_length();
     for_weights([&](long long flat, long long at) { to[flat] = w[at]; });
     team.once([&] { out.loss[row] = base.loss, out.t[row] = t; });
   }
@@ -225,7 +227,7 @@ public:
   // Work of a step of the exponential method in steps of the explicit one.
   KRF_HD double cost_ratio() const {
     const double n = net.n(), sweep = n * length;
-    return (25.0 * sweep + 9.0 * n * n * n + 2.0 * n * n * net.at.zwidth) / (18.0 * sweep);
+    return (25.0 * sweep + 9.0 * n * n * n + 2.0 * n * n * net.layout.zwidth) / (18.0 * sweep);
   }
 
   Network<Team> net;
@@ -236,13 +238,13 @@ private:
 
   // The units that a layer's weights are told apart by: those it leads to, but where these are the
   // outputs, those it comes from.
-  KRF_HD bool is_last(int l) const { return l + 1 == net.at.s.depth; }
+  KRF_HD bool is_last(int l) const { return l + 1 == net.layout.s.depth; }
   KRF_HD int units_of(int l) const {
-    return is_last(l) ? net.at.s.units[l] + net.at.s.bias : net.at.s.units[l + 1];
+    return is_last(l) ? net.layout.s.units[l] + net.layout.s.bias : net.layout.s.units[l + 1];
   }
   KRF_HD double unit_norm2(const double *v, int copy, int l, int unit) const {
-    const double *layer = v + net.at.weights(copy, l);
-    const int ld = net.at.ld(l), rows = net.at.s.units[l + 1];
+    const double *layer = v + net.layout.weights(copy, l);
+    const int ld = net.layout.ld(l), rows = net.layout.s.units[l + 1];
     double sum = 0;
     if (is_last(l))
       for (int row = 0; row < rows; ++row)
@@ -254,8 +256,8 @@ private:
   }
   KRF_HD double largest_unit() {
     T largest = splat<T>(0.0);
-    for (int copy = 0; copy < net.at.s.copies; ++copy)
-      for (int l = 0; l < net.at.s.depth; ++l)
+    for (int copy = 0; copy < net.layout.s.copies; ++copy)
+      for (int l = 0; l < net.layout.s.depth; ++l)
         team.each(units_of(l), [&](int unit) {
           largest = greater_of(largest, one_lane<T>(unit_norm2(w, copy, l, unit)));
         });
@@ -264,11 +266,11 @@ private:
 
   // body(flat, at) for every weight, without and with padding.
   template <class Body> KRF_HD void for_weights(Body body) {
-    for (int copy = 0; copy < net.at.s.copies; ++copy)
-      for (int l = 0; l < net.at.s.depth; ++l) {
-        const int columns = net.at.s.units[l] + net.at.s.bias, ld = net.at.ld(l);
-        const long long flat = net.at.flat(copy, l), at = net.at.weights(copy, l);
-        team.each(net.at.s.units[l + 1] * columns, [&](int e) {
+    for (int copy = 0; copy < net.layout.s.copies; ++copy)
+      for (int l = 0; l < net.layout.s.depth; ++l) {
+        const int columns = net.layout.s.units[l] + net.layout.s.bias, ld = net.layout.ld(l);
+        const long long flat = net.layout.flat(copy, l), at = net.layout.weights(copy, l);
+        team.each(net.layout.s.units[l + 1] * columns, [&](int e) {
           body(flat + e, at + static_cast<long long>(e / columns) * ld + e % columns);
         });
       }

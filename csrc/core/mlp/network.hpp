@@ -44,7 +44,7 @@ struct MlpLayout {
   }
   KRF_HD long long flat_length() const { return flat(s.copies, 0); }
   // Values of layer l in an array with `rows` rows per layer.
-  KRF_HD long long at(int copy, int l, int rows) const {
+  KRF_HD long long offset(int copy, int l, int rows) const {
     return static_cast<long long>(rows) * (copy * zwidth + zpos[l]);
   }
   KRF_HD int size(int rows) const { return rows * s.copies * zwidth; }
@@ -64,7 +64,7 @@ struct MlpLayout {
 
 private:
   KRF_HD int inside_layer(int e) const {
-    return e - static_cast<int>(at(copy_of(e), layer_of(e), s.n));
+    return e - static_cast<int>(offset(copy_of(e), layer_of(e), s.n));
   }
 };
 
@@ -77,9 +77,9 @@ KRF_HD inline int *take_ints(Arena &arena, int count) {
 // products.
 struct FeatureRows {
   int rows;
-  int capacity;    // rows there is room for: what `at` counts
+  int capacity;    // rows there is room for: what `offset` counts
   const double *X; // (rows, ld(0))
-  double *A;       // what enters layer l + 1, at(copy, l, rows)
+  double *A;       // what enters layer l + 1, offset(copy, l, rows)
   double *delta;
 };
 
@@ -96,40 +96,41 @@ template <class Team> class Network {
 public:
   using T = typename Team::Value;
   Team &team;
-  MlpLayout at;
+  MlpLayout layout;
   const double *X, *y;
 
   // `most_rows` that `along` and `gradient` are given.
   KRF_HD Network(Team &team_, const MlpProblem &p, int most_rows, Arena &arena)
-      : team(team_), at(p.shape), X(p.X), y(p.y), n_(p.shape.n), most_(most_rows),
-        constant_(arena.take(at.zwidth)), applied_(arena.take(at.size(most_rows))),
-        moved_(arena.take(at.size(most_rows))) {}
+      : team(team_), layout(p.shape), X(p.X), y(p.y), n_(p.shape.n), most_(most_rows),
+        constant_(arena.take(layout.zwidth)), applied_(arena.take(layout.size(most_rows))),
+        moved_(arena.take(layout.size(most_rows))) {}
 
   KRF_HD int n() const { return n_; }
 
   KRF_HD FeatureRows take_rows(int rows, Arena &arena) const {
-    return {rows, rows, X, arena.take(at.size(rows)), arena.take(at.size(rows))};
+    return {rows, rows, X, arena.take(layout.size(rows)), arena.take(layout.size(rows))};
   }
   KRF_HD Pass take_pass(Arena &arena) const {
-    Pass p{take_rows(n_, arena), arena.take(at.size(n_)),
-           arena.take(static_cast<long long>(n_) * at.outputs()),
-           arena.take(static_cast<long long>(n_) * at.outputs()), 0.0};
+    Pass p{take_rows(n_, arena), arena.take(layout.size(n_)),
+           arena.take(static_cast<long long>(n_) * layout.outputs()),
+           arena.take(static_cast<long long>(n_) * layout.outputs()), 0.0};
     return p;
   }
   KRF_HD void start(Pass &p) {
-    team.for_each(at.size(n_), [&](int i) { write(p.Z + i, splat<T>(0.0)); });
-    team.for_each(at.size(most_), [&](int i) {
+    team.for_each(layout.size(n_), [&](int i) { write(p.Z + i, splat<T>(0.0)); });
+    team.for_each(layout.size(most_), [&](int i) {
       write(applied_ + i, splat<T>(0.0));
       write(moved_ + i, splat<T>(0.0));
     });
-    team.each(at.zwidth, [&](int i) { constant_[i] = 0.0; });
-    if (at.s.bias)
-      team.each(at.s.depth - 1, [&](int l) { constant_[at.zpos[l] + at.s.units[l + 1]] = 1.0; });
+    team.each(layout.zwidth, [&](int i) { constant_[i] = 0.0; });
+    if (layout.s.bias)
+      team.each(layout.s.depth - 1,
+                [&](int l) { constant_[layout.zpos[l] + layout.s.units[l + 1]] = 1.0; });
   }
 
   // What layer l sees: rows of ld(l).
   KRF_HD const double *input(const FeatureRows &r, int copy, int l) const {
-    return l == 0 ? r.X : r.A + at.at(copy, l - 1, r.capacity);
+    return l == 0 ? r.X : r.A + layout.offset(copy, l - 1, r.capacity);
   }
 
   // Z, A and f; with mode null the ReLU itself decides, and nothing slides.
@@ -139,45 +140,46 @@ public:
   // decide(copy, l) may set the modes of a hidden layer once its Z is there.
   template <class Decide>
   KRF_HD void forward(const double *w, const double *mode, Pass &p, Decide decide) {
-    const int D = at.s.depth;
-    for (int copy = 0; copy < at.s.copies; ++copy)
+    const int D = layout.s.depth;
+    for (int copy = 0; copy < layout.s.copies; ++copy)
       for (int l = 0; l < D; ++l) {
-        const long long here = at.at(copy, l, n_);
+        const long long here = layout.offset(copy, l, n_);
         double *z = p.Z + here;
-        const int ldz = at.ldz(l);
-        team.products(input(p.features, copy, l), at.ld(l), n_, w + at.weights(copy, l), at.ld(l),
-                      at.s.units[l + 1], at.ld(l), z, ldz, false);
+        const int ldz = layout.ldz(l);
+        team.products(input(p.features, copy, l), layout.ld(l), n_, w + layout.weights(copy, l),
+                      layout.ld(l), layout.s.units[l + 1], layout.ld(l), z, ldz, false);
         if (l + 1 == D)
           continue;
         decide(copy, l);
         double *a = p.features.A + here;
-        const double *m = mode ? mode + here : z, *one = constant_ + at.zpos[l];
+        const double *m = mode ? mode + here : z, *one = constant_ + layout.zpos[l];
         team.for_rows(n_, ldz, [&](int row, int i) {
           const long long e = static_cast<long long>(row) * ldz + i;
           write(a + e,
                 select(read<T>(m + e) > 0.0, read<T>(z + e), splat<T>(0.0)) + read<T>(one + i));
         });
       }
-    const int outputs = at.outputs(), ldz = at.ldz(D - 1);
+    const int outputs = layout.outputs(), ldz = layout.ldz(D - 1);
     team.each(n_ * outputs, [&](int e) {
       const int row = e / outputs, c = e % outputs;
       double f = 0;
-      for (int copy = 0; copy < at.s.copies; ++copy)
-        f += at.sign(copy) * p.Z[at.at(copy, D - 1, n_) + static_cast<long long>(row) * ldz + c];
+      for (int copy = 0; copy < layout.s.copies; ++copy)
+        f += layout.sign(copy) *
+             p.Z[layout.offset(copy, D - 1, n_) + static_cast<long long>(row) * ldz + c];
       p.f[e] = f;
     });
   }
 
   // delta: the derivatives of f (one output) or, for several outputs, of the loss.
   KRF_HD KRF_APART void backward(const double *w, const double *mode, Pass &p) {
-    for (int copy = 0; copy < at.s.copies; ++copy) {
-      seed(copy, at.outputs() > 1 ? p.dloss_df : nullptr, p.features.delta);
-      for (int l = at.s.depth - 2; l >= 0; --l) {
+    for (int copy = 0; copy < layout.s.copies; ++copy) {
+      seed(copy, layout.outputs() > 1 ? p.dloss_df : nullptr, p.features.delta);
+      for (int l = layout.s.depth - 2; l >= 0; --l) {
         backpropagate(w, copy, l, p.features, p.features.delta);
-        const long long here = at.at(copy, l, n_);
+        const long long here = layout.offset(copy, l, n_);
         double *delta = p.features.delta + here;
         const double *m = mode + here;
-        team.for_each(n_ * at.ldz(l), [&](int i) {
+        team.for_each(n_ * layout.ldz(l), [&](int i) {
           write(delta + i, select(read<T>(m + i) > 0.0, read<T>(delta + i), splat<T>(0.0)));
         });
       }
@@ -186,9 +188,9 @@ public:
 
   // The last layer's delta: `dloss_df` (n, outputs), or one, with the sign of the copy.
   KRF_HD void seed(int copy, const double *dloss_df, double *delta) {
-    const int l = at.s.depth - 1, outputs = at.outputs(), ldz = at.ldz(l);
-    double *top = delta + at.at(copy, l, n_);
-    const double sign = at.sign(copy);
+    const int l = layout.s.depth - 1, outputs = layout.outputs(), ldz = layout.ldz(l);
+    double *top = delta + layout.offset(copy, l, n_);
+    const double sign = layout.sign(copy);
     team.each(n_ * ldz, [&](int e) {
       const int row = e / ldz, c = e % ldz;
       top[e] = c >= outputs ? 0.0 : sign * (dloss_df ? dloss_df[row * outputs + c] : 1.0);
@@ -198,19 +200,19 @@ public:
   // The derivative by the values of layer l, after the ReLU, from the delta of layer l + 1.
   KRF_HD KRF_APART void backpropagate(const double *w, int copy, int l, const FeatureRows &r,
                                       double *delta) {
-    const int ldz = at.ldz(l);
-    team.combine(delta + at.at(copy, l + 1, r.capacity), at.ldz(l + 1), 1, r.rows,
-                 at.s.units[l + 2], w + at.weights(copy, l + 1), at.ld(l + 1), ldz,
-                 delta + at.at(copy, l, r.capacity), ldz, false);
+    const int ldz = layout.ldz(l);
+    team.combine(delta + layout.offset(copy, l + 1, r.capacity), layout.ldz(l + 1), 1, r.rows,
+                 layout.s.units[l + 2], w + layout.weights(copy, l + 1), layout.ld(l + 1), ldz,
+                 delta + layout.offset(copy, l, r.capacity), ldz, false);
   }
 
   // out (+)= sum over rows of weight[row] times the row's gradient; null weights are one.
   KRF_HD KRF_APART void gradient(const FeatureRows &r, const double *weight, double *out,
                                  bool add) {
-    for (int copy = 0; copy < at.s.copies; ++copy)
-      for (int l = 0; l < at.s.depth; ++l) {
-        const int ldz = at.ldz(l);
-        const double *delta = r.delta + at.at(copy, l, r.capacity);
+    for (int copy = 0; copy < layout.s.copies; ++copy)
+      for (int l = 0; l < layout.s.depth; ++l) {
+        const int ldz = layout.ldz(l);
+        const double *delta = r.delta + layout.offset(copy, l, r.capacity);
         if (weight) {
           double *scaled = moved_;
           team.for_rows(r.rows, ldz, [&](int row, int i) {
@@ -219,38 +221,38 @@ public:
           });
           delta = scaled;
         }
-        team.combine(delta, 1, ldz, at.s.units[l + 1], r.rows, input(r, copy, l), at.ld(l),
-                     at.ld(l), out + at.weights(copy, l), at.ld(l), add);
+        team.combine(delta, 1, ldz, layout.s.units[l + 1], r.rows, input(r, copy, l), layout.ld(l),
+                     layout.ld(l), out + layout.weights(copy, l), layout.ld(l), add);
       }
   }
 
   // out_row (+)= the derivative of the row's quantity along the weights v.  `same` is 0, 1, 2, ...
   KRF_HD KRF_APART void along(const FeatureRows &r, const double *v, const int *same, double *out) {
-    for (int copy = 0; copy < at.s.copies; ++copy)
-      for (int l = 0; l < at.s.depth; ++l) {
-        const int ldz = at.ldz(l);
-        double *here = applied_ + at.at(copy, l, most_);
-        team.products(input(r, copy, l), at.ld(l), r.rows, v + at.weights(copy, l), at.ld(l),
-                      at.s.units[l + 1], at.ld(l), here, ldz, false);
-        team.pair_dots(r.rows, r.delta + at.at(copy, l, r.capacity), same, here, same, ldz, out,
-                       copy + l > 0);
+    for (int copy = 0; copy < layout.s.copies; ++copy)
+      for (int l = 0; l < layout.s.depth; ++l) {
+        const int ldz = layout.ldz(l);
+        double *here = applied_ + layout.offset(copy, l, most_);
+        team.products(input(r, copy, l), layout.ld(l), r.rows, v + layout.weights(copy, l),
+                      layout.ld(l), layout.s.units[l + 1], layout.ld(l), here, ldz, false);
+        team.pair_dots(r.rows, r.delta + layout.offset(copy, l, r.capacity), same, here, same, ldz,
+                       out, copy + l > 0);
       }
   }
 
   // The rates of all Z where the weights move along v.
   KRF_HD KRF_APART void rates(const double *w, const double *v, const double *mode, const Pass &p,
                               double *rate) {
-    for (int copy = 0; copy < at.s.copies; ++copy)
-      for (int l = 0; l < at.s.depth; ++l) {
-        const int ldz = at.ldz(l);
-        double *here = rate + at.at(copy, l, n_);
-        team.products(input(p.features, copy, l), at.ld(l), n_, v + at.weights(copy, l), at.ld(l),
-                      at.s.units[l + 1], at.ld(l), here, ldz, false);
+    for (int copy = 0; copy < layout.s.copies; ++copy)
+      for (int l = 0; l < layout.s.depth; ++l) {
+        const int ldz = layout.ldz(l);
+        double *here = rate + layout.offset(copy, l, n_);
+        team.products(input(p.features, copy, l), layout.ld(l), n_, v + layout.weights(copy, l),
+                      layout.ld(l), layout.s.units[l + 1], layout.ld(l), here, ldz, false);
         if (l > 0)
-          team.products(moved_, at.ld(l), n_, w + at.weights(copy, l), at.ld(l), at.s.units[l + 1],
-                        at.ld(l), here, ldz, true);
-        if (l + 1 < at.s.depth) {
-          const double *m = mode + at.at(copy, l, n_);
+          team.products(moved_, layout.ld(l), n_, w + layout.weights(copy, l), layout.ld(l),
+                        layout.s.units[l + 1], layout.ld(l), here, ldz, true);
+        if (l + 1 < layout.s.depth) {
+          const double *m = mode + layout.offset(copy, l, n_);
           team.for_rows(n_, ldz, [&](int row, int i) {
             const long long e = static_cast<long long>(row) * ldz + i;
             write(moved_ + e, select(read<T>(m + e) > 0.0, read<T>(here + e), splat<T>(0.0)));
@@ -263,11 +265,12 @@ public:
   // `other` hold a.rows rows of ldo.
   KRF_HD KRF_APART void kernel(const FeatureRows &a, const FeatureRows &b, double *out, int ldo,
                                double *part, double *other) {
-    for (int copy = 0; copy < at.s.copies; ++copy)
-      for (int l = 0; l < at.s.depth; ++l) {
-        const int ldz = at.ldz(l), ld = at.ld(l);
-        team.products(a.delta + at.at(copy, l, a.capacity), ldz, a.rows,
-                      b.delta + at.at(copy, l, b.capacity), ldz, b.rows, ldz, part, ldo, false);
+    for (int copy = 0; copy < layout.s.copies; ++copy)
+      for (int l = 0; l < layout.s.depth; ++l) {
+        const int ldz = layout.ldz(l), ld = layout.ld(l);
+        team.products(a.delta + layout.offset(copy, l, a.capacity), ldz, a.rows,
+                      b.delta + layout.offset(copy, l, b.capacity), ldz, b.rows, ldz, part, ldo,
+                      false);
         team.products(input(a, copy, l), ld, a.rows, input(b, copy, l), ld, b.rows, ld, other, ldo,
                       false);
         const bool first = copy + l == 0;
@@ -280,9 +283,9 @@ public:
 
   // Loss and dL/df of the values f.
   KRF_HD void evaluate_loss(Pass &p) {
-    const int outputs = at.outputs();
+    const int outputs = layout.outputs();
     double loss = 0;
-    if (at.s.loss == Loss::kSquared) {
+    if (layout.s.loss == Loss::kSquared) {
       team.each(n_, [&](int i) {
         const double r = p.f[i] - y[i];
         p.dloss_df[i] = 2.0 * r;

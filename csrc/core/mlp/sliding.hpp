@@ -45,7 +45,7 @@ public:
   // `exact`: tangent kernels will be asked for.
   KRF_HD Sliding(Network<Team> &network, bool exact, Arena &arena)
       : net(network), team(network.team), first(network, arena), n_(network.n()), ldn_(padded(n_)),
-        capacity_(network.at.s.depth > 2 ? kDeep : 0), lds_(padded(capacity_)),
+        capacity_(network.layout.s.depth > 2 ? kDeep : 0), lds_(padded(capacity_)),
         ldb_(exact ? padded(first.capacity()) : 0), deep_(take_ints(arena, capacity_)),
         sample_(take_ints(arena, capacity_)), same_(take_ints(arena, most_rows(n_))),
         base_(take_deep(arena)), trial_(take_deep(arena)),
@@ -76,9 +76,9 @@ public:
     count_ = 0;
     if (capacity_ == 0)
       return;
-    const MlpLayout &at = net.at;
-    const int size = at.size(n_);
-    const auto slides = [&](int e) { return mode[e] < 0.0 && at.layer_of(e) > 0; };
+    const MlpLayout &layout = net.layout;
+    const int size = layout.size(n_);
+    const auto slides = [&](int e) { return mode[e] < 0.0 && layout.layer_of(e) > 0; };
     for (;;) {
       T found = splat<T>(0.0);
       team.each(size, [&](int e) {
@@ -91,7 +91,7 @@ public:
       team.once([&] { mode[drop] = Z[drop] > 0.0 ? 1.0 : 0.0; });
     }
     count_ = team.collect(size, slides, deep_);
-    team.each(count_, [&](int p) { sample_[p] = at.sample_of(deep_[p]); });
+    team.each(count_, [&](int p) { sample_[p] = layout.sample_of(deep_[p]); });
     base_.rows.rows = trial_.rows.rows = count_;
   }
 
@@ -178,20 +178,20 @@ public:
   // theta of every sliding unit, after `project` at w; `dloss_da` (as large as Z) receives dL/da.
   KRF_HD void fractions(const double *w, const double *mode, const Pass &p, double *theta,
                         double *dloss_da) {
-    const MlpLayout &at = net.at;
-    for (int copy = 0; copy < at.s.copies; ++copy) {
+    const MlpLayout &layout = net.layout;
+    for (int copy = 0; copy < layout.s.copies; ++copy) {
       net.seed(copy, p.dloss_df, dloss_da);
-      for (int l = at.s.depth - 2; l >= 0; --l) {
+      for (int l = layout.s.depth - 2; l >= 0; --l) {
         net.backpropagate(w, copy, l, p.features, dloss_da);
         if (l == 0)
           continue;
         team.each(count_, [&](int i) {
           const int e = deep_[i];
-          if (at.copy_of(e) == copy && at.layer_of(e) == l)
+          if (layout.copy_of(e) == copy && layout.layer_of(e) == l)
             theta[e] = shared_fraction(i, dloss_da);
         });
-        const long long here = at.at(copy, l, n_);
-        team.each(n_ * at.ldz(l), [&](int i) {
+        const long long here = layout.offset(copy, l, n_);
+        team.each(n_ * layout.ldz(l), [&](int i) {
           const long long e = here + i;
           dloss_da[e] *= mode[e] > 0.0   ? 1.0
                          : mode[e] < 0.0 ? smaller(1.0, larger(0.0, theta[e]))
@@ -209,7 +209,7 @@ public:
 private:
   KRF_HD DeepRows take_deep(Arena &arena) const {
     DeepRows d;
-    d.X = arena.take(static_cast<long long>(capacity_) * net.at.ld(0));
+    d.X = arena.take(static_cast<long long>(capacity_) * net.layout.ld(0));
     d.rows = net.take_rows(capacity_, arena);
     d.rows.X = d.X;
     d.gram = arena.take(static_cast<long long>(capacity_) * lds_);
@@ -231,19 +231,19 @@ private:
   }
 
   KRF_HD void find_surfaces(DeepRows &d) {
-    const MlpLayout &at = net.at;
+    const MlpLayout &layout = net.layout;
     const auto same_unit = [&](int e, int f) {
-      return at.unit_of(e) == at.unit_of(f) && at.layer_of(e) == at.layer_of(f) &&
-             at.copy_of(e) == at.copy_of(f);
+      return layout.unit_of(e) == layout.unit_of(f) && layout.layer_of(e) == layout.layer_of(f) &&
+             layout.copy_of(e) == layout.copy_of(f);
     };
     const auto input = [&](int i) {
-      const int l = at.layer_of(deep_[i]) - 1;
-      return d.rows.A + at.at(at.copy_of(deep_[i]), l, capacity_) +
-             static_cast<long long>(i) * at.ldz(l);
+      const int l = layout.layer_of(deep_[i]) - 1;
+      return d.rows.A + layout.offset(layout.copy_of(deep_[i]), l, capacity_) +
+             static_cast<long long>(i) * layout.ldz(l);
     };
     const auto product = [&](int i, int j) {
       double sum = 0;
-      for (int k = 0; k < at.ldz(at.layer_of(deep_[i]) - 1); ++k)
+      for (int k = 0; k < layout.ldz(layout.layer_of(deep_[i]) - 1); ++k)
         sum += input(i)[k] * input(j)[k];
       return sum;
     };
@@ -270,13 +270,13 @@ private:
   KRF_HD KRF_APART bool prepare(DeepRows &d, const double *w, const double *mode, const Pass &p) {
     if (!deep())
       return true;
-    const MlpLayout &at = net.at;
-    const int D = at.s.depth;
-    gather(p.features.X, d.X, at.ld(0));
-    for (int copy = 0; copy < at.s.copies; ++copy)
+    const MlpLayout &layout = net.layout;
+    const int D = layout.s.depth;
+    gather(p.features.X, d.X, layout.ld(0));
+    for (int copy = 0; copy < layout.s.copies; ++copy)
       for (int l = D - 1; l >= 0; --l) {
-        const int ldz = at.ldz(l);
-        const long long from = at.at(copy, l, n_), to = at.at(copy, l, capacity_);
+        const int ldz = layout.ldz(l);
+        const long long from = layout.offset(copy, l, n_), to = layout.offset(copy, l, capacity_);
         double *delta = d.rows.delta + to;
         if (l + 1 == D) {
           team.for_each(capacity_ * ldz, [&](int i) { write(delta + i, splat<T>(0.0)); });
@@ -292,8 +292,8 @@ private:
         });
         team.each(count_, [&](int row) {
           const int e = deep_[row];
-          if (at.copy_of(e) == copy && at.layer_of(e) == l)
-            delta[static_cast<long long>(row) * ldz + at.unit_of(e)] = 1.0;
+          if (layout.copy_of(e) == copy && layout.layer_of(e) == l)
+            delta[static_cast<long long>(row) * ldz + layout.unit_of(e)] = 1.0;
         });
       }
     // Sliding units may move as one: a hair of regularisation picks one of many u, more of it where

@@ -17,10 +17,11 @@ public:
   static constexpr double kParallel = 1.0 - 1e-8;
 
   KRF_HD FirstKinks(Network<Team> &network, Arena &arena)
-      : net_(network), team_(network.team), capacity_(network.at.s.copies * network.at.s.units[1]),
+      : net_(network), team_(network.team),
+        capacity_(network.layout.s.copies * network.layout.s.units[1]),
         unit_(take_ints(arena, capacity_)), begin_(take_ints(arena, capacity_ + 1)),
         owner_(take_ints(arena, capacity_)),
-        basis_(arena.take(static_cast<long long>(capacity_) * network.at.ld(0))) {}
+        basis_(arena.take(static_cast<long long>(capacity_) * network.layout.ld(0))) {}
 
   KRF_HD int capacity() const { return capacity_; }
   KRF_HD bool any() const { return vectors_ > 0; }
@@ -29,12 +30,12 @@ public:
 
   // The sliding units of `mode`; those that find no room get the mode of the sign of their z.
   KRF_HD void collect(double *mode, const double *Z) {
-    const MlpLayout &at = net_.at;
-    const int n = net_.n(), width = at.s.units[1], ldz = at.ldz(0);
+    const MlpLayout &layout = net_.layout;
+    const int n = net_.n(), width = layout.s.units[1], ldz = layout.ldz(0);
     units_ = team_.collect(
         capacity_,
         [&](int e) {
-          const double *m = mode + at.at(e / width, 0, n) + e % width;
+          const double *m = mode + layout.offset(e / width, 0, n) + e % width;
           for (int s = 0; s < n; ++s)
             if (m[static_cast<long long>(s) * ldz] < 0.0)
               return true;
@@ -49,7 +50,7 @@ public:
       int used = 0;
       for (int i = 0; i < units_; ++i) {
         begin_[i] = used;
-        const long long here = at.at(unit_[i] / width, 0, n) + unit_[i] % width;
+        const long long here = layout.offset(unit_[i] / width, 0, n) + unit_[i] % width;
         int samples = 0;
         for (int s = 0; s < n; ++s) {
           const long long e = here + static_cast<long long>(s) * ldz;
@@ -71,13 +72,13 @@ public:
 
   // v without what would move a sliding z.
   KRF_HD void project(double *v) const {
-    const MlpLayout &at = net_.at;
-    const int width = at.s.units[1], ld = at.ld(0);
+    const MlpLayout &layout = net_.layout;
+    const int width = layout.s.units[1], ld = layout.ld(0);
     if (vectors_ == 0)
       return;
     team_.each(units_, [&](int i) {
       double *row =
-          v + at.weights(unit_[i] / width, 0) + static_cast<long long>(unit_[i] % width) * ld;
+          v + layout.weights(unit_[i] / width, 0) + static_cast<long long>(unit_[i] % width) * ld;
       for (int b = begin_[i]; b < begin_[i + 1]; ++b)
         remove(vector(b), row);
     });
@@ -85,13 +86,13 @@ public:
 
   // out[row][b]: what `project` takes from the row's gradient, one orthonormal direction each.
   KRF_HD void projected_coefficients(const FeatureRows &r, double *out, int ldo) const {
-    const MlpLayout &at = net_.at;
-    const int width = at.s.units[1], ldz = at.ldz(0), ld = at.ld(0);
+    const MlpLayout &layout = net_.layout;
+    const int width = layout.s.units[1], ldz = layout.ldz(0), ld = layout.ld(0);
     team_.each(r.rows * ldo, [&](int e) {
       const int row = e / ldo, b = e % ldo;
       double value = 0;
       if (b < vectors_) {
-        value = r.delta[at.at(owner_[b] / width, 0, r.capacity) +
+        value = r.delta[layout.offset(owner_[b] / width, 0, r.capacity) +
                         static_cast<long long>(row) * ldz + owner_[b] % width];
         if (value != 0.0)
           value *= dot(vector(b), r.X + static_cast<long long>(row) * ld);
@@ -109,15 +110,15 @@ public:
   KRF_HD KRF_APART void fractions(const Pass &p, const FeatureRows &deep, const double *u_deep,
                                   int deep_count, const double *mode, const double *dloss_da,
                                   double *theta) const {
-    const MlpLayout &at = net_.at;
-    const int n = net_.n(), width = at.s.units[1], ldz = at.ldz(0), ld = at.ld(0);
-    const bool seeded = at.outputs() > 1;
+    const MlpLayout &layout = net_.layout;
+    const int n = net_.n(), width = layout.s.units[1], ldz = layout.ldz(0), ld = layout.ld(0);
+    const bool seeded = layout.outputs() > 1;
     if (vectors_ == 0)
       return;
     team_.each(units_, [&](int i) {
       const int copy = unit_[i] / width, j = unit_[i] % width;
-      const long long here = at.at(copy, 0, n) + j;
-      const double *deeper = deep.delta + at.at(copy, 0, deep.capacity) + j;
+      const long long here = layout.offset(copy, 0, n) + j;
+      const double *deeper = deep.delta + layout.offset(copy, 0, deep.capacity) + j;
       // Directions: the first sample of each, what theta weighs, z's rate as theta is, theta.
       int count = 0, index[kPerUnit];
       double held[kPerUnit], rate[kPerUnit], fraction[kPerUnit];
@@ -192,13 +193,15 @@ public:
   }
 
 private:
-  KRF_HD double *vector(int b) const { return basis_ + static_cast<long long>(b) * net_.at.ld(0); }
+  KRF_HD double *vector(int b) const {
+    return basis_ + static_cast<long long>(b) * net_.layout.ld(0);
+  }
   KRF_HD const double *sample(int s) const {
-    return net_.X + static_cast<long long>(s) * net_.at.ld(0);
+    return net_.X + static_cast<long long>(s) * net_.layout.ld(0);
   }
   KRF_HD double dot(const double *a, const double *b) const {
     double s = 0;
-    for (int c = 0; c < net_.at.ld(0); ++c)
+    for (int c = 0; c < net_.layout.ld(0); ++c)
       s += a[c] * b[c];
     return s;
   }
@@ -214,7 +217,7 @@ private:
   }
   KRF_HD void remove(const double *q, double *from) const {
     const double s = dot(q, from);
-    for (int c = 0; c < net_.at.ld(0); ++c)
+    for (int c = 0; c < net_.layout.ld(0); ++c)
       from[c] -= s * q[c];
   }
 
@@ -222,7 +225,7 @@ private:
   // (Kahan).  False where it adds none.
   KRF_HD bool orthonormal(const double *x, int first, int used) const {
     double *q = vector(used);
-    const int ld = net_.at.ld(0);
+    const int ld = net_.layout.ld(0);
     for (int c = 0; c < ld; ++c)
       q[c] = x[c];
     for (int pass = 0; pass < 2; ++pass)
