@@ -42,7 +42,7 @@ template <class Team_> struct FactorSystem {
   static constexpr double kNewtonShare = 0.05;
 
   Team &team;
-  Measurements<Team> X;
+  Measurements<Team> sensing;
   ColumnBasis<Team> basis;
   int n, r, ldr, n_samples, length;
   bool has_stiff;
@@ -60,18 +60,18 @@ template <class Team_> struct FactorSystem {
   double y_norm2 = 0, noise = 0, motion = 0;
 
   KRF_HD FactorSystem(Team &team_, const FactorProblem &p, Arena &arena)
-      : team(team_), X(team_, p, arena), basis(team_, p.n, p.r, arena), n(p.n), r(p.r),
+      : team(team_), sensing(team_, p, arena), basis(team_, p.n, p.r, arena), n(p.n), r(p.r),
         ldr(padded(p.r)), n_samples(p.n_samples), length(p.n * ldr),
-        has_stiff(p.n_samples <= factor_rules::kMaxStiffSamples), y(arena.take(X.ldn)),
-        W(arena.take(length)), field(arena.take(length)), residual(arena.take(X.ldn)),
-        next_residual(arena.take(X.ldn)), stage_residual(arena.take(X.ldn)),
+        has_stiff(p.n_samples <= factor_rules::kMaxStiffSamples), y(arena.take(sensing.ldn)),
+        W(arena.take(length)), field(arena.take(length)), residual(arena.take(sensing.ldn)),
+        next_residual(arena.take(sensing.ldn)), stage_residual(arena.take(sensing.ldn)),
         stage(arena.take(3LL * length)), norm2(arena.take(ldr)), moved2(arena.take(ldr)),
         jacobian_W(arena.take(length)),
-        kernel(arena.take(has_stiff ? static_cast<long long>(X.ldn) * X.ldn : 0)),
-        sample(arena.take(X.ldn)), sample_i(arena.take(X.ldn)), power(arena.take(length)),
-        M(arena.take(X.entries)), dense(arena.take(length)), row_W(arena.take(length)),
-        column_rate(arena.take(ldr)), rows(team_, X, arena), balance(team_, p.n, p.r, p.c0, arena),
-        factors(team_, has_stiff ? p.n_samples : 0, arena) {}
+        kernel(arena.take(has_stiff ? static_cast<long long>(sensing.ldn) * sensing.ldn : 0)),
+        sample(arena.take(sensing.ldn)), sample_i(arena.take(sensing.ldn)),
+        power(arena.take(length)), M(arena.take(sensing.entries)), dense(arena.take(length)),
+        row_W(arena.take(length)), column_rate(arena.take(ldr)), rows(team_, sensing, arena),
+        balance(team_, p.n, p.r, p.c0, arena), factors(team_, has_stiff ? p.n_samples : 0, arena) {}
 
   KRF_HD bool stiff_available() const { return has_stiff; }
   KRF_HD static bool starts_stiff() { return false; }
@@ -79,19 +79,19 @@ template <class Team_> struct FactorSystem {
   // About four Newton iterations of three fields, their solves and a share of the factorisation,
   // against six fields; both measure changes of M.
   KRF_HD double cost_ratio() const {
-    const double f = X.work(), N = n_samples, change = 2.0 * X.p * X.q * ldr;
+    const double f = sensing.work(), N = n_samples, change = 2.0 * sensing.p * sensing.q * ldr;
     return (4.0 * (7.0 * f + 5.0 * N * N + change) + 0.9 * N * N * N + change) /
            (6.0 * f + 1.5 * change);
   }
 
   KRF_HD KRF_APART bool start(const FactorProblem &p) {
     // Solves touch the padding of samples.
-    team.for_each(X.ldn, [&](int i) {
+    team.for_each(sensing.ldn, [&](int i) {
       write(y + i, read<T>(p.y + i));
       write(sample + i, splat<T>(0.0));
       write(sample_i + i, splat<T>(0.0));
     });
-    y_norm2 = team.dot(y, y, X.ldn);
+    y_norm2 = team.dot(y, y, sensing.ldn);
     copy(p.W0, W);
     clear(power);
     clear(jacobian_W);
@@ -119,11 +119,11 @@ template <class Team_> struct FactorSystem {
   }
   KRF_HD void start_stiff() { factors.h_factored = 0, fresh = false; }
 
-  KRF_HD double loss() { return team.dot(residual, residual, X.ldn); }
+  KRF_HD double loss() { return team.dot(residual, residual, sensing.ldn); }
   // Also keeps M, against which a step's change is judged.
   KRF_HD double predictor_norm() {
-    const double norm = X.image_norm(W, W, false);
-    team.for_each(X.entries, [&](int i) { write(M + i, read<T>(X.M + i)); });
+    const double norm = sensing.image_norm(W, W, false);
+    team.for_each(sensing.entries, [&](int i) { write(M + i, read<T>(sensing.M + i)); });
     return norm;
   }
 
@@ -146,7 +146,7 @@ template <class Team_> struct FactorSystem {
     column_norms(W, norm2);
     column_norms(field, moved2);
     column_cross(W, field, column_rate);
-    return slower_than(2.0 * noise * (X.X ? x_norm : 1.0), size);
+    return slower_than(2.0 * noise * (sensing.dense ? x_norm : 1.0), size);
   }
 
   KRF_HD static void set_accuracy(double) {}
@@ -158,12 +158,12 @@ template <class Team_> struct FactorSystem {
   // Whether the velocity is no more than what rtol allows the state to be off, at the rates S could
   // give it: near a stationary point with a residual the steps see no more than that.
   KRF_HD KRF_APART bool at_rest(double rtol) {
-    return slower_than(rtol * 2.0 * X.adjoint_norm(residual), team.dot(W, W, length));
+    return slower_than(rtol * 2.0 * sensing.adjoint_norm(residual), team.dot(W, W, length));
   }
 
   KRF_HD bool decreases(const double *) {
     const double bound = std::sqrt(loss()) * (1.0 + 1e-9) + 2.0 * noise;
-    return std::sqrt(team.dot(next_residual, next_residual, X.ldn)) <= bound;
+    return std::sqrt(team.dot(next_residual, next_residual, sensing.ldn)) <= bound;
   }
 
   // The field at W + at, which becomes the end of the step.
@@ -172,7 +172,7 @@ template <class Team_> struct FactorSystem {
     add(W, at, end);
     residual_of(end, next_residual);
     field_of(end, next_residual, out);
-    return finite(team.dot(next_residual, next_residual, X.ldn));
+    return finite(team.dot(next_residual, next_residual, sensing.ldn));
   }
 
   KRF_HD KRF_APART bool move_stages(const double *N, const double *V, bool add_V, double *F,
@@ -186,14 +186,15 @@ template <class Team_> struct FactorSystem {
       field_of(at, res, F + j * length);
       change.componentwise = larger(change.componentwise, part_change(V + j * length, at));
     }
-    if (!finite(team.dot(next_residual, next_residual, X.ldn)) || !finite(change.componentwise))
+    if (!finite(team.dot(next_residual, next_residual, sensing.ldn)) ||
+        !finite(change.componentwise))
       return false;
     if (!add_V)
       return true;
     const double *end = stage + 2 * length;
-    change.predictor = X.image_norm(V + 2 * length, end, true);
-    change.predictor_norm = X.image_norm(end, end, false);
-    change.predictor_step = distance(X.M, M, X.entries);
+    change.predictor = sensing.image_norm(V + 2 * length, end, true);
+    change.predictor_norm = sensing.image_norm(end, end, false);
+    change.predictor_step = distance(sensing.M, M, sensing.entries);
     return true;
   }
 
@@ -202,7 +203,7 @@ template <class Team_> struct FactorSystem {
     using namespace factor_rules;
     basis_changed = false;
     const double N = n_samples;
-    const bool cheap = 0.9 * N * N * N < 3.0 * (7.0 * X.work() + 5.0 * N * N);
+    const bool cheap = 0.9 * N * N * N < 3.0 * (7.0 * sensing.work() + 5.0 * N * N);
     const bool renew = !fresh || cheap || newton_rate > kSlowRate;
     if (!renew && h == factors.h_factored)
       return true;
@@ -212,7 +213,7 @@ template <class Team_> struct FactorSystem {
               (read<T>(stage + i) + read<T>(stage + length + i) + read<T>(stage + 2 * length + i)) *
                   (1.0 / 3.0));
       });
-      X.tangent_kernel(jacobian_W, kernel);
+      sensing.tangent_kernel(jacobian_W, kernel);
       fresh = true;
     }
     gamma_h = radau5::kGamma / h, alpha_h = radau5::kAlpha / h, beta_h = radau5::kBeta / h;
@@ -224,9 +225,9 @@ template <class Team_> struct FactorSystem {
   }
   // b <- (gamma / h + 2 J^T J)^-1 b
   KRF_HD void solve(double *b) {
-    X.linearise(jacobian_W, b, sample);
+    sensing.linearise(jacobian_W, b, sample);
     factors.solve(sample);
-    X.subtract_adjoint(sample, 1.0, jacobian_W, b);
+    sensing.subtract_adjoint(sample, 1.0, jacobian_W, b);
     team.for_each(length, [&](int i) { write(b + i, read<T>(b + i) * (1.0 / gamma_h)); });
   }
   KRF_HD void solve_stages(double *b) {
@@ -234,11 +235,11 @@ template <class Team_> struct FactorSystem {
     solve(b + length, b + 2LL * length);
   }
   KRF_HD void solve(double *b_r, double *b_i) {
-    X.linearise(jacobian_W, b_r, sample);
-    X.linearise(jacobian_W, b_i, sample_i);
+    sensing.linearise(jacobian_W, b_r, sample);
+    sensing.linearise(jacobian_W, b_i, sample_i);
     factors.solve(sample, sample_i);
-    X.subtract_adjoint(sample, 1.0, jacobian_W, b_r);
-    X.subtract_adjoint(sample_i, 1.0, jacobian_W, b_i);
+    sensing.subtract_adjoint(sample, 1.0, jacobian_W, b_r);
+    sensing.subtract_adjoint(sample_i, 1.0, jacobian_W, b_i);
     const double scale = 1.0 / (alpha_h * alpha_h + beta_h * beta_h);
     const double a = alpha_h * scale, b = beta_h * scale;
     team.for_each(length, [&](int i) {
@@ -251,7 +252,8 @@ template <class Team_> struct FactorSystem {
   // The change of M and of the columns along V, measured at the end of the step.
   KRF_HD ErrorNorm error_norm_at_end(const double *V, const double *) {
     const double *end = stage + 2 * length;
-    return {part_change(V, end), X.image_norm(V, end, true), X.image_norm(end, end, false), 0};
+    return {part_change(V, end), sensing.image_norm(V, end, true),
+            sensing.image_norm(end, end, false), 0};
   }
 
   KRF_HD void advance(const double *dW) {
@@ -283,9 +285,9 @@ template <class Team_> struct FactorSystem {
       });
       return kInfinity;
     }
-    X.linearise(W, power, sample);
+    sensing.linearise(W, power, sample);
     clear(power);
-    X.subtract_adjoint(sample, -2.0 / size, W, power);
+    sensing.subtract_adjoint(sample, -2.0 / size, W, power);
     return std::sqrt(team.dot(power, power, length));
   }
 
@@ -298,7 +300,7 @@ template <class Team_> struct FactorSystem {
       copy(W, row_W);
     balance.restore(row_W, basis.Q);
     residual_of(row_W, stage_residual);
-    const double loss_here = team.dot(stage_residual, stage_residual, X.ldn);
+    const double loss_here = team.dot(stage_residual, stage_residual, sensing.ldn);
     // W = (columns basis_changed) Q^T
     double *to = out.W + static_cast<long long>(row) * n * r;
     team.products(row_W, ldr, n, basis.Q, ldr, r, ldr, to, r, false);
@@ -338,7 +340,7 @@ private:
     team.for_each(length, [&](int i) { write(to + i, read<T>(from + i)); });
   }
   KRF_HD void copy_samples(const double *from, double *to) {
-    team.for_each(X.ldn, [&](int i) { write(to + i, read<T>(from + i)); });
+    team.for_each(sensing.ldn, [&](int i) { write(to + i, read<T>(from + i)); });
   }
   KRF_HD void clear(double *to) {
     team.for_each(length, [&](int i) { write(to + i, splat<T>(0.0)); });
@@ -356,13 +358,13 @@ private:
   }
 
   KRF_HD void residual_of(const double *at, double *out) {
-    team.each(X.ldn - n_samples, [&](int i) { out[n_samples + i] = 0.0; });
-    X.predict(at, out);
-    team.for_each(X.ldn, [&](int i) { write(out + i, read<T>(out + i) - read<T>(y + i)); });
+    team.each(sensing.ldn - n_samples, [&](int i) { out[n_samples + i] = 0.0; });
+    sensing.predict(at, out);
+    team.for_each(sensing.ldn, [&](int i) { write(out + i, read<T>(out + i) - read<T>(y + i)); });
   }
   KRF_HD void field_of(const double *at, const double *res, double *out) {
     clear(out);
-    X.subtract_adjoint(res, 2.0, at, out);
+    sensing.subtract_adjoint(res, 2.0, at, out);
   }
 
   // Inner products of the columns of A with those of B, one by one.

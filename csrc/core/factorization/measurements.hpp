@@ -15,16 +15,16 @@ template <class Team> struct Measurements {
   Team &team;
   int n, r, p, q, c0, n_samples, ldr, ldn, entries;
   const int *row, *column;
-  const double *X;
-  double *M;       // an image of M, (p, q)
-  double *lifted;  // W W^T, (n, n): for entries
-  double *columns; // factors of the tangent kernel, r of padded(n_samples): for dense X
-  double *index;   // room for r ints, weights and pointers
+  const double *dense; // X, or null
+  double *M;           // an image of M, (p, q)
+  double *lifted;      // W W^T, (n, n): for entries
+  double *columns;     // factors of the tangent kernel, r of padded(n_samples): for dense X
+  double *index;       // room for r ints, weights and pointers
 
   KRF_HD Measurements(Team &team_, const FactorProblem &problem, Arena &arena)
       : team(team_), n(problem.n), r(problem.r), p(problem.p), q(problem.q), c0(problem.c0),
         n_samples(problem.n_samples), ldr(padded(r)), ldn(padded(n_samples)),
-        entries(padded(p * q)), row(problem.row), column(problem.column), X(problem.X),
+        entries(padded(p * q)), row(problem.row), column(problem.column), dense(problem.X),
         M(arena.take(entries)), lifted(arena.take(static_cast<long long>(n) * n)),
         columns(arena.take(static_cast<long long>(ldr) * ldn)), index(arena.take(3LL * ldr)) {}
 
@@ -35,7 +35,7 @@ template <class Team> struct Measurements {
 
   // Multiplications in one evaluation of a field.
   KRF_HD double work() const {
-    return X ? 2.0 * n_samples * p * q + 3.0 * p * q * ldr : 3.0 * n_samples * ldr;
+    return dense ? 2.0 * n_samples * p * q + 3.0 * p * q * ldr : 3.0 * n_samples * ldr;
   }
 
   // M = B_p W_q^T (+ W_p B_q^T).
@@ -52,7 +52,7 @@ template <class Team> struct Measurements {
 
   // out_i = <X_i, W_p W_q^T>
   KRF_HD void predict(const double *W, double *out) {
-    if (X) {
+    if (dense) {
       image(W, W, false);
       observe(out);
     } else {
@@ -61,7 +61,7 @@ template <class Team> struct Measurements {
   }
   // out = J B: the change of the predictions along B.
   KRF_HD void linearise(const double *W, const double *B, double *out) {
-    if (X) {
+    if (dense) {
       image(B, W, true);
       observe(out);
     } else {
@@ -72,17 +72,17 @@ template <class Team> struct Measurements {
 
   // Frobenius norm of sum_i c_i X_i.
   KRF_HD double adjoint_norm(const double *c) {
-    if (!X)
+    if (!dense)
       return std::sqrt(team.dot(c, c, ldn));
-    team.template sweep<1>(X, ldn, entries, c, nullptr,
+    team.template sweep<1>(dense, ldn, entries, c, nullptr,
                            [&](int i, const T *z, T *) { write(M + i, z[0]); });
     return std::sqrt(team.dot(M, M, entries));
   }
 
   // out -= scale sum_i c_i A_i W
   KRF_HD void subtract_adjoint(const double *c, double scale, const double *W, double *out) {
-    if (X) {
-      team.template sweep<1>(X, ldn, entries, c, nullptr,
+    if (dense) {
+      team.template sweep<1>(dense, ldn, entries, c, nullptr,
                              [&](int i, const T *z, T *) { write(M + i, z[0] * scale); });
       subtract_rows(M, q, 1, at(W, c0), p, q, out);
       subtract_rows(M, 1, q, W, q, p, at(out, c0));
@@ -93,13 +93,14 @@ template <class Team> struct Measurements {
 
   // K = J J^T, lower triangle by columns.
   KRF_HD KRF_APART void tangent_kernel(const double *W, double *K) {
-    if (X) {
+    if (dense) {
       team.for_each(ldn * ldn, [&](int i) { write(K + i, splat<T>(0.0)); });
       for (int i = 0; i < p; ++i)
-        add_features(X + static_cast<long long>(i) * q * ldn, ldn, at(W, c0), q, c0 ? 1.0 : 4.0, K);
+        add_features(dense + static_cast<long long>(i) * q * ldn, ldn, at(W, c0), q, c0 ? 1.0 : 4.0,
+                     K);
       // For the symmetric model both sides are the same, X_i + X_i^T = 2 X_i.
       for (int j = 0; c0 && j < q; ++j)
-        add_features(X + static_cast<long long>(j) * ldn, static_cast<long long>(q) * ldn, W, p,
+        add_features(dense + static_cast<long long>(j) * ldn, static_cast<long long>(q) * ldn, W, p,
                      1.0, K);
       return;
     }
@@ -138,7 +139,7 @@ private:
   // out = X^T M: M weighs the entries' vectors.
   KRF_HD void observe(double *out) {
     clear_padding();
-    team.template sweep<1>(X, ldn, entries, out, out,
+    team.template sweep<1>(dense, ldn, entries, out, out,
                            [&](int i, const T *, T *o) { o[0] = read<T>(M + i); });
   }
 

@@ -16,35 +16,36 @@ template <class Team> struct RowMotion {
   static constexpr double kAsleep = 1e-12; // a row, or a column, this small that shrinks is at rest
 
   Team &team;
-  const Measurements<Team> &X;
+  const Measurements<Team> &sensing;
   double *size, *rounding; // per row: its norm; what its velocity is a sum of, in magnitude
   double step = 0;         // that is being tried
 
   KRF_HD RowMotion(Team &team_, const Measurements<Team> &measurements, Arena &arena)
-      : team(team_), X(measurements), size(arena.take(padded(X.n))),
-        rounding(arena.take(padded(X.n))) {}
+      : team(team_), sensing(measurements), size(arena.take(padded(sensing.n))),
+        rounding(arena.take(padded(sensing.n))) {}
 
   // Returns the norm of what the predictions are sums of, in magnitude.
   KRF_HD KRF_APART double measure(const double *W, const double *y, double x_norm) {
     double sum = 0;
-    team.each(X.n, [&](int i) { size[i] = std::sqrt(row_dot(W, W, i)); });
-    if (X.X) {
-      for (int i = 0; i < X.n; ++i)
+    team.each(sensing.n, [&](int i) { size[i] = std::sqrt(row_dot(W, W, i)); });
+    if (sensing.dense) {
+      for (int i = 0; i < sensing.n; ++i)
         sum += size[i] * size[i];
       const double prediction = x_norm * sum;
-      team.each(X.n, [&](int i) { rounding[i] = dense_rounding(i, y, prediction); });
+      team.each(sensing.n, [&](int i) { rounding[i] = dense_rounding(i, y, prediction); });
       return prediction;
     }
-    for (int k = 0; k < X.n_samples; ++k)
-      sum += size[X.row[k]] * size[X.row[k]] * size[X.column[k]] * size[X.column[k]];
-    team.each(X.n, [&](int i) { rounding[i] = entry_rounding(i, y); });
+    for (int k = 0; k < sensing.n_samples; ++k)
+      sum += size[sensing.row[k]] * size[sensing.row[k]] * size[sensing.column[k]] *
+             size[sensing.column[k]];
+    team.each(sensing.n, [&](int i) { rounding[i] = entry_rounding(i, y); });
     return std::sqrt(sum);
   }
 
   // Worst ratio of a row's norm in V, less its rounding, to that in W or `at`.
   KRF_HD double change(const double *V, const double *at) {
     T worst = splat<T>(0.0);
-    team.each(X.n, [&](int i) {
+    team.each(sensing.n, [&](int i) {
       const double moved =
           std::sqrt(row_dot(V, V, i)) - kErrorNoise * kEpsilon * step * rounding[i];
       if (moved > 0.0)
@@ -57,7 +58,7 @@ template <class Team> struct RowMotion {
   // Whether no row moves faster than `speed` times its size, but by rounding, or to its rest.
   KRF_HD bool slower_than(double speed, const double *W, const double *field, double total) {
     T moving = splat<T>(0.0);
-    team.each(X.n, [&](int i) {
+    team.each(sensing.n, [&](int i) {
       const double v = std::sqrt(row_dot(field, field, i));
       const bool asleep =
           size[i] * size[i] <= kAsleep * kAsleep * total && row_dot(W, field, i) < 0.0;
@@ -69,16 +70,16 @@ template <class Team> struct RowMotion {
 
 private:
   KRF_HD double row_dot(const double *A, const double *B, int i) const {
-    const double *a = X.at(A, i), *b = X.at(B, i);
+    const double *a = sensing.at(A, i), *b = sensing.at(B, i);
     double sum = 0;
-    for (int c = 0; c < X.r; ++c)
+    for (int c = 0; c < sensing.r; ++c)
       sum += a[c] * b[c];
     return sum;
   }
   KRF_HD double entry_rounding(int i, const double *y) const {
     double sum = 0;
-    for (int k = 0; k < X.n_samples; ++k) {
-      const int a = X.row[k], b = X.column[k];
+    for (int k = 0; k < sensing.n_samples; ++k) {
+      const int a = sensing.row[k], b = sensing.column[k];
       if (a != i && b != i)
         continue;
       const double residual = std::fabs(y[k]) + size[a] * size[b];
@@ -88,15 +89,15 @@ private:
   }
   KRF_HD double dense_rounding(int i, const double *y, double prediction) const {
     double sum = 0;
-    for (int k = 0; k < X.n_samples; ++k) {
-      const double *x = X.X + static_cast<long long>(k) * X.p * X.q;
+    for (int k = 0; k < sensing.n_samples; ++k) {
+      const double *x = sensing.dense + static_cast<long long>(k) * sensing.p * sensing.q;
       double part = 0;
-      if (i < X.p)
-        for (int j = 0; j < X.q; ++j)
-          part += std::fabs(x[i * X.q + j]) * size[X.c0 + j];
-      if (i >= X.c0)
-        for (int j = 0; j < X.p; ++j)
-          part += std::fabs(x[j * X.q + i - X.c0]) * size[j];
+      if (i < sensing.p)
+        for (int j = 0; j < sensing.q; ++j)
+          part += std::fabs(x[i * sensing.q + j]) * size[sensing.c0 + j];
+      if (i >= sensing.c0)
+        for (int j = 0; j < sensing.p; ++j)
+          part += std::fabs(x[j * sensing.q + i - sensing.c0]) * size[j];
       sum += 2.0 * (std::fabs(y[k]) + prediction) * part;
     }
     return sum;
