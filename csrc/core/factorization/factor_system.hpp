@@ -4,7 +4,7 @@
 // W has at most n columns however wide the network is (the flow of W W^T closes), and keeping a
 // factor keeps W W^T positive semidefinite and of its rank.  Every stage of a Runge-Kutta step is
 // some matrix times W, so errors are multiplicative: they are measured column by column, in a basis
-// where every column is a direction of its own (column_basis.hpp), and besides as changes of M,
+// where every column is a direction of its own (one_sided_jacobi.hpp), and besides as changes of M,
 // which in the kernel regime is a small difference of large parts.
 //
 // The Jacobian is -2 J^T J - S.  Newton keeps the first part alone: it has rank n_samples, so a
@@ -43,7 +43,7 @@ template <class Team_> struct FactorSystem {
 
   Team &team;
   Measurements<Team> sensing;
-  ColumnBasis<Team> basis;
+  OneSidedJacobi<Team> basis;
   int n, r, ldr, n_samples, length;
   bool has_stiff;
   double *y, *W, *field, *residual, *next_residual, *stage_residual;
@@ -106,7 +106,7 @@ template <class Team_> struct FactorSystem {
     double *const part[] = {W, field, jacobian_W, stage, stage + length, stage + 2 * length};
     for (int j = 0; j < 3; ++j)
       clear(stage + j * length);
-    basis.turn(part, factor_rules::kCosine);
+    basis.orthogonalise(part, factor_rules::kCosine);
     // What rounding leaves of dependent columns is not a direction.
     column_norms(W, norm2);
     for (int c = 0; c < r; ++c)
@@ -268,7 +268,7 @@ template <class Team_> struct FactorSystem {
       return false;
     motion = 0;
     double *const part[] = {W, field, jacobian_W, old_N, old_N + length, old_N + 2 * length};
-    return basis.turn(part, factor_rules::kCosine);
+    return basis.orthogonalise(part, factor_rules::kCosine);
   }
 
   KRF_HD void interpolate_stages(const double *) {}

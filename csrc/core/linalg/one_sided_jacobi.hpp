@@ -12,7 +12,7 @@
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team> struct ColumnBasis {
+template <class Team> struct OneSidedJacobi {
   using T = typename Team::Value;
   static constexpr int kParts = 6; // W and what turns with it
 
@@ -23,7 +23,7 @@ template <class Team> struct ColumnBasis {
   double *gram;  // their inner products, (r, ldr)
   double *Q;     // (r, r): the columns of W are those of the caller times Q
 
-  KRF_HD ColumnBasis(Team &team_, int n_, int r_, Arena &arena)
+  KRF_HD OneSidedJacobi(Team &team_, int n_, int r_, Arena &arena)
       : team(team_), n(n_), r(r_), ldn(padded(n_)), ldr(padded(r_)), stride(kParts * ldn + ldr),
         stack(arena.take(static_cast<long long>(r) * stride)), norm2(arena.take(ldr)),
         gram(arena.take(static_cast<long long>(r) * ldr)),
@@ -35,7 +35,7 @@ template <class Team> struct ColumnBasis {
 
   // Rotates until no two columns of part[0] have a cosine above `cosine`; the other parts (n rows
   // of ldr) and Q turn along.  Returns whether anything turned.
-  KRF_HD bool turn(double *const part[kParts], double cosine) {
+  KRF_HD bool orthogonalise(double *const part[kParts], double cosine) {
     load(part[0], 0);
     if (!any_pair(cosine))
       return false;

@@ -7,8 +7,8 @@
 // sliding unit feeds another.  The multipliers u of grad z in that projection give theta.
 //
 // In the first layer grad z is the sample itself, in the unit's row of weights: units do not mix,
-// and any number of them may slide (first_kinks.hpp).  Deeper units are few; their gradients are
-// rows of features like those of the samples.
+// and any number of them may slide (sliding_first_layer.hpp).  Deeper units are few; their
+// gradients are rows of features like those of the samples.
 #pragma once
 
 #include "../base/elementary.hpp"
@@ -204,7 +204,7 @@ public:
 
   Network<Team> &net;
   Team &team;
-  FirstKinks<Team> first;
+  SlidingFirstLayer<Team> first;
 
 private:
   KRF_HD DeepRows take_deep(Arena &arena) const {

@@ -6,7 +6,7 @@
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team> class FirstKinks {
+template <class Team> class SlidingFirstLayer {
 public:
   // Samples one unit may slide on.
   static constexpr int kPerUnit = 16;
@@ -16,7 +16,7 @@ public:
   // Samples, and deeper gradients, with a squared cosine beyond this are parallel.
   static constexpr double kParallel = 1.0 - 1e-8;
 
-  KRF_HD FirstKinks(Network<Team> &network, Arena &arena)
+  KRF_HD SlidingFirstLayer(Network<Team> &network, Arena &arena)
       : net_(network), team_(network.team),
         capacity_(network.layout.s.copies * network.layout.s.units[1]),
         unit_(take_ints(arena, capacity_)), begin_(take_ints(arena, capacity_ + 1)),
