@@ -21,7 +21,7 @@
 KRF_BEGIN_NAMESPACE
 
 inline constexpr int kWidth = KRF_LANES;
-static_assert(kLanes % kWidth == 0, "padding must hold whole registers");
+static_assert(kPadding % kWidth == 0, "padding must hold whole registers");
 
 typedef double Lanes __attribute__((vector_size(8 * KRF_LANES)));
 typedef std::int64_t LaneBits __attribute__((vector_size(8 * KRF_LANES)));

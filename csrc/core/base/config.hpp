@@ -30,10 +30,10 @@ KRF_BEGIN_NAMESPACE
 inline constexpr double kInfinity = __builtin_huge_val();
 inline constexpr double kEpsilon = 2.220446049250313e-16;
 // Rows of X, and the features, are padded to this many doubles: one AVX-512 register.
-inline constexpr int kLanes = 8;
+inline constexpr int kPadding = 8;
 
 template <class Int> KRF_HD constexpr Int padded(Int n) {
-  return (n + kLanes - 1) / kLanes * kLanes;
+  return (n + kPadding - 1) / kPadding * kPadding;
 }
 KRF_HD inline double square(double x) { return x * x; }
 KRF_HD inline double larger(double a, double b) { return a > b ? a : b; }
