@@ -76,16 +76,16 @@ def measure(N, d):
         "Gram",
         N,
         d,
-        ours(lambda r: parts.gram(X, s, r), reps),
-        error(parts.gram(X, s), exact),
+        ours(lambda r: parts.scaled_gram(X, s, r), reps),
+        error(parts.scaled_gram(X, s), exact),
         peers,
     )
 
     exact = X @ (X.T @ V)
     reps = max(10, int(4e8 / (12 * N * d)))
     peers = [("2 gemm", microseconds(lambda: X @ (X.T @ V), reps), 0.0)]
-    own = ours(lambda r: parts.sweep(X, V, r), reps)
-    show("pass, 3 cols", N, d, own, error(parts.sweep(X, V), exact), peers)
+    own = ours(lambda r: parts.map_features(X, V, r), reps)
+    show("pass, 3 cols", N, d, own, error(parts.map_features(X, V), exact), peers)
 
     A = X @ X.T / d + np.eye(N)
     AF, b = np.asfortranarray(A), V[:, 0].copy()

@@ -16,8 +16,8 @@ def test_dense_parts_against_numpy(n):
     rng = np.random.default_rng(n)
     d = 2 * n + 3
     X, s, V = rng.standard_normal((n, d)), rng.random(d), rng.standard_normal((n, 3))
-    assert np.allclose(parts.gram(X, s), (X * s) @ X.T, rtol=1e-13, atol=1e-12)
-    assert np.allclose(parts.sweep(X, V), X @ (X.T @ V), rtol=1e-12, atol=1e-10)
+    assert np.allclose(parts.scaled_gram(X, s), (X * s) @ X.T, rtol=1e-13, atol=1e-12)
+    assert np.allclose(parts.map_features(X, V), X @ (X.T @ V), rtol=1e-12, atol=1e-10)
     A, b = X @ X.T + np.eye(n), rng.standard_normal(n)
     x, kept = parts.solve(A, b)
     assert np.allclose(A @ x, b, atol=1e-12 * np.linalg.cond(A))

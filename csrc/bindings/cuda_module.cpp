@@ -101,12 +101,13 @@ krf::cuda::DiagonalResults diagonal_results(const py::dict &a) {
 
 krf::cuda::Plan plan_of(const py::dict &a) {
   return {number<int>(a, "threads"), number<int>(a, "cluster"), number<int>(a, "teams"),
-          number<long long>(a, "doubles_per_team"), number<long long>(a, "sweep_room")};
+          number<long long>(a, "doubles_per_team"), number<long long>(a, "features_room")};
 }
 
 py::dict as_dict(const krf::cuda::Plan &plan) {
   return py::dict("threads"_a = plan.threads, "cluster"_a = plan.cluster, "teams"_a = plan.teams,
-                  "doubles_per_team"_a = plan.doubles_per_team, "sweep_room"_a = plan.sweep_room);
+                  "doubles_per_team"_a = plan.doubles_per_team,
+                  "features_room"_a = plan.features_room);
 }
 
 // Waits for what `launch` puts on the stream; the GIL is held only for signals and progress.

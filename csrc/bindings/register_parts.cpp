@@ -67,7 +67,7 @@ Real products(const Real &A, const Real &B) {
 }
 
 // X diag(weight) X^T, `repeats` times the work for timing.
-Real gram(const Real &X, const Real &weight, int repeats) {
+Real scaled_gram(const Real &X, const Real &weight, int repeats) {
   if (X.ndim() != 2 || weight.ndim() != 1 || weight.shape(0) != X.shape(1))
     throw std::invalid_argument("X must be (n, d) and weight (d,)");
   const int n = static_cast<int>(X.shape(0)), d = static_cast<int>(X.shape(1));
@@ -76,7 +76,7 @@ Real gram(const Real &X, const Real &weight, int repeats) {
   auto scratch = zeros(2LL * krf::padded(d)), G = zeros(ld * ld);
   for (int r = 0; r < repeats; ++r) {
     std::fill(G.begin(), G.end(), 0.0);
-    krf::cpu::kernels().gram(n, d, packed.data(), weight.data(), G.data(), scratch.data());
+    krf::cpu::kernels().scaled_gram(n, d, packed.data(), weight.data(), G.data(), scratch.data());
   }
   Real out({n, n});
   for (int j = 0; j < n; ++j)
@@ -86,7 +86,7 @@ Real gram(const Real &X, const Real &weight, int repeats) {
 }
 
 // X (X^T V) for three columns V, in one pass over X.
-Real sweep(const Real &X, const Real &V, int repeats) {
+Real map_features(const Real &X, const Real &V, int repeats) {
   if (X.ndim() != 2 || V.ndim() != 2 || V.shape(0) != X.shape(0) || V.shape(1) != 3)
     throw std::invalid_argument("X must be (n, d) and V (n, 3)");
   const int n = static_cast<int>(X.shape(0)), d = static_cast<int>(X.shape(1));
@@ -94,7 +94,7 @@ Real sweep(const Real &X, const Real &V, int repeats) {
   const auto packed = pack(X), v = pack(V);
   auto acc = zeros(3 * ld);
   for (int r = 0; r < repeats; ++r)
-    krf::cpu::kernels().sweep(n, d, packed.data(), v.data(), acc.data());
+    krf::cpu::kernels().map_features(n, d, packed.data(), v.data(), acc.data());
   Real out({n, 3});
   for (int k = 0; k < 3; ++k)
     for (int i = 0; i < n; ++i)
@@ -185,8 +185,8 @@ void register_parts(py::module_ &m) {
       py::arg("poison"), py::pos_only());
   parts.def("elementary", &elementary, py::arg("function"), py::arg("x"));
   parts.def("products", &products, py::arg("A"), py::arg("B"));
-  parts.def("gram", &gram, py::arg("X"), py::arg("weight"), py::arg("repeats") = 1);
-  parts.def("sweep", &sweep, py::arg("X"), py::arg("V"), py::arg("repeats") = 1);
+  parts.def("scaled_gram", &scaled_gram, py::arg("X"), py::arg("weight"), py::arg("repeats") = 1);
+  parts.def("map_features", &map_features, py::arg("X"), py::arg("V"), py::arg("repeats") = 1);
   parts.def(
       "phi", [](int k, double x) { return krf::cpu::kernels().phi(k, x); }, py::arg("k"),
       py::arg("x"));

@@ -123,9 +123,9 @@ void elementary(int function, int count, const double *x, double *y) {
   });
 }
 
-void sweep(int n, int d, const double *X, const double *V, double *acc) {
+void map_features(int n, int d, const double *X, const double *V, double *acc) {
   SerialTeam team = uninterrupted();
-  team.sweep<3>(X, padded(n), padded(d), V, acc, [](int, const Lanes *z, Lanes *out) {
+  team.map_features<3>(X, padded(n), padded(d), V, acc, [](int, const Lanes *z, Lanes *out) {
     for (int k = 0; k < 3; ++k)
       out[k] = z[k];
   });
@@ -136,7 +136,7 @@ void products(int m, int q, int length, const double *A, const double *B, double
   team.products(A, padded(length), m, B, padded(length), q, padded(length), out, q, false);
 }
 
-void gram(int n, int d, const double *X, const double *weight, double *G, double *scratch) {
+void scaled_gram(int n, int d, const double *X, const double *weight, double *G, double *scratch) {
   SerialTeam team = uninterrupted();
   int *index = reinterpret_cast<int *>(scratch);
   for (int i = 0; i < d; ++i)
@@ -199,9 +199,9 @@ inline const cpu::Kernels &local_table() {
                                       mlp_workspace,
                                       mlp_flow,
                                       elementary,
-                                      sweep,
+                                      map_features,
                                       products,
-                                      gram,
+                                      scaled_gram,
                                       phi,
                                       eigen,
                                       solve,

@@ -28,9 +28,10 @@ struct Kernels {
 
   // Single parts, for tests and bench/kernels.py.  Sizes are padded as in problem.hpp.
   void (*elementary)(int function, int count, const double *x, double *y);
-  void (*sweep)(int n, int d, const double *X, const double *V, double *acc);
+  void (*map_features)(int n, int d, const double *X, const double *V, double *acc);
   void (*products)(int m, int q, int length, const double *A, const double *B, double *out);
-  void (*gram)(int n, int d, const double *X, const double *weight, double *G, double *scratch);
+  void (*scaled_gram)(int n, int d, const double *X, const double *weight, double *G,
+                      double *scratch);
   double (*phi)(int k, double x);
   // Values, and vectors as rows, of A, which is destroyed.
   bool (*eigen)(int n, double *A, double *value, double *vector);

@@ -1,8 +1,8 @@
 // The CPU team: one thread and its vector registers.
 //
-// Core templates talk to a team in whole arrays: `sweep` streams X once through project - map -
-// accumulate, `for_each` maps an array, `sum` and `max` reduce what the members hold, and the dense
-// primitives act on matrices stored by columns with leading dimension padded(n).
+// Core templates talk to a team in whole arrays: `map_features` streams X once through project -
+// map - accumulate, `for_each` maps an array, `sum` and `max` reduce what the members hold, and the
+// dense primitives act on matrices stored by columns with leading dimension padded(n).
 #pragma once
 
 #include "ldlt.hpp"
@@ -45,7 +45,7 @@ public:
   // For every feature i and k < K: z[k] = x_i . V_k, then body(i, z, out); if acc is given,
   // acc_k = sum_i out[k] x_i.  V and acc are K vectors of length ld; without V, z is zero.
   template <int K, class Body>
-  void sweep(const double *X, int ld, int d, const double *V, double *acc, Body body) {
+  void map_features(const double *X, int ld, int d, const double *V, double *acc, Body body) {
     spend(((acc ? 2.0 : 0.0) + (V ? 2.0 : 0.0)) * K * ld * d);
     if (acc)
       for (int c = 0; c < K * ld; c += kWidth)
@@ -216,7 +216,7 @@ public:
   // x_i <- x_i - 2 (v . x_i) v for every feature.
   void reflect(double *X, int ld, int d, const double *v) {
     spend(2.0 * d * ld);
-    sweep<1>(X, ld, d, v, nullptr, [&](int i, const Lanes *z, Lanes *) {
+    map_features<1>(X, ld, d, v, nullptr, [&](int i, const Lanes *z, Lanes *) {
       for (int f = 0; f < kWidth; ++f) {
         double *x = X + static_cast<long long>(i + f) * ld;
         const double scale = -2.0 * z[0][f];

@@ -20,7 +20,7 @@ public:
   static constexpr int kWidth = 1, kPollEvery = 16;
   static constexpr int kReduced = 7; // sums and maxima at once
 
-  // `exchange` has room for exchange_room(size) doubles and `features` for sweep_room(...), both
+  // `exchange` has room for exchange_room(size) doubles and `features` for features_room(...), both
   // seen by all members; `tile`, of tile_room(), is the first warp's own and fast.
   KRF_HD BlockTeam(Block block, double *exchange, double *tile, double *features, const int *cancel)
       : block_(block), exchange_(exchange), tile_(tile), features_(features), cancel_(cancel) {}
@@ -30,8 +30,8 @@ public:
     return kReduced * (size / Block::kWarp) + 3;
   }
   KRF_HD static constexpr int tile_room() { return ldlt::kTileRoom; }
-  // What a sweep of K vectors needs: outputs of every feature, and a sum a warp.
-  KRF_HD static long long sweep_room(int ld, int d, int size) {
+  // What map_features with K vectors needs: outputs of every feature, and a sum a warp.
+  KRF_HD static long long features_room(int ld, int d, int size) {
     return 3LL * d + 3LL * ld * (size / Block::kWarp);
   }
   // Before the first run and each that follows; no operations yet.
@@ -182,7 +182,8 @@ public:
   // As in csrc/cpu/team.hpp.  A warp takes 32 features at a time: projects them on the tensor
   // cores, maps one a lane, and adds them to its own sums while they are still in the first cache.
   template <int K, class Body>
-  KRF_HD void sweep(const double *X, int ld, int d, const double *V, double *acc, Body body) {
+  KRF_HD void map_features(const double *X, int ld, int d, const double *V, double *acc,
+                           Body body) {
     static_assert(K <= 8, "the columns of one tile");
     spend(((acc ? 2.0 : 0.0) + (V ? 2.0 : 0.0)) * K * ld * d);
     constexpr int kChunk = 32;

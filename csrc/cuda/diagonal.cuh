@@ -35,7 +35,8 @@ inline DiagonalProblem shape_of(const DiagonalBatch &b) {
 template <class Solver, class Kernel>
 Plan plan_diagonal(Kernel kernel, const DiagonalBatch &b, int threads) {
   return plan_kernel(kernel, b.n, b.d, threads, [&](Plan &plan) {
-    plan.sweep_room = DeviceTeam::sweep_room(padded(b.n), padded(b.d), plan.threads * plan.cluster);
+    plan.features_room =
+        DeviceTeam::features_room(padded(b.n), padded(b.d), plan.threads * plan.cluster);
     plan.doubles_per_team = count_doubles<Solver>(shape_of(b)) + 2LL * padded(b.d);
   });
 }

@@ -48,8 +48,8 @@ Plan plan_factor_flow(const FactorBatch &batch, int threads) {
   const int rows = batch.n > batch.n_samples ? batch.n : batch.n_samples;
   const int entries = batch.p * batch.q;
   return plan_kernel(factor_flow_kernel, rows, entries, threads, [&](Plan &plan) {
-    plan.sweep_room = DeviceTeam::sweep_room(padded(batch.n_samples), padded(entries),
-                                             plan.threads * plan.cluster);
+    plan.features_room = DeviceTeam::features_room(padded(batch.n_samples), padded(entries),
+                                                   plan.threads * plan.cluster);
     plan.doubles_per_team = count_doubles<FlowIntegrator<System>>(shape_of(batch)) +
                             static_cast<long long>(batch.n) * padded(batch.rank);
   });

@@ -33,7 +33,7 @@ int device_count();
 struct Plan {
   int threads, cluster, teams;
   long long doubles_per_team; // of workspace
-  long long sweep_room;       // what of it the team's sweeps need
+  long long features_room;    // what of it the team's map_features needs
 };
 
 struct Queue {

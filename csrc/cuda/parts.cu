@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 Plan plan_part(int n, int m, int threads, int cluster) {
   Plan plan{threads, cluster, 1, 0, 0};
-  plan.sweep_room = DeviceTeam::sweep_room(padded(n), padded(m), threads * cluster);
+  plan.features_room = DeviceTeam::features_room(padded(n), padded(m), threads * cluster);
   plan.doubles_per_team = workspace_of<DeviceTeam>(plan, part_scratch(n, m));
   return plan;
 }

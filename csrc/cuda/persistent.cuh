@@ -53,7 +53,7 @@ inline cudaLaunchConfig_t launch_config(const Plan &plan, int blocks, void *stre
 // and `columns` features.  By the shape alone: results must not depend on how a batch is split.
 // Small problems get few warps, so that many fit on a processor; beyond 128 samples, where one
 // processor would take long over a factorisation, a cluster works on one run.  `threads` replaces
-// the threads of a block where it is not zero.  want(plan) sets sweep_room and, as
+// the threads of a block where it is not zero.  want(plan) sets features_room and, as
 // doubles_per_team, what a run needs.
 template <class Kernel, class Want>
 Plan plan_kernel(Kernel kernel, int rows, int columns, int threads, Want want) {

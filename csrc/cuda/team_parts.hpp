@@ -9,7 +9,7 @@ KRF_BEGIN_NAMESPACE
 // The numbers are those of tests/test_team_parts.py.
 enum class Part : int {
   kGram = 0,
-  kSweep = 1,
+  kMapFeatures = 1,
   kSolve = 2,
   kSolveComplex = 3,
   kProducts = 4,
@@ -49,8 +49,8 @@ KRF_HD void run_part(Team &team, Part part, int n, int m, const double *A, const
     team.add_columns(out, ld, A, index, B, m, columns);
     return;
   }
-  case Part::kSweep: // sum_i 2 (a_i . B_k) a_i for three vectors B
-    team.template sweep<3>(A, ld, padded(m), B, out, [&](int, const auto *z, auto *to) {
+  case Part::kMapFeatures: // sum_i 2 (a_i . B_k) a_i for three vectors B
+    team.template map_features<3>(A, ld, padded(m), B, out, [&](int, const auto *z, auto *to) {
       for (int k = 0; k < 3; ++k)
         to[k] = 2.0 * z[k];
     });

@@ -7,12 +7,12 @@
 KRF_BEGIN_NAMESPACE
 
 // A team's part of the workspace: what members of several thread blocks exchange, for one block is
-// in its shared memory; then its sweeps; then the run.
+// in its shared memory; then its features; then the run.
 template <class Team>
 KRF_HD long long workspace_of(const cuda::Plan &plan, long long doubles_of_a_run) {
   const long long exchange =
       plan.cluster > 1 ? padded(Team::exchange_room(plan.threads * plan.cluster)) : 0;
-  return exchange + padded(plan.sweep_room) + padded(doubles_of_a_run);
+  return exchange + padded(plan.features_room) + padded(doubles_of_a_run);
 }
 
 struct TeamMemory {
@@ -27,7 +27,7 @@ KRF_HD TeamMemory memory_of(const cuda::Plan &plan, double *workspace, long long
     memory.exchange = mine;
     memory.features += padded(Team::exchange_room(plan.threads * plan.cluster));
   }
-  memory.run = memory.features + padded(plan.sweep_room);
+  memory.run = memory.features + padded(plan.features_room);
   return memory;
 }
 

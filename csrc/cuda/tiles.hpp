@@ -209,8 +209,8 @@ KRF_HD KRF_APART void multiply_lower(Block block, const double *A, int ld, const
       [&](int j, int k) { return x[j * ld + k]; },
       [&](int i, int j, double value) { out[j * ld + i] = value; });
 }
-// A warp's share of a sweep over features X, up to 32 of them: out_kf = x_f . V_k for K vectors,
-// and acc_k (+)= sum_f out_kf x_f.
+// A warp's share of map_features over features X, up to 32 of them: out_kf = x_f . V_k for K
+// vectors, and acc_k (+)= sum_f out_kf x_f.
 template <int K, class Block>
 KRF_HD KRF_APART void project(Block block, const double *X, int ld, int features, const double *V,
                               double *out, int row) {

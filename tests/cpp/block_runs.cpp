@@ -74,7 +74,7 @@ template <class Mirror> void diagonal_flow(int threads, const Diagonal &p) {
   std::vector<double> work(static_cast<std::size_t>(count.used()), kUnset), beta(rows * p.d),
       plus(rows * p.d), minus(rows * p.d), nu(rows * p.n), loss(rows), t(rows);
   std::vector<double> ends;
-  on_block(threads, Team::sweep_room(p.ldn, p.ldd, threads), [&](Team &team, int rank) {
+  on_block(threads, Team::features_room(p.ldn, p.ldd, threads), [&](Team &team, int rank) {
     Arena arena(work.data());
     DiagonalFlowOutput out{{loss.data(), t.data(), Status::kFailed, 0, 0},
                            beta.data(),
@@ -99,7 +99,7 @@ template <class Mirror> void diagonal_limit(int threads, const Diagonal &p) {
   LimitSolver<Team, Mirror> counted(counter, p.problem, count);
   std::vector<double> work(static_cast<std::size_t>(count.used()), kUnset), beta(p.d), plus(p.d),
       minus(p.d), nu(p.n), ends(2);
-  on_block(threads, Team::sweep_room(p.ldn, p.ldd, threads), [&](Team &team, int rank) {
+  on_block(threads, Team::features_room(p.ldn, p.ldd, threads), [&](Team &team, int rank) {
     Arena arena(work.data());
     LimitOutput out{beta.data(), plus.data(), minus.data(), nu.data(), 0, Status::kFailed, 0};
     solve_limit<Team, Mirror>(team, p.problem, o, out, arena);
@@ -150,7 +150,7 @@ void factor_flow(int threads) {
   FlowIntegrator<System> counted(counter, p, count);
   std::vector<double> work(static_cast<std::size_t>(count.used()), kUnset), W(rows * p.n * p.r),
       loss(rows), t(rows), ends;
-  const long long room = Team::sweep_room(ldn, padded(entries), threads);
+  const long long room = Team::features_room(ldn, padded(entries), threads);
   on_block(threads, room, [&](Team &team, int rank) {
     Arena arena(work.data());
     FactorFlowOutput out{{loss.data(), t.data(), Status::kFailed, 0, 0}, W.data()};

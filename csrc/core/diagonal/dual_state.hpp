@@ -94,8 +94,8 @@ template <class Team, class Mirror> struct DualState {
 
   // out = y - X b
   KRF_HD void subtract_prediction(const double *b, double *out) {
-    team.template sweep<1>(X, ldn, ldd, nullptr, out,
-                           [&](int i, const T *, T *o) { o[0] = read<T>(b + i); });
+    team.template map_features<1>(X, ldn, ldd, nullptr, out,
+                                  [&](int i, const T *, T *o) { o[0] = read<T>(b + i); });
     team.for_each(ldn, [&](int i) { write(out + i, read<T>(y + i) - read<T>(out + i)); });
   }
 
@@ -109,8 +109,8 @@ template <class Team, class Mirror> struct DualState {
   // velocity = X^T residual.  Returns true where it is nothing but rounding.
   KRF_HD KRF_APART bool measure_velocity() {
     if (!velocity_known)
-      team.template sweep<1>(X, ldn, ldd, residual, nullptr,
-                             [&](int i, const T *z, T *) { write(velocity + i, z[0]); });
+      team.template map_features<1>(X, ldn, ldd, residual, nullptr,
+                                    [&](int i, const T *z, T *) { write(velocity + i, z[0]); });
     velocity_known = false;
     T prediction = splat<T>(0.0);
     team.for_each(
@@ -156,7 +156,7 @@ template <class Team, class Mirror> struct DualState {
       write(pair + i, read<T>(dnu + i));
       write(pair + ldn + i, read<T>(end_residual + i));
     });
-    team.template sweep<2>(X, ldn, ldd, pair, nullptr, [&](int i, const T *z, T *) {
+    team.template map_features<2>(X, ldn, ldd, pair, nullptr, [&](int i, const T *z, T *) {
       const T moved = read<T>(next_slope + i) * absolute(z[0]);
       componentwise = greater_of(componentwise, moved / read<T>(next_size + i));
       predictor += moved * moved;

@@ -50,7 +50,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
         power_image(arena.take(ldn)) {}
 
   KRF_HD static constexpr bool stiff_available() { return true; }
-  // In sweeps of one vector over X: an explicit step costs 8; a stiff step costs 12.5, the update
+  // In passes of one vector over X: an explicit step costs 8; a stiff step costs 12.5, the update
   // of the Gram matrix and its share of an inverse (the second term), and about forty products of
   // an N x N matrix and a vector (the third).
   KRF_HD double cost_ratio() const {
@@ -97,7 +97,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   // The field at nu + at; keeps z and the mirror's values as those of the end of the step.
   KRF_HD KRF_APART bool evaluate(const double *at, double *out) {
     T bad = splat<T>(0.0);
-    team.template sweep<1>(X, ldn, ldd, at, out, [&](int i, const T *z, T *o) {
+    team.template map_features<1>(X, ldn, ldd, at, out, [&](int i, const T *z, T *o) {
       write(Z + 2 * ldd + i, z[0]);
       this->store(i, z[0], bad);
       o[0] = read<T>(next_beta + i);
@@ -112,7 +112,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
                                     ErrorNorm &change) {
     T bad = splat<T>(0.0), componentwise = splat<T>(0.0);
     T predictor[3] = {}, predictor_norm = splat<T>(0.0), step = splat<T>(0.0);
-    team.template sweep<3>(X, ldn, ldd, V, F, [&](int i, const T *z, T *out) {
+    team.template map_features<3>(X, ldn, ldd, V, F, [&](int i, const T *z, T *out) {
       T mean = splat<T>(0.0);
       for (int j = 0; j < 3; ++j) {
         double *at = Z + j * ldd + i;
@@ -199,8 +199,8 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
     });
   }
   KRF_HD void interpolate_state(const double *dnu) {
-    team.template sweep<1>(X, ldn, ldd, dnu, nullptr,
-                           [&](int i, const T *z, T *) { write(dense_z + i, z[0]); });
+    team.template map_features<1>(X, ldn, ldd, dnu, nullptr,
+                                  [&](int i, const T *z, T *) { write(dense_z + i, z[0]); });
   }
 
   // A polynomial between two points of the mirror's domain may leave it; the chord cannot.
@@ -228,8 +228,9 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
     }
     team.for_each(
         ldn, [&](int i) { write(power_vector + i, read<T>(power_vector + i) * (1.0 / norm)); });
-    team.template sweep<1>(X, ldn, ldd, power_vector, power_image,
-                           [&](int i, const T *z, T *o) { o[0] = z[0] * read<T>(slope + i); });
+    team.template map_features<1>(
+        X, ldn, ldd, power_vector, power_image,
+        [&](int i, const T *z, T *o) { o[0] = z[0] * read<T>(slope + i); });
     double *swap = power_vector;
     power_vector = power_image;
     power_image = swap;

@@ -158,15 +158,15 @@ private:
       if (size > 1e-3 * largest)
         dz_[i] = s_.mirror.restore(i, kept_[i], weight_[i]);
     });
-    team_.template sweep<1>(s_.X, s_.ldn, s_.ldd, nullptr, step_, [&](int i, const T *, T *o) {
-      o[0] = read<T>(weight_ + i) * read<T>(dz_ + i);
-    });
+    team_.template map_features<1>(
+        s_.X, s_.ldn, s_.ldd, nullptr, step_,
+        [&](int i, const T *, T *o) { o[0] = read<T>(weight_ + i) * read<T>(dz_ + i); });
     if (!factor(p, weight_, relaxation(goal)))
       return;
     if (basis_changed_) { // the right-hand side belongs to the old basis
-      team_.template sweep<1>(s_.X, s_.ldn, s_.ldd, nullptr, step_, [&](int i, const T *, T *o) {
-        o[0] = read<T>(weight_ + i) * read<T>(dz_ + i);
-      });
+      team_.template map_features<1>(
+          s_.X, s_.ldn, s_.ldd, nullptr, step_,
+          [&](int i, const T *, T *o) { o[0] = read<T>(weight_ + i) * read<T>(dz_ + i); });
     }
     team_.solve(factor_, s_.ldn, s_.n, pivot_, step_);
     project();
@@ -223,8 +223,8 @@ private:
   KRF_HD static void set(double *p, T x) { Arithmetic<T>::write(p, x); }
 
   KRF_HD void project() { // dz = X^T step
-    team_.template sweep<1>(s_.X, s_.ldn, s_.ldd, step_, nullptr,
-                            [&](int i, const T *z, T *) { set(dz_ + i, z[0]); });
+    team_.template map_features<1>(s_.X, s_.ldn, s_.ldd, step_, nullptr,
+                                   [&](int i, const T *z, T *) { set(dz_ + i, z[0]); });
   }
 
   // Longest step along dz over which the mirror's local model holds; coordinates too small to be

@@ -74,16 +74,16 @@ template <class Team> struct Measurements {
   KRF_HD double adjoint_norm(const double *c) {
     if (!dense)
       return std::sqrt(team.dot(c, c, ldn));
-    team.template sweep<1>(dense, ldn, entries, c, nullptr,
-                           [&](int i, const T *z, T *) { write(M + i, z[0]); });
+    team.template map_features<1>(dense, ldn, entries, c, nullptr,
+                                  [&](int i, const T *z, T *) { write(M + i, z[0]); });
     return std::sqrt(team.dot(M, M, entries));
   }
 
   // out -= scale sum_i c_i A_i W
   KRF_HD void subtract_adjoint(const double *c, double scale, const double *W, double *out) {
     if (dense) {
-      team.template sweep<1>(dense, ldn, entries, c, nullptr,
-                             [&](int i, const T *z, T *) { write(M + i, z[0] * scale); });
+      team.template map_features<1>(dense, ldn, entries, c, nullptr,
+                                    [&](int i, const T *z, T *) { write(M + i, z[0] * scale); });
       subtract_rows(M, q, 1, at(W, c0), p, q, out);
       subtract_rows(M, 1, q, W, q, p, at(out, c0));
       return;
@@ -139,8 +139,8 @@ private:
   // out = X^T M: M weighs the entries' vectors.
   KRF_HD void observe(double *out) {
     clear_padding();
-    team.template sweep<1>(dense, ldn, entries, out, out,
-                           [&](int i, const T *, T *o) { o[0] = read<T>(M + i); });
+    team.template map_features<1>(dense, ldn, entries, out, out,
+                                  [&](int i, const T *, T *o) { o[0] = read<T>(M + i); });
   }
 
   // out_i -= sum_j C_ij W_j, with C_ij at C + i row_stride + j column_stride.

@@ -45,8 +45,8 @@ template <class Team> struct OneSidedJacobi {
       const int c = e / ldr, i = e % ldr;
       column(c)[kParts * ldn + i] = i < r ? Q[static_cast<long long>(i) * ldr + c] : 0.0;
     });
-    constexpr int kSweeps = 40;
-    for (int sweep = 0; sweep < kSweeps; ++sweep)
+    constexpr int kMaxCycles = 40;
+    for (int cycle = 0; cycle < kMaxCycles; ++cycle)
       if (!rotate_pairs(cosine))
         break;
     for (int k = 0; k < kParts; ++k)

@@ -30,7 +30,7 @@ public:
   }
 
 private:
-  static constexpr int kSweepsPerValue = 60;
+  static constexpr int kIterationsPerValue = 60;
 
   // Reflections I - 2 v v^T from the last row up; `vector` collects their product.
   KRF_HD void tridiagonalise(double *A) {
@@ -84,7 +84,7 @@ private:
 
   // below_[i] couples i - 1 and i.
   KRF_HD bool diagonalise() {
-    int end = n - 1, sweeps = 0; // value[end] is sought
+    int end = n - 1, iterations = 0; // value[end] is sought
     while (end > 0) {
       int begin = end;
       while (begin > 0) {
@@ -96,10 +96,10 @@ private:
       team_.sync();
       if (begin == end) {
         --end;
-        sweeps = 0;
+        iterations = 0;
         continue;
       }
-      if (++sweeps > kSweepsPerValue)
+      if (++iterations > kIterationsPerValue)
         return false;
       team_.once([&] { chase(begin, end); });
       // Rotation i turns vectors i and i + 1.
@@ -118,7 +118,7 @@ private:
     return true;
   }
 
-  // One implicit QR sweep on rows begin .. end, shifted towards value[end].
+  // One implicit QR iteration on rows begin .. end, shifted towards value[end].
   KRF_HD void chase(int begin, int end) {
     const double half = 0.5 * (value[end - 1] - value[end]), b = below_[end];
     const double root = std::hypot(half, b);

@@ -226,8 +226,8 @@ public:
 
   // Work of a step of the exponential method in steps of the explicit one.
   KRF_HD double cost_ratio() const {
-    const double n = net.n(), sweep = n * length;
-    return (25.0 * sweep + 9.0 * n * n * n + 2.0 * n * n * net.layout.zwidth) / (18.0 * sweep);
+    const double n = net.n(), pass = n * length;
+    return (25.0 * pass + 9.0 * n * n * n + 2.0 * n * n * net.layout.zwidth) / (18.0 * pass);
   }
 
   Network<Team> net;

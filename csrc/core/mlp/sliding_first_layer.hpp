@@ -11,7 +11,7 @@ public:
   // Samples one unit may slide on.
   static constexpr int kPerUnit = 16;
   // Of the descent for theta, and the change at which it ends.
-  static constexpr int kSweeps = 400;
+  static constexpr int kMaxCycles = 400;
   static constexpr double kConverged = 1e-12;
   // Samples, and deeper gradients, with a squared cosine beyond this are parallel.
   static constexpr double kParallel = 1.0 - 1e-8;
@@ -154,7 +154,7 @@ public:
       }
       // Coordinate descent; each sample's share moves its own z and, through the weights, the
       // others'.
-      for (int sweep = 0; sweep < kSweeps; ++sweep) {
+      for (int cycle = 0; cycle < kMaxCycles; ++cycle) {
         double largest = 0;
         for (int k = 0; k < count; ++k) {
           const double g = held[k];
