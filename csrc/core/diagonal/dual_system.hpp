@@ -1,7 +1,7 @@
 // The diagonal network as the integrators see it: the flow nu' = y - X beta(nu) of its dual.
 //
-// The Jacobian -X diag(s) X^T is one Gram matrix, moved column by column (gram.hpp).  Its slopes
-// are the mean over the predicted stages, so an activation inside the step does not surprise
+// The Jacobian -X diag(s) X^T is one Gram matrix, moved column by column (scaled_gram.hpp).  Its
+// slopes are the mean over the predicted stages, so an activation inside the step does not surprise
 // Newton.  Every iteration is one fused pass over X that moves the stages z by X^T dN, so each z_i
 // keeps the precision of its own small change.
 #pragma once
@@ -35,7 +35,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   static constexpr double kNewtonShare = 0.3;
   int length;
   double *field; // nu' is the residual
-  ScaledGram<Team, Mirror> gram;
+  ScaledGram<Team, Mirror> scaled_gram;
   ShiftedSolver<Team> solver;
   double *Z; // stages of z; the third is the end of a step
   double *mean_slope, *scratch;
@@ -43,7 +43,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   double *w_plus, *w_minus, *power_vector, *power_image;
 
   KRF_HD DualSystem(Team &team_, const DiagonalProblem &p, Arena &arena)
-      : Base(team_, p, arena), length(ldn), field(residual), gram(ldn, ldd, arena),
+      : Base(team_, p, arena), length(ldn), field(residual), scaled_gram(ldn, ldd, arena),
         solver(team_, p.n, arena), Z(arena.take(3LL * ldd)), mean_slope(arena.take(ldd)),
         scratch(arena.take(ldd)), dense(arena.take(ldn)), dense_z(arena.take(ldd)),
         w_plus(arena.take(ldd)), w_minus(arena.take(ldd)), power_vector(arena.take(ldn)),
@@ -60,7 +60,7 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   // stiff yet.
   KRF_HD bool starts_stiff() const { return n >= dual_rules::kStiffStart; }
   KRF_HD void start_stiff() {
-    gram.clear(*this);
+    scaled_gram.clear(*this);
     solver.start();
     team.for_each(ldn, [&](int i) { write(power_vector + i, splat<T>(0.0)); });
   }
@@ -74,9 +74,9 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
     for (int j = 0; j < 3 && this->unreachable < 0.0; ++j)
       this->to_original(old_N + j * ldn);
     bool basis_changed;
-    const bool end = this->beyond_reach(p, scratch, gram.change, basis_changed);
+    const bool end = this->beyond_reach(p, scratch, scaled_gram.change, basis_changed);
     if (basis_changed) {
-      gram.clear(*this);
+      scaled_gram.clear(*this);
       solver.forget();
     }
     return end ? Rest::kStationary : this->residual_is_rounding() ? Rest::kRounding : Rest::kNone;
@@ -158,10 +158,10 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
     using namespace dual_rules;
     basis_changed = false;
     const double drift = newton_rate > kSlowRate ? kFineDrift : kGramDrift;
-    if (!gram.update(*this, mean_slope, radau5::kGamma / h, drift) && h == solver.h)
+    if (!scaled_gram.update(*this, mean_slope, radau5::kGamma / h, drift) && h == solver.h)
       return true;
     const double kept =
-        solver.prepare(gram.matrix, h, {radau5::kGamma, radau5::kAlpha, radau5::kBeta});
+        solver.prepare(scaled_gram.matrix, h, {radau5::kGamma, radau5::kAlpha, radau5::kBeta});
     if (kept > 1e-8)
       return true;
     team.for_each(ldd, [&](int i) {
@@ -169,8 +169,8 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
       write(scratch + i, h * read<T>(mean_slope + i) * norm * norm);
     });
     const int known = n_reflectors;
-    if (this->rotate_stiff_first(scratch, 1e3, gram.change)) {
-      gram.clear(*this);
+    if (this->rotate_stiff_first(scratch, 1e3, scaled_gram.change)) {
+      scaled_gram.clear(*this);
       for (int k = known; k < n_reflectors; ++k)
         for (int j = 0; j < 3; ++j)
           this->reflect_vector(this->reflectors + static_cast<long long>(k) * ldn, old_N + j * ldn);

@@ -17,7 +17,7 @@ template <class Team, class Mirror> class LimitSolver {
   using T = typename Team::Value;
   Team &team_;
   DualState<Team, Mirror> s_;
-  ScaledGram<Team, Mirror> gram_;
+  ScaledGram<Team, Mirror> scaled_gram_;
   double *factor_, *pivot_, *step_, *dz_, *trial_, *weight_, *phi_, *kept_, *trial_residual_,
       *field_, *saved_mirror_, *saved_nu_;
   double loss_offset_ = 0, offset_ = 0;
@@ -25,7 +25,7 @@ template <class Team, class Mirror> class LimitSolver {
 
 public:
   KRF_HD KRF_APART LimitSolver(Team &team, const DiagonalProblem &p, Arena &arena)
-      : team_(team), s_(team, p, arena), gram_(s_.ldn, s_.ldd, arena),
+      : team_(team), s_(team, p, arena), scaled_gram_(s_.ldn, s_.ldd, arena),
         factor_(arena.take(static_cast<long long>(s_.ldn) * s_.ldn)), pivot_(arena.take(s_.ldn)),
         step_(arena.take(s_.ldn)), dz_(arena.take(s_.ldd)), trial_(arena.take(s_.ldd)),
         weight_(arena.take(s_.ldd)), phi_(arena.take(s_.ldd)), kept_(arena.take(s_.ldd)),
@@ -50,7 +50,7 @@ public:
 
 private:
   KRF_HD KRF_APART Status solve(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
-    gram_.clear(s_);
+    scaled_gram_.clear(s_);
     team_.each(s_.ldd, [&](int i) { phi_[i] = p.depth == 2 ? mirror_phi(p, i) : 0.0; });
     // log of how many times larger the weights are than wanted; each stage lowers it.
     double level = kernel_level(p);
@@ -102,7 +102,7 @@ private:
     s_.restore_basis(p);
     s_.start(p);
     offset_ = loss_offset_;
-    gram_.clear(s_);
+    scaled_gram_.clear(s_);
   }
 
   // Position and dual, in the basis of the problem.
@@ -117,7 +117,7 @@ private:
     set_vector(s_.nu, saved_nu_);
     s_.refresh();
     offset_ = loss_offset_;
-    gram_.clear(s_);
+    scaled_gram_.clear(s_);
   }
 
   KRF_HD double mirror_phi(const DiagonalProblem &p, int i) const {
@@ -193,9 +193,10 @@ private:
     for (int tries = 0;; ++tries) {
       // A graded matrix is built anew: what an update leaves of a large column is not small there.
       if (s_.n_reflectors > 0)
-        gram_.clear(s_);
-      gram_.update(s_, weight, 0.0, 0.05);
-      team_.for_each(s_.ldn * s_.ldn, [&](int i) { set(factor_ + i, read<T>(gram_.matrix + i)); });
+        scaled_gram_.clear(s_);
+      scaled_gram_.update(s_, weight, 0.0, 0.05);
+      team_.for_each(s_.ldn * s_.ldn,
+                     [&](int i) { set(factor_ + i, read<T>(scaled_gram_.matrix + i)); });
       team_.each(s_.n, [&](int i) { factor_[static_cast<long long>(i) * s_.ldn + i] += relax; });
       const double kept = team_.factor(factor_, s_.ldn, s_.n, pivot_);
       if (kept > 1e-9)
@@ -210,13 +211,13 @@ private:
         const T norm = read<T>(s_.feature_norm + i);
         set(trial_ + i, read<T>(weight + i) * norm * norm);
       });
-      s_.rotate_stiff_first(trial_, 0.0, gram_.change);
+      s_.rotate_stiff_first(trial_, 0.0, scaled_gram_.change);
       basis_changed_ = true;
       if (s_.n_reflectors < s_.n) {
         offset_ += s_.drop_null_rows();
         s_.subtract_prediction(s_.beta, s_.residual);
       }
-      gram_.clear(s_);
+      scaled_gram_.clear(s_);
     }
   }
 
@@ -285,7 +286,7 @@ private:
         bool basis_changed;
         const bool end = s_.beyond_reach(p, trial_, weight_, basis_changed);
         if (basis_changed) {
-          gram_.clear(s_);
+          scaled_gram_.clear(s_);
           offset_ = loss_offset_;
         }
         if (end)

@@ -19,12 +19,12 @@ template <class Team> struct Balance {
   Team &team;
   int n, r, c0, ldr, size;
   double *imbalance, *target; // (r, ldr): at the start, and in turned columns
-  double *defect, *scaled, *gram, *L, *direction, *product, *image, *moved, *next, *best;
+  double *defect, *scaled, *column_gram, *L, *direction, *product, *image, *moved, *next, *best;
 
   KRF_HD Balance(Team &team_, int n_, int r_, int c0_, Arena &arena)
       : team(team_), n(n_), r(r_), c0(c0_), ldr(padded(r_)), size(r_ * ldr),
         imbalance(arena.take(size)), target(arena.take(size)), defect(arena.take(size)),
-        scaled(arena.take(size)), gram(arena.take(size)), L(arena.take(size)),
+        scaled(arena.take(size)), column_gram(arena.take(size)), L(arena.take(size)),
         direction(arena.take(size)), product(arena.take(size)), image(arena.take(size)),
         moved(arena.take(static_cast<long long>(n) * ldr)),
         next(arena.take(static_cast<long long>(n) * ldr)),
@@ -44,7 +44,7 @@ template <class Team> struct Balance {
     double before = kInfinity;
     for (int newton = 0; newton < kNewton; ++newton) {
       imbalance_of(A, image);
-      column_products(A, gram);
+      column_products(A, column_gram);
       team.each(size, [&](int e) {
         const int i = e / ldr, j = e % ldr;
         const double off = j < r ? 0.5 * (target[at(i, j)] + target[at(j, i)]) -
@@ -89,7 +89,7 @@ private:
   KRF_HD void precondition() {
     team.each(size, [&](int e) {
       const int i = e / ldr, j = e % ldr;
-      const double both = j < r ? gram[at(i, i)] + gram[at(j, j)] : 0.0;
+      const double both = j < r ? column_gram[at(i, i)] + column_gram[at(j, j)] : 0.0;
       scaled[e] = both > 0 ? defect[e] / both : 0.0;
     });
   }
@@ -104,7 +104,7 @@ private:
     const double enough = weight * kShare * kShare;
     for (int iteration = 0; iteration < kIterations && weight > enough; ++iteration) {
       // G P, P symmetric: rows of one against rows of the other.
-      team.products(gram, ldr, r, direction, ldr, r, ldr, product, ldr, false);
+      team.products(column_gram, ldr, r, direction, ldr, r, ldr, product, ldr, false);
       team.each(size, [&](int e) {
         const int i = e / ldr, j = e % ldr;
         image[e] = j < r ? product[at(i, j)] + product[at(j, i)] : 0.0;

@@ -18,15 +18,15 @@ template <class Team> struct OneSidedJacobi {
 
   Team &team;
   int n, r, ldn, ldr, stride;
-  double *stack; // per column: kParts vectors of n, then the column of Q
-  double *norm2; // of the columns of W
-  double *gram;  // their inner products, (r, ldr)
-  double *Q;     // (r, r): the columns of W are those of the caller times Q
+  double *stack;       // per column: kParts vectors of n, then the column of Q
+  double *norm2;       // of the columns of W
+  double *column_gram; // their inner products, (r, ldr)
+  double *Q;           // (r, r): the columns of W are those of the caller times Q
 
   KRF_HD OneSidedJacobi(Team &team_, int n_, int r_, Arena &arena)
       : team(team_), n(n_), r(r_), ldn(padded(n_)), ldr(padded(r_)), stride(kParts * ldn + ldr),
         stack(arena.take(static_cast<long long>(r) * stride)), norm2(arena.take(ldr)),
-        gram(arena.take(static_cast<long long>(r) * ldr)),
+        column_gram(arena.take(static_cast<long long>(r) * ldr)),
         Q(arena.take(static_cast<long long>(r) * ldr)) {}
 
   KRF_HD void start() {
@@ -76,11 +76,11 @@ private:
   }
 
   KRF_HD bool any_pair(double cosine) {
-    team.products(stack, stride, r, stack, stride, r, ldn, gram, ldr, false);
-    team.each(r, [&](int i) { norm2[i] = gram[static_cast<long long>(i) * ldr + i]; });
+    team.products(stack, stride, r, stack, stride, r, ldn, column_gram, ldr, false);
+    team.each(r, [&](int i) { norm2[i] = column_gram[static_cast<long long>(i) * ldr + i]; });
     return team.any(r * r, [&](int e) {
       const int i = e / r, j = e % r;
-      const double a = gram[static_cast<long long>(i) * ldr + j];
+      const double a = column_gram[static_cast<long long>(i) * ldr + j];
       const double both = std::sqrt(norm2[i]) * std::sqrt(norm2[j]);
       return i < j && (a < 0 ? -a : a) > cosine * both;
     });

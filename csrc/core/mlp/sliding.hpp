@@ -22,7 +22,7 @@ template <class Team> class Sliding {
   // Gradients of the deeper sliding z at some weights, and their inner products, factored.
   struct DeepRows {
     FeatureRows rows;
-    double *X, *gram, *pivot;
+    double *X, *row_gram, *pivot;
     // Kinks of one unit on several samples are one surface where its inputs on these samples are
     // parallel, as they are if only one unit before it is active.  `leader` is the first of them,
     // the only one that is a constraint; `ratio` is the input in units of the leader's.  The
@@ -212,7 +212,7 @@ private:
     d.X = arena.take(static_cast<long long>(capacity_) * net.layout.ld(0));
     d.rows = net.take_rows(capacity_, arena);
     d.rows.X = d.X;
-    d.gram = arena.take(static_cast<long long>(capacity_) * lds_);
+    d.row_gram = arena.take(static_cast<long long>(capacity_) * lds_);
     d.pivot = arena.take(lds_);
     d.leader = take_ints(arena, capacity_);
     d.ratio = arena.take(lds_);
@@ -255,9 +255,9 @@ private:
           if (d.leader[j] != j || !same_unit(deep_[i], deep_[j]))
             continue;
           const double both = product(i, j), norm2 = product(j, j);
-          const double *row = d.gram + i * lds_;
+          const double *row = d.row_gram + i * lds_;
           if (both > 0.0 && square(both) >= kParallelInputs * product(i, i) * norm2 &&
-              row[j] > 0.0 && square(row[j]) >= kSameSurface * row[i] * d.gram[j * lds_ + j]) {
+              row[j] > 0.0 && square(row[j]) >= kSameSurface * row[i] * d.row_gram[j * lds_ + j]) {
             d.leader[i] = j;
             d.ratio[i] = both / norm2;
             break;
@@ -299,11 +299,11 @@ private:
     // Sliding units may move as one: a hair of regularisation picks one of many u, more of it where
     // rounding has hidden how many there are.
     for (double hair = 1e-14; hair < 1e-3; hair *= 1e4) {
-      team.for_each(capacity_ * lds_, [&](int i) { write(d.gram + i, splat<T>(0.0)); });
-      inner(d.rows, deep_coefficients_, d.rows, deep_coefficients_, d.gram, lds_, false);
+      team.for_each(capacity_ * lds_, [&](int i) { write(d.row_gram + i, splat<T>(0.0)); });
+      inner(d.rows, deep_coefficients_, d.rows, deep_coefficients_, d.row_gram, lds_, false);
       double trace = 0;
       for (int i = 0; i < count_; ++i)
-        trace += d.gram[i * lds_ + i];
+        trace += d.row_gram[i * lds_ + i];
       team.sync();
       if (!(trace < kInfinity))
         return false;
@@ -313,10 +313,10 @@ private:
       team.each(count_ * count_, [&](int e) {
         const int i = e / count_, j = e % count_;
         if (i != j && (d.leader[i] != i || d.leader[j] != j))
-          d.gram[i * lds_ + j] = 0.0;
+          d.row_gram[i * lds_ + j] = 0.0;
       });
-      team.each(count_, [&](int i) { d.gram[i * lds_ + i] += hair * trace; });
-      if (team.factor(d.gram, lds_, count_, d.pivot) > 0.0)
+      team.each(count_, [&](int i) { d.row_gram[i * lds_ + i] += hair * trace; });
+      if (team.factor(d.row_gram, lds_, count_, d.pivot) > 0.0)
         return true;
     }
     return false;
@@ -350,7 +350,7 @@ private:
 
   KRF_HD void solve(const DeepRows &d, double *b) {
     team.each(count_, [&](int i) { b[i] = d.leader[i] == i ? b[i] : 0.0; });
-    team.solve(d.gram, lds_, count_, d.pivot, b);
+    team.solve(d.row_gram, lds_, count_, d.pivot, b);
   }
   KRF_HD void subtract(double *v) {
     team.each(count_, [&](int p) { mixed_[p] = -u_[p]; });
