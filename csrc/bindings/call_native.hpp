@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "../core/problem.hpp"
+#include "../core/ode/flow_options.hpp"
 #include "../cpu/run_queue.hpp"
 
 namespace krf::bindings {

@@ -1,7 +1,7 @@
 // Runs a batch of independent factorisation problems on worker threads.
 #pragma once
 
-#include "../core/problem.hpp"
+#include "../core/factorization/problem.hpp"
 #include "run_queue.hpp"
 
 namespace krf::cpu {

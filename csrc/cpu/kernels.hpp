@@ -1,7 +1,9 @@
 // The seam inside the CPU executor: one table of entry points per instruction set.
 #pragma once
 
-#include "../core/problem.hpp"
+#include "../core/diagonal/problem.hpp"
+#include "../core/factorization/problem.hpp"
+#include "../core/mlp/problem.hpp"
 
 namespace krf::cpu {
 
@@ -26,7 +28,7 @@ struct Kernels {
   void (*mlp_flow)(const MlpProblem &, const FlowOptions &, MlpFlowOutput &, double *workspace,
                    const int *cancel);
 
-  // Single parts, for tests and bench/kernels.py.  Sizes are padded as in problem.hpp.
+  // Single parts, for tests and bench/kernels.py.  Sizes are padded as in the problems.
   void (*elementary)(int function, int count, const double *x, double *y);
   void (*map_features)(int n, int d, const double *X, const double *V, double *acc);
   void (*products)(int m, int q, int length, const double *A, const double *B, double *out);

@@ -1,7 +1,7 @@
 // Runs a batch of independent ReLU networks on worker threads.
 #pragma once
 
-#include "../core/problem.hpp"
+#include "../core/mlp/problem.hpp"
 #include "run_queue.hpp"
 
 namespace krf::cpu {

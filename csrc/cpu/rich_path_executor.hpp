@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "../core/problem.hpp"
+#include "../core/diagonal/problem.hpp"
 #include "run_queue.hpp"
 
 namespace krf::cpu {

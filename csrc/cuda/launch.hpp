@@ -6,7 +6,9 @@
 #include <stdexcept>
 #include <string>
 
-#include "../core/problem.hpp"
+#include "../core/diagonal/problem.hpp"
+#include "../core/factorization/problem.hpp"
+#include "../core/mlp/problem.hpp"
 
 namespace krf::cuda {
 

@@ -28,7 +28,7 @@ __all__ = [
     "Saddles",
 ]
 
-# Positions are the numbers of csrc/core/problem.hpp.
+# Positions are the numbers of csrc/core/ode/flow_options.hpp.
 METHODS = ("auto", "dopri5", "radau5")
 
 

@@ -14,7 +14,7 @@ __all__ = ["MAX_EXACT_SAMPLES", "MLP_METHODS", "MLPBatch", "MLPLayout"]
 
 # As in csrc/core/mlp/mlp_system.hpp: the exponential method diagonalises a matrix of that size.
 MAX_EXACT_SAMPLES = 1024
-# Positions are the numbers of csrc/core/problem.hpp.
+# Positions are the numbers of csrc/core/ode/flow_options.hpp.
 MLP_METHODS = ("auto", "dopri5", "exponential", "gradient_descent")
 
 

@@ -4,8 +4,8 @@
 #include "../base/arena.hpp"
 #include "../base/elementary.hpp"
 #include "../ode/error_norm.hpp"
-#include "../problem.hpp"
 #include "mirror.hpp"
+#include "problem.hpp"
 
 KRF_BEGIN_NAMESPACE
 

@@ -7,7 +7,7 @@
 
 #include "../base/elementary.hpp"
 #include "../linalg/orthogonal_factor.hpp"
-#include "../problem.hpp"
+#include "problem.hpp"
 
 KRF_BEGIN_NAMESPACE
 

@@ -5,7 +5,7 @@
 
 #include "../base/arena.hpp"
 #include "../base/elementary.hpp"
-#include "../problem.hpp"
+#include "problem.hpp"
 
 KRF_BEGIN_NAMESPACE
 

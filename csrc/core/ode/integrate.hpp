@@ -1,8 +1,8 @@
 // Gradient flow of one model from its start to a time, a loss or a standstill.
 #pragma once
 
-#include "../problem.hpp"
 #include "dopri5.hpp"
+#include "flow_options.hpp"
 #include "method_choice.hpp"
 #include "radau5.hpp"
 
