@@ -2,12 +2,11 @@
 // the table.  Nothing here may instantiate a template of the standard library, which other
 // translation units could share.
 #include "kernels.hpp"
-#include "../core/diagonal/dual_system.hpp"
+#include "../core/diagonal/family.hpp"
 #include "../core/diagonal/limit.hpp"
 #include "../core/diagonal/rich_path.hpp"
-#include "../core/factorization/factor_system.hpp"
-#include "../core/mlp/mlp_flow.hpp"
-#include "../core/ode/integrate.hpp"
+#include "../core/factorization/family.hpp"
+#include "../core/mlp/family.hpp"
 #include "team.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -21,7 +20,7 @@ SerialTeam uninterrupted() {
 template <class Mirror> long long count_workspace(const DiagonalProblem &p) {
   SerialTeam team = uninterrupted();
   Arena flow(nullptr), limit(nullptr);
-  FlowIntegrator<DualSystem<SerialTeam, Mirror>> integrator(team, p, flow);
+  DiagonalFlow<SerialTeam, Mirror> integrator(team, p, flow);
   LimitSolver<SerialTeam, Mirror> solver(team, p, limit);
   return flow.used() > limit.used() ? flow.used() : limit.used();
 }
@@ -36,9 +35,9 @@ void flow(const DiagonalProblem &p, const FlowOptions &o, DiagonalFlowOutput &ou
   SerialTeam team(cancel);
   Arena arena(workspace);
   if (p.depth == 2)
-    integrate_run<DualSystem<SerialTeam, Depth2Mirror>>(team, p, o, out, arena);
+    DiagonalFlow<SerialTeam, Depth2Mirror>(team, p, arena).run(p, o, out);
   else
-    integrate_run<DualSystem<SerialTeam, DeepMirror>>(team, p, o, out, arena);
+    DiagonalFlow<SerialTeam, DeepMirror>(team, p, arena).run(p, o, out);
 }
 
 void limit(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out, double *workspace,
@@ -70,7 +69,7 @@ void rich_path(const RichPathProblem &p, long long max_jumps, RichPathOutput &ou
 long long factor_workspace(const FactorProblem &p) {
   SerialTeam team = uninterrupted();
   Arena arena(nullptr);
-  FlowIntegrator<FactorSystem<SerialTeam>> integrator(team, p, arena);
+  FactorFlow<SerialTeam> integrator(team, p, arena);
   return arena.used();
 }
 
@@ -78,7 +77,7 @@ void factor_flow(const FactorProblem &p, const FlowOptions &o, FactorFlowOutput 
                  double *workspace, const int *cancel) {
   SerialTeam team(cancel);
   Arena arena(workspace);
-  integrate_run<FactorSystem<SerialTeam>>(team, p, o, out, arena);
+  FactorFlow<SerialTeam>(team, p, arena).run(p, o, out);
 }
 
 long long mlp_workspace(const MlpProblem &p) {

@@ -1,6 +1,5 @@
 // Gradient flows of diagonal networks: a run a block, the integrator of csrc/core in the kernel.
-#include "../core/diagonal/dual_system.hpp"
-#include "../core/ode/integrate.hpp"
+#include "../core/diagonal/family.hpp"
 #include "diagonal.cuh"
 
 namespace krf::cuda {
@@ -21,7 +20,7 @@ __global__ void __launch_bounds__(kThreads, 2)
         results.w_plus + d,
         results.w_minus + d,
         results.nu + run * rows * batch.n};
-    integrate_run<DualSystem<DeviceTeam, Mirror>>(team, problem, options, out, arena);
+    DiagonalFlow<DeviceTeam, Mirror>(team, problem, arena).run(problem, options, out);
     team.once([&] {
       results.status[run] = static_cast<int>(out.status);
       results.n_steps[run] = out.n_steps;
@@ -32,8 +31,8 @@ __global__ void __launch_bounds__(kThreads, 2)
 }
 
 template <class Mirror> Plan plan_of(const DiagonalBatch &batch, int threads) {
-  return plan_diagonal<FlowIntegrator<DualSystem<DeviceTeam, Mirror>>>(diagonal_flow_kernel<Mirror>,
-                                                                       batch, threads);
+  return plan_diagonal<DiagonalFlow<DeviceTeam, Mirror>>(diagonal_flow_kernel<Mirror>, batch,
+                                                         threads);
 }
 
 } // namespace

@@ -1,12 +1,11 @@
 // Gradient flows of matrix factorisation: a run a block.
-#include "../core/factorization/factor_system.hpp"
-#include "../core/ode/integrate.hpp"
+#include "../core/factorization/family.hpp"
 #include "persistent.cuh"
 
 namespace krf::cuda {
 namespace {
 
-using System = FactorSystem<DeviceTeam>;
+using Flow = FactorFlow<DeviceTeam>;
 
 __host__ __device__ FactorProblem shape_of(const FactorBatch &b) {
   return {b.n,   b.rank,   b.p, b.q,      b.c0,    b.n_samples,
@@ -32,7 +31,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     const long long rows = settings.n_eval > 0 ? settings.n_eval : 1;
     FactorFlowOutput out{{results.loss + run * rows, results.t + run * rows, Status::kFailed, 0, 0},
                          results.W + run * rows * batch.n * batch.rank};
-    integrate_run<System>(team, problem, settings.of_run(run, 0.0), out, arena);
+    Flow(team, problem, arena).run(problem, settings.of_run(run, 0.0), out);
     team.once([&] {
       results.status[run] = static_cast<int>(out.status);
       results.n_steps[run] = out.n_steps;
@@ -50,8 +49,8 @@ Plan plan_factor_flow(const FactorBatch &batch, int threads) {
   return plan_kernel(factor_flow_kernel, rows, entries, threads, [&](Plan &plan) {
     plan.features_room = DeviceTeam::features_room(padded(batch.n_samples), padded(entries),
                                                    plan.threads * plan.cluster);
-    plan.doubles_per_team = count_doubles<FlowIntegrator<System>>(shape_of(batch)) +
-                            static_cast<long long>(batch.n) * padded(batch.rank);
+    plan.doubles_per_team =
+        count_doubles<Flow>(shape_of(batch)) + static_cast<long long>(batch.n) * padded(batch.rank);
   });
 }
 

@@ -1,5 +1,5 @@
 // Gradient flows of ReLU networks: a run a block.
-#include "../core/mlp/mlp_flow.hpp"
+#include "../core/mlp/family.hpp"
 #include "persistent.cuh"
 
 namespace krf::cuda {

@@ -14,8 +14,10 @@ int main(int argc, char **argv) {
   const std::vector<double> A = numbers(a), B = numbers(b);
   std::vector<double> out(static_cast<std::size_t>(length)),
       scratch(static_cast<std::size_t>(part_scratch(n, m)), kUnset);
-  on_block(threads, Team::features_room(padded(n), padded(m), threads), [&](Team &team, int) {
-    run_part(team, static_cast<Part>(part), n, m, A.data(), B.data(), out.data(), scratch.data());
-  });
+  on_block(threads, HostTeam::features_room(padded(n), padded(m), threads),
+           [&](HostTeam &team, int) {
+             run_part(team, static_cast<Part>(part), n, m, A.data(), B.data(), out.data(),
+                      scratch.data());
+           });
   print(out);
 }

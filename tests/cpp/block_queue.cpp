@@ -21,14 +21,14 @@ int main(int argc, char **argv) {
 
   const int members = threads * cluster, run_room = 3 * members + 1;
   cuda::Plan plan{threads, cluster, teams, 0, 5};
-  plan.doubles_per_team = workspace_of<Team>(plan, run_room);
+  plan.doubles_per_team = workspace_of<HostTeam>(plan, run_room);
   std::vector<double> workspace(static_cast<std::size_t>(teams * plan.doubles_per_team), kUnset);
   std::vector<double> drawn(static_cast<std::size_t>(count));
   std::vector<std::vector<double>> exchange, tile;
   std::vector<std::unique_ptr<Block::Shared>> shared;
   for (int t = 0; t < teams; ++t) {
-    exchange.emplace_back(static_cast<std::size_t>(Team::exchange_room(threads)), kUnset);
-    tile.emplace_back(static_cast<std::size_t>(Team::tile_room()), kUnset);
+    exchange.emplace_back(static_cast<std::size_t>(HostTeam::exchange_room(threads)), kUnset);
+    tile.emplace_back(static_cast<std::size_t>(HostTeam::tile_room()), kUnset);
     shared.push_back(std::make_unique<Block::Shared>(members));
   }
   std::atomic<long long> strange{0};
@@ -36,9 +36,10 @@ int main(int argc, char **argv) {
   for (int t = 0; t < teams; ++t)
     for (int rank = 0; rank < members; ++rank)
       all.emplace_back([&, t, rank] {
-        const TeamMemory memory = memory_of<Team>(plan, workspace.data(), t, exchange[t].data());
-        Team team(Block(rank, members, *shared[t]), memory.exchange, tile[t].data(),
-                  memory.features, const_cast<const int *>(control));
+        const TeamMemory memory =
+            memory_of<HostTeam>(plan, workspace.data(), t, exchange[t].data());
+        HostTeam team(Block(rank, members, *shared[t]), memory.exchange, tile[t].data(),
+                      memory.features, const_cast<const int *>(control));
         draw_runs(team, queue, memory.run, [&](long long run, Arena &arena) {
           double *mine = arena.take(run_room);
           team.each(run_room, [&](int i) { mine[i] = static_cast<double>(run); });

@@ -5,11 +5,10 @@
 // Numbers are text.  problem: kind (0 flow, 1 limit, 2 factorisation flow, 3 network), then its
 // fields in the
 // order they are read below.
-#include "../../csrc/core/diagonal/dual_system.hpp"
+#include "../../csrc/core/diagonal/family.hpp"
 #include "../../csrc/core/diagonal/limit.hpp"
-#include "../../csrc/core/factorization/factor_system.hpp"
-#include "../../csrc/core/mlp/mlp_flow.hpp"
-#include "../../csrc/core/ode/integrate.hpp"
+#include "../../csrc/core/factorization/family.hpp"
+#include "../../csrc/core/mlp/family.hpp"
 #include "host_block.hpp"
 
 namespace {
@@ -19,10 +18,10 @@ std::vector<double> ends_of(const FlowOutput &out) {
           static_cast<double>(out.n_rhs), out.n_flops};
 }
 
-Team counting_team() {
+HostTeam counting_team() {
   static const int never = 0;
   static Block::Shared alone(Block::kWarp);
-  return Team(Block(0, Block::kWarp, alone), nullptr, nullptr, nullptr, &never);
+  return HostTeam(Block(0, Block::kWarp, alone), nullptr, nullptr, nullptr, &never);
 }
 
 struct Diagonal {
@@ -67,21 +66,21 @@ template <class Mirror> void diagonal_flow(int threads, const Diagonal &p) {
   std::vector<double> times;
   const FlowOptions o = options(times);
   const long long rows = o.n_eval > 0 ? o.n_eval : 1;
-  using System = DualSystem<Team, Mirror>;
+  using Flow = DiagonalFlow<HostTeam, Mirror>;
   Arena count(nullptr);
-  Team counter = counting_team();
-  FlowIntegrator<System> counted(counter, p.problem, count);
+  HostTeam counter = counting_team();
+  Flow counted(counter, p.problem, count);
   std::vector<double> work(static_cast<std::size_t>(count.used()), kUnset), beta(rows * p.d),
       plus(rows * p.d), minus(rows * p.d), nu(rows * p.n), loss(rows), t(rows);
   std::vector<double> ends;
-  on_block(threads, Team::features_room(p.ldn, p.ldd, threads), [&](Team &team, int rank) {
+  on_block(threads, HostTeam::features_room(p.ldn, p.ldd, threads), [&](HostTeam &team, int rank) {
     Arena arena(work.data());
     DiagonalFlowOutput out{{loss.data(), t.data(), Status::kFailed, 0, 0},
                            beta.data(),
                            plus.data(),
                            minus.data(),
                            nu.data()};
-    integrate_run<System>(team, p.problem, o, out, arena);
+    Flow(team, p.problem, arena).run(p.problem, o, out);
     if (rank == 0)
       ends = ends_of(out);
   });
@@ -95,14 +94,14 @@ template <class Mirror> void diagonal_limit(int threads, const Diagonal &p) {
     o.y_norm += y * y;
   o.y_norm = std::sqrt(o.y_norm);
   Arena count(nullptr);
-  Team counter = counting_team();
-  LimitSolver<Team, Mirror> counted(counter, p.problem, count);
+  HostTeam counter = counting_team();
+  LimitSolver<HostTeam, Mirror> counted(counter, p.problem, count);
   std::vector<double> work(static_cast<std::size_t>(count.used()), kUnset), beta(p.d), plus(p.d),
       minus(p.d), nu(p.n), ends(2);
-  on_block(threads, Team::features_room(p.ldn, p.ldd, threads), [&](Team &team, int rank) {
+  on_block(threads, HostTeam::features_room(p.ldn, p.ldd, threads), [&](HostTeam &team, int rank) {
     Arena arena(work.data());
     LimitOutput out{beta.data(), plus.data(), minus.data(), nu.data(), 0, Status::kFailed, 0};
-    solve_limit<Team, Mirror>(team, p.problem, o, out, arena);
+    solve_limit<HostTeam, Mirror>(team, p.problem, o, out, arena);
     if (rank == 0)
       ends = {static_cast<double>(out.status), static_cast<double>(out.n_iterations)};
   });
@@ -144,17 +143,17 @@ void factor_flow(int threads) {
   std::vector<double> times;
   const FlowOptions o = options(times);
   const long long rows = o.n_eval > 0 ? o.n_eval : 1;
-  using System = FactorSystem<Team>;
+  using Flow = FactorFlow<HostTeam>;
   Arena count(nullptr);
-  Team counter = counting_team();
-  FlowIntegrator<System> counted(counter, p, count);
+  HostTeam counter = counting_team();
+  Flow counted(counter, p, count);
   std::vector<double> work(static_cast<std::size_t>(count.used()), kUnset), W(rows * p.n * p.r),
       loss(rows), t(rows), ends;
-  const long long room = Team::features_room(ldn, padded(entries), threads);
-  on_block(threads, room, [&](Team &team, int rank) {
+  const long long room = HostTeam::features_room(ldn, padded(entries), threads);
+  on_block(threads, room, [&](HostTeam &team, int rank) {
     Arena arena(work.data());
     FactorFlowOutput out{{loss.data(), t.data(), Status::kFailed, 0, 0}, W.data()};
-    integrate_run<System>(team, p, o, out, arena);
+    Flow(team, p, arena).run(p, o, out);
     if (rank == 0)
       ends = ends_of(out);
   });
@@ -184,14 +183,14 @@ void mlp_flow(int threads) {
   const FlowOptions o = options(times);
   const long long rows = o.n_eval > 0 ? o.n_eval : 1;
   Arena count(nullptr);
-  Team counter = counting_team();
-  MlpFlow<Team> counted(counter, p, count);
+  HostTeam counter = counting_team();
+  MlpFlow<HostTeam> counted(counter, p, count);
   std::vector<double> work(static_cast<std::size_t>(count.used()), kUnset), w(rows * weights),
       loss(rows), t(rows), ends;
-  on_block(threads, 1, [&](Team &team, int rank) {
+  on_block(threads, 1, [&](HostTeam &team, int rank) {
     Arena arena(work.data());
     MlpFlowOutput out{{loss.data(), t.data(), Status::kFailed, 0, 0}, w.data()};
-    MlpFlow<Team> flow(team, p, arena);
+    MlpFlow<HostTeam> flow(team, p, arena);
     flow.run(p, o, out);
     if (rank == 0)
       ends = ends_of(out);

@@ -21,7 +21,7 @@ using Block = WarpBlock;
 #else
 using Block = ThreadBlock;
 #endif
-using Team = BlockTeam<Block>;
+using HostTeam = BlockTeam<Block>;
 
 // What memory may hold that a device gives.
 inline const double kUnset = std::nan("");
@@ -46,14 +46,14 @@ inline void print(const std::vector<double> &values) {
 // Calls body(team, rank) on every member of a block.
 template <class Body> void on_block(int threads, long long room, const Body &body) {
   Block::Shared shared(threads);
-  std::vector<double> exchange(static_cast<std::size_t>(Team::exchange_room(threads)), kUnset),
-      tile(Team::tile_room(), kUnset), features(static_cast<std::size_t>(room), kUnset);
+  std::vector<double> exchange(static_cast<std::size_t>(HostTeam::exchange_room(threads)), kUnset),
+      tile(HostTeam::tile_room(), kUnset), features(static_cast<std::size_t>(room), kUnset);
   const int never = 0;
   std::vector<std::thread> members;
   for (int rank = 0; rank < threads; ++rank)
     members.emplace_back([&, rank] {
-      Team team(Block(rank, threads, shared), exchange.data(), tile.data(), features.data(),
-                &never);
+      HostTeam team(Block(rank, threads, shared), exchange.data(), tile.data(), features.data(),
+                    &never);
       team.begin();
       body(team, rank);
     });

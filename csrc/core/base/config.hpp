@@ -38,5 +38,10 @@ template <class Int> KRF_HD constexpr Int padded(Int n) {
 KRF_HD inline double square(double x) { return x * x; }
 KRF_HD inline double larger(double a, double b) { return a > b ? a : b; }
 KRF_HD inline double smaller(double a, double b) { return a < b ? a : b; }
+template <class P> KRF_HD void swap(P &a, P &b) {
+  const P c = a;
+  a = b;
+  b = c;
+}
 
 KRF_END_NAMESPACE

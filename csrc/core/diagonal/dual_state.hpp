@@ -1,18 +1,17 @@
 // Where one diagonal run stands: the dual nu, the mirror, predictor, slopes and residual.
 #pragma once
 
-#include "../base/arena.hpp"
-#include "../base/elementary.hpp"
 #include "../ode/error_norm.hpp"
+#include "../team.hpp"
 #include "mirror.hpp"
 #include "problem.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team, class Mirror> struct DualState {
-  using T = typename Team::Value;
+template <Team TeamT, class Mirror> struct DualState {
+  using T = typename TeamT::Value;
 
-  Team &team;
+  TeamT &team;
   int n, d, ldn, ldd;
   const double *X;
   const double *feature_norm;
@@ -35,7 +34,7 @@ template <class Team, class Mirror> struct DualState {
   double noise = 0;          // rounding of the residual's norm
   double unreachable = -1.0; // |y|^2 that no beta reaches, once known (`beyond_reach`)
 
-  KRF_HD DualState(Team &team_, const DiagonalProblem &p, Arena &arena)
+  KRF_HD DualState(TeamT &team_, const DiagonalProblem &p, Arena &arena)
       : team(team_), n(p.n), d(p.d), ldn(padded(p.n)), ldd(padded(p.d)), X(p.X),
         feature_norm(p.feature_norm), y(arena.take(ldn)), nu(arena.take(ldn)),
         residual(arena.take(ldn)), beta(arena.take(ldd)), slope(arena.take(ldd)),

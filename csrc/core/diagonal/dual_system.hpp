@@ -6,9 +6,10 @@
 // keeps the precision of its own small change.
 #pragma once
 
-#include "../base/elementary.hpp"
 #include "../linalg/shifted_factors.hpp"
+#include "../ode/dopri5.hpp"
 #include "../ode/radau5.hpp"
+#include "../team.hpp"
 #include "scaled_gram.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -21,10 +22,10 @@ inline constexpr double kFineDrift = 0.02;
 inline constexpr int kStiffStart = 64; // samples from which method = "auto" starts with stiff steps
 } // namespace dual_rules
 
-template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror> {
-  using Team = Team_;
-  using Base = DualState<Team, Mirror>;
-  using Value = typename Team::Value;
+template <Team TeamT, class Mirror> struct DualSystem : DualState<TeamT, Mirror> {
+  using TeamType = TeamT;
+  using Base = DualState<TeamT, Mirror>;
+  using Value = typename TeamT::Value;
   using T = Value;
   using Problem = DiagonalProblem;
   using Output = DiagonalFlowOutput;
@@ -33,16 +34,18 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
       Base::residual, Base::slope, Base::team, Base::velocity, Base::X, Base::y, Base::y_norm2;
 
   static constexpr double kNewtonShare = 0.3;
+  static constexpr double kFirstStepPower = 0.2, kMaxGrowth = 10.0;
+  static constexpr int kMaxFailures = 100;
   int length;
   double *field; // nu' is the residual
-  ScaledGram<Team, Mirror> scaled_gram;
-  ShiftedSolver<Team> solver;
+  ScaledGram<TeamT, Mirror> scaled_gram;
+  ShiftedSolver<TeamT> solver;
   double *Z; // stages of z; the third is the end of a step
   double *mean_slope, *scratch;
   double *dense, *dense_z; // a state inside the last step, relative to its start
   double *w_plus, *w_minus, *power_vector, *power_image;
 
-  KRF_HD DualSystem(Team &team_, const DiagonalProblem &p, Arena &arena)
+  KRF_HD DualSystem(TeamT &team_, const DiagonalProblem &p, Arena &arena)
       : Base(team_, p, arena), length(ldn), field(residual), scaled_gram(ldn, ldd, arena),
         solver(team_, p.n, arena), Z(arena.take(3LL * ldd)), mean_slope(arena.take(ldd)),
         scratch(arena.take(ldd)), dense(arena.take(ldn)), dense_z(arena.take(ldd)),
@@ -62,17 +65,20 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   KRF_HD void start_stiff() {
     scaled_gram.clear(*this);
     solver.start();
-    team.for_each(ldn, [&](int i) { write(power_vector + i, splat<T>(0.0)); });
+    fill(team, 0.0, power_vector, ldn);
   }
+  KRF_HD static double explicit_tolerance(double rtol) { return dopri5::step_tolerance(rtol); }
   KRF_HD double predictor_norm() { return this->beta_norm(); }
-  // Rounding is the only rest of a convex flow (measure_velocity).
-  KRF_HD static bool at_rest(double) { return false; }
   KRF_HD void set_accuracy(double rtol) { mirror.set_accuracy(rtol); }
   KRF_HD static void begin_step(double) {}
-  // What a velocity of rounding means (DualState::beyond_reach); old_N turns along.
-  KRF_HD KRF_APART Rest rest(const DiagonalProblem &p, double *old_N) {
+  // A convex flow rests nowhere but where its velocity is rounding: at a minimum, or where only
+  // rounding is left of the residual (DualState::beyond_reach).
+  KRF_HD Rest rest(const DiagonalProblem &p, double *history, const Progress &) {
+    return this->measure_velocity() ? rest_at_rounding(p, history) : Rest::kNone;
+  }
+  KRF_HD KRF_APART Rest rest_at_rounding(const DiagonalProblem &p, double *history) {
     for (int j = 0; j < 3 && this->unreachable < 0.0; ++j)
-      this->to_original(old_N + j * ldn);
+      this->to_original(history + j * ldn);
     bool basis_changed;
     const bool end = this->beyond_reach(p, scratch, scaled_gram.change, basis_changed);
     if (basis_changed) {
@@ -81,8 +87,8 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
     }
     return end ? Rest::kStationary : this->residual_is_rounding() ? Rest::kRounding : Rest::kNone;
   }
-  // Nothing to renew between steps: the basis turns in `prepare`.
-  KRF_HD static bool reorthogonalise(double *) { return false; }
+  // The basis changes in `prepare`.
+  KRF_HD static void renew_basis(double *) {}
 
   // Relative rate at which the loss falls.
   KRF_HD double rate() {
@@ -184,11 +190,10 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
   KRF_HD void solve_stages(double *b) { solver.solve_stages(b, ldn); }
 
   // To the end of a step that error_norm_at_end has measured.
-  KRF_HD void advance(const double *dnu) {
+  KRF_HD void advance(const double *dnu, const double *end_residual) {
+    copy(team, end_residual, field, length);
     Base::advance(Z + 2 * ldd, dnu);
-    double *swap = velocity;
-    velocity = this->next_velocity;
-    this->next_velocity = swap;
+    swap(velocity, this->next_velocity);
     this->velocity_known = true;
   }
 
@@ -231,14 +236,18 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
     team.template map_features<1>(
         X, ldn, ldd, power_vector, power_image,
         [&](int i, const T *z, T *o) { o[0] = z[0] * read<T>(slope + i); });
-    double *swap = power_vector;
-    power_vector = power_image;
-    power_image = swap;
+    swap(power_vector, power_image);
     return std::sqrt(team.dot(power_vector, power_vector, ldn));
   }
 
+  KRF_HD void write_row(DiagonalFlowOutput &out, int row, double t) {
+    write_state(out, row, false, t);
+  }
+  KRF_HD void write_dense_row(DiagonalFlowOutput &out, int row, double t) {
+    write_state(out, row, true, t);
+  }
   // The position, or the dense state.
-  KRF_HD KRF_APART void write_row(DiagonalFlowOutput &out, int row, bool at_dense, double t) {
+  KRF_HD KRF_APART void write_state(DiagonalFlowOutput &out, int row, bool at_dense, double t) {
     const T zero = splat<T>(0.0);
     // The trial arrays still belong to the end of the step; the scratch of the power method and
     // the weights are free here.
@@ -269,15 +278,12 @@ template <class Team_, class Mirror> struct DualSystem : DualState<Team_, Mirror
     team.once([&] { out.loss[row] = loss_here, out.t[row] = t; });
   }
 
-  // Rows of a run that could not start.
-  KRF_HD KRF_APART void write_nothing(DiagonalFlowOutput &out, int rows) {
-    for (int r = 0; r < rows; ++r) {
-      const long long at = static_cast<long long>(r) * d, at_nu = static_cast<long long>(r) * n;
-      team.each(d,
-                [&](int i) { out.beta[at + i] = out.w_plus[at + i] = out.w_minus[at + i] = 0.0; });
-      team.each(n, [&](int i) { out.nu[at_nu + i] = 0.0; });
-      team.once([&] { out.loss[r] = y_norm2, out.t[r] = 0.0; });
-    }
+  // Of a run that could not start.
+  KRF_HD KRF_APART void write_unstarted(DiagonalFlowOutput &out, int row) {
+    const long long at = static_cast<long long>(row) * d, at_nu = static_cast<long long>(row) * n;
+    team.each(d, [&](int i) { out.beta[at + i] = out.w_plus[at + i] = out.w_minus[at + i] = 0.0; });
+    team.each(n, [&](int i) { out.nu[at_nu + i] = 0.0; });
+    team.once([&] { out.loss[row] = y_norm2, out.t[row] = 0.0; });
   }
 };
 

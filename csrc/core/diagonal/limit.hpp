@@ -2,7 +2,7 @@
 // start of the flow; where that stalls, continued in the scale from the kernel regime down.
 #pragma once
 
-#include "../base/elementary.hpp"
+#include "../team.hpp"
 #include "scaled_gram.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -13,18 +13,18 @@ inline constexpr int kStall = 60;
 // From the start of the flow, where the damping may hold the residual as it is for long.
 inline constexpr int kDirectStall = 30;
 
-template <class Team, class Mirror> class LimitSolver {
-  using T = typename Team::Value;
-  Team &team_;
-  DualState<Team, Mirror> s_;
-  ScaledGram<Team, Mirror> scaled_gram_;
+template <Team TeamT, class Mirror> class LimitSolver {
+  using T = typename TeamT::Value;
+  TeamT &team_;
+  DualState<TeamT, Mirror> s_;
+  ScaledGram<TeamT, Mirror> scaled_gram_;
   double *factor_, *pivot_, *step_, *dz_, *trial_, *weight_, *phi_, *kept_, *trial_residual_,
       *field_, *saved_mirror_, *saved_nu_;
   double loss_offset_ = 0, offset_ = 0;
   bool basis_changed_ = false;
 
 public:
-  KRF_HD KRF_APART LimitSolver(Team &team, const DiagonalProblem &p, Arena &arena)
+  KRF_HD KRF_APART LimitSolver(TeamT &team, const DiagonalProblem &p, Arena &arena)
       : team_(team), s_(team, p, arena), scaled_gram_(s_.ldn, s_.ldd, arena),
         factor_(arena.take(static_cast<long long>(s_.ldn) * s_.ldn)), pivot_(arena.take(s_.ldn)),
         step_(arena.take(s_.ldn)), dz_(arena.take(s_.ldd)), trial_(arena.take(s_.ldd)),
@@ -360,10 +360,10 @@ private:
   }
 };
 
-template <class Team, class Mirror>
-KRF_HD void solve_limit(Team &team, const DiagonalProblem &p, const LimitOptions &o,
+template <Team TeamT, class Mirror>
+KRF_HD void solve_limit(TeamT &team, const DiagonalProblem &p, const LimitOptions &o,
                         LimitOutput &out, Arena &arena) {
-  LimitSolver<Team, Mirror>(team, p, arena).run(p, o, out);
+  LimitSolver<TeamT, Mirror>(team, p, arena).run(p, o, out);
 }
 
 KRF_END_NAMESPACE

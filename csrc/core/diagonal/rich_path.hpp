@@ -12,20 +12,20 @@
 // not shared out.
 #pragma once
 
-#include "../base/elementary.hpp"
+#include "../team.hpp"
 #include "signed_fit.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team> class RichPath {
+template <Team TeamT> class RichPath {
 public:
-  using T = typename Team::Value;
+  using T = typename TeamT::Value;
   // Features as near to their bounds, relative to it, jump together; plateaus that are shorter,
   // relative to the time passed, are none.
   static constexpr double kTogether = 1e-12;
   static constexpr double kFits = 1e-11; // |X beta - y| / |y| where some beta fits
 
-  KRF_HD RichPath(Team &team, const RichPathProblem &p, Arena &arena)
+  KRF_HD RichPath(TeamT &team, const RichPathProblem &p, Arena &arena)
       : team_(team), p_(p), directions_(arena.take(2LL * padded(p.n))),
         drift_(arena.take(padded(p.d))), position_(arena.take(padded(p.d))), fit_(team, p, arena) {}
 
@@ -130,11 +130,11 @@ private:
       out.jump(out.to, time_, fit_.loss(), fit_.size(), fit_.support, fit_.value);
   }
 
-  Team &team_;
+  TeamT &team_;
   const RichPathProblem &p_;
   double *directions_; // the residual and s
   double *drift_, *position_;
-  SignedFit<Team> fit_;
+  SignedFit<TeamT> fit_;
   double time_ = 0;
   long long n_jumps_ = 0;
 };

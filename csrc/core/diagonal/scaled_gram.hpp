@@ -1,13 +1,13 @@
 // The scaled Gram matrix X diag(s) X^T, kept up to date column by column.
 #pragma once
 
-#include "../base/elementary.hpp"
+#include "../team.hpp"
 #include "dual_state.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team, class Mirror> struct ScaledGram {
-  using T = typename Team::Value;
+template <Team TeamT, class Mirror> struct ScaledGram {
+  using T = typename TeamT::Value;
 
   double *matrix;  // lower triangle, by columns
   double *slope;   // s of every column as it stands in the matrix
@@ -19,7 +19,7 @@ template <class Team, class Mirror> struct ScaledGram {
       : matrix(arena.take(static_cast<long long>(ldn) * ldn)), slope(arena.take(ldd)),
         change(arena.take(ldd)), index(arena.take(ldd)), columns(arena.take(ldd)) {}
 
-  KRF_HD void clear(DualState<Team, Mirror> &s) {
+  KRF_HD void clear(DualState<TeamT, Mirror> &s) {
     s.team.for_each(s.ldn * s.ldn, [&](int i) { write(matrix + i, splat<T>(0.0)); });
     s.team.for_each(s.ldd, [&](int i) { write(slope + i, splat<T>(0.0)); });
   }
@@ -28,7 +28,8 @@ template <class Team, class Mirror> struct ScaledGram {
   // together weigh less than `drift` against shift I.  Then the true matrix G satisfies
   // -drift (shift I + G) <= G - matrix <= drift (shift I + G) up to a factor two, which bounds the
   // contraction of a simplified Newton iteration.  Returns whether anything moved.
-  KRF_HD bool update(DualState<Team, Mirror> &s, const double *target, double shift, double drift) {
+  KRF_HD bool update(DualState<TeamT, Mirror> &s, const double *target, double shift,
+                     double drift) {
     int *moved = reinterpret_cast<int *>(index);
     const double negligible = drift * shift / s.d;
     int count = s.team.collect(

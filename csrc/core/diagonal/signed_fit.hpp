@@ -5,22 +5,22 @@
 // started from the last solution: the features with beta_i != 0 are the support.
 #pragma once
 
-#include "../base/elementary.hpp"
 #include "../linalg/orthogonal_factor.hpp"
+#include "../team.hpp"
 #include "problem.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team> class SignedFit {
+template <Team TeamT> class SignedFit {
 public:
-  using T = typename Team::Value;
+  using T = typename TeamT::Value;
   // Of |x_i| |y|: what rounding makes of a gradient x_i . residual that is zero, and of a term
   // |x_i|^2 beta_i that is.  The second is smaller, so that a feature that left does not return.
   static constexpr double kGradient = 16.0 * kEpsilon;
   static constexpr double kTerm = 4.0 * kEpsilon;
   static constexpr int kPivots = 100; // times the number of samples, in one solve
 
-  KRF_HD SignedFit(Team &team, const RichPathProblem &p, Arena &arena)
+  KRF_HD SignedFit(TeamT &team, const RichPathProblem &p, Arena &arena)
       : residual(arena.take(padded(p.n))), side(arena.take(padded(p.d))),
         support(reinterpret_cast<int *>(arena.take(padded(p.n)))), value(arena.take(padded(p.n))),
         team_(team), p_(p), factor_(team, p.n, p.n < p.d ? p.n : p.d, arena),
@@ -167,9 +167,9 @@ private:
     }
   }
 
-  Team &team_;
+  TeamT &team_;
   const RichPathProblem &p_;
-  OrthogonalFactor<Team> factor_;
+  OrthogonalFactor<TeamT> factor_;
   double *trial_;
   int *state_;
   double target_norm_ = 0;

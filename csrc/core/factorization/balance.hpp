@@ -2,13 +2,12 @@
 // it a little, and where results are written it is put back, in the same basis of columns.
 #pragma once
 
-#include "../base/arena.hpp"
-#include "../base/elementary.hpp"
+#include "../team.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team> struct Balance {
-  using T = typename Team::Value;
+template <Team TeamT> struct Balance {
+  using T = typename TeamT::Value;
   static constexpr int kNewton = 5;
   static constexpr int kIterations = 60;
   static constexpr double kShare = 1e-9;  // of the defect, left by the conjugate gradients
@@ -16,12 +15,12 @@ template <class Team> struct Balance {
   static constexpr double kLargest = 0.1; // norm of an L, so that few terms will do
   static constexpr double kNoise = 16.0;  // roundings in a turned imbalance
 
-  Team &team;
+  TeamT &team;
   int n, r, c0, ldr, size;
   double *imbalance, *target; // (r, ldr): at the start, and in turned columns
   double *defect, *scaled, *column_gram, *L, *direction, *product, *image, *moved, *next, *best;
 
-  KRF_HD Balance(Team &team_, int n_, int r_, int c0_, Arena &arena)
+  KRF_HD Balance(TeamT &team_, int n_, int r_, int c0_, Arena &arena)
       : team(team_), n(n_), r(r_), c0(c0_), ldr(padded(r_)), size(r_ * ldr),
         imbalance(arena.take(size)), target(arena.take(size)), defect(arena.take(size)),
         scaled(arena.take(size)), column_gram(arena.take(size)), L(arena.take(size)),

@@ -13,11 +13,11 @@
 // left, at a stationary point with a residual, `at_rest` ends the run.
 #pragma once
 
-#include "../base/elementary.hpp"
 #include "../linalg/one_sided_jacobi.hpp"
 #include "../linalg/shifted_factors.hpp"
-#include "../ode/error_norm.hpp"
+#include "../ode/dopri5.hpp"
 #include "../ode/radau5.hpp"
+#include "../team.hpp"
 #include "balance.hpp"
 #include "row_motion.hpp"
 
@@ -31,19 +31,22 @@ inline constexpr double kSlowRate = 0.1;      // Newton rate that asks for a new
 inline constexpr double kGrowth = 4.0;        // longest step in units of relative motion
 } // namespace factor_rules
 
-template <class Team_> struct FactorSystem {
-  using Team = Team_;
-  using Value = typename Team::Value;
+template <Team TeamT> struct FactorSystem {
+  using TeamType = TeamT;
+  using Value = typename TeamT::Value;
   using T = Value;
   using Problem = FactorProblem;
   using Output = FactorFlowOutput;
 
   // Newton converges linearly here (S is missing in its matrix), with errors of one sign.
   static constexpr double kNewtonShare = 0.05;
+  static constexpr double kFirstStepPower = 0.2, kMaxGrowth = 10.0;
+  static constexpr int kMaxFailures = 100;
+  static constexpr int kStandstill = 100; // steps between two looks whether the loss still falls
 
-  Team &team;
-  Measurements<Team> sensing;
-  OneSidedJacobi<Team> basis;
+  TeamT &team;
+  Measurements<TeamT> sensing;
+  OneSidedJacobi<TeamT> basis;
   int n, r, ldr, n_samples, length;
   bool has_stiff;
   double *y, *W, *field, *residual, *next_residual, *stage_residual;
@@ -53,13 +56,14 @@ template <class Team_> struct FactorSystem {
   double *sample, *sample_i;   // n_samples each
   double *power, *M, *dense, *row_W;
   double *column_rate; // W . field, column by column
-  RowMotion<Team> rows;
-  Balance<Team> balance;
-  ShiftedFactors<Team> factors;
+  RowMotion<TeamT> rows;
+  Balance<TeamT> balance;
+  ShiftedFactors<TeamT> factors;
   double gamma_h = 0, alpha_h = 0, beta_h = 0;
   double y_norm2 = 0, noise = 0, motion = 0;
+  Standstill standstill{kStandstill, 0.0};
 
-  KRF_HD FactorSystem(Team &team_, const FactorProblem &p, Arena &arena)
+  KRF_HD FactorSystem(TeamT &team_, const FactorProblem &p, Arena &arena)
       : team(team_), sensing(team_, p, arena), basis(team_, p.n, p.r, arena), n(p.n), r(p.r),
         ldr(padded(p.r)), n_samples(p.n_samples), length(p.n * ldr),
         has_stiff(p.n_samples <= factor_rules::kMaxStiffSamples), y(arena.take(sensing.ldn)),
@@ -92,10 +96,10 @@ template <class Team_> struct FactorSystem {
       write(sample_i + i, splat<T>(0.0));
     });
     y_norm2 = team.dot(y, y, sensing.ldn);
-    copy(p.W0, W);
-    clear(power);
-    clear(jacobian_W);
-    clear(field);
+    copy(team, p.W0, W, length);
+    fill(team, 0.0, power, length);
+    fill(team, 0.0, jacobian_W, length);
+    fill(team, 0.0, field, length);
     column_norms(W, norm2);
     double least = kInfinity; // of the columns that are not zero
     for (int c = 0; c < r; ++c)
@@ -105,7 +109,7 @@ template <class Team_> struct FactorSystem {
     basis.start();
     double *const part[] = {W, field, jacobian_W, stage, stage + length, stage + 2 * length};
     for (int j = 0; j < 3; ++j)
-      clear(stage + j * length);
+      fill(team, 0.0, stage + j * length, length);
     basis.orthogonalise(part, factor_rules::kCosine);
     // What rounding leaves of dependent columns is not a direction.
     column_norms(W, norm2);
@@ -123,7 +127,7 @@ template <class Team_> struct FactorSystem {
   // Also keeps M, against which a step's change is judged.
   KRF_HD double predictor_norm() {
     const double norm = sensing.image_norm(W, W, false);
-    team.for_each(sensing.entries, [&](int i) { write(M + i, read<T>(sensing.M + i)); });
+    copy(team, sensing.M, M, sensing.entries);
     return norm;
   }
 
@@ -152,8 +156,16 @@ template <class Team_> struct FactorSystem {
   KRF_HD static void set_accuracy(double) {}
   KRF_HD void begin_step(double h) { rows.step = h; }
 
-  // A velocity of rounding is the end.
-  KRF_HD static Rest rest(const FactorProblem &, double *) { return Rest::kStationary; }
+  KRF_HD static double explicit_tolerance(double rtol) { return dopri5::step_tolerance(rtol); }
+  // A velocity of rounding is the end; and so is one that no longer lowers the loss.
+  KRF_HD Rest rest(const FactorProblem &, double *, const Progress &now) {
+    bool rests = measure_velocity();
+    if (standstill.is_due(now)) {
+      rests = rests || (standstill.stands_still(loss()) && at_rest(now.rtol));
+      standstill.mark(now, loss());
+    }
+    return rests ? Rest::kStationary : Rest::kNone;
+  }
 
   // Whether the velocity is no more than what rtol allows the state to be off, at the rates S could
   // give it: near a stationary point with a residual the steps see no more than that.
@@ -169,7 +181,7 @@ template <class Team_> struct FactorSystem {
   // The field at W + at, which becomes the end of the step.
   KRF_HD bool evaluate(const double *at, double *out) {
     double *end = stage + 2 * length;
-    add(W, at, end);
+    add(team, W, at, end, length);
     residual_of(end, next_residual);
     field_of(end, next_residual, out);
     return finite(team.dot(next_residual, next_residual, sensing.ldn));
@@ -181,7 +193,7 @@ template <class Team_> struct FactorSystem {
     for (int j = 0; j < 3; ++j) {
       double *at = stage + j * length;
       double *res = j == 2 ? next_residual : stage_residual;
-      add(W, N + j * length, at);
+      add(team, W, N + j * length, at, length);
       residual_of(at, res);
       field_of(at, res, F + j * length);
       change.componentwise = larger(change.componentwise, part_change(V + j * length, at));
@@ -194,7 +206,7 @@ template <class Team_> struct FactorSystem {
     const double *end = stage + 2 * length;
     change.predictor = sensing.image_norm(V + 2 * length, end, true);
     change.predictor_norm = sensing.image_norm(end, end, false);
-    change.predictor_step = distance(sensing.M, M, sensing.entries);
+    change.predictor_step = distance(team, sensing.M, M, sensing.entries);
     return true;
   }
 
@@ -228,7 +240,7 @@ template <class Team_> struct FactorSystem {
     sensing.linearise(jacobian_W, b, sample);
     factors.solve(sample);
     sensing.subtract_adjoint(sample, 1.0, jacobian_W, b);
-    team.for_each(length, [&](int i) { write(b + i, read<T>(b + i) * (1.0 / gamma_h)); });
+    scale(team, 1.0 / gamma_h, b, length);
   }
   KRF_HD void solve_stages(double *b) {
     solve(b);
@@ -256,19 +268,20 @@ template <class Team_> struct FactorSystem {
             sensing.image_norm(end, end, false), 0};
   }
 
-  KRF_HD void advance(const double *dW) {
+  KRF_HD void advance(const double *dW, const double *end_field) {
+    copy(team, end_field, field, length);
     motion += column_change(dW, W);
-    copy(stage + 2 * length, W);
-    copy_samples(next_residual, residual);
+    copy(team, stage + 2 * length, W, length);
+    copy(team, next_residual, residual, sensing.ldn);
   }
 
-  // Turns the columns where they may have become dependent; old_N turns along.
-  KRF_HD KRF_APART bool reorthogonalise(double *old_N) {
+  // Makes the columns orthogonal again where they may have become dependent.
+  KRF_HD KRF_APART void renew_basis(double *history) {
     if (motion < factor_rules::kDrift)
-      return false;
+      return;
     motion = 0;
-    double *const part[] = {W, field, jacobian_W, old_N, old_N + length, old_N + 2 * length};
-    return basis.orthogonalise(part, factor_rules::kCosine);
+    double *const part[] = {W, field, jacobian_W, history, history + length, history + 2 * length};
+    basis.orthogonalise(part, factor_rules::kCosine);
   }
 
   KRF_HD void interpolate_stages(const double *) {}
@@ -286,18 +299,22 @@ template <class Team_> struct FactorSystem {
       return kInfinity;
     }
     sensing.linearise(W, power, sample);
-    clear(power);
+    fill(team, 0.0, power, length);
     sensing.subtract_adjoint(sample, -2.0 / size, W, power);
     return std::sqrt(team.dot(power, power, length));
   }
 
-  // The state, or the dense one, with U^T U - V^T V put back to what it was: in the basis of the
-  // caller's columns.
-  KRF_HD KRF_APART void write_row(FactorFlowOutput &out, int row, bool at_dense, double t) {
-    if (at_dense)
-      add(W, dense, row_W);
-    else
-      copy(W, row_W);
+  KRF_HD void write_row(FactorFlowOutput &out, int row, double t) {
+    copy(team, W, row_W, length);
+    write_balanced(out, row, t);
+  }
+  KRF_HD void write_dense_row(FactorFlowOutput &out, int row, double t) {
+    add(team, W, dense, row_W, length);
+    write_balanced(out, row, t);
+  }
+  // The factor row_W, with U^T U - V^T V put back to what it was, in the basis of the caller's
+  // columns.
+  KRF_HD KRF_APART void write_balanced(FactorFlowOutput &out, int row, double t) {
     balance.restore(row_W, basis.Q);
     residual_of(row_W, stage_residual);
     const double loss_here = team.dot(stage_residual, stage_residual, sensing.ldn);
@@ -307,12 +324,10 @@ template <class Team_> struct FactorSystem {
     team.once([&] { out.loss[row] = loss_here, out.t[row] = t; });
   }
 
-  KRF_HD void write_nothing(FactorFlowOutput &out, int rows) {
-    for (int k = 0; k < rows; ++k) {
-      double *to = out.W + static_cast<long long>(k) * n * r;
-      team.each(n * r, [&](int e) { to[e] = 0.0; });
-      team.once([&] { out.loss[k] = y_norm2, out.t[k] = 0.0; });
-    }
+  KRF_HD void write_unstarted(FactorFlowOutput &out, int row) {
+    double *to = out.W + static_cast<long long>(row) * n * r;
+    team.each(n * r, [&](int e) { to[e] = 0.0; });
+    team.once([&] { out.loss[row] = y_norm2, out.t[row] = 0.0; });
   }
 
 private:
@@ -336,34 +351,13 @@ private:
   }
   KRF_HD static bool finite(double x) { return x - x == 0.0; }
 
-  KRF_HD void copy(const double *from, double *to) {
-    team.for_each(length, [&](int i) { write(to + i, read<T>(from + i)); });
-  }
-  KRF_HD void copy_samples(const double *from, double *to) {
-    team.for_each(sensing.ldn, [&](int i) { write(to + i, read<T>(from + i)); });
-  }
-  KRF_HD void clear(double *to) {
-    team.for_each(length, [&](int i) { write(to + i, splat<T>(0.0)); });
-  }
-  KRF_HD void add(const double *a, const double *b, double *to) {
-    team.for_each(length, [&](int i) { write(to + i, read<T>(a + i) + read<T>(b + i)); });
-  }
-  KRF_HD double distance(const double *a, const double *b, int count) {
-    T sum = splat<T>(0.0);
-    team.for_each(count, [&](int i) {
-      const T x = read<T>(a + i) - read<T>(b + i);
-      sum += x * x;
-    });
-    return std::sqrt(team.sum(sum));
-  }
-
   KRF_HD void residual_of(const double *at, double *out) {
     team.each(sensing.ldn - n_samples, [&](int i) { out[n_samples + i] = 0.0; });
     sensing.predict(at, out);
-    team.for_each(sensing.ldn, [&](int i) { write(out + i, read<T>(out + i) - read<T>(y + i)); });
+    subtract(team, out, y, out, sensing.ldn);
   }
   KRF_HD void field_of(const double *at, const double *res, double *out) {
-    clear(out);
+    fill(team, 0.0, out, length);
     sensing.subtract_adjoint(res, 2.0, at, out);
   }
 

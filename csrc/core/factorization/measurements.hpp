@@ -3,16 +3,15 @@
 // has gradient 2 sum_i r_i A_i W, and the tangent kernel is K_ij = tr(A_i W W^T A_j).
 #pragma once
 
-#include "../base/arena.hpp"
-#include "../base/elementary.hpp"
+#include "../team.hpp"
 #include "problem.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team> struct Measurements {
-  using T = typename Team::Value;
+template <Team TeamT> struct Measurements {
+  using T = typename TeamT::Value;
 
-  Team &team;
+  TeamT &team;
   int n, r, p, q, c0, n_samples, ldr, ldn, entries;
   const int *row, *column;
   const double *dense; // X, or null
@@ -21,7 +20,7 @@ template <class Team> struct Measurements {
   double *columns;     // factors of the tangent kernel, r of padded(n_samples): for dense X
   double *index;       // room for r ints, weights and pointers
 
-  KRF_HD Measurements(Team &team_, const FactorProblem &problem, Arena &arena)
+  KRF_HD Measurements(TeamT &team_, const FactorProblem &problem, Arena &arena)
       : team(team_), n(problem.n), r(problem.r), p(problem.p), q(problem.q), c0(problem.c0),
         n_samples(problem.n_samples), ldr(padded(r)), ldn(padded(n_samples)),
         entries(padded(p * q)), row(problem.row), column(problem.column), dense(problem.X),

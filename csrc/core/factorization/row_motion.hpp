@@ -2,25 +2,25 @@
 // weight of 1e-14 beside one of 1) is no part of its columns' norms, and may outgrow them later.
 #pragma once
 
-#include "../base/elementary.hpp"
+#include "../team.hpp"
 #include "measurements.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team> struct RowMotion {
-  using T = typename Team::Value;
+template <Team TeamT> struct RowMotion {
+  using T = typename TeamT::Value;
 
   // A velocity, and an estimated error, may be so many units in the last place of the products
   // that they are sums of.
   static constexpr double kVelocityNoise = 32.0, kErrorNoise = 16.0;
   static constexpr double kAsleep = 1e-12; // a row, or a column, this small that shrinks is at rest
 
-  Team &team;
-  const Measurements<Team> &sensing;
+  TeamT &team;
+  const Measurements<TeamT> &sensing;
   double *size, *rounding; // per row: its norm; what its velocity is a sum of, in magnitude
   double step = 0;         // that is being tried
 
-  KRF_HD RowMotion(Team &team_, const Measurements<Team> &measurements, Arena &arena)
+  KRF_HD RowMotion(TeamT &team_, const Measurements<TeamT> &measurements, Arena &arena)
       : team(team_), sensing(measurements), size(arena.take(padded(sensing.n))),
         rounding(arena.take(padded(sensing.n))) {}
 

@@ -7,23 +7,22 @@
 // Anal. Appl. 13, 1992).
 #pragma once
 
-#include "../base/arena.hpp"
-#include "../base/elementary.hpp"
+#include "../team.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team> struct OneSidedJacobi {
-  using T = typename Team::Value;
+template <Team TeamT> struct OneSidedJacobi {
+  using T = typename TeamT::Value;
   static constexpr int kParts = 6; // W and what turns with it
 
-  Team &team;
+  TeamT &team;
   int n, r, ldn, ldr, stride;
   double *stack;       // per column: kParts vectors of n, then the column of Q
   double *norm2;       // of the columns of W
   double *column_gram; // their inner products, (r, ldr)
   double *Q;           // (r, r): the columns of W are those of the caller times Q
 
-  KRF_HD OneSidedJacobi(Team &team_, int n_, int r_, Arena &arena)
+  KRF_HD OneSidedJacobi(TeamT &team_, int n_, int r_, Arena &arena)
       : team(team_), n(n_), r(r_), ldn(padded(n_)), ldr(padded(r_)), stride(kParts * ldn + ldr),
         stack(arena.take(static_cast<long long>(r) * stride)), norm2(arena.take(ldr)),
         column_gram(arena.take(static_cast<long long>(r) * ldr)),

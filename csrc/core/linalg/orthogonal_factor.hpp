@@ -4,19 +4,18 @@
 // Q is kept itself, not the Gram matrix A^T A: the condition number of A is not squared.
 #pragma once
 
-#include "../base/arena.hpp"
-#include "../base/elementary.hpp"
+#include "../team.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team> class OrthogonalFactor {
+template <Team TeamT> class OrthogonalFactor {
 public:
-  using T = typename Team::Value;
+  using T = typename TeamT::Value;
   // Of a column's norm: what is left of a column that is a combination of the others, rounded.
   static constexpr double kDependent = 1e-13;
 
   // Columns have n entries, padded with zeros; there are at most `most` of them.
-  KRF_HD OrthogonalFactor(Team &team, int n, int most, Arena &arena)
+  KRF_HD OrthogonalFactor(TeamT &team, int n, int most, Arena &arena)
       : team_(team), most_(most), ldn_(padded(n)), ldr_(padded(most)),
         Q_(arena.take(static_cast<long long>(most) * ldn_)),
         R_(arena.take(static_cast<long long>(most) * ldr_)), h_(arena.take(ldr_)),
@@ -112,7 +111,7 @@ private:
     });
   }
 
-  Team &team_;
+  TeamT &team_;
   int most_, ldn_, ldr_, size_ = 0;
   double *Q_, *R_; // columns of Q and rows of R, one after the other
   double *h_, *share_, *v_, *projection_;

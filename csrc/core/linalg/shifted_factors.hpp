@@ -2,21 +2,21 @@
 // factors of both, or by a stale inverse.
 #pragma once
 
-#include "../base/elementary.hpp"
+#include "../team.hpp"
 #include "stale_inverse.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team> struct ShiftedFactors {
-  using T = typename Team::Value;
+template <Team TeamT> struct ShiftedFactors {
+  using T = typename TeamT::Value;
 
-  Team &team;
+  TeamT &team;
   int n, ldn;
   double *real, *real_pivot;
   double *plane_r, *plane_i, *pivot_r, *pivot_i;
   double h_factored = 0; // zero where there is no factor to reuse
 
-  KRF_HD ShiftedFactors(Team &team_, int n_, Arena &arena)
+  KRF_HD ShiftedFactors(TeamT &team_, int n_, Arena &arena)
       : team(team_), n(n_), ldn(padded(n_)), real(square(arena)), real_pivot(arena.take(ldn)),
         plane_r(square(arena)), plane_i(square(arena)), pivot_r(arena.take(ldn)),
         pivot_i(arena.take(ldn)) {}
@@ -54,19 +54,19 @@ template <class Team> struct ShiftedFactors {
 // Solves with the same two matrices by a stale inverse, or by factors where an elimination loses
 // digits: the factors of a graded matrix are accurate, because its large block comes first; its
 // inverse is not.  The inverse is stored in the memory of the real factor.
-template <class Team> struct ShiftedSolver {
+template <Team TeamT> struct ShiftedSolver {
   // Least share of a diagonal entry that an elimination may leave for the inverse to be used.  At
   // 1e-5 flows of depth 8 with rows of condition 1e4 took 17 % more evaluations.
   static constexpr double kLeast = 1e-3;
 
-  ShiftedFactors<Team> factors;
-  StaleInverse<Team> stale;
+  ShiftedFactors<TeamT> factors;
+  StaleInverse<TeamT> stale;
   const double *G = nullptr;
   Shifts shifts{};
   double h = 0; // that `prepare` was last called for; zero where nothing is ready
   bool by_factors = false;
 
-  KRF_HD ShiftedSolver(Team &team, int n, Arena &arena)
+  KRF_HD ShiftedSolver(TeamT &team, int n, Arena &arena)
       : factors(team, n, arena), stale(team, n, factors.real, arena) {}
 
   KRF_HD void start() { forget(), by_factors = false; }

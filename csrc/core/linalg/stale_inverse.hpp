@@ -8,8 +8,7 @@
 // (COCG: van der Vorst and Melissen, IEEE Trans. Magn. 26, 1990).
 #pragma once
 
-#include "../base/arena.hpp"
-#include "../base/elementary.hpp"
+#include "../team.hpp"
 
 KRF_BEGIN_NAMESPACE
 
@@ -30,10 +29,10 @@ struct Shifts {
   double real, complex_r, complex_i;
 };
 
-template <class Team> struct StaleInverse {
-  using T = typename Team::Value;
+template <Team TeamT> struct StaleInverse {
+  using T = typename TeamT::Value;
 
-  Team &team;
+  TeamT &team;
   int n, ldn;
   double *inverse;  // (G0 / s0 + I)^-1, lower triangle by columns
   double *diagonal; // of G0 + s0 I
@@ -43,9 +42,9 @@ template <class Team> struct StaleInverse {
   bool slow = false;         // a solve since the last inverse took more than kSlow iterations
 
   // `inverse_` has room for a square of padded(n) columns.
-  KRF_HD StaleInverse(Team &team_, int n_, double *inverse_, Arena &arena)
+  KRF_HD StaleInverse(TeamT &team_, int n_, double *inverse_, Arena &arena)
       : team(team_), n(n_), ldn(padded(n_)), inverse(inverse_), diagonal(arena.take(ldn)),
-        scratch(arena.take(Team::inverse_room(ldn))), x(arena.take(3LL * ldn)),
+        scratch(arena.take(TeamT::inverse_room(ldn))), x(arena.take(3LL * ldn)),
         r(arena.take(3LL * ldn)), p(arena.take(3LL * ldn)), image(arena.take(3LL * ldn)) {}
 
   // Whether the inverse is still close enough to that of G + s I.

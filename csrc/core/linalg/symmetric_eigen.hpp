@@ -5,20 +5,19 @@
 // Golub & Van Loan, Matrix Computations, sections 8.3.1 and 8.3.3.
 #pragma once
 
-#include "../base/arena.hpp"
-#include "../base/elementary.hpp"
+#include "../team.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team> class SymmetricEigen {
-  using T = typename Team::Value;
+template <Team TeamT> class SymmetricEigen {
+  using T = typename TeamT::Value;
 
 public:
   int n, ld;
   double *value;  // (n), in no order
   double *vector; // row i is the eigenvector of value[i]
 
-  KRF_HD SymmetricEigen(Team &team, int size, Arena &arena)
+  KRF_HD SymmetricEigen(TeamT &team, int size, Arena &arena)
       : n(size), ld(padded(size)), value(arena.take(ld)),
         vector(arena.take(static_cast<long long>(size) * ld)), team_(team), below_(arena.take(ld)),
         v_(arena.take(ld)), p_(arena.take(ld)), turn_(arena.take(2 * ld)) {}
@@ -142,7 +141,7 @@ private:
     }
   }
 
-  Team &team_;
+  TeamT &team_;
   double negligible_ = 0; // of the elements, against the whole matrix
   double *below_, *v_, *p_, *turn_;
 };

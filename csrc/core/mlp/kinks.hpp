@@ -8,13 +8,13 @@
 // back at it (sliding.hpp).
 #pragma once
 
-#include "../base/elementary.hpp"
+#include "cubic.hpp"
 #include "mlp_system.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class System> class Kinks {
-  using Team = typename System::Team;
+template <ExponentialSystem System> class Kinks {
+  using TeamType = typename System::TeamType;
   using T = typename System::Value;
 
 public:
@@ -24,7 +24,66 @@ public:
         rate_trial_(arena.take(system.size())), touched_(arena.take(system.size())),
         jump_(arena.take(system.length)) {}
 
-  long long n_rhs = 0;
+  long long n_rhs = 1; // fields evaluated; that of the start had to find the modes first
+
+  // Of a trial step whose error, with the kinks as they were, is within the tolerance.
+  KRF_HD Resolution resolve(double step, const double *end_field, double rtol, double atol) {
+    const Resolution refused{Verdict::kRefuse};
+    if (!arrive(end_field))
+      return refused;
+    measure_rates();
+    const double excursion = first_excursion(step, rtol, atol);
+    if (excursion < 1.0 && repeats_ < kMaxRepeats) {
+      ++repeats_;
+      return {Verdict::kRepeat, excursion * step};
+    }
+    const double x = first_crossing(step);
+    if (x > 1.0)
+      return accepted(kInfinity);
+    if (x == 0.0 && rewinds_ < kMaxRewinds) {
+      ++rewinds_;
+      if (!rewind())
+        return {Verdict::kFail};
+      s_.accept_modes();
+      s_.accept();
+      return {Verdict::kRestart};
+    }
+    const double time_past_crossing = (1.0 - x) * step;
+    const double crossing_error = cross(time_past_crossing, rtol, atol);
+    // The error of one crossing is proportional to the time behind it; of many, there are fewer in
+    // a shorter time.
+    const double share = kBehind / crossing_error;
+    const double shorter = x * step + time_past_crossing * (crowded() ? std::sqrt(share) : share);
+    if (crossing_error > 1.0 && repeats_ < kMaxRepeats && shorter < step) {
+      ++repeats_;
+      return {Verdict::kRepeat, shorter};
+    }
+    if (!(crossing_error < kMaxCrossingError) || (crossing_error > kNegligible && !resolve_modes()))
+      return refused;
+    s_.accept_modes();
+    return accepted(crowded() ? std::sqrt(0.6 / larger(crossing_error, 1e-3)) : kInfinity);
+  }
+
+private:
+  KRF_HD Resolution accepted(double step_factor) {
+    repeats_ = rewinds_ = 0;
+    return {Verdict::kAccept, 0, step_factor};
+  }
+
+  // The trial end, with its weights back on the kinks along which units slide, and the field there.
+  KRF_HD KRF_APART bool arrive(const double *end_field) {
+    if (!s_.sliding().deep()) {
+      copy(s_.team, end_field, s_.field_trial, s_.length);
+    } else {
+      s_.sliding().restore(s_.trial, s_.w_trial);
+      ++n_rhs;
+      if (!s_.evaluate_at(s_.w_trial, s_.mode, s_.sliding(), s_.trial, s_.field_trial))
+        return false;
+    }
+    if (s_.sliding().any())
+      s_.sliding().fractions(s_.w_trial, s_.mode, s_.trial, s_.theta_next, s_.work);
+    return true;
+  }
 
   // The rates of all z at both ends of a trial step.
   KRF_HD KRF_APART void measure_rates() {
@@ -60,9 +119,9 @@ public:
     const double time = step * cubic(index_[longest]).below();
     const double where = cubic(index_[first]).lowest();
     double *next = s_.mode_next;
-    s_.team.for_each(s_.size(), [&](int i) { write(next + i, read<T>(mode + i)); });
+    copy(s_.team, mode, next, s_.size());
     s_.team.each(count_, [&](int i) { next[index_[i]] = mode[index_[i]] > 0.0 ? 0.0 : 1.0; });
-    s_.team.for_each(s_.length, [&](int i) { write(jump_ + i, read<T>(s_.field_trial + i)); });
+    copy(s_.team, s_.field_trial, jump_, s_.length);
     s_.sliding_next().collect(next, Z1);
     if (!evaluate_trial())
       return where;
@@ -70,7 +129,7 @@ public:
       write(jump_ + i, time * (read<T>(s_.field_trial + i) - read<T>(jump_ + i)));
     });
     const double crossing_error =
-        s_.error_norm_of(jump_).relative_to(atol, rtol, s_.prediction_scale());
+        s_.error_norm_of(jump_).relative_to(atol, rtol, s_.predictor_norm());
     ++n_rhs; // back to the modes of the step
     if (!s_.evaluate_at(s_.w_trial, mode, s_.sliding(), s_.trial, s_.field_trial))
       return where;
@@ -123,9 +182,9 @@ public:
     });
     count_ = found;
     double *next = s_.mode_next;
-    s_.team.for_each(s_.size(), [&](int i) { write(next + i, read<T>(mode + i)); });
+    copy(s_.team, mode, next, s_.size());
     s_.team.each(count_, [&](int i) { next[index_[i]] = rate_[i]; });
-    s_.team.for_each(s_.length, [&](int i) { write(s_.w_trial + i, read<T>(s_.w + i)); });
+    copy(s_.team, s_.w, s_.w_trial, s_.length);
     s_.net.forward(s_.w_trial, next, s_.trial);
     s_.sliding_next().collect(next, s_.trial.Z);
     return evaluate_trial() && resolve_modes();
@@ -139,9 +198,9 @@ public:
   KRF_HD KRF_APART double cross(double time_past_crossing, double rtol, double atol) {
     const double *mode = s_.mode, *Z = s_.trial.Z, *theta = s_.theta_next;
     double *next = s_.mode_next;
-    s_.team.for_each(s_.size(), [&](int i) { write(next + i, read<T>(mode + i)); });
-    const int outputs = s_.samples() * s_.net.layout.outputs();
-    s_.team.for_each(s_.length, [&](int i) { write(jump_ + i, read<T>(s_.field_trial + i)); });
+    copy(s_.team, mode, next, s_.size());
+    const int outputs = s_.n() * s_.net.layout.outputs();
+    copy(s_.team, s_.field_trial, jump_, s_.length);
     double *before = s_.work; // of the predictions
     s_.team.each(outputs, [&](int i) { before[i] = s_.trial.f[i]; });
     // Layer by layer: a unit that only followed others through their kinks comes back with them,
@@ -172,7 +231,7 @@ public:
     s_.team.for_each(s_.length, [&](int i) {
       write(jump_ + i, time_past_crossing * (read<T>(s_.field_trial + i) - read<T>(jump_ + i)));
     });
-    const double scale = s_.prediction_scale();
+    const double scale = s_.predictor_norm();
     return larger(s_.error_norm_of(jump_).relative_to(atol, rtol, scale),
                   predictions > 0 ? predictions / (atol + rtol * scale) : 0.0);
   }
@@ -184,7 +243,7 @@ public:
   KRF_HD KRF_APART bool resolve_modes() {
     const double *Z = s_.trial.Z;
     double *next = s_.mode_next, *theta = s_.theta_next;
-    s_.team.for_each(s_.size(), [&](int i) { write(touched_ + i, splat<T>(0.0)); });
+    fill(s_.team, 0.0, touched_, s_.size());
     s_.team.each(count_, [&](int i) { touched_[index_[i]] = 1.0; });
     for (int round = 0; round < kRounds; ++round) {
       s_.net.rates(s_.w_trial, s_.field_trial, next, s_.trial, rate_trial_);
@@ -221,14 +280,13 @@ public:
     return true;
   }
 
-private:
   // Adds the units of a layer that the new modes before it have put on the other side.
   KRF_HD void list_followers(int copy, int l) {
     const double *Z = s_.trial.Z;
     double *next = s_.mode_next;
-    const int begin = s_.net.layout.offset(copy, l, s_.samples());
+    const int begin = s_.net.layout.offset(copy, l, s_.n());
     const int found = s_.team.collect(
-        s_.samples() * s_.net.layout.ldz(l),
+        s_.n() * s_.net.layout.ldz(l),
         [&](int i) {
           const int e = begin + i;
           return next[e] >= 0.0 && (Z[e] > 0.0) != (next[e] > 0.0) && s_.hidden(e) &&
@@ -243,6 +301,17 @@ private:
     count_ += found;
   }
 
+  // A repeated step aims at this share of the tolerance behind the crossing.
+  static constexpr double kBehind = 0.3;
+  // How often a step is repeated for its crossings before it is taken, by then very short; it is
+  // refused if their error is more than kMaxCrossingError tolerances even so.
+  static constexpr int kMaxRepeats = 12;
+  static constexpr double kMaxCrossingError = 10.0;
+  // Consecutive mode corrections, without advancing time, for kinks already on the wrong side at
+  // the start of the step.
+  static constexpr int kMaxRewinds = 2;
+  // Below this crossing error, in tolerances, it does not matter which kinks slide.
+  static constexpr double kNegligible = 1e-2;
   static constexpr int kRounds = 24;
   static constexpr int kTogether = 6;
   static constexpr int kFewRounds = 2; // where there are many
@@ -265,41 +334,6 @@ private:
     return after == from ? 0.0 : smaller(1.0, larger(0.0, (edge - from) / (after - from)));
   }
 
-  // z over a step, by its values and rates at both ends.
-  struct Cubic {
-    double z0, d0, z1, d1;
-
-    KRF_HD double at(double x) const {
-      const double y = 1.0 - x;
-      return y * y * ((1.0 + 2.0 * x) * z0 + x * d0) + x * x * ((3.0 - 2.0 * x) * z1 - y * d1);
-    }
-    KRF_HD double rate(double x) const {
-      const double y = 1.0 - x;
-      return y * (1.0 - 3.0 * x) * d0 + x * (3.0 * x - 2.0) * d1 + 6.0 * x * y * (z1 - z0);
-    }
-    // Positive at both ends, and heading for zero from both.
-    KRF_HD bool dips() const {
-      return z0 > 0.0 && z1 > 0.0 && d0 < 0.0 && d1 > 0.0 && z0 + d0 < 0.0 && z1 - d1 < 0.0;
-    }
-    // Where a function falls from positive to negative between low and high.
-    template <class F> KRF_HD static double root(F f, double low, double high) {
-      for (int i = 0; i < 40; ++i) {
-        const double x = 0.5 * (low + high);
-        (f(x) > 0.0 ? low : high) = x;
-      }
-      return high;
-    }
-    KRF_HD double lowest() const {
-      return root([&](double x) { return -rate(x); }, 0.0, 1.0);
-    }
-    // For which share of the step it is negative.
-    KRF_HD double below() const {
-      const double low = lowest();
-      return root([&](double x) { return -at(x); }, low, 1.0) -
-             root([&](double x) { return at(x); }, 0.0, low);
-    }
-  };
-
   // Where z changes sign; zero where it had the other sign to begin with.
   KRF_HD static double crossing(double z0, double d0, double z1, double d1, bool positive) {
     if ((z0 > 0.0) != positive)
@@ -310,6 +344,7 @@ private:
   }
 
   System &s_;
+  int repeats_ = 0, rewinds_ = 0;
   int count_ = 0, crossed_ = 0; // in index_; of the last trial step
   int *index_, *listed_;
   double *rate_, *rate_trial_, *touched_, *jump_;

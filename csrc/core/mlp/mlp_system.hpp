@@ -2,27 +2,29 @@
 // field with the kinks held as they are.  What happens at kinks is kinks.hpp's.
 #pragma once
 
-#include "../base/elementary.hpp"
-#include "../ode/error_norm.hpp"
+#include "../ode/system.hpp"
+#include "../team.hpp"
 #include "sliding.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team_> class MlpSystem {
+template <Team TeamT> class MlpSystem {
 public:
-  using Team = Team_;
-  using Value = typename Team::Value;
+  using TeamType = TeamT;
+  using Value = typename TeamT::Value;
+  using Problem = MlpProblem;
+  using Output = MlpFlowOutput;
   using T = Value;
   // Beyond so many samples the tangent kernel is not formed: explicit steps only.
   static constexpr int kMostExact = 1024;
 
-  Team &team;
+  TeamT &team;
   int length; // of a vector of weights
   double *w, *field;
 
-  KRF_HD MlpSystem(Team &team_, const MlpProblem &p, Arena &arena)
-      : team(team_), net(team_, p, Sliding<Team>::most_rows(p.shape.n), arena),
-        a_(net, exact_for(p.shape), arena), b_(net, exact_for(p.shape), arena),
+  KRF_HD MlpSystem(TeamT &team_, const MlpProblem &p, Arena &arena)
+      : team(team_), net(team_, p, Sliding<TeamT>::most_rows(p.shape.n), arena),
+        a_(net, has_kernel(p.shape), arena), b_(net, has_kernel(p.shape), arena),
         base(net.take_pass(arena)), trial(net.take_pass(arena)) {
     length = net.layout.length();
     w = arena.take(length);
@@ -40,25 +42,44 @@ public:
     along_ = arena.take(padded(net.n()));
   }
 
-  KRF_HD static bool exact_for(const MlpShape &s) {
+  static constexpr double kFirstStepPower = 0.25, kMaxGrowth = 5.0;
+  static constexpr int kMaxFailures = 60;
+
+  KRF_HD static bool has_kernel(const MlpShape &s) {
     return s.loss == Loss::kSquared && s.units[s.depth] == 1 && s.n <= kMostExact;
   }
-  KRF_HD bool exact() const { return exact_for(net.layout.s); }
-  KRF_HD int samples() const { return net.n(); }
+  // Whether the tangent kernel is there for stiff steps.
+  KRF_HD bool stiff_available() const { return has_kernel(net.layout.s); }
+  KRF_HD bool starts_stiff() const { return cost_ratio() < 3.0; }
+  KRF_HD int n() const { return net.n(); }
+  KRF_HD int samples() const { return stiff_available() ? n() : 0; }
+  KRF_HD double loss() const { return base.loss; }
+  KRF_HD double rate() { return share_of_weights(field); }
+  KRF_HD double predictor_norm() const { return scale_; }
+  KRF_HD static double step_cap() { return kInfinity; }
+  KRF_HD static double explicit_tolerance(double rtol) { return rtol; }
+  KRF_HD static void renew_basis(double *) {}
+  KRF_HD void set_accuracy(double rtol) { rtol_ = rtol; }
+  // Close to interpolation the residual, not the target, says how exact a prediction must be.
+  KRF_HD void begin_step(double) {
+    const double residual = larger(std::sqrt(base.loss), 1e-9 * scale_);
+    residual_weight_ = larger(1.0, rtol_ * scale_ / (kResidualShare * residual));
+  }
+  KRF_HD bool decreases(const double *) const {
+    return trial.loss <= base.loss * (1.0 + 1e-6) + 1e-18 * square(scale_);
+  }
   KRF_HD int size() const { return net.layout.size(net.n()); }
 
   KRF_HD bool start(const MlpProblem &p) {
-    team.for_each(length, [&](int i) { write(w + i, splat<T>(0.0)); });
+    fill(team, 0.0, w, length);
     for_weights([&](long long flat, long long at) { w[at] = p.alpha * p.w0[flat]; });
     net.start(base);
     net.start(trial);
     a_.start();
     b_.start();
-    team.for_each(size(), [&](int i) {
-      write(theta + i, splat<T>(0.0));
-      write(theta_next + i, splat<T>(0.0));
-      write(mode_next + i, splat<T>(0.0));
-    });
+    fill(team, 0.0, theta, size());
+    fill(team, 0.0, theta_next, size());
+    fill(team, 0.0, mode_next, size());
     net.forward(w, nullptr, base);
     team.each(size(), [&](int e) { mode[e] = hidden(e) && base.Z[e] > 0.0 ? 1.0 : 0.0; });
     const bool fine = evaluate_at(w, mode, sliding(), base, field);
@@ -72,25 +93,25 @@ public:
   }
 
   // -grad L at weights `at`, with the kinks as in `modes`; `pass` and `slide` keep what was found.
-  KRF_HD KRF_APART bool evaluate_at(const double *at, const double *modes, Sliding<Team> &slide,
+  KRF_HD KRF_APART bool evaluate_at(const double *at, const double *modes, Sliding<TeamT> &slide,
                                     Pass &pass, double *out) {
     net.forward(at, modes, pass);
     return differentiate(at, modes, slide, pass, out);
   }
   // The same after `forward`.
-  KRF_HD KRF_APART bool differentiate(const double *at, const double *modes, Sliding<Team> &slide,
+  KRF_HD KRF_APART bool differentiate(const double *at, const double *modes, Sliding<TeamT> &slide,
                                       Pass &pass, double *out) {
     net.evaluate_loss(pass);
     if (!(pass.loss < kInfinity))
       return false;
     net.backward(at, modes, pass);
     net.gradient(pass.features, net.layout.outputs() == 1 ? pass.dloss_df : nullptr, out, false);
-    team.for_each(length, [&](int i) { write(out + i, -read<T>(out + i)); });
+    scale(team, -1.0, out, length);
     return slide.project(at, modes, pass, out);
   }
   // At `shift` from the start of the step.
   KRF_HD bool evaluate(const double *shift, double *out) {
-    team.for_each(length, [&](int i) { write(w_trial + i, read<T>(w + i) + read<T>(shift + i)); });
+    add(team, w, shift, w_trial, length);
     return evaluate_at(w_trial, mode, sliding(), trial, out);
   }
 
@@ -132,12 +153,9 @@ public:
   }
 
   // How far the weights are from where `remember` saw them, as such a share.
-  KRF_HD void remember() {
-    team.for_each(length, [&](int i) { write(remembered_ + i, read<T>(w + i)); });
-  }
+  KRF_HD void remember() { copy(team, w, remembered_, length); }
   KRF_HD double share_moved() {
-    team.for_each(length,
-                  [&](int i) { write(shift_ + i, read<T>(w + i) - read<T>(remembered_ + i)); });
+    subtract(team, w, remembered_, shift_, length);
     return share_of_weights(shift_);
   }
 
@@ -146,19 +164,11 @@ public:
     c.componentwise = share_of_weights(v);
     c.predictor = change_of_predictions(v);
     c.predictor_norm = scale_;
-    // Close to interpolation the residual, not the target, says how exact a prediction must be.
     if (net.layout.s.loss == Loss::kSquared)
-      c.predictor *= larger(1.0, relative_to_residual_);
+      c.predictor *= residual_weight_;
     return c;
   }
   KRF_HD ErrorNorm error_norm_at_end(const double *v, const double *) { return error_norm_of(v); }
-  // `rtol` times |y| in shares of 0.3 times the residual.
-  KRF_HD void set_residual_weight(double rtol) {
-    const double residual = larger(std::sqrt(base.loss), 1e-9 * scale_);
-    relative_to_residual_ = rtol * scale_ / (0.3 * residual);
-  }
-  KRF_HD double prediction_scale() const { return scale_; }
-
   KRF_HD double change_of_predictions(const double *v) {
     const int n = net.n();
     if (net.layout.outputs() == 1) {
@@ -200,24 +210,44 @@ public:
     return 8.0 * kEpsilon * sum;
   }
 
-  KRF_HD Sliding<Team> &sliding() { return first_is_current_ ? a_ : b_; }
-  KRF_HD Sliding<Team> &sliding_next() { return first_is_current_ ? b_ : a_; }
+  KRF_HD Sliding<TeamT> &sliding() { return first_is_current_ ? a_ : b_; }
+  KRF_HD Sliding<TeamT> &sliding_next() { return first_is_current_ ? b_ : a_; }
 
   // The trial becomes the state: weights w_trial, field field_trial.
   KRF_HD void accept() {
     swap(w, w_trial);
     swap(field, field_trial);
     swap(theta, theta_next);
-    const Pass p = base;
-    base = trial;
-    trial = p;
+    swap(base, trial);
   }
+  // The events have put the field of the trial end in field_trial.
+  KRF_HD void advance(const double *, const double *) { accept(); }
   // And so do the kinks' next modes.
   KRF_HD void accept_modes() {
     swap(mode, mode_next);
     first_is_current_ = !first_is_current_;
   }
 
+  // A step of gradient descent: modes follow the signs of Z, and nothing slides.
+  KRF_HD bool descend(double h) {
+    team.for_each(length,
+                  [&](int i) { write(w_trial + i, read<T>(w + i) + h * read<T>(field + i)); });
+    net.forward(w_trial, nullptr, trial);
+    team.each(size(), [&](int e) { mode_next[e] = hidden(e) && trial.Z[e] > 0.0 ? 1.0 : 0.0; });
+    return differentiate(w_trial, mode_next, sliding_next(), trial, field_trial);
+  }
+  KRF_HD void accept_descent() {
+    accept();
+    accept_modes();
+  }
+
+  // A local minimum, or nothing left alive.
+  KRF_HD Rest rest(const MlpProblem &, double *, const Progress &now) {
+    const bool rests = now.descending ? descent_rests(now) : flow_rests(now);
+    return rests ? Rest::kStationary : Rest::kNone;
+  }
+
+  KRF_HD void write_unstarted(MlpFlowOutput &out, int row) { write_row(out, row, 0.0); }
   KRF_HD void write_row(MlpFlowOutput &out, int row, double t) {
     double *to = out.w + row * net.layout.flat_length();
     for_weights([&](long long flat, long long at) { to[flat] = w[at]; });
@@ -230,11 +260,55 @@ public:
     return (25.0 * pass + 9.0 * n * n * n + 2.0 * n * n * net.layout.zwidth) / (18.0 * pass);
   }
 
-  Network<Team> net;
+  Network<TeamT> net;
 
 private:
   // Of the largest; smaller units are measured by this.
   static constexpr double kSmallestUnit = 1e-8;
+  // The predictions' errors may be rtol |y|, and this share of the residual.
+  static constexpr double kResidualShare = 0.3;
+  // What the field may still move the weights by over the time between two looks, in rtol.
+  static constexpr double kStillMoving = 1e-3;
+  static constexpr double kWander =
+      10.0; // of the weights, in rtol a step: errors that nothing holds
+
+  // Either the field would not have moved the weights over the last steps, or, where it never gets
+  // so small (explicit steps leave noise), they and the loss did not.  A saddle is left meanwhile,
+  // at the pace its steps have.
+  KRF_HD KRF_APART bool flow_rests(const Progress &now) {
+    const double speed = rate();
+    if (speed == 0.0)
+      return true;
+    if (now.steps == 0) {
+      by_speed_.mark(now, base.loss);
+      by_motion_.mark(now, base.loss);
+      remember();
+      return false;
+    }
+    if (by_speed_.is_due(now)) {
+      if (by_speed_.stands_still(base.loss) &&
+          speed * (now.t - by_speed_.t) < kStillMoving * now.rtol)
+        return true;
+      by_speed_.mark(now, base.loss);
+    }
+    if (by_motion_.is_due(now)) {
+      const double steps = static_cast<double>(now.steps - by_motion_.steps);
+      if (by_motion_.stands_still(base.loss) &&
+          share_moved() < kWander * now.rtol * std::sqrt(steps))
+        return true;
+      by_motion_.mark(now, base.loss);
+      remember();
+    }
+    return false;
+  }
+  KRF_HD bool descent_rests(const Progress &now) {
+    if (!by_descent_.is_due(now))
+      return false;
+    const bool rests =
+        !(rate() * now.t > kStillMoving * now.rtol) && by_descent_.stands_still(base.loss);
+    by_descent_.mark(now, base.loss);
+    return rests;
+  }
 
   // The units that a layer's weights are told apart by: those it leads to, but where these are the
   // outputs, those it comes from.
@@ -276,13 +350,7 @@ private:
       }
   }
 
-  KRF_HD static void swap(double *&a, double *&b) {
-    double *c = a;
-    a = b;
-    b = c;
-  }
-
-  Sliding<Team> a_, b_;
+  Sliding<TeamT> a_, b_;
   bool first_is_current_ = true;
 
 public:
@@ -292,7 +360,8 @@ public:
 
 private:
   double *shift_, *remembered_, *along_;
-  double scale_ = 0, relative_to_residual_ = 0;
+  double scale_ = 0, rtol_ = 0, residual_weight_ = 1.0;
+  Standstill by_speed_{20, 1.5}, by_motion_{200, 1.1}, by_descent_{1000, 0.0};
 };
 
 KRF_END_NAMESPACE

@@ -6,8 +6,7 @@
 // modes are held fixed, everything is a polynomial of the weights.
 #pragma once
 
-#include "../base/arena.hpp"
-#include "../base/elementary.hpp"
+#include "../team.hpp"
 #include "problem.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -92,15 +91,15 @@ struct Pass {
   double loss;
 };
 
-template <class Team> class Network {
+template <Team TeamT> class Network {
 public:
-  using T = typename Team::Value;
-  Team &team;
+  using T = typename TeamT::Value;
+  TeamT &team;
   MlpLayout layout;
   const double *X, *y;
 
   // `most_rows` that `along` and `gradient` are given.
-  KRF_HD Network(Team &team_, const MlpProblem &p, int most_rows, Arena &arena)
+  KRF_HD Network(TeamT &team_, const MlpProblem &p, int most_rows, Arena &arena)
       : team(team_), layout(p.shape), X(p.X), y(p.y), n_(p.shape.n), most_(most_rows),
         constant_(arena.take(layout.zwidth)), applied_(arena.take(layout.size(most_rows))),
         moved_(arena.take(layout.size(most_rows))) {}

@@ -11,13 +11,13 @@
 // gradients are rows of features like those of the samples.
 #pragma once
 
-#include "../base/elementary.hpp"
+#include "../team.hpp"
 #include "sliding_first_layer.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team> class Sliding {
-  using T = typename Team::Value;
+template <Team TeamT> class Sliding {
+  using T = typename TeamT::Value;
 
   // Gradients of the deeper sliding z at some weights, and their inner products, factored.
   struct DeepRows {
@@ -43,7 +43,7 @@ public:
   KRF_HD static int most_rows(int n) { return n > kDeep ? n : kDeep; }
 
   // `exact`: tangent kernels will be asked for.
-  KRF_HD Sliding(Network<Team> &network, bool exact, Arena &arena)
+  KRF_HD Sliding(Network<TeamT> &network, bool exact, Arena &arena)
       : net(network), team(network.team), first(network, arena), n_(network.n()), ldn_(padded(n_)),
         capacity_(network.layout.s.depth > 2 ? kDeep : 0), lds_(padded(capacity_)),
         ldb_(exact ? padded(first.capacity()) : 0), deep_(take_ints(arena, capacity_)),
@@ -202,9 +202,9 @@ public:
     first.fractions(p, trial_.rows, u_, count_, mode, dloss_da, theta);
   }
 
-  Network<Team> &net;
-  Team &team;
-  SlidingFirstLayer<Team> first;
+  Network<TeamT> &net;
+  TeamT &team;
+  SlidingFirstLayer<TeamT> first;
 
 private:
   KRF_HD DeepRows take_deep(Arena &arena) const {

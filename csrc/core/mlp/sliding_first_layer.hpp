@@ -2,11 +2,12 @@
 // and its row of weights may only move across them.
 #pragma once
 
+#include "../team.hpp"
 #include "network.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class Team> class SlidingFirstLayer {
+template <Team TeamT> class SlidingFirstLayer {
 public:
   // Samples one unit may slide on.
   static constexpr int kPerUnit = 16;
@@ -16,7 +17,7 @@ public:
   // Samples, and deeper gradients, with a squared cosine beyond this are parallel.
   static constexpr double kParallel = 1.0 - 1e-8;
 
-  KRF_HD SlidingFirstLayer(Network<Team> &network, Arena &arena)
+  KRF_HD SlidingFirstLayer(Network<TeamT> &network, Arena &arena)
       : net_(network), team_(network.team),
         capacity_(network.layout.s.copies * network.layout.s.units[1]),
         unit_(take_ints(arena, capacity_)), begin_(take_ints(arena, capacity_ + 1)),
@@ -240,8 +241,8 @@ private:
     return true;
   }
 
-  Network<Team> &net_;
-  Team &team_;
+  Network<TeamT> &net_;
+  TeamT &team_;
   int capacity_, units_ = 0, vectors_ = 0;
   int *unit_, *begin_, *owner_; // basis vectors begin_[i] .. begin_[i + 1] - 1 belong to unit i
   double *basis_;

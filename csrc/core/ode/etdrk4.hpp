@@ -12,30 +12,38 @@
 // last), as for the classical method, to which all this reduces for K = 0.
 #pragma once
 
-#include "../base/elementary.hpp"
 #include "../linalg/phi_functions.hpp"
 #include "../linalg/symmetric_eigen.hpp"
-#include "error_norm.hpp"
+#include "step_control.hpp"
+#include "system.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <class System> struct Exponential {
+template <ExponentialSystem System> struct Etdrk4 {
+  static constexpr bool kChecksLoss = false, kKeepsMatrices = false;
   using T = typename System::Value;
-  using Team = typename System::Team;
+  using TeamType = typename System::TeamType;
 
   System &s;
   int length, n, ldn;
   long long n_rhs = 0;
-  double *end_field;
 
-  KRF_HD Exponential(System &system, Arena &arena)
-      : s(system), length(system.length), n(system.exact() ? system.samples() : 0), ldn(padded(n)),
-        end_field(arena.take(n ? length : 0)), field_(arena.take(n ? 3LL * length : 0)),
+  KRF_HD Etdrk4(System &system, Arena &arena)
+      : s(system), length(system.length), n(system.samples()), ldn(padded(n)),
+        end_(arena.take(n ? length : 0)), field_(arena.take(n ? 3LL * length : 0)),
         kernel_(arena.take(static_cast<long long>(n) * ldn)), eigen_(system.team, n, arena),
         row_(arena.take(kRows * ldn)), value_(arena.take(ldn)) {}
 
-  // The step's start has changed.
-  KRF_HD void forget() { known_ = false; }
+  KRF_HD static void start(double) {}
+  KRF_HD void restart() { known_ = false; }
+  KRF_HD static double *history() { return nullptr; }
+  KRF_HD const double *end_field() const { return end_; }
+  KRF_HD static double tolerance(double rtol) { return rtol; }
+  KRF_HD static double step_factor(double error) { return step_control::step_factor(error, 4.0); }
+  KRF_HD void accept(double) {
+    s.advance(nullptr, end_);
+    restart();
+  }
   // Of the flow's linear part; known after an attempt.
   KRF_HD double largest_eigenvalue() const {
     double top = 0;
@@ -80,7 +88,7 @@ template <class System> struct Exponential {
       // What d5 needs of g2 before its place is taken.
       d2[i] = rho[i] + 2.0 * (h / 3.0 * (g2[i] + g3[i]) + h / 6.0 * g4[i] + l * c[i]);
     });
-    if (!stage(c, G2, h / 3.0, G3, h / 3.0, G4, h / 6.0, end_field, g5))
+    if (!stage(c, G2, h / 3.0, G3, h / 3.0, G4, h / 6.0, end_, g5))
       return -1.0;
     each([&](int i) {
       const double l = lambda(i), x = 2.0 * h * l;
@@ -91,7 +99,7 @@ template <class System> struct Exponential {
     from_basis(c, value_);
     s.project_gradient(value_, error);
     s.team.for_each(length, [&](int i) {
-      write(error + i, read<T>(error + i) + h / 6.0 * (read<T>(G4 + i) - read<T>(end_field + i)));
+      write(error + i, read<T>(error + i) + h / 6.0 * (read<T>(G4 + i) - read<T>(end_ + i)));
     });
     return s.error_norm_of(error).relative_to(atol, rtol, norm_before);
   }
@@ -103,9 +111,9 @@ private:
   template <class Body> KRF_HD void each(Body body) { s.team.each(n, body); }
 
   KRF_HD KRF_APART bool decompose() {
-    s.team.for_each(n * ldn, [&](int i) { write(kernel_ + i, splat<T>(0.0)); });
-    s.team.for_each(ldn, [&](int i) { write(value_ + i, splat<T>(0.0)); });
-    s.team.for_each(kRows * ldn, [&](int i) { write(row_ + i, splat<T>(0.0)); });
+    fill(s.team, 0.0, kernel_, n * ldn);
+    fill(s.team, 0.0, value_, ldn);
+    fill(s.team, 0.0, row_, kRows * ldn);
     s.tangent_kernel(kernel_);
     known_ = eigen_.decompose(kernel_);
     return known_;
@@ -141,8 +149,8 @@ private:
   }
 
   bool known_ = false;
-  double *field_, *kernel_;
-  SymmetricEigen<Team> eigen_;
+  double *end_, *field_, *kernel_;
+  SymmetricEigen<TeamType> eigen_;
   double *row_, *value_;
 };
 

@@ -1,274 +1,323 @@
-// Gradient flow of one model from its start to a time, a loss or a standstill.
+// The step loop: one run of any model family, from its start to a time, a loss or a standstill.
+//
+// A family supplies its system, its method for stiff steps and its events (system.hpp).  The loop
+// owns what all families share: the clock, the length of the next step, the choice between the
+// explicit and the stiff method, evaluation times, and the status the run ends with.
 #pragma once
 
+#include "clock.hpp"
 #include "dopri5.hpp"
+#include "events.hpp"
 #include "flow_options.hpp"
+#include "gradient_descent.hpp"
 #include "method_choice.hpp"
-#include "radau5.hpp"
+#include "standstill.hpp"
+#include "step_control.hpp"
+#include "system.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-// Controllers and rules of the flow; bench/NOTES.md has the measurements behind the numbers.
-namespace flow_rules {
-inline constexpr double kSafety = 0.9;
-inline constexpr double kMaxGrowth = 10.0;
-inline constexpr double kMinShrink = 0.1;
-// Radau's embedded error is of order 3 while the step is of order 5, hence the power 2/3 (as in
-// Hairer & Wanner's RADAU5).
-KRF_HD inline double radau_tolerance(double rtol) {
-  return smaller(0.5 * std::pow(rtol, 2.0 / 3.0), 30.0 * rtol);
-}
-// Local errors add up over more steps the tighter they are, and the steps of loose tolerances are
-// so long that the embedded error comes out too small: without the correction the explicit method
-// reaches 11 rtol at 1e-10 early in a flow, and 18 rtol at 1e-3 on the way off a saddle.
-KRF_HD inline double dopri_tolerance(double rtol) {
-  const double looser = std::pow(rtol * 1e6, 0.2);
-  return rtol * smaller(looser, 1.0 / looser);
-}
-// `share` of the tolerance is the system's: how much of it its Newton iteration may leave.
-KRF_HD inline double newton_tolerance(double rtol, double share) {
-  return smaller(0.03, share * dopri_tolerance(rtol) / radau_tolerance(rtol));
-}
-inline constexpr int kMaxFailures = 100;       // in a row
-inline constexpr double kRounded = 1.0 + 1e-6; // what rounding may add to a loss that converged
-// A loss that falls by less than this in so many steps is looked at more closely.
-inline constexpr int kStagnant = 100;
-inline constexpr double kStagnantShare = 1e-9;
-} // namespace flow_rules
+// What a run is in the middle of, besides its arrays.
+struct RunState {
+  Clock clock;
+  MethodChoice choice{false, false, 1.0};
+  double t_end = 0;
+  double h = 0;                // the step that the controller asks for
+  double step = 0, cap = 0;    // the step under way, and the longest the system allows
+  double target = 0;           // time at which the step under way ends, where it is the last before
+  bool reaches_target = false; // an evaluation time or the end
+  double dense_h = kInfinity;  // longest step whose interpolant is as accurate as rtol asks
+  double norm = 0;             // of the predictor
+  long long attempts = 0;
+  int failures = 0; // in a row
+  int row = 0;      // of the next evaluation time
+  bool descending = false;
+  Rest rest = Rest::kNone;
+};
+static_assert(__is_trivially_copyable(RunState));
 
-// Made anew for every run.
-template <class System> class FlowIntegrator {
-  using Team = typename System::Team;
-  using Output = typename System::Output;
-  Team &team_;
-  System s_;
-  Radau5<System> radau_;
-  Dopri5<System> dopri_;
-  double t_ = 0, t_low_ = 0; // two-double: after a plateau of 1e18 a jump of 1e-2 still counts
-  double t_end_ = 0;
-  double h_ = 0;
-  double step_ = 0, cap_ = 0;  // under way
-  double dense_h_ = kInfinity; // longest step whose interpolant is as good as rtol asks
-  double norm_ = 0;
-  double marked_loss_ = kInfinity; // flow_rules::kStagnant steps ago
-  MethodChoice choice_;
-  long long attempts_ = 0;
-  int failures_ = 0;
-  int row_ = 0; // next evaluation time
-  Rest rest_ = Rest::kNone;
-  bool last_ = false;
-
+template <FlowSystem System, StiffStepper StiffMethod, Events EventPolicy> class Integrator {
 public:
-  KRF_HD KRF_APART FlowIntegrator(Team &team, const typename System::Problem &p, Arena &arena)
-      : team_(team), s_(team, p, arena), radau_(s_, arena), dopri_(s_, arena),
-        choice_(false, false, 1.0) {}
+  using TeamType = typename System::TeamType;
+  using Problem = typename System::Problem;
+  using Output = typename System::Output;
 
-  KRF_HD void run(const typename System::Problem &p, const FlowOptions &o, Output &out) {
-    out.n_steps = out.n_rhs = 0;
-    const int rows = o.n_eval > 0 ? o.n_eval : 1;
-    s_.set_accuracy(o.rtol);
-    if (!s_.start(p)) {
-      s_.write_nothing(out, rows);
-      team_.each(rows, [&](int r) { out.loss[r] += o.loss_offset; });
-      out.status = Status::kFailed;
-      return;
+  KRF_HD KRF_APART Integrator(TeamType &team, const Problem &p, Arena &arena)
+      : team_(team), system_(team, p, arena), stiff_(system_, arena), explicit_(system_, arena),
+        descent_(system_), events_(system_, arena) {}
+
+  KRF_HD void run(const Problem &p, const FlowOptions &o, Output &out) {
+    out.n_steps = 0;
+    out.status = Status::kFailed;
+    system_.set_accuracy(o.rtol);
+    if (system_.start(p)) {
+      begin(p, o, out);
+      while (!is_over(o, out))
+        attempt(p, o, out);
+    } else {
+      write_unstarted(o, out);
     }
-    begin(p, o, out);
-    while (!over(o, out))
-      attempt(p, o, out);
-    finish(o, out, rows);
+    out.n_rhs = stiff_.n_rhs + explicit_.n_rhs + descent_.n_rhs + events_.n_rhs;
+    out.n_flops = team_.flops();
+    finish(o, out);
   }
 
 private:
-  using Problem = typename System::Problem;
+  // Rows of results can be interpolated within a step; otherwise steps end at evaluation times.
+  static constexpr bool kDense = DenseSystem<System>;
 
-  KRF_HD KRF_APART void begin(const Problem &p, const FlowOptions &o, Output &out) {
-    using namespace flow_rules;
-    if (s_.stiff_available())
-      radau_.start();
-    radau_.newton_tolerance = newton_tolerance(o.rtol, System::kNewtonShare);
-    t_end_ = o.n_eval > 0 ? smaller(o.t_eval[o.n_eval - 1], o.t_max) : o.t_max;
-    const bool free = o.method == Method::kAuto && s_.stiff_available();
-    const bool stiff = o.method == Method::kStiff && s_.stiff_available();
-    choice_ = MethodChoice(free, stiff || (free && s_.starts_stiff()), s_.cost_ratio());
-    rest_ = s_.measure_velocity() ? s_.rest(p, radau_.old_N) : Rest::kNone;
-    const double rate = s_.rate();
-    h_ = rate > 0 ? std::pow(o.rtol, 0.2) / rate : kInfinity;
-    norm_ = s_.predictor_norm();
-    out.status = Status::kFailed;
-    while (row_ < o.n_eval && o.t_eval[row_] <= 0.0)
-      s_.write_row(out, row_++, false, 0.0);
+  // f(stepper) for the method in use.
+  template <class Use> KRF_HD auto with_stepper(Use use) {
+    if constexpr (DescentSystem<System>)
+      if (state_.descending)
+        return use(descent_);
+    return state_.choice.stiff() ? use(stiff_) : use(explicit_);
   }
 
-  KRF_HD KRF_APART bool over(const FlowOptions &o, Output &out) {
-    const double loss = s_.loss() + o.loss_offset;
-    const bool low = loss <= o.stop_loss;
+  KRF_HD KRF_APART void begin(const Problem &p, const FlowOptions &o, Output &out) {
+    const bool available = system_.stiff_available();
+    if (available)
+      stiff_.start(o.rtol);
+    if constexpr (DescentSystem<System>) {
+      state_.descending = o.method == Method::kGradientDescent;
+      descent_.step_size = p.step_size;
+    }
+    const bool free = o.method == Method::kAuto && available;
+    const bool stiff = o.method == Method::kStiff && available;
+    state_.choice =
+        MethodChoice(free, stiff || (free && system_.starts_stiff()), system_.cost_ratio());
+    state_.t_end = o.n_eval > 0 ? smaller(o.t_eval[o.n_eval - 1], o.t_max) : o.t_max;
+    state_.rest = system_.rest(p, stiff_.history(), progress(o, out));
+    const double rate = system_.rate();
+    state_.h = state_.descending ? descent_.step_size
+               : rate > 0        ? std::pow(o.rtol, System::kFirstStepPower) / rate
+                                 : kInfinity;
+    state_.norm = system_.predictor_norm();
+    write_passed_times(o, out);
+  }
+
+  KRF_HD Progress progress(const FlowOptions &o, const Output &out) const {
+    return {out.n_steps, state_.clock.time(), o.rtol, state_.descending};
+  }
+
+  KRF_HD KRF_APART bool is_over(const FlowOptions &o, Output &out) {
+    const bool low = system_.loss() + o.loss_offset <= o.stop_loss;
     if (o.n_eval == 0 && low)
       out.status = Status::kConverged;
-    else if (!(remaining(t_end_) > 0.0))
+    else if (!(state_.clock.until(state_.t_end) > 0.0))
       out.status = low ? Status::kConverged : Status::kTimeEnd;
-    else if (rest_ != Rest::kNone)
+    else if (state_.rest != Rest::kNone)
       out.status = low ? Status::kConverged : stopped_at_rest(o);
-    else if (attempts_ >= o.max_steps)
+    else if (state_.attempts >= o.max_steps)
       out.status = Status::kMaxSteps;
     else
-      return team_.cancelled() || failures_ > flow_rules::kMaxFailures || !(h_ > 0.0) ||
-             !(t_ < 1e300);
+      return team_.cancelled() || state_.failures > System::kMaxFailures || !(state_.h > 0.0) ||
+             !(state_.clock.time() < 1e300);
     return true;
   }
 
-  // Above the loss that was asked for: what rounding stopped stays as it is to the last time, and
-  // without one never arrives.
+  // At rest above the loss that was asked for.  A state that only rounding holds stays as it is up
+  // to the last evaluation time; where there is none, the loss is never reached.
   KRF_HD Status stopped_at_rest(const FlowOptions &o) {
-    if (rest_ == Rest::kStationary || o.loss_offset >= s_.loss())
+    if (state_.rest == Rest::kStationary || o.loss_offset >= system_.loss())
       return Status::kStationary;
-    if (!(t_end_ < kInfinity))
+    if (!(state_.t_end < kInfinity))
       return Status::kMaxSteps;
-    t_ = t_end_, t_low_ = 0;
+    state_.clock.set(state_.t_end);
     return Status::kTimeEnd;
   }
 
   KRF_HD KRF_APART void attempt(const Problem &p, const FlowOptions &o, Output &out) {
-    using namespace flow_rules;
-    ++attempts_;
-    const bool stiff = choice_.stiff();
-    const double next_time = row_ < o.n_eval ? remaining(o.t_eval[row_]) : kInfinity;
-    choose_step(stiff, next_time);
-    s_.begin_step(step_);
-    const double tolerance = stiff ? radau_tolerance(o.rtol) : dopri_tolerance(o.rtol);
-    const double error = stiff ? radau_.attempt(step_, tolerance, o.atol, norm_)
-                               : dopri_.attempt(step_, tolerance, o.atol, norm_);
-    if (!(error >= 0.0) || (!stiff && error < 1.0 && !s_.decreases(dopri_.end_field()))) {
-      h_ = step_ * 0.25;
-      ++failures_;
+    ++state_.attempts;
+    const double until_next =
+        state_.row < o.n_eval ? state_.clock.until(o.t_eval[state_.row]) : kInfinity;
+    choose_step(o, until_next);
+    system_.begin_step(state_.step);
+    double factor = 1.0;
+    const double error = try_step(o, factor);
+    if (!(error >= 0.0))
+      return reject(step_control::kFailed * state_.step);
+    if (!(error < 1.0))
+      return reject(step_control::after_rejection(state_.step, factor));
+    if (!interpolant_is_accurate(o, error, until_next))
+      return; // again, shorter
+    if (!resolve_events(o, factor))
       return;
-    }
-    const double order = stiff ? 4.0 : 5.0;
-    double factor = kSafety * std::pow(larger(error, 1e-14), -1.0 / order);
-    if (stiff)
-      factor *= 17.0 / (16.0 + radau_.iterations);
-    if (!(error < 1.0)) {
-      h_ = step_ * larger(kMinShrink, smaller(factor, 0.9));
-      ++failures_;
-      return;
-    }
-    if (stiff && o.n_eval > 0) {
-      const double quality = larger(error, 1e-14) * tolerance / o.rtol;
-      dense_h_ = step_ * kSafety * std::pow(quality, -0.25);
-      if (next_time < step_ && quality > 1.0)
-        return; // again, shorter; h stays
-    }
-    failures_ = 0;
+    state_.failures = 0;
     ++out.n_steps;
-    write_times(o, out, stiff);
-    accept(p, o, out, stiff);
-    choose_next(stiff, factor);
+    if constexpr (kDense)
+      interpolate_times(o, out);
+    accept(p, o, out);
+    if (!state_.descending)
+      choose_next(factor);
   }
 
-  KRF_HD KRF_APART void choose_step(bool stiff, double next_time) {
-    cap_ = s_.step_cap();
-    step_ = smaller(h_, cap_);
-    const double left = remaining(t_end_);
-    // Evaluation times: the stiff method interpolates with an error like its embedded estimate,
-    // larger than at the end of a step, so it stops at a time it could not interpolate.
-    if (stiff && next_time < step_)
-      step_ = smaller(step_, larger(next_time, dense_h_));
-    last_ = step_ >= left;
-    // Two halves instead of one step and a sliver.
-    if (last_)
-      step_ = left;
-    else if (step_ > 0.5 * left)
-      step_ = 0.5 * left;
-  }
-
-  // The evaluation times within the step.
-  KRF_HD KRF_APART void write_times(const FlowOptions &o, Output &out, bool stiff) {
-    while (row_ < o.n_eval && o.t_eval[row_] <= t_end_ && remaining(o.t_eval[row_]) <= step_) {
-      const double x = remaining(o.t_eval[row_]) / step_;
-      if (stiff)
-        radau_.interpolate(x, s_.dense);
-      else
-        dopri_.interpolate(x, step_, s_.dense);
-      s_.keep_in_domain(x);
-      s_.write_row(out, row_, true, o.t_eval[row_]);
-      ++row_;
+  KRF_HD KRF_APART void choose_step(const FlowOptions &o, double until_next) {
+    if (state_.descending) {
+      state_.step = state_.h, state_.reaches_target = false;
+      return;
     }
+    state_.cap = system_.step_cap();
+    state_.step = smaller(state_.h, state_.cap);
+    state_.target = state_.t_end;
+    // The stiff method interpolates with an error like its embedded estimate, larger than at the
+    // end of a step: it ends a step at a time that it could not interpolate.
+    if (kDense && state_.choice.stiff() && until_next < state_.step)
+      state_.step = smaller(state_.step, larger(until_next, state_.dense_h));
+    if (!kDense && state_.row < o.n_eval)
+      state_.target = smaller(o.t_eval[state_.row], state_.t_end);
+    const double left = state_.clock.until(state_.target);
+    state_.reaches_target = state_.step >= left;
+    if (state_.reaches_target)
+      state_.step = left;
+    else if (kDense && state_.step > 0.5 * left)
+      state_.step = 0.5 * left; // two halves instead of a step and a sliver
   }
 
-  KRF_HD KRF_APART void accept(const Problem &p, const FlowOptions &o, Output &out, bool stiff) {
-    using namespace flow_rules;
-    if (stiff)
-      radau_.accept(step_);
-    else
-      dopri_.accept(step_);
-    if (last_)
-      t_ = t_end_, t_low_ = 0;
-    else
-      add_time(step_);
-    s_.reorthogonalise(radau_.old_N);
-    norm_ = s_.predictor_norm();
-    rest_ = s_.measure_velocity() ? s_.rest(p, radau_.old_N) : Rest::kNone;
-    if (out.n_steps % kStagnant == 0) {
-      const double now = s_.loss();
-      if (now > marked_loss_ * (1.0 - kStagnantShare) && s_.at_rest(o.rtol))
-        rest_ = Rest::kStationary;
-      marked_loss_ = now;
+  // The error relative to the tolerance, negative where there is none; `factor` is by how much a
+  // step may be longer than this one.
+  KRF_HD double try_step(const FlowOptions &o, double &factor) {
+    return with_stepper([&](auto &stepper) {
+      const double tolerance = stepper.tolerance(o.rtol);
+      const double error = stepper.attempt(state_.step, tolerance, o.atol, state_.norm);
+      factor = stepper.step_factor(error);
+      // Along a gradient flow the loss never increases.
+      const bool falls = stepper.kChecksLoss || !(error >= 0.0 && error < 1.0) ||
+                         system_.decreases(stepper.end_field());
+      return falls ? error : -1.0;
+    });
+  }
+
+  KRF_HD void reject(double h) {
+    state_.h = h;
+    // A constant step would fail again.
+    state_.failures = state_.descending ? System::kMaxFailures + 1 : state_.failures + 1;
+  }
+
+  // Where the stiff method passes an evaluation time: whether its interpolant keeps to rtol.
+  KRF_HD bool interpolant_is_accurate(const FlowOptions &o, double error, double until_next) {
+    if (!kDense || !state_.choice.stiff() || o.n_eval == 0)
+      return true;
+    const double quality = larger(error, 1e-14) * stiff_.tolerance(o.rtol) / o.rtol;
+    state_.dense_h = state_.step * step_control::kSafety * std::pow(quality, -0.25);
+    return !(until_next < state_.step && quality > 1.0);
+  }
+
+  // Whether the step stands.
+  KRF_HD bool resolve_events(const FlowOptions &o, double &factor) {
+    if (state_.descending) // sets its modes itself
+      return true;
+    const double *end = state_.choice.stiff() ? stiff_.end_field() : explicit_.end_field();
+    const Resolution events = events_.resolve(state_.step, end, o.rtol, o.atol);
+    factor = smaller(factor, events.step_factor);
+    switch (events.verdict) {
+    case Verdict::kAccept:
+      return true;
+    case Verdict::kRepeat:
+      state_.h = events.h;
+      break;
+    case Verdict::kRefuse:
+      reject(step_control::kFailed * state_.step);
+      break;
+    case Verdict::kRestart:
+      stiff_.restart();
+      state_.h = state_.step;
+      break;
+    case Verdict::kFail:
+      state_.failures = System::kMaxFailures + 1;
+      break;
     }
+    return false;
   }
 
-  KRF_HD KRF_APART void choose_next(bool stiff, double factor) {
-    factor = smaller(flow_rules::kMaxGrowth, larger(0.2, factor));
-    // Refactoring for a slightly longer step does not pay.
-    if (stiff && factor >= 1.0 && factor < 1.2 && step_ == h_)
+  KRF_HD KRF_APART void accept(const Problem &p, const FlowOptions &o, Output &out) {
+    with_stepper([&](auto &stepper) { stepper.accept(state_.step); });
+    if (state_.descending)
+      state_.clock.set(static_cast<double>(out.n_steps) * state_.step);
+    else if (state_.reaches_target)
+      state_.clock.set(state_.target);
+    else
+      state_.clock.advance(state_.step);
+    if constexpr (!kDense)
+      write_passed_times(o, out);
+    system_.renew_basis(stiff_.history());
+    state_.norm = system_.predictor_norm();
+    state_.rest = system_.rest(p, stiff_.history(), progress(o, out));
+  }
+
+  KRF_HD KRF_APART void choose_next(double factor) {
+    factor = smaller(System::kMaxGrowth, larger(step_control::kLeastGrowth, factor));
+    const bool stiff = state_.choice.stiff();
+    // Matrices for a slightly longer step do not pay.
+    if (StiffMethod::kKeepsMatrices && stiff && factor >= 1.0 && factor < 1.2 &&
+        state_.step == state_.h)
       factor = 1.0;
-    // A step cut short says nothing against h; one cut by the cap says little for it.
-    if (step_ < cap_ && step_ < h_)
-      h_ = larger(h_, step_ * factor);
-    else
-      h_ = step_ < h_ ? larger(step_ * factor, smaller(h_, 4.0 * step_)) : step_ * factor;
-    const double stiffness = !stiff                       ? dopri_.stiffness
-                             : choice_.wants_eigenvalue() ? step_ * s_.largest_eigenvalue()
-                                                          : -1.0;
-    h_ = smaller(h_, cap_);
-    if (choice_.accepted(h_, stiffness))
-      radau_.forget();
+    const double h = step_control::after_acceptance(state_.step, factor, state_.h, state_.cap);
+    const double stiffness = !stiff ? explicit_.stiffness
+                             : state_.choice.wants_eigenvalue()
+                                 ? state_.step * stiff_.largest_eigenvalue()
+                                 : -1.0;
+    state_.h = smaller(h, state_.cap);
+    if (state_.choice.accepted(state_.h, stiffness))
+      stiff_.restart();
   }
 
-  KRF_HD KRF_APART void finish(const FlowOptions &o, Output &out, int rows) {
-    out.n_rhs = radau_.n_rhs + dopri_.n_rhs;
-    out.n_flops = team_.flops();
+  // The evaluation times within the trial step.
+  KRF_HD KRF_APART void interpolate_times(const FlowOptions &o, Output &out) {
+    while (state_.row < o.n_eval && o.t_eval[state_.row] <= state_.t_end &&
+           state_.clock.until(o.t_eval[state_.row]) <= state_.step) {
+      const double t = o.t_eval[state_.row], x = state_.clock.until(t) / state_.step;
+      if (state_.choice.stiff())
+        stiff_.interpolate(x, state_.step, system_.dense);
+      else
+        explicit_.interpolate(x, state_.step, system_.dense);
+      system_.keep_in_domain(x);
+      system_.write_dense_row(out, state_.row++, t);
+    }
+  }
+
+  // The evaluation times that the clock has reached.
+  KRF_HD void write_passed_times(const FlowOptions &o, Output &out) {
+    for (; state_.row < o.n_eval && !(state_.clock.until(o.t_eval[state_.row]) > 0.0); ++state_.row)
+      system_.write_row(out, state_.row, o.t_eval[state_.row]);
+  }
+
+  KRF_HD void write_unstarted(const FlowOptions &o, Output &out) {
+    const int rows = o.n_eval > 0 ? o.n_eval : 1;
+    for (; state_.row < rows; ++state_.row)
+      system_.write_unstarted(out, state_.row);
+  }
+
+  KRF_HD KRF_APART void finish(const FlowOptions &o, Output &out) {
+    const int rows = o.n_eval > 0 ? o.n_eval : 1;
+    // A state at rest is the state at all later times.  Times that were not reached otherwise get
+    // the last state, with the time it belongs to.
     if (out.status == Status::kStationary || out.status == Status::kConverged ||
-        rest_ == Rest::kRounding)
-      while (row_ < o.n_eval && remaining(o.t_eval[row_]) >= 0.0 && o.t_eval[row_] <= o.t_max)
-        s_.write_row(out, row_, false, o.t_eval[row_]), ++row_;
-    // Times that were not reached show the last state, with the time it belongs to.
-    for (; row_ < rows; ++row_)
-      s_.write_row(out, row_, false, t_);
+        state_.rest == Rest::kRounding)
+      for (; state_.row < o.n_eval && o.t_eval[state_.row] <= o.t_max; ++state_.row)
+        system_.write_row(out, state_.row, o.t_eval[state_.row]);
+    for (; state_.row < rows; ++state_.row)
+      system_.write_row(out, state_.row, state_.clock.time());
     if (o.loss_offset > 0)
       team_.each(rows, [&](int r) { out.loss[r] += o.loss_offset; });
     // What is returned, rounded, must be what the status says.
     if (out.status == Status::kConverged && o.n_eval == 0 &&
-        !(out.loss[0] <= flow_rules::kRounded * o.stop_loss))
+        !(out.loss[0] <= kRounded * o.stop_loss))
       out.status = Status::kFailed;
     for (int r = 0; r < rows; ++r)
       if (!(out.loss[r] < kInfinity))
         out.status = Status::kFailed;
   }
 
-  KRF_HD double remaining(double t) const { return (t - t_) - t_low_; }
+  static constexpr double kRounded = 1.0 + 1e-6; // what rounding may add to a loss that converged
 
-  KRF_HD void add_time(double h) {
-    const double total = t_ + h;
-    const double part = total - t_;
-    t_low_ += (t_ - (total - part)) + (h - part);
-    t_ = total;
-  }
+  TeamType &team_;
+  System system_;
+  StiffMethod stiff_;
+  Dopri5<System> explicit_;
+  GradientDescent<System> descent_;
+  EventPolicy events_;
+  RunState state_;
 };
-
-template <class System, class Team>
-KRF_HD void integrate_run(Team &team, const typename System::Problem &p, const FlowOptions &o,
-                          typename System::Output &out, Arena &arena) {
-  FlowIntegrator<System>(team, p, arena).run(p, o, out);
-}
 
 KRF_END_NAMESPACE

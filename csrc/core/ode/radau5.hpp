@@ -6,9 +6,8 @@
 // in its own terms.
 #pragma once
 
-#include "../base/arena.hpp"
-#include "../base/elementary.hpp"
-#include "error_norm.hpp"
+#include "step_control.hpp"
+#include "system.hpp"
 
 KRF_BEGIN_NAMESPACE
 
@@ -44,6 +43,7 @@ inline constexpr int kMaxNewton = 8;
 // Longest step, in units of the last one, over which its polynomial is extrapolated.
 inline constexpr double kExtrapolate = 2.0;
 inline constexpr double kStepShare = 0.03;
+inline constexpr double kMostNewtonTolerance = 0.03;
 
 // Lagrange weights at x of the polynomial through (0, 0) and the three stages.
 KRF_HD inline void dense_weights(double x, double weights[3]) {
@@ -57,7 +57,8 @@ KRF_HD inline void dense_weights(double x, double weights[3]) {
 }
 } // namespace radau5
 
-template <class System> struct Radau5 {
+template <StiffSystem System> struct Radau5 {
+  static constexpr bool kChecksLoss = true, kKeepsMatrices = true;
   using T = typename System::Value;
 
   System &s;
@@ -74,11 +75,26 @@ template <class System> struct Radau5 {
       : s(system), length(s.length), N(arena.take(3LL * length)), dN(arena.take(3LL * length)),
         F(arena.take(3LL * length)), defect(arena.take(length)), old_N(arena.take(3LL * length)) {}
 
-  KRF_HD void start() {
+  KRF_HD void start(double rtol) {
     s.start_stiff();
-    s.team.for_each(3 * length, [&](int i) { write(old_N + i, splat<T>(0.0)); });
+    fill(s.team, 0.0, old_N, 3 * length);
+    newton_tolerance = smaller(radau5::kMostNewtonTolerance,
+                               System::kNewtonShare * s.explicit_tolerance(rtol) / tolerance(rtol));
   }
-  KRF_HD void forget() { h_old = 0; }
+  KRF_HD void restart() { h_old = 0; }
+  KRF_HD double *history() { return old_N; }
+  KRF_HD const double *end_field() const { return F + 2 * length; }
+  KRF_HD double largest_eigenvalue() { return s.largest_eigenvalue(); }
+
+  // The embedded error is of order 3 while the step is of order 5, hence the power 2/3 (as in
+  // Hairer & Wanner's RADAU5).
+  KRF_HD static double tolerance(double rtol) {
+    return smaller(0.5 * std::pow(rtol, 2.0 / 3.0), 30.0 * rtol);
+  }
+  // A step that took many iterations is followed by a shorter one (Hairer & Wanner).
+  KRF_HD double step_factor(double error) const {
+    return step_control::step_factor(error, 4.0) * (17.0 / (16.0 + iterations));
+  }
 
   // Stages of the last step extrapolated; far ahead only their mean velocity, which unlike the
   // field is free of what has relaxed; at first the field.
@@ -142,7 +158,7 @@ template <class System> struct Radau5 {
     while (basis_changed) {
       predict(h);
       if (!move_stages(N, false, change)) {
-        s.team.for_each(3 * length, [&](int i) { write(N + i, splat<T>(0.0)); });
+        fill(s.team, 0.0, N, 3 * length);
         if (!move_stages(N, false, change))
           return -1.0;
       }
@@ -168,7 +184,7 @@ template <class System> struct Radau5 {
       const double left = size * shrink;
       const bool decays =
           iterations > 1 || change.predictor <= radau5::kStepShare * change.predictor_step;
-      if (left <= newton_tolerance && decays && s.decreases(F + 2 * length))
+      if (left <= newton_tolerance && decays && s.decreases(end_field()))
         break;
       if (iterations == radau5::kMaxNewton)
         return -1.0;
@@ -184,12 +200,11 @@ template <class System> struct Radau5 {
       write(defect + i, sum);
     });
     s.solve(defect);
-    return s.error_norm_at_end(defect, F + 2 * length).relative_to(atol, rtol, norm_before);
+    return s.error_norm_at_end(defect, end_field()).relative_to(atol, rtol, norm_before);
   }
 
   KRF_HD void accept(double h) {
-    s.team.for_each(length, [&](int i) { write(s.field + i, read<T>(F + 2 * length + i)); });
-    s.advance(N + 2 * length);
+    s.advance(N + 2 * length, end_field());
     double *swap = old_N;
     old_N = N;
     N = swap;
@@ -197,7 +212,7 @@ template <class System> struct Radau5 {
   }
 
   // The state at fraction x of the step just tried, relative to its start.
-  KRF_HD void interpolate(double x, double *dN_out) {
+  KRF_HD void interpolate(double x, double, double *dN_out) {
     double w[3];
     radau5::dense_weights(x, w);
     s.team.for_each(length, [&](int i) {

@@ -1,0 +1,29 @@
+// Full-batch gradient descent as a method of constant step: w <- w + h field.
+#pragma once
+
+#include "system.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+template <FlowSystem System> struct GradientDescent {
+  static constexpr bool kChecksLoss = true; // descent at a large step may raise the loss
+
+  System &s;
+  double step_size = 0;
+  long long n_rhs = 0;
+
+  KRF_HD explicit GradientDescent(System &system) : s(system) {}
+
+  KRF_HD static double tolerance(double rtol) { return rtol; }
+  KRF_HD static double step_factor(double) { return 1.0; }
+  KRF_HD static const double *end_field() { return nullptr; }
+
+  // There is no error to estimate: zero, or negative where the new field is not finite.
+  KRF_HD double attempt(double h, double, double, double) {
+    ++n_rhs;
+    return s.descend(h) ? 0.0 : -1.0;
+  }
+  KRF_HD void accept(double) { s.accept_descent(); }
+};
+
+KRF_END_NAMESPACE

@@ -1,0 +1,40 @@
+// How long the next step is.  bench/NOTES.md has the measurements behind the numbers.
+#pragma once
+
+#include "../base/elementary.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+namespace step_control {
+inline constexpr double kSafety = 0.9;
+// Of the next step in units of the last one, where the error allows no such step or any.
+inline constexpr double kLeastGrowth = 0.2, kLeastShrink = 0.1, kRejected = 0.9;
+// Where an attempt has no error to go by: it left the domain, or the loss increased.
+inline constexpr double kFailed = 0.25;
+// A longer step than the one tried is reached in several, by this factor each, where something else
+// than the error had cut it short.
+inline constexpr double kRecovery = 4.0;
+
+// Of a method whose local error has order h^order; errors below 1e-14 tell nothing more.
+KRF_HD inline double step_factor(double error, double order) {
+  return kSafety * std::pow(larger(error, 1e-14), -1.0 / order);
+}
+KRF_HD inline double after_rejection(double step, double factor) {
+  return step * larger(kLeastShrink, smaller(factor, kRejected));
+}
+
+// The controller's next step after an accepted one.  `wanted` is what it asked for; the step taken
+// may be shorter, at the end, for an evaluation time, or because of `cap`, the longest over which
+// the system is predictable.
+KRF_HD inline double after_acceptance(double step, double factor, double wanted, double cap) {
+  // An end or an evaluation time shortened the step: no reason to ask for less than before.
+  if (step < cap && step < wanted)
+    return larger(wanted, step * factor);
+  // The cap shortened it: it says little for the longer step that was asked for.
+  if (step < wanted)
+    return larger(step * factor, smaller(wanted, kRecovery * step));
+  return step * factor;
+}
+} // namespace step_control
+
+KRF_END_NAMESPACE
