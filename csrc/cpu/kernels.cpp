@@ -17,11 +17,11 @@ SerialTeam uninterrupted() {
   return SerialTeam(&never);
 }
 
-template <class Mirror> long long count_workspace(const DiagonalProblem &p) {
+template <Mirror MirrorT> long long count_workspace(const DiagonalProblem &p) {
   SerialTeam team = uninterrupted();
   Arena flow(nullptr), limit(nullptr);
-  DiagonalFlow<SerialTeam, Mirror> integrator(team, p, flow);
-  LimitSolver<SerialTeam, Mirror> solver(team, p, limit);
+  DiagonalFlow<SerialTeam, MirrorT> integrator(team, p, flow);
+  LimitSolver<SerialTeam, MirrorT> solver(team, p, limit);
   return flow.used() > limit.used() ? flow.used() : limit.used();
 }
 

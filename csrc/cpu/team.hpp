@@ -5,6 +5,7 @@
 // dense primitives act on matrices stored by columns with leading dimension padded(n).
 #pragma once
 
+#include "../core/team.hpp"
 #include "ldlt.hpp"
 #include "symmetric_inverse.hpp"
 
@@ -335,5 +336,6 @@ private:
   const int *cancel_;
   double flops_ = 0;
 };
+static_assert(Team<SerialTeam>);
 
 KRF_END_NAMESPACE

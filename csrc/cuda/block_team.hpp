@@ -8,7 +8,7 @@
 // the very code below, so its logic is tested where there is no device.
 #pragma once
 
-#include "../core/base/arena.hpp"
+#include "../core/team.hpp"
 #include "block_ldlt.hpp"
 
 KRF_BEGIN_NAMESPACE

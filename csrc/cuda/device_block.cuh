@@ -128,5 +128,6 @@ struct DeviceBlock {
 };
 
 using DeviceTeam = BlockTeam<DeviceBlock>;
+static_assert(Team<DeviceTeam>);
 
 KRF_END_NAMESPACE

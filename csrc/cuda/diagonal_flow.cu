@@ -5,7 +5,7 @@
 namespace krf::cuda {
 namespace {
 
-template <class Mirror>
+template <Mirror MirrorT>
 __global__ void __launch_bounds__(kThreads, 2)
     diagonal_flow_kernel(DiagonalBatch batch, FlowSettings settings, DiagonalResults results,
                          Queue queue, Plan plan, double *workspace) {
@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(kThreads, 2)
         results.w_plus + d,
         results.w_minus + d,
         results.nu + run * rows * batch.n};
-    DiagonalFlow<DeviceTeam, Mirror>(team, problem, arena).run(problem, options, out);
+    DiagonalFlow<DeviceTeam, MirrorT>(team, problem, arena).run(problem, options, out);
     team.once([&] {
       results.status[run] = static_cast<int>(out.status);
       results.n_steps[run] = out.n_steps;
@@ -30,9 +30,9 @@ __global__ void __launch_bounds__(kThreads, 2)
   });
 }
 
-template <class Mirror> Plan plan_of(const DiagonalBatch &batch, int threads) {
-  return plan_diagonal<DiagonalFlow<DeviceTeam, Mirror>>(diagonal_flow_kernel<Mirror>, batch,
-                                                         threads);
+template <Mirror MirrorT> Plan plan_of(const DiagonalBatch &batch, int threads) {
+  return plan_diagonal<DiagonalFlow<DeviceTeam, MirrorT>>(diagonal_flow_kernel<MirrorT>, batch,
+                                                          threads);
 }
 
 } // namespace

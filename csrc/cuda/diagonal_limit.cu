@@ -5,7 +5,7 @@
 namespace krf::cuda {
 namespace {
 
-template <class Mirror>
+template <Mirror MirrorT>
 __global__ void __launch_bounds__(kThreads, 2)
     diagonal_limit_kernel(DiagonalBatch batch, double tolerance, int max_iterations,
                           DiagonalResults results, Queue queue, Plan plan, double *workspace) {
@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(kThreads, 2)
                     0,
                     Status::kFailed,
                     0};
-    solve_limit<DeviceTeam, Mirror>(team, problem, options, out, arena);
+    solve_limit<DeviceTeam, MirrorT>(team, problem, options, out, arena);
     team.once([&] {
       results.loss[run] = out.loss;
       results.status[run] = static_cast<int>(out.status);
@@ -30,9 +30,9 @@ __global__ void __launch_bounds__(kThreads, 2)
   });
 }
 
-template <class Mirror> Plan plan_of(const DiagonalBatch &batch, int threads) {
-  return plan_diagonal<LimitSolver<DeviceTeam, Mirror>>(diagonal_limit_kernel<Mirror>, batch,
-                                                        threads);
+template <Mirror MirrorT> Plan plan_of(const DiagonalBatch &batch, int threads) {
+  return plan_diagonal<LimitSolver<DeviceTeam, MirrorT>>(diagonal_limit_kernel<MirrorT>, batch,
+                                                         threads);
 }
 
 } // namespace

@@ -62,11 +62,11 @@ FlowOptions options(std::vector<double> &times) {
   return o;
 }
 
-template <class Mirror> void diagonal_flow(int threads, const Diagonal &p) {
+template <Mirror MirrorT> void diagonal_flow(int threads, const Diagonal &p) {
   std::vector<double> times;
   const FlowOptions o = options(times);
   const long long rows = o.n_eval > 0 ? o.n_eval : 1;
-  using Flow = DiagonalFlow<HostTeam, Mirror>;
+  using Flow = DiagonalFlow<HostTeam, MirrorT>;
   Arena count(nullptr);
   HostTeam counter = counting_team();
   Flow counted(counter, p.problem, count);
@@ -87,7 +87,7 @@ template <class Mirror> void diagonal_flow(int threads, const Diagonal &p) {
   print(ends), print(beta), print(nu), print(loss), print(t);
 }
 
-template <class Mirror> void diagonal_limit(int threads, const Diagonal &p) {
+template <Mirror MirrorT> void diagonal_limit(int threads, const Diagonal &p) {
   LimitOptions o{};
   o.tolerance = number(), o.y_norm = 0, o.max_iterations = 500;
   for (double y : p.y)
@@ -95,13 +95,13 @@ template <class Mirror> void diagonal_limit(int threads, const Diagonal &p) {
   o.y_norm = std::sqrt(o.y_norm);
   Arena count(nullptr);
   HostTeam counter = counting_team();
-  LimitSolver<HostTeam, Mirror> counted(counter, p.problem, count);
+  LimitSolver<HostTeam, MirrorT> counted(counter, p.problem, count);
   std::vector<double> work(static_cast<std::size_t>(count.used()), kUnset), beta(p.d), plus(p.d),
       minus(p.d), nu(p.n), ends(2);
   on_block(threads, HostTeam::features_room(p.ldn, p.ldd, threads), [&](HostTeam &team, int rank) {
     Arena arena(work.data());
     LimitOutput out{beta.data(), plus.data(), minus.data(), nu.data(), 0, Status::kFailed, 0};
-    solve_limit<HostTeam, Mirror>(team, p.problem, o, out, arena);
+    solve_limit<HostTeam, MirrorT>(team, p.problem, o, out, arena);
     if (rank == 0)
       ends = {static_cast<double>(out.status), static_cast<double>(out.n_iterations)};
   });

@@ -22,6 +22,7 @@ using Block = WarpBlock;
 using Block = ThreadBlock;
 #endif
 using HostTeam = BlockTeam<Block>;
+static_assert(Team<HostTeam>);
 
 // What memory may hold that a device gives.
 inline const double kUnset = std::nan("");

@@ -8,7 +8,7 @@
 
 KRF_BEGIN_NAMESPACE
 
-template <Team TeamT, class Mirror> struct DualState {
+template <Team TeamT, Mirror MirrorT> struct DualState {
   using T = typename TeamT::Value;
 
   TeamT &team;
@@ -22,7 +22,7 @@ template <Team TeamT, class Mirror> struct DualState {
   double *next_velocity;                      // the same at the end of a trial step
   bool velocity_known = false;                // `velocity` belongs to the residual already
   double *mirror_storage;
-  Mirror mirror;
+  MirrorT mirror;
   // The residual space may be turned by Householder reflections so that features with huge slope
   // occupy leading rows only.  Inner products are unchanged; what changes is that x_i . nu of such
   // a feature no longer sums large numbers of opposite sign, and that the Gram matrix is graded:
@@ -40,7 +40,7 @@ template <Team TeamT, class Mirror> struct DualState {
         residual(arena.take(ldn)), beta(arena.take(ldd)), slope(arena.take(ldd)),
         size(arena.take(ldd)), next_beta(arena.take(ldd)), next_slope(arena.take(ldd)),
         next_size(arena.take(ldd)), velocity(arena.take(ldd)), next_velocity(arena.take(ldd)),
-        mirror_storage(arena.take(static_cast<long long>(Mirror::kArrays) * ldd)),
+        mirror_storage(arena.take(static_cast<long long>(MirrorT::kArrays) * ldd)),
         mirror(p.depth, mirror_storage, ldd),
         rotated_X(arena.take(static_cast<long long>(ldd) * ldn)),
         reflectors(arena.take(static_cast<long long>(ldn) * ldn)), is_leading(arena.take(ldd)),

@@ -22,9 +22,9 @@ inline constexpr double kFineDrift = 0.02;
 inline constexpr int kStiffStart = 64; // samples from which method = "auto" starts with stiff steps
 } // namespace dual_rules
 
-template <Team TeamT, class Mirror> struct DualSystem : DualState<TeamT, Mirror> {
+template <Team TeamT, Mirror MirrorT> struct DualSystem : DualState<TeamT, MirrorT> {
   using TeamType = TeamT;
-  using Base = DualState<TeamT, Mirror>;
+  using Base = DualState<TeamT, MirrorT>;
   using Value = typename TeamT::Value;
   using T = Value;
   using Problem = DiagonalProblem;
@@ -38,7 +38,7 @@ template <Team TeamT, class Mirror> struct DualSystem : DualState<TeamT, Mirror>
   static constexpr int kMaxFailures = 100;
   int length;
   double *field; // nu' is the residual
-  ScaledGram<TeamT, Mirror> scaled_gram;
+  ScaledGram<TeamT, MirrorT> scaled_gram;
   ShiftedSolver<TeamT> solver;
   double *Z; // stages of z; the third is the end of a step
   double *mean_slope, *scratch;

@@ -7,8 +7,8 @@
 
 KRF_BEGIN_NAMESPACE
 
-template <Team TeamT, class Mirror>
-using DiagonalFlow = Integrator<DualSystem<TeamT, Mirror>, Radau5<DualSystem<TeamT, Mirror>>,
-                                NoEvents<DualSystem<TeamT, Mirror>>>;
+template <Team TeamT, Mirror MirrorT>
+using DiagonalFlow = Integrator<DualSystem<TeamT, MirrorT>, Radau5<DualSystem<TeamT, MirrorT>>,
+                                NoEvents<DualSystem<TeamT, MirrorT>>>;
 
 KRF_END_NAMESPACE

@@ -13,11 +13,11 @@ inline constexpr int kStall = 60;
 // From the start of the flow, where the damping may hold the residual as it is for long.
 inline constexpr int kDirectStall = 30;
 
-template <Team TeamT, class Mirror> class LimitSolver {
+template <Team TeamT, Mirror MirrorT> class LimitSolver {
   using T = typename TeamT::Value;
   TeamT &team_;
-  DualState<TeamT, Mirror> s_;
-  ScaledGram<TeamT, Mirror> scaled_gram_;
+  DualState<TeamT, MirrorT> s_;
+  ScaledGram<TeamT, MirrorT> scaled_gram_;
   double *factor_, *pivot_, *step_, *dz_, *trial_, *weight_, *phi_, *kept_, *trial_residual_,
       *field_, *saved_mirror_, *saved_nu_;
   double loss_offset_ = 0, offset_ = 0;
@@ -30,7 +30,7 @@ public:
         step_(arena.take(s_.ldn)), dz_(arena.take(s_.ldd)), trial_(arena.take(s_.ldd)),
         weight_(arena.take(s_.ldd)), phi_(arena.take(s_.ldd)), kept_(arena.take(s_.ldd)),
         trial_residual_(arena.take(s_.ldn)), field_(arena.take(s_.ldn)),
-        saved_mirror_(arena.take(static_cast<long long>(Mirror::kArrays) * s_.ldd)),
+        saved_mirror_(arena.take(static_cast<long long>(MirrorT::kArrays) * s_.ldd)),
         saved_nu_(arena.take(s_.ldn)) {}
 
   KRF_HD void run(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
@@ -107,12 +107,12 @@ private:
 
   // Position and dual, in the basis of the problem.
   KRF_HD void save() {
-    team_.each(Mirror::kArrays * s_.ldd, [&](int i) { saved_mirror_[i] = s_.mirror_storage[i]; });
+    team_.each(MirrorT::kArrays * s_.ldd, [&](int i) { saved_mirror_[i] = s_.mirror_storage[i]; });
     set_vector(saved_nu_, s_.nu);
     s_.to_original(saved_nu_);
   }
   KRF_HD void restore(const DiagonalProblem &p) {
-    team_.each(Mirror::kArrays * s_.ldd, [&](int i) { s_.mirror_storage[i] = saved_mirror_[i]; });
+    team_.each(MirrorT::kArrays * s_.ldd, [&](int i) { s_.mirror_storage[i] = saved_mirror_[i]; });
     s_.restore_basis(p);
     set_vector(s_.nu, saved_nu_);
     s_.refresh();
@@ -360,10 +360,10 @@ private:
   }
 };
 
-template <Team TeamT, class Mirror>
+template <Team TeamT, Mirror MirrorT>
 KRF_HD void solve_limit(TeamT &team, const DiagonalProblem &p, const LimitOptions &o,
                         LimitOutput &out, Arena &arena) {
-  LimitSolver<TeamT, Mirror>(team, p, arena).run(p, o, out);
+  LimitSolver<TeamT, MirrorT>(team, p, arena).run(p, o, out);
 }
 
 KRF_END_NAMESPACE

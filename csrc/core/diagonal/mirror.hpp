@@ -24,6 +24,30 @@ template <class T> struct MirrorValue {
   T size;  // what an error of beta is relative to, for the weights to keep their own accuracy
 };
 
+// start(i, w_plus0, w_minus0, largest_beta)  the position of coordinate i at t = 0
+// evaluate(i, dz, good)   at position + dz; `good` is false where a weight leaves its domain
+// advance(i, dz)          the position moves by dz
+// weights(i, dz, w_plus, w_minus)
+// step_cap(i, velocity, log_felt), damping(i, dz)  the longest step at constant velocity, and the
+//                         longest multiple of dz, over which the coordinate is predictable
+// rescale, dual_scale, restore  for limits: continuation in the scale of the start
+// set_accuracy(rtol), kArrays (arrays of storage)
+template <class M>
+concept Mirror = requires(M m, int i, double x, double &out, double *storage, bool &good) {
+  M(i, storage, i);
+  { M::kArrays };
+  m.set_accuracy(x);
+  m.start(i, x, x, x);
+  { m.evaluate(i, x, good).slope };
+  m.advance(i, x);
+  m.weights(i, x, out, out);
+  { m.step_cap(i, x, x) };
+  { m.damping(i, x) };
+  m.rescale(i, x, x, x);
+  { m.dual_scale(x, x) };
+  { m.restore(i, x, out) };
+};
+
 // Depth 2: theta = 8 z + phi, beta = kappa sinh(theta), with log(kappa / 2) kept instead of kappa
 // so that alpha = 1e-150 is an ordinary number.
 struct Depth2Mirror {

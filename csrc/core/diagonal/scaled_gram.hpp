@@ -6,7 +6,7 @@
 
 KRF_BEGIN_NAMESPACE
 
-template <Team TeamT, class Mirror> struct ScaledGram {
+template <Team TeamT, Mirror MirrorT> struct ScaledGram {
   using T = typename TeamT::Value;
 
   double *matrix;  // lower triangle, by columns
@@ -19,7 +19,7 @@ template <Team TeamT, class Mirror> struct ScaledGram {
       : matrix(arena.take(static_cast<long long>(ldn) * ldn)), slope(arena.take(ldd)),
         change(arena.take(ldd)), index(arena.take(ldd)), columns(arena.take(ldd)) {}
 
-  KRF_HD void clear(DualState<TeamT, Mirror> &s) {
+  KRF_HD void clear(DualState<TeamT, MirrorT> &s) {
     s.team.for_each(s.ldn * s.ldn, [&](int i) { write(matrix + i, splat<T>(0.0)); });
     s.team.for_each(s.ldd, [&](int i) { write(slope + i, splat<T>(0.0)); });
   }
@@ -28,7 +28,7 @@ template <Team TeamT, class Mirror> struct ScaledGram {
   // together weigh less than `drift` against shift I.  Then the true matrix G satisfies
   // -drift (shift I + G) <= G - matrix <= drift (shift I + G) up to a factor two, which bounds the
   // contraction of a simplified Newton iteration.  Returns whether anything moved.
-  KRF_HD bool update(DualState<TeamT, Mirror> &s, const double *target, double shift,
+  KRF_HD bool update(DualState<TeamT, MirrorT> &s, const double *target, double shift,
                      double drift) {
     int *moved = reinterpret_cast<int *>(index);
     const double negligible = drift * shift / s.d;

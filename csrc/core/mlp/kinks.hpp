@@ -8,6 +8,7 @@
 // back at it (sliding.hpp).
 #pragma once
 
+#include "../ode/events.hpp"
 #include "cubic.hpp"
 #include "mlp_system.hpp"
 

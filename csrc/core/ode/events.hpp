@@ -1,7 +1,7 @@
 // What may happen within a step: kinks of a ReLU network that were crossed, or nothing.
 #pragma once
 
-#include "../base/arena.hpp"
+#include "system.hpp"
 
 KRF_BEGIN_NAMESPACE
 
@@ -20,7 +20,7 @@ struct Resolution {
 };
 
 // The policy of smooth systems.
-template <class System> struct NoEvents {
+template <FlowSystem System> struct NoEvents {
   long long n_rhs = 0; // fields evaluated
 
   KRF_HD NoEvents(System &, Arena &) {}

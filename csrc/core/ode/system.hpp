@@ -8,7 +8,6 @@
 
 #include "../team.hpp"
 #include "error_norm.hpp"
-#include "events.hpp"
 #include "standstill.hpp"
 
 KRF_BEGIN_NAMESPACE
