@@ -71,7 +71,7 @@ krf::cuda::MlpBatch mlp_batch(const py::dict &a) {
   b.shape.copies = number<int>(a, "copies");
   b.shape.bias = number<int>(a, "bias");
   std::copy(units.begin(), units.end(), b.shape.units);
-  b.shape.loss = static_cast<krf::Loss>(number<int>(a, "loss"));
+  b.shape.loss = static_cast<krf::LossKind>(number<int>(a, "loss"));
   b.n_weights = number<long long>(a, "n_weights");
   b.step_size = number<double>(a, "step_size");
   b.X = pointer<double>(a, "X");

@@ -30,7 +30,7 @@ krf::cpu::MlpBatch batch_of(const MlpArrays &a) {
   krf::MlpShape &shape = b.shape;
   shape.n = static_cast<int>(a.y.shape(1));
   shape.depth = depth, shape.copies = a.copies, shape.bias = a.bias;
-  shape.loss = a.loss ? krf::Loss::kCrossEntropy : krf::Loss::kSquared;
+  shape.loss = a.loss ? krf::LossKind::kCrossEntropy : krf::LossKind::kSquared;
   long long values = 0;
   for (int l = 0; l <= depth; ++l) {
     expect(a.units[l] > 0 && a.units[l] < (1 << 24), "units");

@@ -45,9 +45,9 @@ void limit(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out, do
   SerialTeam team(cancel);
   Arena arena(workspace);
   if (p.depth == 2)
-    solve_limit<SerialTeam, Depth2Mirror>(team, p, o, out, arena);
+    LimitSolver<SerialTeam, Depth2Mirror>(team, p, arena).run(p, o, out);
   else
-    solve_limit<SerialTeam, DeepMirror>(team, p, o, out, arena);
+    LimitSolver<SerialTeam, DeepMirror>(team, p, arena).run(p, o, out);
 }
 
 long long rich_path_workspace(int n, int d) {

@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(kThreads, 2)
                     0,
                     Status::kFailed,
                     0};
-    solve_limit<DeviceTeam, MirrorT>(team, problem, options, out, arena);
+    LimitSolver<DeviceTeam, MirrorT>(team, problem, arena).run(problem, options, out);
     team.once([&] {
       results.loss[run] = out.loss;
       results.status[run] = static_cast<int>(out.status);

@@ -101,7 +101,7 @@ template <Mirror MirrorT> void diagonal_limit(int threads, const Diagonal &p) {
   on_block(threads, HostTeam::features_room(p.ldn, p.ldd, threads), [&](HostTeam &team, int rank) {
     Arena arena(work.data());
     LimitOutput out{beta.data(), plus.data(), minus.data(), nu.data(), 0, Status::kFailed, 0};
-    solve_limit<HostTeam, MirrorT>(team, p.problem, o, out, arena);
+    LimitSolver<HostTeam, MirrorT>(team, p.problem, arena).run(p.problem, o, out);
     if (rank == 0)
       ends = {static_cast<double>(out.status), static_cast<double>(out.n_iterations)};
   });
@@ -164,7 +164,7 @@ void mlp_flow(int threads) {
   MlpProblem p{};
   p.shape.n = static_cast<int>(number()), p.shape.depth = static_cast<int>(number());
   p.shape.copies = static_cast<int>(number()), p.shape.bias = static_cast<int>(number());
-  p.shape.loss = static_cast<Loss>(static_cast<int>(number()));
+  p.shape.loss = static_cast<LossKind>(static_cast<int>(number()));
   for (int l = 0; l <= p.shape.depth; ++l)
     p.shape.units[l] = static_cast<int>(number());
   const int n = p.shape.n, d = p.shape.units[0], ld = padded(d + p.shape.bias);

@@ -1,15 +1,15 @@
 // The diagonal network as the integrators see it: the flow nu' = y - X beta(nu) of its dual.
 //
-// The Jacobian -X diag(s) X^T is one Gram matrix, moved column by column (scaled_gram.hpp).  Its
-// slopes are the mean over the predicted stages, so an activation inside the step does not surprise
-// Newton.  Every iteration is one fused pass over X that moves the stages z by X^T dN, so each z_i
-// keeps the precision of its own small change.
+// The Jacobian -X diag(s) X' is one Gram matrix, moved column by column (scaled_gram.hpp).  Its
+// slopes are the mean over the predicted stages, so that an activation inside the step does not
+// surprise Newton.  Every iteration is one fused pass over X that moves the stages z by X' dN, so
+// each z_i keeps the precision of its own small change.
 #pragma once
 
 #include "../linalg/shifted_factors.hpp"
 #include "../ode/dopri5.hpp"
 #include "../ode/radau5.hpp"
-#include "../team.hpp"
+#include "dual_state.hpp"
 #include "scaled_gram.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -20,112 +20,109 @@ inline constexpr double kGramDrift = 0.2;
 inline constexpr double kSlowRate = 0.1;
 inline constexpr double kFineDrift = 0.02;
 inline constexpr int kStiffStart = 64; // samples from which method = "auto" starts with stiff steps
+// Below this share of a diagonal entry, left by an elimination, stiff features are to come first:
+// those with h s |x|^2 above kStiff.
+inline constexpr double kGraded = 1e-8, kStiff = 1e3;
 } // namespace dual_rules
 
-template <Team TeamT, Mirror MirrorT> struct DualSystem : DualState<TeamT, MirrorT> {
+template <Team TeamT, Mirror MirrorT, QuadraticLoss LossT = SquaredLoss> class DualSystem {
+public:
   using TeamType = TeamT;
-  using Base = DualState<TeamT, MirrorT>;
   using Value = typename TeamT::Value;
   using T = Value;
   using Problem = DiagonalProblem;
   using Output = DiagonalFlowOutput;
-  using Base::beta, Base::d, Base::feature_norm, Base::ldd, Base::ldn, Base::mirror, Base::n,
-      Base::n_reflectors, Base::next_beta, Base::next_size, Base::next_slope, Base::nu,
-      Base::residual, Base::slope, Base::team, Base::velocity, Base::X, Base::y, Base::y_norm2;
 
   static constexpr double kNewtonShare = 0.3;
   static constexpr double kFirstStepPower = 0.2, kMaxGrowth = 10.0;
   static constexpr int kMaxFailures = 100;
+
+  TeamT &team;
   int length;
+  DualState<TeamT, MirrorT, LossT> state;
   double *field; // nu' is the residual
-  ScaledGram<TeamT, MirrorT> scaled_gram;
-  ShiftedSolver<TeamT> solver;
-  double *Z; // stages of z; the third is the end of a step
-  double *mean_slope, *scratch;
-  double *dense, *dense_z; // a state inside the last step, relative to its start
-  double *w_plus, *w_minus, *power_vector, *power_image;
+  double *dense; // of nu, inside the last step, relative to its start
 
   KRF_HD DualSystem(TeamT &team_, const DiagonalProblem &p, Arena &arena)
-      : Base(team_, p, arena), length(ldn), field(residual), scaled_gram(ldn, ldd, arena),
-        solver(team_, p.n, arena), Z(arena.take(3LL * ldd)), mean_slope(arena.take(ldd)),
-        scratch(arena.take(ldd)), dense(arena.take(ldn)), dense_z(arena.take(ldd)),
-        w_plus(arena.take(ldd)), w_minus(arena.take(ldd)), power_vector(arena.take(ldn)),
-        power_image(arena.take(ldn)) {}
+      : team(team_), length(padded(p.n)), state(team_, p, arena), field(state.residual),
+        dense(arena.take(length)), scaled_gram_(state.basis, arena), solver_(team_, p.n, arena),
+        Z_(arena.take(3LL * state.ldd)), mean_slope_(arena.take(state.ldd)),
+        scratch_(arena.take(state.ldd)), dense_z_(arena.take(state.ldd)),
+        row_(arena.take(2LL * state.ldd)), power_(arena.take(length)), image_(arena.take(length)) {}
 
   KRF_HD static constexpr bool stiff_available() { return true; }
   // In passes of one vector over X: an explicit step costs 8; a stiff step costs 12.5, the update
   // of the Gram matrix and its share of an inverse (the second term), and about forty products of
   // an N x N matrix and a vector (the third).
   KRF_HD double cost_ratio() const {
-    return (12.5 + 0.1 * static_cast<double>(n) * n / d + 12.0 * n / d) / 8.0;
+    const double n = state.n(), d = state.d;
+    return (12.5 + 0.1 * n * n / d + 12.0 * n / d) / 8.0;
   }
   // From here on stiff steps are at most as expensive per unit of time, even while the flow is not
   // stiff yet.
-  KRF_HD bool starts_stiff() const { return n >= dual_rules::kStiffStart; }
-  KRF_HD void start_stiff() {
-    scaled_gram.clear(*this);
-    solver.start();
-    fill(team, 0.0, power_vector, ldn);
-  }
+  KRF_HD bool starts_stiff() const { return state.n() >= dual_rules::kStiffStart; }
   KRF_HD static double explicit_tolerance(double rtol) { return dopri5::step_tolerance(rtol); }
-  KRF_HD double predictor_norm() { return this->beta_norm(); }
-  KRF_HD void set_accuracy(double rtol) { mirror.set_accuracy(rtol); }
+
+  KRF_HD void set_accuracy(double rtol) { state.mirror.set_accuracy(rtol); }
+  KRF_HD bool start(const DiagonalProblem &p) { return state.start(p); }
+  KRF_HD void start_stiff() {
+    scaled_gram_.clear();
+    solver_.start();
+    fill(team, 0.0, power_, length);
+  }
   KRF_HD static void begin_step(double) {}
+
+  KRF_HD double loss() { return state.loss(); }
+  KRF_HD double predictor_norm() { return state.beta_norm(); }
+  KRF_HD double step_cap() { return state.step_cap(); }
+  KRF_HD bool decreases(const double *end_residual) { return state.decreases(end_residual); }
+  // Relative rate at which the loss falls.
+  KRF_HD double rate() {
+    T sum = splat<T>(0.0);
+    team.for_each(state.ldd, [&](int i) {
+      const T v = read<T>(state.velocity + i);
+      sum += read<T>(state.here.slope + i) * v * v;
+    });
+    return team.sum(sum) / larger(loss(), 1e-300);
+  }
+
   // A convex flow rests nowhere but where its velocity is rounding: at a minimum, or where only
   // rounding is left of the residual (DualState::beyond_reach).
   KRF_HD Rest rest(const DiagonalProblem &p, double *history, const Progress &) {
-    return this->measure_velocity() ? rest_at_rounding(p, history) : Rest::kNone;
-  }
-  KRF_HD KRF_APART Rest rest_at_rounding(const DiagonalProblem &p, double *history) {
-    for (int j = 0; j < 3 && this->unreachable < 0.0; ++j)
-      this->to_original(history + j * ldn);
-    bool basis_changed;
-    const bool end = this->beyond_reach(p, scratch, scaled_gram.change, basis_changed);
-    if (basis_changed) {
-      scaled_gram.clear(*this);
-      solver.forget();
-    }
-    return end ? Rest::kStationary : this->residual_is_rounding() ? Rest::kRounding : Rest::kNone;
+    return state.measure_velocity() ? rest_at_rounding(p, history) : Rest::kNone;
   }
   // The basis changes in `prepare`.
   KRF_HD static void renew_basis(double *) {}
 
-  // Relative rate at which the loss falls.
-  KRF_HD double rate() {
-    T sum = splat<T>(0.0);
-    team.for_each(ldd, [&](int i) {
-      const T v = read<T>(velocity + i);
-      sum += read<T>(slope + i) * v * v;
-    });
-    return team.sum(sum) / larger(this->loss(), 1e-300);
-  }
-
-  // The field at nu + at; keeps z and the mirror's values as those of the end of the step.
-  KRF_HD KRF_APART bool evaluate(const double *at, double *out) {
+  // The field at nu + shift; keeps z and the mirror's values as those of the trial end.
+  KRF_HD KRF_APART bool evaluate(const double *shift, double *out) {
+    const int ldd = state.ldd;
     T bad = splat<T>(0.0);
-    team.template map_features<1>(X, ldn, ldd, at, out, [&](int i, const T *z, T *o) {
-      write(Z + 2 * ldd + i, z[0]);
-      this->store(i, z[0], bad);
-      o[0] = read<T>(next_beta + i);
+    team.template map_features<1>(state.X(), length, ldd, shift, out, [&](int i, const T *z, T *o) {
+      write(end_z() + i, z[0]);
+      state.evaluate_mirror(i, z[0], bad);
+      o[0] = read<T>(state.next.beta + i);
     });
-    team.for_each(ldn, [&](int i) { write(out + i, read<T>(y + i) - read<T>(out + i)); });
+    state.to_residual(out);
     return !(team.max(bad) > 0.0);
   }
 
-  // One pass: Z (+)= X^T V, fields F at the new stages, and the size of the change.  False where a
+  // One pass: Z (+)= X' V, fields F at the new stages, and the size of the change.  False where a
   // stage leaves the domain of the mirror.
   KRF_HD KRF_APART bool move_stages(const double *, const double *V, bool add, double *F,
                                     ErrorNorm &change) {
+    const int ldd = state.ldd;
+    MirrorArrays &next = state.next;
     T bad = splat<T>(0.0), componentwise = splat<T>(0.0);
     T predictor[3] = {}, predictor_norm = splat<T>(0.0), step = splat<T>(0.0);
-    team.template map_features<3>(X, ldn, ldd, V, F, [&](int i, const T *z, T *out) {
+    team.template map_features<3>(state.X(), length, ldd, V, F, [&](int i, const T *z, T *out) {
       T mean = splat<T>(0.0);
       for (int j = 0; j < 3; ++j) {
-        double *at = Z + j * ldd + i;
+        double *at = Z_ + j * ldd + i;
         const T dz = add ? read<T>(at) + z[j] : z[j];
         write(at, dz);
         auto good = dz < dz;
-        const MirrorValue<T> v = mirror.evaluate(i, dz, good);
+        const MirrorValue<T> v = state.mirror.evaluate(i, dz, good);
         bad = select(good, bad, splat<T>(1.0));
         const T moved = v.slope * absolute(z[j]);
         componentwise = greater_of(componentwise, moved / v.size);
@@ -135,12 +132,12 @@ template <Team TeamT, Mirror MirrorT> struct DualSystem : DualState<TeamT, Mirro
         if (j == 2) {
           predictor_norm += v.beta * v.beta;
           step += v.slope * dz * (v.slope * dz);
-          write(next_beta + i, v.beta);
-          write(next_slope + i, v.slope);
-          write(this->next_size + i, v.size);
+          write(next.beta + i, v.beta);
+          write(next.slope + i, v.slope);
+          write(next.size + i, v.size);
         }
       }
-      write(mean_slope + i, mean * (1.0 / 3.0));
+      write(mean_slope_ + i, mean * (1.0 / 3.0));
     });
     const T parts[7] = {predictor[0], predictor[1],  predictor[2], predictor_norm,
                         step,         componentwise, bad};
@@ -149,95 +146,89 @@ template <Team TeamT, Mirror MirrorT> struct DualSystem : DualState<TeamT, Mirro
     if (of[6] > 0.0)
       return false;
     for (int j = 0; j < 3; ++j)
-      team.for_each(ldn, [&](int i) {
-        double *f = F + j * ldn + i;
-        write(f, read<T>(y + i) - read<T>(f));
-      });
+      state.to_residual(F + j * length);
     change = {of[5], std::sqrt(larger(of[0], larger(of[1], of[2]))), std::sqrt(of[3]),
               std::sqrt(of[4])};
     return true;
   }
 
   // Gram matrix and factors for a step h; false if the matrix was not definite.  Sets
-  // `basis_changed` if the basis changed, which invalidates the stages; old_N turns along.
-  KRF_HD KRF_APART bool prepare(double h, double newton_rate, double *old_N, bool &basis_changed) {
+  // `basis_changed` if the basis changed, which invalidates the stages; the history follows.
+  KRF_HD KRF_APART bool prepare(double h, double newton_rate, double *history,
+                                bool &basis_changed) {
     using namespace dual_rules;
     basis_changed = false;
     const double drift = newton_rate > kSlowRate ? kFineDrift : kGramDrift;
-    if (!scaled_gram.update(*this, mean_slope, radau5::kGamma / h, drift) && h == solver.h)
+    if (!scaled_gram_.update(mean_slope_, radau5::kGamma / h, drift) && h == solver_.h)
       return true;
     const double kept =
-        solver.prepare(scaled_gram.matrix, h, {radau5::kGamma, radau5::kAlpha, radau5::kBeta});
-    if (kept > 1e-8)
+        solver_.prepare(scaled_gram_.matrix, h, {radau5::kGamma, radau5::kAlpha, radau5::kBeta});
+    if (kept > kGraded)
       return true;
-    team.for_each(ldd, [&](int i) {
-      const T norm = read<T>(feature_norm + i);
-      write(scratch + i, h * read<T>(mean_slope + i) * norm * norm);
-    });
-    const int known = n_reflectors;
-    if (this->rotate_stiff_first(scratch, 1e3, scaled_gram.change)) {
-      scaled_gram.clear(*this);
-      for (int k = known; k < n_reflectors; ++k)
-        for (int j = 0; j < 3; ++j)
-          this->reflect_vector(this->reflectors + static_cast<long long>(k) * ldn, old_N + j * ldn);
-      solver.forget();
+    state.weigh(h, mean_slope_, scratch_);
+    const int known = state.basis.n_reflectors;
+    if (state.rotate_stiff_first(scratch_, kStiff, scaled_gram_.change)) {
+      for (int j = 0; j < 3; ++j)
+        state.basis.follow(known, history + j * length);
+      forget_matrices();
       basis_changed = true;
       return true;
     }
     return kept > 0.0;
   }
-  KRF_HD void solve(double *b) { solver.solve(b); }
-  KRF_HD void solve_stages(double *b) { solver.solve_stages(b, ldn); }
+  KRF_HD void solve(double *b) { solver_.solve(b); }
+  KRF_HD void solve_stages(double *b) { solver_.solve_stages(b, length); }
 
-  // To the end of a step that error_norm_at_end has measured.
+  KRF_HD ErrorNorm error_norm_at_end(const double *dnu, const double *end_residual) {
+    return state.error_norm_at_end(dnu, end_residual);
+  }
+  // To a trial end that error_norm_at_end has measured.
   KRF_HD void advance(const double *dnu, const double *end_residual) {
     copy(team, end_residual, field, length);
-    Base::advance(Z + 2 * ldd, dnu);
-    swap(velocity, this->next_velocity);
-    this->velocity_known = true;
+    state.advance_by(end_z(), dnu);
+    swap(state.velocity, state.next_velocity);
+    state.velocity_is_known = true;
   }
 
   KRF_HD void interpolate_stages(const double w[3]) {
+    const int ldd = state.ldd;
     team.for_each(ldd, [&](int i) {
-      write(dense_z + i,
-            w[0] * read<T>(Z + i) + w[1] * read<T>(Z + ldd + i) + w[2] * read<T>(Z + 2 * ldd + i));
+      write(dense_z_ + i, w[0] * read<T>(Z_ + i) + w[1] * read<T>(Z_ + ldd + i) +
+                              w[2] * read<T>(Z_ + 2 * ldd + i));
     });
   }
   KRF_HD void interpolate_state(const double *dnu) {
-    team.template map_features<1>(X, ldn, ldd, dnu, nullptr,
-                                  [&](int i, const T *z, T *) { write(dense_z + i, z[0]); });
+    project(team, state.X(), length, state.ldd, dnu, dense_z_);
   }
-
   // A polynomial between two points of the mirror's domain may leave it; the chord cannot.
   KRF_HD void keep_in_domain(double x) {
     T bad = splat<T>(0.0);
-    team.for_each(ldd, [&](int i) {
-      const T dz = read<T>(dense_z + i);
+    team.for_each(state.ldd, [&](int i) {
+      const T dz = read<T>(dense_z_ + i);
       auto good = dz < dz;
-      mirror.evaluate(i, dz, good);
+      state.mirror.evaluate(i, dz, good);
       bad = select(good, bad, splat<T>(1.0));
     });
     if (team.max(bad) > 0.0)
-      team.for_each(ldd, [&](int i) { write(dense_z + i, x * read<T>(Z + 2 * ldd + i)); });
+      team.for_each(state.ldd, [&](int i) { write(dense_z_ + i, x * read<T>(end_z() + i)); });
   }
 
   // One step of the power method on the Gram matrix, from the vector of the step before; negative
   // where that would not be faithful.
   KRF_HD KRF_APART double largest_eigenvalue() {
-    if (n_reflectors > 0)
+    if (state.basis.is_rotated())
       return -1.0;
-    const double norm = std::sqrt(team.dot(power_vector, power_vector, ldn));
-    if (!(norm > 0.0)) {
-      team.each(n, [&](int i) { power_vector[i] = 1.0 + 0.1 * (i % 7); });
+    const double size = norm(team, power_, length);
+    if (!(size > 0.0)) {
+      team.each(state.n(), [&](int i) { power_[i] = 1.0 + 0.1 * (i % 7); });
       return kInfinity;
     }
-    team.for_each(
-        ldn, [&](int i) { write(power_vector + i, read<T>(power_vector + i) * (1.0 / norm)); });
+    scale(team, 1.0 / size, power_, length);
     team.template map_features<1>(
-        X, ldn, ldd, power_vector, power_image,
-        [&](int i, const T *z, T *o) { o[0] = z[0] * read<T>(slope + i); });
-    swap(power_vector, power_image);
-    return std::sqrt(team.dot(power_vector, power_vector, ldn));
+        state.X(), length, state.ldd, power_, image_,
+        [&](int i, const T *z, T *o) { o[0] = z[0] * read<T>(state.here.slope + i); });
+    swap(power_, image_);
+    return norm(team, power_, length);
   }
 
   KRF_HD void write_row(DiagonalFlowOutput &out, int row, double t) {
@@ -246,23 +237,51 @@ template <Team TeamT, Mirror MirrorT> struct DualSystem : DualState<TeamT, Mirro
   KRF_HD void write_dense_row(DiagonalFlowOutput &out, int row, double t) {
     write_state(out, row, true, t);
   }
-  // The position, or the dense state.
+  // Of a run that could not start.
+  KRF_HD KRF_APART void write_unstarted(DiagonalFlowOutput &out, int row) {
+    const int d = state.d, n = state.n();
+    const long long at = static_cast<long long>(row) * d, at_nu = static_cast<long long>(row) * n;
+    team.each(d, [&](int i) { out.beta[at + i] = out.w_plus[at + i] = out.w_minus[at + i] = 0.0; });
+    team.each(n, [&](int i) { out.nu[at_nu + i] = 0.0; });
+    team.once([&] { out.loss[row] = state.y_norm2, out.t[row] = 0.0; });
+  }
+
+private:
+  KRF_HD double *end_z() const { return Z_ + 2LL * state.ldd; }
+
+  KRF_HD void forget_matrices() {
+    scaled_gram_.clear();
+    solver_.forget();
+  }
+
+  // What a velocity of rounding means; the history follows where the basis changes.
+  KRF_HD KRF_APART Rest rest_at_rounding(const DiagonalProblem &p, double *history) {
+    for (int j = 0; j < 3 && state.unreachable < 0.0; ++j)
+      state.basis.to_original(history + j * length);
+    bool basis_changed;
+    const bool end = state.beyond_reach(p, scratch_, scaled_gram_.change, basis_changed);
+    if (basis_changed)
+      forget_matrices();
+    return end ? Rest::kStationary : state.residual_is_rounding() ? Rest::kRounding : Rest::kNone;
+  }
+
+  // The position, or the dense state.  The arrays of the trial end still belong to it.
   KRF_HD KRF_APART void write_state(DiagonalFlowOutput &out, int row, bool at_dense, double t) {
+    const int d = state.d, n = state.n(), ldd = state.ldd;
     const T zero = splat<T>(0.0);
-    // The trial arrays still belong to the end of the step; the scratch of the power method and
-    // the weights are free here.
-    double *predictor = w_minus;
+    const auto dz = [&](int i) { return at_dense ? read<T>(dense_z_ + i) : zero; };
+    double *predictor = row_, *w_plus = row_, *w_minus = row_ + ldd;
     team.for_each(ldd, [&](int i) {
       auto good = zero < zero;
-      write(predictor + i, mirror.evaluate(i, at_dense ? read<T>(dense_z + i) : zero, good).beta);
+      write(predictor + i, state.mirror.evaluate(i, dz(i), good).beta);
     });
-    this->subtract_prediction(predictor, power_image);
-    const double loss_here = team.dot(power_image, power_image, ldn);
+    state.residual_of(predictor, image_);
+    const double loss_here = team.dot(image_, image_, length);
     const long long at = static_cast<long long>(row) * d;
     team.each(d, [&](int i) { out.beta[at + i] = predictor[i]; });
     team.for_each(ldd, [&](int i) {
       T plus, minus;
-      mirror.weights(i, at_dense ? read<T>(dense_z + i) : zero, plus, minus);
+      state.mirror.weights(i, dz(i), plus, minus);
       write(w_plus + i, plus);
       write(w_minus + i, minus);
     });
@@ -270,21 +289,21 @@ template <Team TeamT, Mirror MirrorT> struct DualSystem : DualState<TeamT, Mirro
       out.w_plus[at + i] = w_plus[i];
       out.w_minus[at + i] = w_minus[i];
     });
-    team.for_each(ldn, [&](int i) {
-      write(power_image + i, read<T>(nu + i) + (at_dense ? read<T>(dense + i) : zero));
+    team.for_each(length, [&](int i) {
+      write(image_ + i, read<T>(state.nu + i) + (at_dense ? read<T>(dense + i) : zero));
     });
-    this->to_original(power_image);
-    team.each(n, [&](int i) { out.nu[static_cast<long long>(row) * n + i] = power_image[i]; });
+    state.basis.to_original(image_);
+    team.each(n, [&](int i) { out.nu[static_cast<long long>(row) * n + i] = image_[i]; });
     team.once([&] { out.loss[row] = loss_here, out.t[row] = t; });
   }
 
-  // Of a run that could not start.
-  KRF_HD KRF_APART void write_unstarted(DiagonalFlowOutput &out, int row) {
-    const long long at = static_cast<long long>(row) * d, at_nu = static_cast<long long>(row) * n;
-    team.each(d, [&](int i) { out.beta[at + i] = out.w_plus[at + i] = out.w_minus[at + i] = 0.0; });
-    team.each(n, [&](int i) { out.nu[at_nu + i] = 0.0; });
-    team.once([&] { out.loss[row] = y_norm2, out.t[row] = 0.0; });
-  }
+  ScaledGram<TeamT> scaled_gram_;
+  ShiftedSolver<TeamT> solver_;
+  double *Z_; // stages of z; the third is the trial end
+  double *mean_slope_, *scratch_;
+  double *dense_z_;        // of z, as `dense`
+  double *row_;            // of results, 2 ldd
+  double *power_, *image_; // of the power method
 };
 
 KRF_END_NAMESPACE

@@ -1,5 +1,5 @@
-// Matrix factorisation as the integrators see it: W' = -S W, S = 2 sum_i r_i A_i, for a factor W of
-// the lifted Gram matrix W W^T.
+// Matrix factorisation as the integrators see it: W' = S W, S = 2 sum_i r_i A_i with residuals
+// r = y - f, for a factor W of the lifted Gram matrix W W^T.
 //
 // W has at most n columns however wide the network is (the flow of W W^T closes), and keeping a
 // factor keeps W W^T positive semidefinite and of its rank.  Every stage of a Runge-Kutta step is
@@ -7,7 +7,7 @@
 // where every column is a direction of its own (one_sided_jacobi.hpp), and besides as changes of M,
 // which in the kernel regime is a small difference of large parts.
 //
-// The Jacobian is -2 J^T J - S.  Newton keeps the first part alone: it has rank n_samples, so a
+// The Jacobian is S - 2 J^T J.  Newton keeps the second part alone: it has rank n_samples, so a
 // solve is one with the tangent kernel J J^T (Sherman-Morrison-Woodbury).  S bounds the step by
 // accuracy anyway while sleeping directions grow and shrink at its eigenvalues; where none are
 // left, at a stationary point with a residual, `at_rest` ends the run.
@@ -15,9 +15,9 @@
 
 #include "../linalg/one_sided_jacobi.hpp"
 #include "../linalg/shifted_factors.hpp"
+#include "../loss.hpp"
 #include "../ode/dopri5.hpp"
 #include "../ode/radau5.hpp"
-#include "../team.hpp"
 #include "balance.hpp"
 #include "row_motion.hpp"
 
@@ -31,7 +31,7 @@ inline constexpr double kSlowRate = 0.1;      // Newton rate that asks for a new
 inline constexpr double kGrowth = 4.0;        // longest step in units of relative motion
 } // namespace factor_rules
 
-template <Team TeamT> struct FactorSystem {
+template <Team TeamT, QuadraticLoss LossT = SquaredLoss> struct FactorSystem {
   using TeamType = TeamT;
   using Value = typename TeamT::Value;
   using T = Value;
@@ -170,7 +170,8 @@ template <Team TeamT> struct FactorSystem {
   // Whether the velocity is no more than what rtol allows the state to be off, at the rates S could
   // give it: near a stationary point with a residual the steps see no more than that.
   KRF_HD KRF_APART bool at_rest(double rtol) {
-    return slower_than(rtol * 2.0 * sensing.adjoint_norm(residual), team.dot(W, W, length));
+    return slower_than(rtol * LossT::kCurvature * sensing.adjoint_norm(residual),
+                       team.dot(W, W, length));
   }
 
   KRF_HD bool decreases(const double *) {
@@ -230,7 +231,8 @@ template <Team TeamT> struct FactorSystem {
     }
     gamma_h = radau5::kGamma / h, alpha_h = radau5::kAlpha / h, beta_h = radau5::kBeta / h;
     const double kept =
-        factors.factor(kernel, h, 0.5 * radau5::kGamma, 0.5 * radau5::kAlpha, 0.5 * radau5::kBeta);
+        factors.factor(kernel, h, radau5::kGamma / LossT::kCurvature,
+                       radau5::kAlpha / LossT::kCurvature, radau5::kBeta / LossT::kCurvature);
     if (!(kept > 0.0))
       factors.h_factored = 0;
     return kept > 0.0;
@@ -300,7 +302,7 @@ template <Team TeamT> struct FactorSystem {
     }
     sensing.linearise(W, power, sample);
     fill(team, 0.0, power, length);
-    sensing.subtract_adjoint(sample, -2.0 / size, W, power);
+    sensing.subtract_adjoint(sample, -LossT::kCurvature / size, W, power);
     return std::sqrt(team.dot(power, power, length));
   }
 
@@ -354,11 +356,13 @@ private:
   KRF_HD void residual_of(const double *at, double *out) {
     team.each(sensing.ldn - n_samples, [&](int i) { out[n_samples + i] = 0.0; });
     sensing.predict(at, out);
-    subtract(team, out, y, out, sensing.ldn);
+    team.for_each(sensing.ldn, [&](int i) {
+      write(out + i, LossT::residual(read<T>(out + i), read<T>(y + i)));
+    });
   }
   KRF_HD void field_of(const double *at, const double *res, double *out) {
     fill(team, 0.0, out, length);
-    sensing.subtract_adjoint(res, 2.0, at, out);
+    sensing.subtract_adjoint(res, -LossT::kCurvature, at, out);
   }
 
   // Inner products of the columns of A with those of B, one by one.

@@ -1,6 +1,7 @@
 // The linear map M -> (<X_i, M>)_i of a factorisation problem and its adjoint, in terms of the
 // lifted factor W: with A_i the symmetric matrix for which <X_i, M> = tr(A_i W W^T) / 2, the loss
-// has gradient 2 sum_i r_i A_i W, and the tangent kernel is K_ij = tr(A_i W W^T A_j).
+// has gradient -2 sum_i r_i A_i W for residuals r = y - f, and the tangent kernel is
+// K_ij = tr(A_i W W^T A_j).
 #pragma once
 
 #include "../team.hpp"

@@ -46,7 +46,7 @@ public:
   static constexpr int kMaxFailures = 60;
 
   KRF_HD static bool has_kernel(const MlpShape &s) {
-    return s.loss == Loss::kSquared && s.units[s.depth] == 1 && s.n <= kMostExact;
+    return s.loss == LossKind::kSquared && s.units[s.depth] == 1 && s.n <= kMostExact;
   }
   // Whether the tangent kernel is there for stiff steps.
   KRF_HD bool stiff_available() const { return has_kernel(net.layout.s); }
@@ -83,12 +83,12 @@ public:
     net.forward(w, nullptr, base);
     team.each(size(), [&](int e) { mode[e] = hidden(e) && base.Z[e] > 0.0 ? 1.0 : 0.0; });
     const bool fine = evaluate_at(w, mode, sliding(), base, field);
-    T sum = splat<T>(0.0);
-    team.each(net.n(), [&](int i) { sum += one_lane<T>(p.y[i] * p.y[i]); });
-    const double square = team.sum(sum);
-    scale_ = net.layout.s.loss == Loss::kCrossEntropy ? std::sqrt(static_cast<double>(net.n()))
-             : square > 0                             ? std::sqrt(square)
-                                                      : std::sqrt(base.loss);
+    const double scale2 = with_loss(net.layout.s.loss, [&](auto loss) {
+      T sum = splat<T>(0.0);
+      team.each(net.n(), [&](int i) { sum += one_lane<T>(loss.prediction_scale2(p.y[i])); });
+      return team.sum(sum);
+    });
+    scale_ = std::sqrt(scale2 > 0 ? scale2 : base.loss);
     return fine;
   }
 
@@ -164,7 +164,7 @@ public:
     c.componentwise = share_of_weights(v);
     c.predictor = change_of_predictions(v);
     c.predictor_norm = scale_;
-    if (net.layout.s.loss == Loss::kSquared)
+    if (net.layout.s.loss == LossKind::kSquared)
       c.predictor *= residual_weight_;
     return c;
   }

@@ -283,34 +283,14 @@ public:
   // Loss and dL/df of the values f.
   KRF_HD void evaluate_loss(Pass &p) {
     const int outputs = layout.outputs();
-    double loss = 0;
-    if (layout.s.loss == Loss::kSquared) {
+    p.loss = with_loss(layout.s.loss, [&](auto loss) {
+      double sum = 0;
       team.each(n_, [&](int i) {
-        const double r = p.f[i] - y[i];
-        p.dloss_df[i] = 2.0 * r;
-        loss += r * r;
+        const long long row = static_cast<long long>(i) * outputs;
+        sum += loss.evaluate(p.f + row, outputs, y[i], p.dloss_df + row);
       });
-    } else {
-      team.each(n_, [&](int i) {
-        const double *f = p.f + static_cast<long long>(i) * outputs;
-        double *dloss_df = p.dloss_df + static_cast<long long>(i) * outputs;
-        const int label = static_cast<int>(y[i]);
-        int top = 0;
-        for (int c = 1; c < outputs; ++c)
-          top = f[c] > f[top] ? c : top;
-        double others = 0; // sum of exp(f_c - f_top) over c != top
-        for (int c = 0; c < outputs; ++c)
-          others += c == top ? 0.0 : std::exp(f[c] - f[top]);
-        loss += (f[top] - f[label]) + std::log1p(others);
-        double wrong = 0; // 1 - p_label as a sum of what is small
-        for (int c = 0; c < outputs; ++c) {
-          dloss_df[c] = std::exp(f[c] - f[top]) / (1.0 + others);
-          wrong += c == label ? 0.0 : dloss_df[c];
-        }
-        dloss_df[label] = -wrong;
-      });
-    }
-    p.loss = team.sum(one_lane<T>(loss));
+      return team.sum(one_lane<T>(sum));
+    });
   }
 
 private:

@@ -1,12 +1,11 @@
 // A ReLU network's problem and results: plain data, no ownership.
 #pragma once
 
+#include "../loss.hpp"
 #include "../ode/flow_options.hpp"
 
 // Outside the per-instruction-set namespaces: no code, so nothing to keep apart.
 namespace krf {
-
-enum class Loss : int { kSquared = 0, kCrossEntropy = 1 };
 
 inline constexpr int kMaxDepth = 8;
 
@@ -15,7 +14,7 @@ inline constexpr int kMaxDepth = 8;
 struct MlpShape {
   int n, depth, copies, bias;
   int units[kMaxDepth + 1];
-  Loss loss;
+  LossKind loss;
 };
 
 // X: n rows of padded(units[0] + bias) doubles, zero in the padding, one in the column of the bias.
