@@ -17,7 +17,7 @@
 // too.  K vectors lie one after the other.
 #pragma once
 
-#include "base/arena.hpp"
+#include "base/views.hpp"
 #include "base/elementary.hpp"
 
 KRF_BEGIN_NAMESPACE

@@ -155,7 +155,7 @@ bool eigen(int n, double *A, double *value, double *vector) {
   for (int i = 0; i < n; ++i)
     value[i] = solver.value[i];
   for (int i = 0; i < n * ld; ++i)
-    vector[i] = solver.vector[i];
+    vector[i] = solver.vector.data[i];
   delete[] scratch;
   return converged;
 }

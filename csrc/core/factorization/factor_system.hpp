@@ -317,12 +317,12 @@ template <Team TeamT, QuadraticLoss LossT = SquaredLoss> struct FactorSystem {
   // The factor row_W, with U^T U - V^T V put back to what it was, in the basis of the caller's
   // columns.
   KRF_HD KRF_APART void write_balanced(FactorFlowOutput &out, int row, double t) {
-    balance.restore(row_W, basis.Q);
+    balance.restore(row_W, basis.Q.data);
     residual_of(row_W, stage_residual);
     const double loss_here = team.dot(stage_residual, stage_residual, sensing.ldn);
     // W = (columns basis_changed) Q^T
     double *to = out.W + static_cast<long long>(row) * n * r;
-    team.products(row_W, ldr, n, basis.Q, ldr, r, ldr, to, r, false);
+    team.products(row_W, ldr, n, basis.Q.data, ldr, r, ldr, to, r, false);
     team.once([&] { out.loss[row] = loss_here, out.t[row] = t; });
   }
 

@@ -11,104 +11,114 @@
 
 KRF_BEGIN_NAMESPACE
 
-template <Team TeamT> struct OneSidedJacobi {
+template <Team TeamT> class OneSidedJacobi {
   using T = typename TeamT::Value;
+  static constexpr int kMaxCycles = 40; // through all pairs of columns
+
+public:
   static constexpr int kParts = 6; // W and what turns with it
 
-  TeamT &team;
-  int n, r, ldn, ldr, stride;
-  double *stack;       // per column: kParts vectors of n, then the column of Q
-  double *norm2;       // of the columns of W
-  double *column_gram; // their inner products, (r, ldr)
-  double *Q;           // (r, r): the columns of W are those of the caller times Q
+  Matrix Q; // (r, r): the columns of W are those of the caller times Q
 
-  KRF_HD OneSidedJacobi(TeamT &team_, int n_, int r_, Arena &arena)
-      : team(team_), n(n_), r(r_), ldn(padded(n_)), ldr(padded(r_)), stride(kParts * ldn + ldr),
-        stack(arena.take(static_cast<long long>(r) * stride)), norm2(arena.take(ldr)),
-        column_gram(arena.take(static_cast<long long>(r) * ldr)),
-        Q(arena.take(static_cast<long long>(r) * ldr)) {}
+  KRF_HD OneSidedJacobi(TeamT &team, int n, int r, Arena &arena)
+      : Q(take_matrix(arena, r, padded(r))), team_(team), n_(n), r_(r), ldn_(padded(n)),
+        columns_(take_matrix(arena, r, kParts * ldn_ + padded(r))),
+        column_gram_(take_matrix(arena, r, padded(r))), norm2_(arena.take(padded(r))) {}
 
   KRF_HD void start() {
-    team.each(r * ldr, [&](int e) { Q[e] = e / ldr == e % ldr ? 1.0 : 0.0; });
+    team_.each(r_ * Q.ld, [&](int e) { Q.data[e] = e / Q.ld == e % Q.ld ? 1.0 : 0.0; });
   }
 
-  // Rotates until no two columns of part[0] have a cosine above `cosine`; the other parts (n rows
-  // of ldr) and Q turn along.  Returns whether anything turned.
+  // Rotates until no two columns of part[0] have a cosine above `cosine`; the other parts (n rows)
+  // and Q turn along.  Returns whether anything turned.
   KRF_HD bool orthogonalise(double *const part[kParts], double cosine) {
-    load(part[0], 0);
+    const int ldr = Q.ld;
+    load({part[0], ldr}, 0);
     if (!any_pair(cosine))
       return false;
     for (int k = 1; k < kParts; ++k)
-      load(part[k], k);
-    team.each(r * ldr, [&](int e) {
+      load({part[k], ldr}, k);
+    team_.each(r_ * ldr, [&](int e) {
       const int c = e / ldr, i = e % ldr;
-      column(c)[kParts * ldn + i] = i < r ? Q[static_cast<long long>(i) * ldr + c] : 0.0;
+      columns_(c, kParts * ldn_ + i) = i < r_ ? Q(i, c) : 0.0;
     });
-    constexpr int kMaxCycles = 40;
     for (int cycle = 0; cycle < kMaxCycles; ++cycle)
       if (!rotate_pairs(cosine))
         break;
     for (int k = 0; k < kParts; ++k)
-      store(part[k], k);
-    team.each(r * r, [&](int e) {
-      const int c = e / r, i = e % r;
-      Q[static_cast<long long>(i) * ldr + c] = column(c)[kParts * ldn + i];
+      store({part[k], ldr}, k);
+    team_.each(r_ * r_, [&](int e) {
+      const int c = e / r_, i = e % r_;
+      Q(i, c) = columns_(c, kParts * ldn_ + i);
     });
     return true;
   }
 
 private:
-  KRF_HD double *column(int c) const { return stack + static_cast<long long>(c) * stride; }
-  KRF_HD double cross(int i, int j) const { return team.dot(column(i), column(j), ldn); }
-
-  KRF_HD void load(const double *W, int part) {
-    team.each(r * ldn, [&](int e) {
-      const int c = e / ldn, i = e % ldn;
-      column(c)[part * ldn + i] = i < n ? W[static_cast<long long>(i) * ldr + c] : 0.0;
-    });
-  }
-  KRF_HD void store(double *W, int part) const {
-    team.each(r * n, [&](int e) {
-      const int c = e / n, i = e % n;
-      W[static_cast<long long>(i) * ldr + c] = column(c)[part * ldn + i];
-    });
+  KRF_HD double cross(int i, int j) const {
+    return team_.dot(columns_.row(i), columns_.row(j), ldn_);
   }
 
+  KRF_HD void load(ConstMatrix W, int part) {
+    team_.each(r_ * ldn_, [&](int e) {
+      const int c = e / ldn_, i = e % ldn_;
+      columns_(c, part * ldn_ + i) = i < n_ ? W(i, c) : 0.0;
+    });
+  }
+  KRF_HD void store(Matrix W, int part) const {
+    team_.each(r_ * n_, [&](int e) {
+      const int c = e / n_, i = e % n_;
+      W(i, c) = columns_(c, part * ldn_ + i);
+    });
+  }
+
+  KRF_HD bool is_oblique(double product, int i, int j, double cosine) const {
+    const double both = std::sqrt(norm2_[i]) * std::sqrt(norm2_[j]);
+    return (product < 0 ? -product : product) > cosine * both;
+  }
   KRF_HD bool any_pair(double cosine) {
-    team.products(stack, stride, r, stack, stride, r, ldn, column_gram, ldr, false);
-    team.each(r, [&](int i) { norm2[i] = column_gram[static_cast<long long>(i) * ldr + i]; });
-    return team.any(r * r, [&](int e) {
-      const int i = e / r, j = e % r;
-      const double a = column_gram[static_cast<long long>(i) * ldr + j];
-      const double both = std::sqrt(norm2[i]) * std::sqrt(norm2[j]);
-      return i < j && (a < 0 ? -a : a) > cosine * both;
+    team_.products(columns_.data, columns_.ld, r_, columns_.data, columns_.ld, r_, ldn_,
+                   column_gram_.data, column_gram_.ld, false);
+    team_.each(r_, [&](int i) { norm2_[i] = column_gram_(i, i); });
+    return team_.any(r_ * r_, [&](int e) {
+      const int i = e / r_, j = e % r_;
+      return i < j && is_oblique(column_gram_(i, j), i, j, cosine);
     });
   }
 
   KRF_HD bool rotate_pairs(double cosine) {
     bool any = false;
-    for (int i = 0; i < r; ++i)
-      for (int j = i + 1; j < r; ++j) {
-        const double a = cross(i, j);
-        const double both = std::sqrt(norm2[i]) * std::sqrt(norm2[j]);
-        if (!((a < 0 ? -a : a) > cosine * both))
+    for (int i = 0; i < r_; ++i)
+      for (int j = i + 1; j < r_; ++j) {
+        const double product = cross(i, j);
+        if (!is_oblique(product, i, j, cosine))
           continue;
         any = true;
-        const double zeta = (norm2[j] - norm2[i]) / (2.0 * a);
-        const double t =
-            (zeta < 0 ? -1.0 : 1.0) / ((zeta < 0 ? -zeta : zeta) + std::sqrt(1.0 + zeta * zeta));
-        const double c = 1.0 / std::sqrt(1.0 + t * t), s = c * t;
-        double *x = column(i), *y = column(j);
-        team.for_each(stride, [&](int k) {
-          const T u = read<T>(x + k), v = read<T>(y + k);
-          write(x + k, c * u - s * v);
-          write(y + k, s * u + c * v);
-        });
-        const double now_i = cross(i, i), now_j = cross(j, j);
-        team.once([&] { norm2[i] = now_i, norm2[j] = now_j; });
+        rotate(i, j, product);
       }
     return any;
   }
+  // The rotation that makes columns i and j orthogonal.
+  KRF_HD void rotate(int i, int j, double product) {
+    const double zeta = (norm2_[j] - norm2_[i]) / (2.0 * product);
+    const double t =
+        (zeta < 0 ? -1.0 : 1.0) / ((zeta < 0 ? -zeta : zeta) + std::sqrt(1.0 + zeta * zeta));
+    const double c = 1.0 / std::sqrt(1.0 + t * t), s = c * t;
+    double *x = columns_.row(i), *y = columns_.row(j);
+    team_.for_each(columns_.ld, [&](int k) {
+      const T u = read<T>(x + k), v = read<T>(y + k);
+      write(x + k, c * u - s * v);
+      write(y + k, s * u + c * v);
+    });
+    const double now_i = cross(i, i), now_j = cross(j, j);
+    team_.once([&] { norm2_[i] = now_i, norm2_[j] = now_j; });
+  }
+
+  TeamT &team_;
+  int n_, r_, ldn_;
+  Matrix columns_;     // per column: kParts vectors of n, then the column of Q
+  Matrix column_gram_; // of the columns of W
+  double *norm2_;      // of the columns of W
 };
 
 KRF_END_NAMESPACE

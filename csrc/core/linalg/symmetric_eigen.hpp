@@ -14,71 +14,78 @@ template <Team TeamT> class SymmetricEigen {
 
 public:
   int n, ld;
-  double *value;  // (n), in no order
-  double *vector; // row i is the eigenvector of value[i]
+  double *value; // (n), in no order
+  Matrix vector; // row i is the eigenvector of value[i]
 
   KRF_HD SymmetricEigen(TeamT &team, int size, Arena &arena)
-      : n(size), ld(padded(size)), value(arena.take(ld)),
-        vector(arena.take(static_cast<long long>(size) * ld)), team_(team), below_(arena.take(ld)),
-        v_(arena.take(ld)), p_(arena.take(ld)), turn_(arena.take(2 * ld)) {}
+      : n(size), ld(padded(size)), value(arena.take(ld)), vector(take_matrix(arena, size, ld)),
+        team_(team), below_(arena.take(ld)), v_(arena.take(ld)), p_(arena.take(ld)),
+        turn_(arena.take(2 * ld)) {}
 
   // A (n rows of ld, zero in the padding) is destroyed.  False where it does not converge.
   KRF_HD KRF_APART bool decompose(double *A) {
-    tridiagonalise(A);
+    tridiagonalise({A, ld});
     return diagonalise();
   }
 
 private:
   static constexpr int kIterationsPerValue = 60;
+  // Of the sum of the diagonal, in magnitude: an entry below this is zero.
+  static constexpr double kNegligible = 0.01 * kEpsilon;
 
-  // Reflections I - 2 v v^T from the last row up; `vector` collects their product.
-  KRF_HD void tridiagonalise(double *A) {
-    team_.for_rows(n, ld, [&](int row, int i) {
-      write(vector + static_cast<long long>(row) * ld + i, splat<T>(0.0));
-    });
-    team_.each(n, [&](int i) { vector[static_cast<long long>(i) * ld + i] = 1.0; });
+  // Reflections I - 2 v v' from the last row up; `vector` collects their product.
+  KRF_HD void tridiagonalise(Matrix A) {
+    fill(team_, 0.0, vector.data, n * ld);
+    team_.each(n, [&](int i) { vector(i, i) = 1.0; });
     double size = 0;
     for (int i = 0; i < n; ++i)
-      size += std::fabs(A[static_cast<long long>(i) * ld + i]);
+      size += std::fabs(A(i, i));
     team_.sync();
-    negligible_ = 0.01 * kEpsilon * size;
-    for (int k = n - 1; k > 0; --k) {
-      double *row = A + static_cast<long long>(k) * ld;
-      const double before = row[k - 1];
-      double rest = 0; // of the entries to be removed
-      for (int i = 0; i < k - 1; ++i)
-        rest += row[i] * row[i];
-      team_.sync();
-      if (rest <= negligible_ * negligible_) {
-        team_.once([&] { below_[k] = before; });
-        continue;
-      }
-      const double norm = std::sqrt(rest + before * before);
-      const double target = before > 0 ? -norm : norm;
-      const double lead = before - target;
-      const double scale = 1.0 / std::sqrt(rest + lead * lead);
-      team_.each(ld, [&](int i) {
-        v_[i] = i < k - 1 ? scale * row[i] : i == k - 1 ? scale * lead : 0.0;
-      });
-      team_.once([&] { below_[k] = target; });
-      // A <- A - v q^T - q v^T with q = 2 (p - (v.p) v), p = A v.
-      team_.products(A, ld, k, v_, ld, 1, ld, p_, 1, false);
-      team_.each(ld - k, [&](int i) { p_[k + i] = 0.0; });
-      const double along = team_.dot(v_, p_, ld);
-      team_.for_each(
-          ld, [&](int i) { write(p_ + i, 2.0 * (read<T>(p_ + i) - along * read<T>(v_ + i))); });
-      team_.for_rows(k, ld, [&](int r, int i) {
-        double *a = A + static_cast<long long>(r) * ld + i;
-        write(a, read<T>(a) - v_[r] * read<T>(p_ + i) - p_[r] * read<T>(v_ + i));
-      });
-      // Rows of `vector` are turned as the basis is: vector <- (I - 2 v v^T) vector.
-      team_.combine(v_, 0, 1, 1, k, vector, ld, ld, p_, ld, false);
-      team_.for_rows(k, ld, [&](int r, int i) {
-        double *q = vector + static_cast<long long>(r) * ld + i;
-        write(q, read<T>(q) - (2.0 * v_[r]) * read<T>(p_ + i));
-      });
+    negligible_ = kNegligible * size;
+    for (int k = n - 1; k > 0; --k)
+      reflect_row(A, k);
+    team_.each(n, [&](int i) { value[i] = A(i, i); });
+  }
+  // Leaves row k of the leading block with its diagonal and the entry before it.
+  KRF_HD void reflect_row(Matrix A, int k) {
+    double *row = A.row(k);
+    const double before = row[k - 1];
+    double rest = 0; // of the entries to be removed
+    for (int i = 0; i < k - 1; ++i)
+      rest += row[i] * row[i];
+    team_.sync();
+    if (rest <= negligible_ * negligible_) {
+      team_.once([&] { below_[k] = before; });
+      return;
     }
-    team_.each(n, [&](int i) { value[i] = A[static_cast<long long>(i) * ld + i]; });
+    const double norm = std::sqrt(rest + before * before);
+    const double target = before > 0 ? -norm : norm;
+    const double lead = before - target;
+    const double scale = 1.0 / std::sqrt(rest + lead * lead);
+    team_.each(ld, [&](int i) {
+      v_[i] = i < k - 1 ? scale * row[i] : i == k - 1 ? scale * lead : 0.0;
+    });
+    team_.once([&] { below_[k] = target; });
+    apply_reflection(A, k);
+  }
+  // To the leading k rows and columns of A, and to the vectors.
+  KRF_HD void apply_reflection(Matrix A, int k) {
+    // A <- A - v q' - q v' with q = 2 (p - (v.p) v), p = A v.
+    team_.products(A.data, ld, k, v_, ld, 1, ld, p_, 1, false);
+    team_.each(ld - k, [&](int i) { p_[k + i] = 0.0; });
+    const double along = team_.dot(v_, p_, ld);
+    team_.for_each(
+        ld, [&](int i) { write(p_ + i, 2.0 * (read<T>(p_ + i) - along * read<T>(v_ + i))); });
+    team_.for_rows(k, ld, [&](int r, int i) {
+      double *a = A.row(r) + i;
+      write(a, read<T>(a) - v_[r] * read<T>(p_ + i) - p_[r] * read<T>(v_ + i));
+    });
+    // Rows of `vector` are reflected as the basis is: vector <- (I - 2 v v') vector.
+    team_.combine(v_, 0, 1, 1, k, vector.data, ld, ld, p_, ld, false);
+    team_.for_rows(k, ld, [&](int r, int i) {
+      double *q = vector.row(r) + i;
+      write(q, read<T>(q) - (2.0 * v_[r]) * read<T>(p_ + i));
+    });
   }
 
   // below_[i] couples i - 1 and i.
@@ -103,15 +110,15 @@ private:
       team_.once([&] { chase(begin, end); });
       // Rotation i turns vectors i and i + 1.
       team_.for_each(ld, [&](int c) {
-        T low = read<T>(vector + static_cast<long long>(begin) * ld + c);
+        T low = read<T>(vector.row(begin) + c);
         for (int i = begin; i < end; ++i) {
           const double cosine = turn_[2 * i], sine = turn_[2 * i + 1];
-          double *next = vector + static_cast<long long>(i + 1) * ld + c;
+          double *next = vector.row(i + 1) + c;
           const T high = read<T>(next);
-          write(vector + static_cast<long long>(i) * ld + c, cosine * low - sine * high);
+          write(vector.row(i) + c, cosine * low - sine * high);
           low = sine * low + cosine * high;
         }
-        write(vector + static_cast<long long>(end) * ld + c, low);
+        write(vector.row(end) + c, low);
       });
     }
     return true;

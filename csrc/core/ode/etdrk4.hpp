@@ -30,9 +30,12 @@ template <ExponentialSystem System> struct Etdrk4 {
 
   KRF_HD Etdrk4(System &system, Arena &arena)
       : s(system), length(system.length), n(system.samples()), ldn(padded(n)),
-        end_(arena.take(n ? length : 0)), field_(arena.take(n ? 3LL * length : 0)),
-        kernel_(arena.take(static_cast<long long>(n) * ldn)), eigen_(system.team, n, arena),
-        row_(arena.take(kRows * ldn)), value_(arena.take(ldn)) {}
+        G2_(arena.take(n ? length : 0)), G3_(arena.take(n ? length : 0)),
+        G4_(arena.take(n ? length : 0)), end_(arena.take(n ? length : 0)),
+        kernel_(take_matrix(arena, n, ldn)), eigen_(system.team, n, arena),
+        rho_(arena.take(kRows * ldn)), g2_(rho_ + ldn), g3_(rho_ + 2 * ldn), g4_(rho_ + 3 * ldn),
+        d2_(rho_ + 4 * ldn), d3_(rho_ + 5 * ldn), d4_(rho_ + 6 * ldn), c_(rho_ + 7 * ldn),
+        value_(arena.take(ldn)) {}
 
   KRF_HD static void start(double) {}
   KRF_HD void restart() { known_ = false; }
@@ -54,77 +57,86 @@ template <ExponentialSystem System> struct Etdrk4 {
   }
 
   KRF_HD KRF_APART double attempt(double h, double rtol, double atol, double norm_before) {
-    if (!known_ && !decompose())
+    if ((!known_ && !decompose()) || !take_stages(h))
       return -1.0;
-    double *c = row(0), *g2 = row(1), *g3 = row(2), *g4 = row(3), *d2 = row(4), *d3 = row(5),
-           *d4 = row(6), *rho = row(7), *g5 = g2;
-    double *G2 = field_, *G3 = field_ + length, *G4 = field_ + 2LL * length;
-    // rho: dL/df; the field at the start is -J^T rho.
-    to_basis(s.dloss_df(), rho);
-    each([&](int i) { c[i] = -0.5 * h * phi(1, h * lambda(i)) * rho[i]; });
-    if (!stage(c, nullptr, 0, nullptr, 0, nullptr, 0, G2, g2))
-      return -1.0;
-    each([&](int i) {
-      const double l = lambda(i);
-      d2[i] = rho[i] + 2.0 * l * c[i];
-      c[i] += 0.5 * h * d2[i] - h * h * phi(3, h * l) * (g2[i] + l * d2[i]);
-    });
-    if (!stage(c, G2, 0.5 * h, nullptr, 0, nullptr, 0, G3, g3))
-      return -1.0;
-    each([&](int i) {
-      const double l = lambda(i), x = 2.0 * h * l;
-      d3[i] = rho[i] + 2.0 * (0.5 * h * g2[i] + l * c[i]);
-      c[i] = -h * phi(1, x) * rho[i] + h * d3[i] - 4.0 * h * h * phi(3, x) * (g3[i] + l * d3[i]);
-    });
-    if (!stage(c, G3, h, nullptr, 0, nullptr, 0, G4, g4))
-      return -1.0;
-    each([&](int i) {
-      const double l = lambda(i), x = 2.0 * h * l, p3 = phi(3, x), p4 = phi(4, x);
-      d4[i] = rho[i] + 2.0 * (h * g3[i] + l * c[i]);
-      c[i] = -h * phi(1, x) * rho[i] + h / 3.0 * (d2[i] + d3[i]) + h / 6.0 * d4[i] -
-             2.0 * h * h *
-                 ((2.0 * p3 - 4.0 * p4) * (g2[i] + g3[i] + l * (d2[i] + d3[i])) +
-                  (4.0 * p4 - p3) * (g4[i] + l * d4[i]));
-      // What d5 needs of g2 before its place is taken.
-      d2[i] = rho[i] + 2.0 * (h / 3.0 * (g2[i] + g3[i]) + h / 6.0 * g4[i] + l * c[i]);
-    });
-    if (!stage(c, G2, h / 3.0, G3, h / 3.0, G4, h / 6.0, end_, g5))
-      return -1.0;
-    each([&](int i) {
-      const double l = lambda(i), x = 2.0 * h * l;
-      const double d = d4[i] - d2[i];
-      c[i] = h / 6.0 * d - 2.0 * h * h * (4.0 * phi(4, x) - phi(3, x)) * (g4[i] - g5[i] + l * d);
-    });
-    double *error = G3;
-    from_basis(c, value_);
-    s.project_gradient(value_, error);
-    s.team.for_each(length, [&](int i) {
-      write(error + i, read<T>(error + i) + h / 6.0 * (read<T>(G4 + i) - read<T>(end_ + i)));
-    });
-    return s.error_norm_of(error).relative_to(atol, rtol, norm_before);
+    return s.error_norm_of(estimate_error(h)).relative_to(atol, rtol, norm_before);
   }
 
 private:
   static constexpr int kRows = 8;
-  KRF_HD double *row(int k) const { return row_ + k * ldn; }
+
+  // G2_ .. end_: the fields at the stages; g2_ .. g4_: J times these, in the eigenbasis.
+  KRF_HD KRF_APART bool take_stages(double h) {
+    // rho: dL/df; the field at the start is -J^T rho.
+    to_basis(s.dloss_df(), rho_);
+    each([&](int i) { c_[i] = -0.5 * h * phi(1, h * lambda(i)) * rho_[i]; });
+    if (!stage(c_, nullptr, 0, nullptr, 0, nullptr, 0, G2_, g2_))
+      return false;
+    each([&](int i) {
+      const double l = lambda(i);
+      d2_[i] = rho_[i] + 2.0 * l * c_[i];
+      c_[i] += 0.5 * h * d2_[i] - h * h * phi(3, h * l) * (g2_[i] + l * d2_[i]);
+    });
+    if (!stage(c_, G2_, 0.5 * h, nullptr, 0, nullptr, 0, G3_, g3_))
+      return false;
+    each([&](int i) {
+      const double l = lambda(i), x = 2.0 * h * l;
+      d3_[i] = rho_[i] + 2.0 * (0.5 * h * g2_[i] + l * c_[i]);
+      c_[i] =
+          -h * phi(1, x) * rho_[i] + h * d3_[i] - 4.0 * h * h * phi(3, x) * (g3_[i] + l * d3_[i]);
+    });
+    if (!stage(c_, G3_, h, nullptr, 0, nullptr, 0, G4_, g4_))
+      return false;
+    each([&](int i) {
+      const double l = lambda(i), x = 2.0 * h * l, p3 = phi(3, x), p4 = phi(4, x);
+      d4_[i] = rho_[i] + 2.0 * (h * g3_[i] + l * c_[i]);
+      c_[i] = -h * phi(1, x) * rho_[i] + h / 3.0 * (d2_[i] + d3_[i]) + h / 6.0 * d4_[i] -
+              2.0 * h * h *
+                  ((2.0 * p3 - 4.0 * p4) * (g2_[i] + g3_[i] + l * (d2_[i] + d3_[i])) +
+                   (4.0 * p4 - p3) * (g4_[i] + l * d4_[i]));
+      // What the error needs of g2, whose place g5 takes, goes to d2.
+      d2_[i] = rho_[i] + 2.0 * (h / 3.0 * (g2_[i] + g3_[i]) + h / 6.0 * g4_[i] + l * c_[i]);
+    });
+    if (!stage(c_, G2_, h / 3.0, G3_, h / 3.0, G4_, h / 6.0, end_, g2_))
+      return false;
+    return true;
+  }
+
+  // The last stage against the field at the end, in the place of G3.
+  KRF_HD double *estimate_error(double h) {
+    const double *g5 = g2_, *d5 = d2_;
+    each([&](int i) {
+      const double l = lambda(i), x = 2.0 * h * l;
+      const double d = d4_[i] - d5[i];
+      c_[i] = h / 6.0 * d - 2.0 * h * h * (4.0 * phi(4, x) - phi(3, x)) * (g4_[i] - g5[i] + l * d);
+    });
+    double *error = G3_;
+    from_basis(c_, value_);
+    s.project_gradient(value_, error);
+    s.team.for_each(length, [&](int i) {
+      write(error + i, read<T>(error + i) + h / 6.0 * (read<T>(G4_ + i) - read<T>(end_ + i)));
+    });
+    return error;
+  }
+
   KRF_HD double lambda(int i) const { return larger(eigen_.value[i], 0.0); }
   template <class Body> KRF_HD void each(Body body) { s.team.each(n, body); }
 
   KRF_HD KRF_APART bool decompose() {
-    fill(s.team, 0.0, kernel_, n * ldn);
+    fill(s.team, 0.0, kernel_.data, n * ldn);
     fill(s.team, 0.0, value_, ldn);
-    fill(s.team, 0.0, row_, kRows * ldn);
-    s.tangent_kernel(kernel_);
-    known_ = eigen_.decompose(kernel_);
+    fill(s.team, 0.0, rho_, kRows * ldn);
+    s.tangent_kernel(kernel_.data);
+    known_ = eigen_.decompose(kernel_.data);
     return known_;
   }
 
   KRF_HD void to_basis(const double *values, double *out) {
     s.team.each(ldn, [&](int i) { value_[i] = i < n ? values[i] : 0.0; });
-    s.team.products(eigen_.vector, ldn, n, value_, ldn, 1, ldn, out, 1, false);
+    s.team.products(eigen_.vector.data, ldn, n, value_, ldn, 1, ldn, out, 1, false);
   }
   KRF_HD void from_basis(const double *c, double *out) {
-    s.team.combine(c, 0, 1, 1, n, eigen_.vector, ldn, ldn, out, ldn, false);
+    s.team.combine(c, 0, 1, 1, n, eigen_.vector.data, ldn, ldn, out, ldn, false);
   }
 
   // The field G at J^T c + a A + b B + d D from the start, and J G in the eigenbasis.
@@ -144,14 +156,19 @@ private:
     if (!s.evaluate(shift, G))
       return false;
     s.project_along(G, value_);
-    s.team.products(eigen_.vector, ldn, n, value_, ldn, 1, ldn, JG, 1, false);
+    s.team.products(eigen_.vector.data, ldn, n, value_, ldn, 1, ldn, JG, 1, false);
     return true;
   }
 
   bool known_ = false;
-  double *end_, *field_, *kernel_;
+  double *G2_, *G3_, *G4_, *end_;
+  Matrix kernel_;
   SymmetricEigen<TeamType> eigen_;
-  double *row_, *value_;
+  double *rho_;            // dL/df, in the eigenbasis like the rows that follow it
+  double *g2_, *g3_, *g4_; // J G
+  double *d2_, *d3_, *d4_; // what the nonlinear part of a stage is made of
+  double *c_;              // of J' in a stage
+  double *value_;          // of the predictions
 };
 
 KRF_END_NAMESPACE

@@ -1,9 +1,18 @@
-// Radau IIA, three stages, order 5, for the gradient flow of any model family.
+// Radau IIA, three stages, order 5, for the gradient flow of any model family (Hairer & Wanner,
+// Solving Ordinary Differential Equations II, section IV.8, whose names are used).
 //
-// Simplified Newton in the eigenbasis of the method's matrix (Hairer & Wanner, Solving Ordinary
-// Differential Equations II, section IV.8).  The unknowns N are the stages less the state.  The
-// system evaluates the field at the stages, owns the Jacobian (prepare, solve) and measures changes
-// in its own terms.
+// The unknowns N_j are the stages less the state: N = h A F(N).  With J the Jacobian of the field,
+// simplified Newton solves
+//
+//     (A^-1 / h - J) dN = F - A^-1 N / h.
+//
+// A has the real form  A^-1 = T [ gamma 0 0 ; 0 alpha -beta ; 0 beta alpha ] T^-1, so that in
+// W = T^-1 N this is one real and one complex system of the size of the state,
+//
+//     (gamma / h - J) dW_0 = ...,        ((alpha + i beta) / h - J) (dW_1 + i dW_2) = ....
+//
+// The system evaluates the field at the stages, owns the Jacobian (prepare, solve) and measures
+// changes in its own terms.
 #pragma once
 
 #include "step_control.hpp"
@@ -17,9 +26,10 @@ KRF_HD inline double c(int stage) {
   static constexpr double kC[3] = {0.15505102572168219018, 0.64494897427831780982, 1.0};
   return kC[stage];
 }
-inline constexpr double kGamma = 3.6378342527444957322;
-inline constexpr double kAlpha = 2.6810828736277521339;
-inline constexpr double kBeta = 3.0504301992474105694;
+// c = (4 - sqrt 6) / 10, (4 + sqrt 6) / 10, 1; with a = 3^(1/3):
+inline constexpr double kGamma = 3.6378342527444957322; // 3 + a^2 - a
+inline constexpr double kAlpha = 2.6810828736277521339; // 3 + (a - a^2) / 2
+inline constexpr double kBeta = 3.0504301992474105694;  // sqrt 3 (a + a^2) / 2
 KRF_HD inline double t(int j, int k) {
   static constexpr double kT[3][3] = {
       {0.094438762488975241487, -0.14125529502095420843, -0.030029194105147424492},
@@ -34,6 +44,7 @@ KRF_HD inline double t_inverse(int j, int k) {
       {-0.50287263494578687595, 2.5719269498556054292, -0.59603920482822492497}};
   return kTInverse[j][k];
 }
+// (-13 - 7 sqrt 6) / 3, (-13 + 7 sqrt 6) / 3, -1 / 3
 KRF_HD inline double error_weight(int j) {
   static constexpr double kErrorWeights[3] = {-10.048809399827415562, 1.3821427331607488958,
                                               -0.33333333333333333333};
@@ -116,6 +127,92 @@ template <StiffSystem System> struct Radau5 {
     }
   }
 
+  // A trial step.  Returns the error in units of the tolerance, negative where Newton did not
+  // converge.  Afterwards the third stage and the system's trial values describe the end point.
+  KRF_HD KRF_APART double attempt(double h, double rtol, double atol, double norm_before) {
+    iterations = 0;
+    if (!predict_stages(h) || !converge(h, rtol, atol, norm_before))
+      return -1.0;
+    s.team.for_each(length, [&](int i) {
+      T sum = read<T>(s.field + i);
+      for (int j = 0; j < 3; ++j)
+        sum += (radau5::error_weight(j) / h) * read<T>(N + j * length + i);
+      write(defect + i, sum);
+    });
+    s.solve(defect);
+    return s.error_norm_at_end(defect, end_field()).relative_to(atol, rtol, norm_before);
+  }
+
+  KRF_HD void accept(double h) {
+    s.advance(N + 2 * length, end_field());
+    double *swap = old_N;
+    old_N = N;
+    N = swap;
+    h_old = h;
+  }
+
+  // The state at fraction x of the step just tried, relative to its start.
+  KRF_HD void interpolate(double x, double, double *dN_out) {
+    double w[3];
+    radau5::dense_weights(x, w);
+    s.team.for_each(length, [&](int i) {
+      write(dN_out + i, w[0] * read<T>(N + i) + w[1] * read<T>(N + length + i) +
+                            w[2] * read<T>(N + 2 * length + i));
+    });
+    s.interpolate_stages(w);
+  }
+
+private:
+  // Predicted stages, their fields, and the matrices for a step h there.
+  KRF_HD bool predict_stages(double h) {
+    ErrorNorm change;
+    bool basis_changed = true;
+    while (basis_changed) {
+      predict(h);
+      if (!move_stages(N, false, change)) {
+        fill(s.team, 0.0, N, 3 * length);
+        if (!move_stages(N, false, change))
+          return false;
+      }
+      if (!s.prepare(h, rate, old_N, basis_changed))
+        return false;
+    }
+    return true;
+  }
+
+  // Simplified Newton, from the predicted stages.
+  KRF_HD bool converge(double h, double rtol, double atol, double norm_before) {
+    ErrorNorm change;
+    double previous = 0;
+    rate = 0;
+    for (iterations = 1;; ++iterations) {
+      correct(h);
+      if (!move_stages(dN, true, change))
+        return false;
+      const double size = change.relative_to(atol, rtol, norm_before);
+      if (iterations > 1) {
+        rate = size / previous;
+        if (!(rate < 1.0))
+          return false;
+      }
+      // Without a measured rate the first change stands for the error left.  Unless that is also
+      // small against the step itself, a second correction is made: a residual that the tolerance
+      // no longer sees still has to decay.
+      const double shrink = iterations > 1 ? rate / (1.0 - rate) : 1.0;
+      const double left = size * shrink;
+      const bool decays =
+          iterations > 1 || change.predictor <= radau5::kStepShare * change.predictor_step;
+      if (left <= newton_tolerance && decays && s.decreases(end_field()))
+        return true;
+      if (iterations == radau5::kMaxNewton)
+        return false;
+      if (iterations > 2 &&
+          left * std::pow(rate, radau5::kMaxNewton - iterations) > newton_tolerance)
+        return false;
+      previous = size;
+    }
+  }
+
   KRF_HD bool move_stages(const double *V, bool add, ErrorNorm &change) {
     n_rhs += 3;
     return s.move_stages(N, V, add, F, change);
@@ -147,79 +244,6 @@ template <StiffSystem System> struct Radau5 {
         write(N + j * length + i, read<T>(N + j * length + i) + change);
       }
     });
-  }
-
-  // Try a step.  Returns the error relative to the tolerance, or a negative number if Newton did
-  // not converge.  Afterwards N + 2 length and the system's trial values describe the end point.
-  KRF_HD KRF_APART double attempt(double h, double rtol, double atol, double norm_before) {
-    ErrorNorm change;
-    bool basis_changed = true;
-    iterations = 0;
-    while (basis_changed) {
-      predict(h);
-      if (!move_stages(N, false, change)) {
-        fill(s.team, 0.0, N, 3 * length);
-        if (!move_stages(N, false, change))
-          return -1.0;
-      }
-      if (!s.prepare(h, rate, old_N, basis_changed))
-        return -1.0;
-    }
-    double previous = 0;
-    rate = 0;
-    for (iterations = 1;; ++iterations) {
-      correct(h);
-      if (!move_stages(dN, true, change))
-        return -1.0;
-      const double size = change.relative_to(atol, rtol, norm_before);
-      if (iterations > 1) {
-        rate = size / previous;
-        if (!(rate < 1.0))
-          return -1.0;
-      }
-      // Without a measured rate the first change stands for the error left.  Unless that is also
-      // small against the step itself, a second correction is made: a residual that the tolerance
-      // no longer sees still has to decay.
-      const double shrink = iterations > 1 ? rate / (1.0 - rate) : 1.0;
-      const double left = size * shrink;
-      const bool decays =
-          iterations > 1 || change.predictor <= radau5::kStepShare * change.predictor_step;
-      if (left <= newton_tolerance && decays && s.decreases(end_field()))
-        break;
-      if (iterations == radau5::kMaxNewton)
-        return -1.0;
-      if (iterations > 2 &&
-          left * std::pow(rate, radau5::kMaxNewton - iterations) > newton_tolerance)
-        return -1.0;
-      previous = size;
-    }
-    s.team.for_each(length, [&](int i) {
-      T sum = read<T>(s.field + i);
-      for (int j = 0; j < 3; ++j)
-        sum += (radau5::error_weight(j) / h) * read<T>(N + j * length + i);
-      write(defect + i, sum);
-    });
-    s.solve(defect);
-    return s.error_norm_at_end(defect, end_field()).relative_to(atol, rtol, norm_before);
-  }
-
-  KRF_HD void accept(double h) {
-    s.advance(N + 2 * length, end_field());
-    double *swap = old_N;
-    old_N = N;
-    N = swap;
-    h_old = h;
-  }
-
-  // The state at fraction x of the step just tried, relative to its start.
-  KRF_HD void interpolate(double x, double, double *dN_out) {
-    double w[3];
-    radau5::dense_weights(x, w);
-    s.team.for_each(length, [&](int i) {
-      write(dN_out + i, w[0] * read<T>(N + i) + w[1] * read<T>(N + length + i) +
-                            w[2] * read<T>(N + 2 * length + i));
-    });
-    s.interpolate_stages(w);
   }
 };
 
