@@ -22,9 +22,9 @@ public:
 
   KRF_HD SignedFit(TeamT &team, const RichPathProblem &p, Arena &arena)
       : residual(arena.take(padded(p.n))), side(arena.take(padded(p.d))),
-        support(reinterpret_cast<int *>(arena.take(padded(p.n)))), value(arena.take(padded(p.n))),
-        team_(team), p_(p), factor_(team, p.n, p.n < p.d ? p.n : p.d, arena),
-        trial_(arena.take(padded(p.n))), state_(reinterpret_cast<int *>(arena.take(padded(p.d)))) {}
+        support(arena.take<int>(padded(p.n))), value(arena.take(padded(p.n))), team_(team), p_(p),
+        factor_(team, p.n, p.n < p.d ? p.n : p.d, arena), trial_(arena.take(padded(p.n))),
+        state_(arena.take<int>(padded(p.d))) {}
 
   // beta = 0, and no feature has a side.
   KRF_HD void start() {

@@ -9,29 +9,28 @@
 
 KRF_BEGIN_NAMESPACE
 
-template <Team TeamT> struct Measurements {
+template <Team TeamT> class Measurements {
   using T = typename TeamT::Value;
 
+public:
   TeamT &team;
   int n, r, p, q, c0, n_samples, ldr, ldn, entries;
   const int *row, *column;
-  const double *dense; // X, or null
+  const double *dense; // X, or null where entries are observed
   double *M;           // an image of M, (p, q)
-  double *lifted;      // W W^T, (n, n): for entries
-  double *columns;     // factors of the tangent kernel, r of padded(n_samples): for dense X
-  double *index;       // room for r ints, weights and pointers
 
   KRF_HD Measurements(TeamT &team_, const FactorProblem &problem, Arena &arena)
       : team(team_), n(problem.n), r(problem.r), p(problem.p), q(problem.q), c0(problem.c0),
         n_samples(problem.n_samples), ldr(padded(r)), ldn(padded(n_samples)),
         entries(padded(p * q)), row(problem.row), column(problem.column), dense(problem.X),
-        M(arena.take(entries)), lifted(arena.take(static_cast<long long>(n) * n)),
-        columns(arena.take(static_cast<long long>(ldr) * ldn)), index(arena.take(3LL * ldr)) {}
+        M(arena.take(entries)), lifted_(take_matrix(arena, n, n)),
+        factors_(take_matrix(arena, ldr, ldn)), which_(arena.take<int>(ldr)),
+        weights_(arena.take(ldr)), scratch_(arena.take<const double *>(ldr)) {}
 
-  KRF_HD const double *at(const double *W, int i) const {
-    return W + static_cast<long long>(i) * ldr;
-  }
-  KRF_HD double *at(double *W, int i) const { return W + static_cast<long long>(i) * ldr; }
+  KRF_HD ConstMatrix rows_of(const double *W) const { return {W, ldr}; }
+  KRF_HD Matrix rows_of(double *W) const { return {W, ldr}; }
+  // The entry of X_i at row a and column b of M.
+  KRF_HD double weight(int i, int a, int b) const { return ConstMatrix{dense, ldn}(a * q + b, i); }
 
   // Multiplications in one evaluation of a field.
   KRF_HD double work() const {
@@ -40,14 +39,14 @@ template <Team TeamT> struct Measurements {
 
   // M = B_p W_q^T (+ W_p B_q^T).
   KRF_HD void image(const double *B, const double *W, bool both) {
-    team.products(B, ldr, p, at(W, c0), ldr, q, ldr, M, q, false);
+    team.products(B, ldr, p, rows_of(W).row(c0), ldr, q, ldr, M, q, false);
     if (both)
-      team.products(W, ldr, p, at(B, c0), ldr, q, ldr, M, q, true);
+      team.products(W, ldr, p, rows_of(B).row(c0), ldr, q, ldr, M, q, true);
   }
   KRF_HD double image_norm(const double *B, const double *W, bool both) {
     image(B, W, both);
     clear_padding();
-    return std::sqrt(team.dot(M, M, entries));
+    return norm(team, M, entries);
   }
 
   // out_i = <X_i, W_p W_q^T>
@@ -73,65 +72,58 @@ template <Team TeamT> struct Measurements {
   // Frobenius norm of sum_i c_i X_i.
   KRF_HD double adjoint_norm(const double *c) {
     if (!dense)
-      return std::sqrt(team.dot(c, c, ldn));
-    team.template map_features<1>(dense, ldn, entries, c, nullptr,
-                                  [&](int i, const T *z, T *) { write(M + i, z[0]); });
-    return std::sqrt(team.dot(M, M, entries));
+      return norm(team, c, ldn);
+    project(team, dense, ldn, entries, c, M);
+    return norm(team, M, entries);
   }
 
   // out -= scale sum_i c_i A_i W
   KRF_HD void subtract_adjoint(const double *c, double scale, const double *W, double *out) {
-    if (dense) {
-      team.template map_features<1>(dense, ldn, entries, c, nullptr,
-                                    [&](int i, const T *z, T *) { write(M + i, z[0] * scale); });
-      subtract_rows(M, q, 1, at(W, c0), p, q, out);
-      subtract_rows(M, 1, q, W, q, p, at(out, c0));
-      return;
-    }
-    team.subtract_pairs(n_samples, c, scale, row, column, W, ldr, out);
+    if (!dense)
+      return team.subtract_pairs(n_samples, c, scale, row, column, W, ldr, out);
+    team.template map_features<1>(dense, ldn, entries, c, nullptr,
+                                  [&](int i, const T *z, T *) { write(M + i, z[0] * scale); });
+    subtract_rows(M, q, 1, rows_of(W).row(c0), p, q, out);
+    subtract_rows(M, 1, q, W, q, p, rows_of(out).row(c0));
   }
 
   // K = J J^T, lower triangle by columns.
   KRF_HD KRF_APART void tangent_kernel(const double *W, double *K) {
     if (dense) {
-      team.for_each(ldn * ldn, [&](int i) { write(K + i, splat<T>(0.0)); });
+      fill(team, 0.0, K, ldn * ldn);
       for (int i = 0; i < p; ++i)
-        add_features(dense + static_cast<long long>(i) * q * ldn, ldn, at(W, c0), q, c0 ? 1.0 : 4.0,
+        add_features(ConstMatrix{dense, ldn}.row(i * q), ldn, rows_of(W).row(c0), q, c0 ? 1.0 : 4.0,
                      K);
       // For the symmetric model both sides are the same, X_i + X_i^T = 2 X_i.
       for (int j = 0; c0 && j < q; ++j)
-        add_features(dense + static_cast<long long>(j) * ldn, static_cast<long long>(q) * ldn, W, p,
-                     1.0, K);
+        add_features(ConstMatrix{dense, ldn}.row(j), static_cast<long long>(q) * ldn, W, p, 1.0, K);
       return;
     }
-    team.products(W, ldr, n, W, ldr, n, ldr, lifted, n, false);
-    team.each(ldn, [&](int j) {
-      double *out = K + static_cast<long long>(j) * ldn;
-      if (j >= n_samples) {
-        for (int i = 0; i < ldn; ++i)
-          out[i] = 0.0;
-        return;
-      }
-      const double *from_row = lifted + static_cast<long long>(row[j]) * n;
-      const double *from_column = lifted + static_cast<long long>(column[j]) * n;
-      for (int i = j; i < n_samples; ++i) {
-        double sum = 0;
-        if (row[i] == row[j])
-          sum += from_column[column[i]];
-        if (column[i] == column[j])
-          sum += from_row[row[i]];
-        if (row[i] == column[j])
-          sum += from_row[column[i]];
-        if (column[i] == row[j])
-          sum += from_column[row[i]];
-        out[i] = sum;
-      }
-      for (int i = n_samples; i < ldn; ++i)
-        out[i] = 0.0;
-    });
+    team.products(W, ldr, n, W, ldr, n, ldr, lifted_.data, n, false);
+    team.each(ldn, [&](int j) { entry_kernel_column(j, Matrix{K, ldn}.row(j)); });
   }
 
 private:
+  // Column j of the kernel of entries, from W W^T.
+  KRF_HD void entry_kernel_column(int j, double *out) const {
+    const int first = j < n_samples ? j : 0, last = j < n_samples ? n_samples : 0;
+    for (int i = first; i < last; ++i) {
+      const double *from_row = lifted_.row(row[j]), *from_column = lifted_.row(column[j]);
+      double sum = 0;
+      if (row[i] == row[j])
+        sum += from_column[column[i]];
+      if (column[i] == column[j])
+        sum += from_row[row[i]];
+      if (row[i] == column[j])
+        sum += from_row[column[i]];
+      if (column[i] == row[j])
+        sum += from_column[row[i]];
+      out[i] = sum;
+    }
+    for (int i = last; i < ldn; ++i)
+      out[i] = 0.0;
+  }
+
   KRF_HD void clear_padding() {
     team.each(entries - p * q, [&](int i) { M[p * q + i] = 0.0; });
   }
@@ -139,8 +131,7 @@ private:
   // out = X^T M: M weighs the entries' vectors.
   KRF_HD void observe(double *out) {
     clear_padding();
-    team.template map_features<1>(dense, ldn, entries, out, out,
-                                  [&](int i, const T *, T *o) { o[0] = read<T>(M + i); });
+    krf::predict(team, dense, ldn, entries, M, out);
   }
 
   // out_i -= sum_j C_ij W_j, with C_ij at C + i row_stride + j column_stride.
@@ -148,28 +139,32 @@ private:
                             int rows, int count, double *out) {
     team.for_rows(rows, ldr, [&](int i, int k) {
       const double *c = C + static_cast<long long>(i) * row_stride;
-      T sum = read<T>(at(out, i) + k);
+      double *to = rows_of(out).row(i) + k;
+      T sum = read<T>(to);
       for (int j = 0; j < count; ++j)
-        sum -= c[static_cast<long long>(j) * column_stride] * read<T>(at(W, j) + k);
-      write(at(out, i) + k, sum);
+        sum -= c[static_cast<long long>(j) * column_stride] * read<T>(rows_of(W).row(j) + k);
+      write(to, sum);
     });
   }
 
   // K += weight F F^T for the features F_c = sum_j W_jc x_j, c < r.
   KRF_HD void add_features(const double *x, long long stride, const double *W, int count,
                            double weight, double *K) {
-    int *which = reinterpret_cast<int *>(index);
-    double *weights = index + ldr;
-    team.each(r, [&](int c) { which[c] = c, weights[c] = weight; });
+    team.each(r, [&](int c) { which_[c] = c, weights_[c] = weight; });
     team.for_rows(r, ldn, [&](int c, int k) {
       T sum = splat<T>(0.0);
       for (int j = 0; j < count; ++j)
-        sum += W[static_cast<long long>(j) * ldr + c] * read<T>(x + j * stride + k);
-      write(columns + static_cast<long long>(c) * ldn + k, sum);
+        sum += rows_of(W)(j, c) * read<T>(x + j * stride + k);
+      write(factors_.row(c) + k, sum);
     });
-    team.add_columns(K, ldn, columns, which, weights, r,
-                     reinterpret_cast<const double **>(index + 2 * ldr));
+    team.add_columns(K, ldn, factors_.data, which_, weights_, r, scratch_);
   }
+
+  Matrix lifted_;  // W W^T: for entries
+  Matrix factors_; // of the tangent kernel, r of padded(n_samples): for dense X
+  int *which_;     // of the factors, with their weights and the team's scratch
+  double *weights_;
+  const double **scratch_;
 };
 
 KRF_END_NAMESPACE

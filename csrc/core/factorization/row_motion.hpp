@@ -70,7 +70,7 @@ template <Team TeamT> struct RowMotion {
 
 private:
   KRF_HD double row_dot(const double *A, const double *B, int i) const {
-    const double *a = sensing.at(A, i), *b = sensing.at(B, i);
+    const double *a = sensing.rows_of(A).row(i), *b = sensing.rows_of(B).row(i);
     double sum = 0;
     for (int c = 0; c < sensing.r; ++c)
       sum += a[c] * b[c];

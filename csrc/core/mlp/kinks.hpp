@@ -20,10 +20,9 @@ template <ExponentialSystem System> class Kinks {
 
 public:
   KRF_HD Kinks(System &system, Arena &arena)
-      : s_(system), index_(take_ints(arena, system.size())),
-        listed_(take_ints(arena, system.size())), rate_(arena.take(system.size())),
-        rate_trial_(arena.take(system.size())), touched_(arena.take(system.size())),
-        jump_(arena.take(system.length)) {}
+      : s_(system), index_(arena.take<int>(system.size())), listed_(arena.take<int>(system.size())),
+        rate_(arena.take(system.size())), rate_trial_(arena.take(system.size())),
+        touched_(arena.take(system.size())), jump_(arena.take(system.length)) {}
 
   long long n_rhs = 1; // fields evaluated; that of the start had to find the modes first
 

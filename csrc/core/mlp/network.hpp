@@ -67,10 +67,6 @@ private:
   }
 };
 
-KRF_HD inline int *take_ints(Arena &arena, int count) {
-  return reinterpret_cast<int *>(arena.take(count / 2 + 1));
-}
-
 // Rows of features: what enters every layer, and the derivatives of some quantity of the row by the
 // outputs of every layer.  The gradient of that quantity by the weights is the sum of their outer
 // products.

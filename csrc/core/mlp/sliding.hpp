@@ -46,8 +46,8 @@ public:
   KRF_HD Sliding(Network<TeamT> &network, bool exact, Arena &arena)
       : net(network), team(network.team), first(network, arena), n_(network.n()), ldn_(padded(n_)),
         capacity_(network.layout.s.depth > 2 ? kDeep : 0), lds_(padded(capacity_)),
-        ldb_(exact ? padded(first.capacity()) : 0), deep_(take_ints(arena, capacity_)),
-        sample_(take_ints(arena, capacity_)), same_(take_ints(arena, most_rows(n_))),
+        ldb_(exact ? padded(first.capacity()) : 0), deep_(arena.take<int>(capacity_)),
+        sample_(arena.take<int>(capacity_)), same_(arena.take<int>(most_rows(n_))),
         base_(take_deep(arena)), trial_(take_deep(arena)),
         part_(arena.take(2LL * most_rows(n_) * (lds_ > ldn_ || !exact ? lds_ : ldn_))),
         cross_(arena.take(exact ? static_cast<long long>(capacity_) * ldn_ : 0)),
@@ -214,7 +214,7 @@ private:
     d.rows.X = d.X;
     d.row_gram = arena.take(static_cast<long long>(capacity_) * lds_);
     d.pivot = arena.take(lds_);
-    d.leader = take_ints(arena, capacity_);
+    d.leader = arena.take<int>(capacity_);
     d.ratio = arena.take(lds_);
     return d;
   }
@@ -338,9 +338,9 @@ private:
     if (!first.any())
       return;
     const int ld = padded(first.vectors());
-    first.projected_coefficients(a, coefficients_a, ld);
+    first.projected_coefficients(a, {coefficients_a, ld});
     if (!known && coefficients_b != coefficients_a)
-      first.projected_coefficients(b, coefficients_b, ld);
+      first.projected_coefficients(b, {coefficients_b, ld});
     team.products(coefficients_a, ld, a.rows, coefficients_b, ld, b.rows, ld, part_, ldo, false);
     team.each(a.rows * b.rows, [&](int e) {
       const long long at = static_cast<long long>(e / b.rows) * ldo + e % b.rows;

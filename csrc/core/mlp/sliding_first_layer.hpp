@@ -20,9 +20,9 @@ public:
   KRF_HD SlidingFirstLayer(Network<TeamT> &network, Arena &arena)
       : net_(network), team_(network.team),
         capacity_(network.layout.s.copies * network.layout.s.units[1]),
-        unit_(take_ints(arena, capacity_)), begin_(take_ints(arena, capacity_ + 1)),
-        owner_(take_ints(arena, capacity_)),
-        basis_(arena.take(static_cast<long long>(capacity_) * network.layout.ld(0))) {}
+        unit_(arena.take<int>(capacity_)), begin_(arena.take<int>(capacity_ + 1)),
+        owner_(arena.take<int>(capacity_)),
+        basis_(take_matrix(arena, capacity_, network.layout.ld(0))) {}
 
   KRF_HD int capacity() const { return capacity_; }
   KRF_HD bool any() const { return vectors_ > 0; }
@@ -31,14 +31,13 @@ public:
 
   // The sliding units of `mode`; those that find no room get the mode of the sign of their z.
   KRF_HD void collect(double *mode, const double *Z) {
-    const MlpLayout &layout = net_.layout;
-    const int n = net_.n(), width = layout.s.units[1], ldz = layout.ldz(0);
+    const int n = net_.n(), ldz = net_.layout.ldz(0);
     units_ = team_.collect(
         capacity_,
-        [&](int e) {
-          const double *m = mode + layout.offset(e / width, 0, n) + e % width;
+        [&](int unit) {
+          const Matrix modes{mode + first_element(unit, n), ldz};
           for (int s = 0; s < n; ++s)
-            if (m[static_cast<long long>(s) * ldz] < 0.0)
+            if (*modes.row(s) < 0.0)
               return true;
           return false;
         },
@@ -49,23 +48,8 @@ public:
     }
     team_.once([&] {
       int used = 0;
-      for (int i = 0; i < units_; ++i) {
-        begin_[i] = used;
-        const long long here = layout.offset(unit_[i] / width, 0, n) + unit_[i] % width;
-        int samples = 0;
-        for (int s = 0; s < n; ++s) {
-          const long long e = here + static_cast<long long>(s) * ldz;
-          if (!(mode[e] < 0.0))
-            continue;
-          if (used == capacity_ || samples == kPerUnit) {
-            mode[e] = Z[e] > 0.0 ? 1.0 : 0.0;
-            continue;
-          }
-          ++samples;
-          if (orthonormal(sample(s), begin_[i], used))
-            owner_[used++] = unit_[i];
-        }
-      }
+      for (int i = 0; i < units_; ++i)
+        used = collect_unit(i, used, mode, Z);
       begin_[units_] = used;
     });
     vectors_ = begin_[units_];
@@ -74,31 +58,29 @@ public:
   // v without what would move a sliding z.
   KRF_HD void project(double *v) const {
     const MlpLayout &layout = net_.layout;
-    const int width = layout.s.units[1], ld = layout.ld(0);
     if (vectors_ == 0)
       return;
     team_.each(units_, [&](int i) {
-      double *row =
-          v + layout.weights(unit_[i] / width, 0) + static_cast<long long>(unit_[i] % width) * ld;
+      const int unit = unit_[i];
+      const Matrix weights{v + layout.weights(unit / width(), 0), layout.ld(0)};
       for (int b = begin_[i]; b < begin_[i + 1]; ++b)
-        remove(vector(b), row);
+        remove(vector(b), weights.row(unit % width()));
     });
   }
 
   // out[row][b]: what `project` takes from the row's gradient, one orthonormal direction each.
-  KRF_HD void projected_coefficients(const FeatureRows &r, double *out, int ldo) const {
-    const MlpLayout &layout = net_.layout;
-    const int width = layout.s.units[1], ldz = layout.ldz(0), ld = layout.ld(0);
-    team_.each(r.rows * ldo, [&](int e) {
-      const int row = e / ldo, b = e % ldo;
+  KRF_HD void projected_coefficients(const FeatureRows &r, Matrix out) const {
+    const int ldz = net_.layout.ldz(0);
+    const ConstMatrix X{r.X, net_.layout.ld(0)};
+    team_.each(r.rows * out.ld, [&](int e) {
+      const int row = e / out.ld, b = e % out.ld;
       double value = 0;
       if (b < vectors_) {
-        value = r.delta[layout.offset(owner_[b] / width, 0, r.capacity) +
-                        static_cast<long long>(row) * ldz + owner_[b] % width];
+        value = *ConstMatrix{r.delta + first_element(owner_[b], r.capacity), ldz}.row(row);
         if (value != 0.0)
-          value *= dot(vector(b), r.X + static_cast<long long>(row) * ld);
+          value *= dot(vector(b), X.row(row));
       }
-      out[e] = value;
+      out.data[e] = value;
     });
   }
 
@@ -111,79 +93,14 @@ public:
   KRF_HD KRF_APART void fractions(const Pass &p, const FeatureRows &deep, const double *u_deep,
                                   int deep_count, const double *mode, const double *dloss_da,
                                   double *theta) const {
-    const MlpLayout &layout = net_.layout;
-    const int n = net_.n(), width = layout.s.units[1], ldz = layout.ldz(0), ld = layout.ld(0);
-    const bool seeded = layout.outputs() > 1;
     if (vectors_ == 0)
       return;
     team_.each(units_, [&](int i) {
-      const int copy = unit_[i] / width, j = unit_[i] % width;
-      const long long here = layout.offset(copy, 0, n) + j;
-      const double *deeper = deep.delta + layout.offset(copy, 0, deep.capacity) + j;
-      // Directions: the first sample of each, what theta weighs, z's rate as theta is, theta.
-      int count = 0, index[kPerUnit];
-      double held[kPerUnit], rate[kPerUnit], fraction[kPerUnit];
-      for (int s = 0; s < n && count < kPerUnit; ++s) {
-        if (!(mode[here + static_cast<long long>(s) * ldz] < 0.0))
-          continue;
-        const double *x = sample(s);
-        if (direction_of(x, index, count) < count)
-          continue;
-        double r = 0;
-        for (int m = 0; m < n; ++m) {
-          const double d = p.features.delta[here + static_cast<long long>(m) * ldz];
-          if (d != 0.0)
-            r -= (seeded ? 1.0 : p.dloss_df[m]) * d * dot(x, sample(m));
-        }
-        for (int m = 0; m < deep_count; ++m)
-          r -= u_deep[m] * deeper[static_cast<long long>(m) * ldz] *
-               dot(x, deep.X + static_cast<long long>(m) * ld);
-        index[count] = s, rate[count] = r, held[count] = fraction[count] = 0.0;
-        ++count;
-      }
-      for (int s = 0; s < n; ++s) {
-        const long long e = here + static_cast<long long>(s) * ldz;
-        const int k = mode[e] < 0.0 ? direction_of(sample(s), index, count) : count;
-        if (k == count)
-          continue;
-        const double *x = sample(index[k]);
-        const double ratio = dot(sample(s), x) / dot(x, x);
-        held[k] += std::fabs(ratio) * dloss_da[e];
-        if (ratio < 0.0) // active where its direction is not
-          for (int l = 0; l < count; ++l)
-            rate[l] -= ratio * dloss_da[e] * dot(x, sample(index[l]));
-      }
-      // Coordinate descent; each sample's share moves its own z and, through the weights, the
-      // others'.
-      for (int cycle = 0; cycle < kMaxCycles; ++cycle) {
-        double largest = 0;
-        for (int k = 0; k < count; ++k) {
-          const double g = held[k];
-          const double *x = sample(index[k]);
-          const double wanted = fraction[k] + share(rate[k], g * dot(x, x));
-          const double next = g > 0.0 ? smaller(1.0, larger(0.0, wanted)) : 0.0;
-          const double change = next - fraction[k];
-          if (change == 0.0)
-            continue;
-          for (int l = 0; l < count; ++l)
-            rate[l] -= change * g * dot(x, sample(index[l]));
-          fraction[k] = next;
-          largest = larger(largest, change < 0 ? -change : change);
-        }
-        if (!(largest > kConverged))
-          break;
-      }
-      for (int s = 0; s < n; ++s) {
-        const long long e = here + static_cast<long long>(s) * ldz;
-        const int k = mode[e] < 0.0 ? direction_of(sample(s), index, count) : count;
-        if (k == count)
-          continue;
-        const double *x = sample(index[k]);
-        const double missing = share(rate[k], held[k] * dot(x, x));
-        const double of_direction =
-            fraction[k] + (fraction[k] > 0.0 && fraction[k] < 1.0 ? 0.0 : missing);
-        theta[e] = dot(sample(s), x) > 0.0 ? of_direction : 1.0 - of_direction;
-      }
+      Directions directions;
+      find_directions(unit_[i], p, deep, u_deep, deep_count, mode, directions);
+      add_held(unit_[i], mode, dloss_da, directions);
+      descend(directions);
+      write_fractions(unit_[i], mode, directions, theta);
     });
   }
 
@@ -194,12 +111,133 @@ public:
   }
 
 private:
-  KRF_HD double *vector(int b) const {
-    return basis_ + static_cast<long long>(b) * net_.layout.ld(0);
+  // The directions of a unit's sliding samples.
+  struct Directions {
+    int count = 0;
+    int sample[kPerUnit];      // the first of each
+    double held[kPerUnit];     // what theta weighs: dL/da in units of that sample
+    double rate[kPerUnit];     // of its z, with theta as it is
+    double fraction[kPerUnit]; // theta
+  };
+
+  KRF_HD int width() const { return net_.layout.s.units[1]; }
+  // Elements of arrays with a row per sample: that of a unit in the first row.
+  KRF_HD long long first_element(int unit, int rows) const {
+    return net_.layout.offset(unit / width(), 0, rows) + unit % width();
   }
-  KRF_HD const double *sample(int s) const {
-    return net_.X + static_cast<long long>(s) * net_.layout.ld(0);
+  // The basis of sliding unit i, in vectors from `used` on; returns those used afterwards.
+  KRF_HD int collect_unit(int i, int used, double *mode, const double *Z) {
+    const int n = net_.n(), ldz = net_.layout.ldz(0);
+    const long long unit_at = first_element(unit_[i], n);
+    const Matrix modes{mode + unit_at, ldz};
+    const ConstMatrix z{Z + unit_at, ldz};
+    begin_[i] = used;
+    int samples = 0;
+    for (int s = 0; s < n; ++s) {
+      if (!(*modes.row(s) < 0.0))
+        continue;
+      if (used == capacity_ || samples == kPerUnit) {
+        *modes.row(s) = *z.row(s) > 0.0 ? 1.0 : 0.0;
+        continue;
+      }
+      ++samples;
+      if (orthonormal(sample(s), begin_[i], used))
+        owner_[used++] = unit_[i];
+    }
+    return used;
   }
+
+  KRF_HD int sliding_direction(int s, double mode, const Directions &d) const {
+    return mode < 0.0 ? direction_of(sample(s), d.sample, d.count) : d.count;
+  }
+
+  KRF_HD void find_directions(int unit, const Pass &p, const FeatureRows &deep,
+                              const double *u_deep, int deep_count, const double *mode,
+                              Directions &d) const {
+    const int n = net_.n(), ldz = net_.layout.ldz(0), ld = net_.layout.ld(0);
+    const bool seeded = net_.layout.outputs() > 1;
+    const long long unit_at = first_element(unit, n);
+    const ConstMatrix modes{mode + unit_at, ldz}, delta{p.features.delta + unit_at, ldz};
+    const ConstMatrix deeper{deep.delta + first_element(unit, deep.capacity), ldz};
+    const ConstMatrix deep_X{deep.X, ld};
+    for (int s = 0; s < n && d.count < kPerUnit; ++s) {
+      const double *x = sample(s);
+      if (!(*modes.row(s) < 0.0) || direction_of(x, d.sample, d.count) < d.count)
+        continue;
+      double rate = 0;
+      for (int m = 0; m < n; ++m) {
+        const double of_m = *delta.row(m);
+        if (of_m != 0.0)
+          rate -= (seeded ? 1.0 : p.dloss_df[m]) * of_m * dot(x, sample(m));
+      }
+      for (int m = 0; m < deep_count; ++m)
+        rate -= u_deep[m] * *deeper.row(m) * dot(x, deep_X.row(m));
+      d.sample[d.count] = s, d.rate[d.count] = rate;
+      d.held[d.count] = d.fraction[d.count] = 0.0;
+      ++d.count;
+    }
+  }
+
+  KRF_HD void add_held(int unit, const double *mode, const double *dloss_da, Directions &d) const {
+    const int n = net_.n(), ldz = net_.layout.ldz(0);
+    const long long unit_at = first_element(unit, n);
+    const ConstMatrix modes{mode + unit_at, ldz}, derivative{dloss_da + unit_at, ldz};
+    for (int s = 0; s < n; ++s) {
+      const int k = sliding_direction(s, *modes.row(s), d);
+      if (k == d.count)
+        continue;
+      const double *x = sample(d.sample[k]);
+      const double ratio = dot(sample(s), x) / dot(x, x), of_s = *derivative.row(s);
+      d.held[k] += std::fabs(ratio) * of_s;
+      if (ratio < 0.0) // active where its direction is not
+        for (int l = 0; l < d.count; ++l)
+          d.rate[l] -= ratio * of_s * dot(x, sample(d.sample[l]));
+    }
+  }
+
+  // Coordinate descent; each direction's share moves its own z and, through the weights, those of
+  // the others.
+  KRF_HD void descend(Directions &d) const {
+    for (int cycle = 0; cycle < kMaxCycles; ++cycle) {
+      double largest = 0;
+      for (int k = 0; k < d.count; ++k) {
+        const double g = d.held[k];
+        const double *x = sample(d.sample[k]);
+        const double wanted = d.fraction[k] + share(d.rate[k], g * dot(x, x));
+        const double next = g > 0.0 ? smaller(1.0, larger(0.0, wanted)) : 0.0;
+        const double change = next - d.fraction[k];
+        if (change == 0.0)
+          continue;
+        for (int l = 0; l < d.count; ++l)
+          d.rate[l] -= change * g * dot(x, sample(d.sample[l]));
+        d.fraction[k] = next;
+        largest = larger(largest, change < 0 ? -change : change);
+      }
+      if (!(largest > kConverged))
+        break;
+    }
+  }
+
+  KRF_HD void write_fractions(int unit, const double *mode, const Directions &d,
+                              double *theta) const {
+    const int n = net_.n(), ldz = net_.layout.ldz(0);
+    const long long unit_at = first_element(unit, n);
+    const ConstMatrix modes{mode + unit_at, ldz};
+    const Matrix out{theta + unit_at, ldz};
+    for (int s = 0; s < n; ++s) {
+      const int k = sliding_direction(s, *modes.row(s), d);
+      if (k == d.count)
+        continue;
+      const double *x = sample(d.sample[k]);
+      const double missing = share(d.rate[k], d.held[k] * dot(x, x));
+      const double of_direction =
+          d.fraction[k] + (d.fraction[k] > 0.0 && d.fraction[k] < 1.0 ? 0.0 : missing);
+      *out.row(s) = dot(sample(s), x) > 0.0 ? of_direction : 1.0 - of_direction;
+    }
+  }
+
+  KRF_HD double *vector(int b) const { return basis_.row(b); }
+  KRF_HD const double *sample(int s) const { return ConstMatrix{net_.X, net_.layout.ld(0)}.row(s); }
   KRF_HD double dot(const double *a, const double *b) const {
     double s = 0;
     for (int c = 0; c < net_.layout.ld(0); ++c)
@@ -245,7 +283,7 @@ private:
   TeamT &team_;
   int capacity_, units_ = 0, vectors_ = 0;
   int *unit_, *begin_, *owner_; // basis vectors begin_[i] .. begin_[i + 1] - 1 belong to unit i
-  double *basis_;
+  Matrix basis_;
 };
 
 KRF_END_NAMESPACE
