@@ -22,7 +22,8 @@ template <Team TeamT> class Sliding {
   // Gradients of the deeper sliding z at some weights, and their inner products, factored.
   struct DeepRows {
     FeatureRows rows;
-    double *X, *row_gram, *pivot;
+    double *X, *pivot;
+    Matrix row_gram;
     // Kinks of one unit on several samples are one surface where its inputs on these samples are
     // parallel, as they are if only one unit before it is active.  `leader` is the first of them,
     // the only one that is a constraint; `ratio` is the input in units of the leader's.  The
@@ -50,8 +51,8 @@ public:
         sample_(arena.take<int>(capacity_)), same_(arena.take<int>(most_rows(n_))),
         base_(take_deep(arena)), trial_(take_deep(arena)),
         part_(arena.take(2LL * most_rows(n_) * (lds_ > ldn_ || !exact ? lds_ : ldn_))),
-        cross_(arena.take(exact ? static_cast<long long>(capacity_) * ldn_ : 0)),
-        mix_(arena.take(exact ? static_cast<long long>(n_) * lds_ : 0)), u_(arena.take(lds_)),
+        cross_(take_matrix(arena, exact ? capacity_ : 0, ldn_)),
+        mix_(take_matrix(arena, exact ? n_ : 0, lds_)), u_(arena.take(lds_)),
         mixed_(arena.take(lds_)), coefficients_(arena.take(static_cast<long long>(n_) * ldb_)),
         deep_coefficients_(
             arena.take(static_cast<long long>(capacity_) * padded(first.capacity()))) {}
@@ -126,23 +127,23 @@ public:
   // K, the tangent kernel of the samples, becomes that along the weights the sliding units leave
   // free; mix[i][p] is what to take from the gradient of f_i.
   KRF_HD void project_kernel(const FeatureRows &samples, double *K) {
-    inner(samples, coefficients_, samples, coefficients_, K, ldn_, false);
+    const Matrix kernel{K, ldn_};
+    inner(samples, coefficients_, samples, coefficients_, kernel, false);
     if (!deep())
       return;
-    inner(base_.rows, deep_coefficients_, samples, coefficients_, cross_, ldn_, true);
+    inner(base_.rows, deep_coefficients_, samples, coefficients_, cross_, true);
     team.each(n_ * lds_, [&](int e) {
-      const int p = e % lds_;
-      mix_[e] = p < count_ ? cross_[static_cast<long long>(p) * ldn_ + e / lds_] : 0.0;
+      const int i = e / lds_, p = e % lds_;
+      mix_(i, p) = p < count_ ? cross_(p, i) : 0.0;
     });
     for (int i = 0; i < n_; ++i)
-      solve(base_, mix_ + static_cast<long long>(i) * lds_);
+      solve(base_, mix_.row(i));
     team.each(n_ * n_, [&](int e) {
       const int i = e / n_, j = e % n_;
-      double s = 0;
+      double sum = 0;
       for (int p = 0; p < count_; ++p)
-        s += mix_[static_cast<long long>(i) * lds_ + p] *
-             cross_[static_cast<long long>(p) * ldn_ + j];
-      K[static_cast<long long>(i) * ldn_ + j] -= s;
+        sum += mix_(i, p) * cross_(p, j);
+      kernel(i, j) -= sum;
     });
   }
 
@@ -151,10 +152,10 @@ public:
     net.gradient(samples, c, out, false);
     if (deep()) {
       team.each(count_, [&](int p) {
-        double s = 0;
+        double sum = 0;
         for (int i = 0; i < n_; ++i)
-          s += mix_[static_cast<long long>(i) * lds_ + p] * c[i];
-        mixed_[p] = -s;
+          sum += mix_(i, p) * c[i];
+        mixed_[p] = -sum;
       });
       net.gradient(base_.rows, mixed_, out, true);
     }
@@ -168,10 +169,10 @@ public:
       return;
     net.along(base_.rows, v, same_, mixed_);
     team.each(n_, [&](int i) {
-      double s = 0;
+      double sum = 0;
       for (int p = 0; p < count_; ++p)
-        s += mix_[static_cast<long long>(i) * lds_ + p] * mixed_[p];
-      out[i] -= s;
+        sum += mix_(i, p) * mixed_[p];
+      out[i] -= sum;
     });
   }
 
@@ -212,7 +213,7 @@ private:
     d.X = arena.take(static_cast<long long>(capacity_) * net.layout.ld(0));
     d.rows = net.take_rows(capacity_, arena);
     d.rows.X = d.X;
-    d.row_gram = arena.take(static_cast<long long>(capacity_) * lds_);
+    d.row_gram = take_matrix(arena, capacity_, lds_);
     d.pivot = arena.take(lds_);
     d.leader = arena.take<int>(capacity_);
     d.ratio = arena.take(lds_);
@@ -230,36 +231,37 @@ private:
     return first.share(moved, held);
   }
 
-  KRF_HD void find_surfaces(DeepRows &d) {
+  // Whether kinks i and j are one surface, and their inputs in what ratio.
+  KRF_HD bool on_one_surface(const DeepRows &d, int i, int j, double &ratio) const {
     const MlpLayout &layout = net.layout;
-    const auto same_unit = [&](int e, int f) {
-      return layout.unit_of(e) == layout.unit_of(f) && layout.layer_of(e) == layout.layer_of(f) &&
-             layout.copy_of(e) == layout.copy_of(f);
-    };
-    const auto input = [&](int i) {
-      const int l = layout.layer_of(deep_[i]) - 1;
-      return d.rows.A + layout.offset(layout.copy_of(deep_[i]), l, capacity_) +
-             static_cast<long long>(i) * layout.ldz(l);
-    };
-    const auto product = [&](int i, int j) {
-      double sum = 0;
-      for (int k = 0; k < layout.ldz(layout.layer_of(deep_[i]) - 1); ++k)
-        sum += input(i)[k] * input(j)[k];
-      return sum;
-    };
+    const int e = deep_[i], f = deep_[j], l = layout.layer_of(e), copy = layout.copy_of(e);
+    if (layout.unit_of(e) != layout.unit_of(f) || l != layout.layer_of(f) ||
+        copy != layout.copy_of(f))
+      return false;
+    const int ld = layout.ldz(l - 1);
+    const ConstMatrix inputs{d.rows.A + layout.offset(copy, l - 1, capacity_), ld};
+    double both = 0, norm2_i = 0, norm2_j = 0;
+    for (int k = 0; k < ld; ++k) {
+      both += inputs(i, k) * inputs(j, k);
+      norm2_i += inputs(i, k) * inputs(i, k);
+      norm2_j += inputs(j, k) * inputs(j, k);
+    }
+    ratio = both / norm2_j;
+    const double product = d.row_gram(i, j);
+    return both > 0.0 && square(both) >= kParallelInputs * norm2_i * norm2_j && product > 0.0 &&
+           square(product) >= kSameSurface * d.row_gram(i, i) * d.row_gram(j, j);
+  }
+
+  KRF_HD void find_surfaces(DeepRows &d) {
     team.once([&] {
       for (int i = 0; i < count_; ++i) {
         d.leader[i] = i;
         d.ratio[i] = 1.0;
         for (int j = 0; j < i; ++j) {
-          if (d.leader[j] != j || !same_unit(deep_[i], deep_[j]))
-            continue;
-          const double both = product(i, j), norm2 = product(j, j);
-          const double *row = d.row_gram + i * lds_;
-          if (both > 0.0 && square(both) >= kParallelInputs * product(i, i) * norm2 &&
-              row[j] > 0.0 && square(row[j]) >= kSameSurface * row[i] * d.row_gram[j * lds_ + j]) {
+          double ratio = 0;
+          if (d.leader[j] == j && on_one_surface(d, i, j, ratio)) {
             d.leader[i] = j;
-            d.ratio[i] = both / norm2;
+            d.ratio[i] = ratio;
             break;
           }
         }
@@ -270,87 +272,99 @@ private:
   KRF_HD KRF_APART bool prepare(DeepRows &d, const double *w, const double *mode, const Pass &p) {
     if (!deep())
       return true;
-    const MlpLayout &layout = net.layout;
-    const int D = layout.s.depth;
-    gather(p.features.X, d.X, layout.ld(0));
-    for (int copy = 0; copy < layout.s.copies; ++copy)
-      for (int l = D - 1; l >= 0; --l) {
-        const int ldz = layout.ldz(l);
-        const long long from = layout.offset(copy, l, n_), to = layout.offset(copy, l, capacity_);
-        double *delta = d.rows.delta + to;
-        if (l + 1 == D) {
-          team.for_each(capacity_ * ldz, [&](int i) { write(delta + i, splat<T>(0.0)); });
-          continue;
-        }
-        gather(p.features.A + from, d.rows.A + to, ldz);
-        net.backpropagate(w, copy, l, d.rows, d.rows.delta);
-        const double *m = mode + from;
-        team.for_rows(count_, ldz, [&](int row, int i) {
-          const long long e = static_cast<long long>(row) * ldz + i;
-          const T passes = read<T>(m + static_cast<long long>(sample_[row]) * ldz + i);
-          write(delta + e, select(passes > 0.0, read<T>(delta + e), splat<T>(0.0)));
-        });
-        team.each(count_, [&](int row) {
-          const int e = deep_[row];
-          if (layout.copy_of(e) == copy && layout.layer_of(e) == l)
-            delta[static_cast<long long>(row) * ldz + layout.unit_of(e)] = 1.0;
-        });
-      }
+    find_gradients(d, w, mode, p);
     // Sliding units may move as one: a hair of regularisation picks one of many u, more of it where
     // rounding has hidden how many there are.
     for (double hair = 1e-14; hair < 1e-3; hair *= 1e4) {
-      team.for_each(capacity_ * lds_, [&](int i) { write(d.row_gram + i, splat<T>(0.0)); });
-      inner(d.rows, deep_coefficients_, d.rows, deep_coefficients_, d.row_gram, lds_, false);
       double trace = 0;
-      for (int i = 0; i < count_; ++i)
-        trace += d.row_gram[i * lds_ + i];
-      team.sync();
-      if (!(trace < kInfinity))
+      if (!find_row_gram(d, trace))
         return false;
-      // All gradients are zero where all inputs of the sliding units are: z stays zero by itself.
-      trace = trace > 0.0 ? trace : 1.0;
-      find_surfaces(d);
-      team.each(count_ * count_, [&](int e) {
-        const int i = e / count_, j = e % count_;
-        if (i != j && (d.leader[i] != i || d.leader[j] != j))
-          d.row_gram[i * lds_ + j] = 0.0;
-      });
-      team.each(count_, [&](int i) { d.row_gram[i * lds_ + i] += hair * trace; });
-      if (team.factor(d.row_gram, lds_, count_, d.pivot) > 0.0)
+      team.each(count_, [&](int i) { d.row_gram(i, i) += hair * trace; });
+      if (team.factor(d.row_gram.data, lds_, count_, d.pivot) > 0.0)
         return true;
     }
     return false;
   }
 
+  // The gradients of the sliding z: rows of features like those of the samples.
+  KRF_HD void find_gradients(DeepRows &d, const double *w, const double *mode, const Pass &p) {
+    const MlpLayout &layout = net.layout;
+    const int last = layout.s.depth - 1;
+    gather(p.features.X, d.X, layout.ld(0));
+    for (int copy = 0; copy < layout.s.copies; ++copy) {
+      fill(team, 0.0, d.rows.delta + layout.offset(copy, last, capacity_),
+           capacity_ * layout.ldz(last));
+      for (int l = last - 1; l >= 0; --l) {
+        const int ldz = layout.ldz(l);
+        const long long from = layout.offset(copy, l, n_), to = layout.offset(copy, l, capacity_);
+        const Matrix delta{d.rows.delta + to, ldz};
+        gather(p.features.A + from, d.rows.A + to, ldz);
+        net.backpropagate(w, copy, l, d.rows, d.rows.delta);
+        const ConstMatrix modes{mode + from, ldz};
+        team.for_rows(count_, ldz, [&](int row, int i) {
+          double *at = delta.row(row) + i;
+          const T passes = read<T>(modes.row(sample_[row]) + i);
+          write(at, select(passes > 0.0, read<T>(at), splat<T>(0.0)));
+        });
+        team.each(count_, [&](int row) {
+          const int e = deep_[row];
+          if (layout.copy_of(e) == copy && layout.layer_of(e) == l)
+            delta(row, layout.unit_of(e)) = 1.0;
+        });
+      }
+    }
+  }
+
+  // Their inner products, where those of one surface count once; false where one is not finite.
+  KRF_HD bool find_row_gram(DeepRows &d, double &trace) {
+    fill(team, 0.0, d.row_gram.data, capacity_ * lds_);
+    inner(d.rows, deep_coefficients_, d.rows, deep_coefficients_, d.row_gram, false);
+    trace = 0;
+    for (int i = 0; i < count_; ++i)
+      trace += d.row_gram(i, i);
+    team.sync();
+    if (!(trace < kInfinity))
+      return false;
+    // All gradients are zero where all inputs of the sliding units are: z stays zero by itself.
+    trace = trace > 0.0 ? trace : 1.0;
+    find_surfaces(d);
+    team.each(count_ * count_, [&](int e) {
+      const int i = e / count_, j = e % count_;
+      if (i != j && (d.leader[i] != i || d.leader[j] != j))
+        d.row_gram(i, j) = 0.0;
+    });
+    return true;
+  }
+
   KRF_HD void gather(const double *from, double *to, int ld) {
+    const Matrix out{to, ld};
+    const ConstMatrix in{from, ld};
     team.for_rows(count_, ld, [&](int row, int i) {
-      write(to + static_cast<long long>(row) * ld + i,
-            read<T>(from + static_cast<long long>(sample_[row]) * ld + i));
+      write(out.row(row) + i, read<T>(in.row(sample_[row]) + i));
     });
   }
 
   // Inner products of gradients, without what the first layer's sliding units forbid.  `known`: the
   // projected coefficients of b are there already.
   KRF_HD void inner(const FeatureRows &a, double *coefficients_a, const FeatureRows &b,
-                    double *coefficients_b, double *out, int ldo, bool known) {
-    double *other = part_ + static_cast<long long>(a.rows) * ldo;
-    net.kernel(a, b, out, ldo, part_, other);
+                    double *coefficients_b, Matrix out, bool known) {
+    double *other = part_ + static_cast<long long>(a.rows) * out.ld;
+    net.kernel(a, b, out.data, out.ld, part_, other);
     if (!first.any())
       return;
     const int ld = padded(first.vectors());
     first.projected_coefficients(a, {coefficients_a, ld});
     if (!known && coefficients_b != coefficients_a)
       first.projected_coefficients(b, {coefficients_b, ld});
-    team.products(coefficients_a, ld, a.rows, coefficients_b, ld, b.rows, ld, part_, ldo, false);
-    team.each(a.rows * b.rows, [&](int e) {
-      const long long at = static_cast<long long>(e / b.rows) * ldo + e % b.rows;
-      out[at] -= part_[at];
-    });
+    const Matrix part{part_, out.ld};
+    team.products(coefficients_a, ld, a.rows, coefficients_b, ld, b.rows, ld, part_, out.ld, false);
+    team.each(a.rows * b.rows,
+              [&](int e) { out(e / b.rows, e % b.rows) -= part(e / b.rows, e % b.rows); });
   }
 
   KRF_HD void solve(const DeepRows &d, double *b) {
     team.each(count_, [&](int i) { b[i] = d.leader[i] == i ? b[i] : 0.0; });
-    team.solve(d.row_gram, lds_, count_, d.pivot, b);
+    team.solve(d.row_gram.data, lds_, count_, d.pivot, b);
   }
   KRF_HD void subtract(double *v) {
     team.each(count_, [&](int p) { mixed_[p] = -u_[p]; });
@@ -361,7 +375,9 @@ private:
   int n_, ldn_, capacity_, lds_, ldb_, count_ = 0;
   int *deep_, *sample_, *same_;
   DeepRows base_, trial_;
-  double *part_, *cross_, *mix_, *u_, *mixed_;
+  double *part_;
+  Matrix cross_, mix_;
+  double *u_, *mixed_;
   double *coefficients_, *deep_coefficients_; // rows of padded(first.vectors())
 };
 
