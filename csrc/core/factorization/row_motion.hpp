@@ -13,7 +13,7 @@ template <Team TeamT> struct RowMotion {
   // A velocity, and an estimated error, may be so many units in the last place of the products
   // that they are sums of.
   static constexpr double kVelocityNoise = 32.0, kErrorNoise = 16.0;
-  static constexpr double kAsleep = 1e-12; // a row, or a column, this small that shrinks is at rest
+  static constexpr double kAsleep = 1e-12; // a row this small that shrinks is at rest
 
   TeamT &team;
   const Measurements<TeamT> &sensing;
