@@ -5,6 +5,7 @@
 #include "../ode/system.hpp"
 #include "../team.hpp"
 #include "sliding.hpp"
+#include "weight_rest.hpp"
 
 KRF_BEGIN_NAMESPACE
 
@@ -12,41 +13,36 @@ template <Team TeamT> class MlpSystem {
 public:
   using TeamType = TeamT;
   using Value = typename TeamT::Value;
+  using T = Value;
   using Problem = MlpProblem;
   using Output = MlpFlowOutput;
-  using T = Value;
-  // Beyond so many samples the tangent kernel is not formed: explicit steps only.
-  static constexpr int kMostExact = 1024;
-
-  TeamT &team;
-  int length; // of a vector of weights
-  double *w, *field;
-
-  KRF_HD MlpSystem(TeamT &team_, const MlpProblem &p, Arena &arena)
-      : team(team_), net(team_, p, Sliding<TeamT>::most_rows(p.shape.n), arena),
-        a_(net, has_kernel(p.shape), arena), b_(net, has_kernel(p.shape), arena),
-        base(net.take_pass(arena)), trial(net.take_pass(arena)) {
-    length = net.layout.length();
-    w = arena.take(length);
-    field = arena.take(length);
-    w_trial = arena.take(length);
-    field_trial = arena.take(length);
-    shift_ = arena.take(length);
-    remembered_ = arena.take(length);
-    const int size = net.layout.size(net.n());
-    mode = arena.take(size);
-    mode_next = arena.take(size);
-    theta = arena.take(size);
-    theta_next = arena.take(size);
-    work = arena.take(size);
-    along_ = arena.take(padded(net.n()));
-  }
 
   static constexpr double kFirstStepPower = 0.25, kMaxGrowth = 5.0;
   static constexpr int kMaxFailures = 60;
+  // Beyond so many samples the tangent kernel is not formed: explicit steps only.
+  static constexpr int kMostKernel = 1024;
+
+  TeamT &team;
+  Network<TeamT> net;
+  int length; // of a vector of weights
+  double *w, *field;
+  Pass base, trial; // at w, at w_trial
+  double *w_trial, *field_trial;
+  // Of every hidden unit and sample (network.hpp, sliding.hpp), now and at the trial end.
+  double *mode, *mode_next, *theta, *theta_next;
+  double *work; // as large
+
+  KRF_HD MlpSystem(TeamT &team_, const MlpProblem &p, Arena &arena)
+      : team(team_), net(team_, p, Sliding<TeamT>::most_rows(p.shape.n), arena),
+        length(net.layout.length()), w(arena.take(length)), field(arena.take(length)),
+        base(net.take_pass(arena)), trial(net.take_pass(arena)), w_trial(arena.take(length)),
+        field_trial(arena.take(length)), mode(arena.take(size())), mode_next(arena.take(size())),
+        theta(arena.take(size())), theta_next(arena.take(size())), work(arena.take(size())),
+        a_(net, has_kernel(p.shape), arena), b_(net, has_kernel(p.shape), arena), shares_(net),
+        rest_(net, arena), shift_(arena.take(length)), along_(arena.take(padded(net.n()))) {}
 
   KRF_HD static bool has_kernel(const MlpShape &s) {
-    return s.loss == LossKind::kSquared && s.units[s.depth] == 1 && s.n <= kMostExact;
+    return s.loss == LossKind::kSquared && s.units[s.depth] == 1 && s.n <= kMostKernel;
   }
   // Whether the tangent kernel is there for stiff steps.
   KRF_HD bool stiff_available() const { return has_kernel(net.layout.s); }
@@ -54,7 +50,7 @@ public:
   KRF_HD int n() const { return net.n(); }
   KRF_HD int samples() const { return stiff_available() ? n() : 0; }
   KRF_HD double loss() const { return base.loss; }
-  KRF_HD double rate() { return share_of_weights(field); }
+  KRF_HD double rate() { return shares_.largest_share(field, w); }
   KRF_HD double predictor_norm() const { return scale_; }
   KRF_HD static double step_cap() { return kInfinity; }
   KRF_HD static double explicit_tolerance(double rtol) { return rtol; }
@@ -120,12 +116,13 @@ public:
   KRF_HD double *shift() const { return shift_; }
   KRF_HD KRF_APART void tangent_kernel(double *K) {
     sliding().prepare_base(w, mode, base);
-    const int n = net.n(), ldn = padded(n);
-    sliding().project_kernel(base.features, K);
+    const int n = net.n();
+    const Matrix kernel{K, padded(n)};
+    sliding().project_kernel(base.features, kernel);
     team.each(n * n, [&](int e) {
       const int i = e / n, j = e % n;
       if (i < j)
-        K[static_cast<long long>(i) * ldn + j] = K[static_cast<long long>(j) * ldn + i];
+        kernel(i, j) = kernel(j, i);
     });
   }
   KRF_HD void project_gradient(const double *c, double *out) {
@@ -135,33 +132,9 @@ public:
     sliding().along(base.features, v, out);
   }
 
-  // The share of a unit's weights, in norm, that v is: the largest over the units. A hidden unit
-  // has those that lead to it, and those that lead from it to the outputs: what is small beside
-  // others may outgrow them later, and must keep its own relative accuracy until then.
-  KRF_HD double share_of_weights(const double *v) {
-    // What is zero, as a last layer may be, has no relative accuracy.
-    const double floor = kSmallestUnit * kSmallestUnit * largest_unit();
-    T worst = splat<T>(0.0);
-    for (int copy = 0; copy < net.layout.s.copies; ++copy)
-      for (int l = 0; l < net.layout.s.depth; ++l)
-        team.each(units_of(l), [&](int unit) {
-          const double part = unit_norm2(v, copy, l, unit);
-          const double size = larger(unit_norm2(w, copy, l, unit), floor);
-          worst = greater_of(worst, one_lane<T>(part > 0 ? part / size : 0.0));
-        });
-    return std::sqrt(team.max(worst));
-  }
-
-  // How far the weights are from where `remember` saw them, as such a share.
-  KRF_HD void remember() { copy(team, w, remembered_, length); }
-  KRF_HD double share_moved() {
-    subtract(team, w, remembered_, shift_, length);
-    return share_of_weights(shift_);
-  }
-
   KRF_HD ErrorNorm error_norm_of(const double *v) {
     ErrorNorm c;
-    c.componentwise = share_of_weights(v);
+    c.componentwise = shares_.largest_share(v, w);
     c.predictor = change_of_predictions(v);
     c.predictor_norm = scale_;
     if (net.layout.s.loss == LossKind::kSquared)
@@ -179,14 +152,12 @@ public:
     }
     net.rates(w, v, mode, base, work);
     T sum = splat<T>(0.0);
-    const int last = net.layout.s.depth - 1, ldz = net.layout.ldz(last),
-              outputs = net.layout.outputs();
+    const int last = net.layout.s.depth - 1, outputs = net.layout.outputs();
     team.each(n * outputs, [&](int e) {
       double change = 0;
       for (int copy = 0; copy < net.layout.s.copies; ++copy)
         change +=
-            net.layout.sign(copy) * work[net.layout.offset(copy, last, n) +
-                                         static_cast<long long>(e / outputs) * ldz + e % outputs];
+            net.layout.sign(copy) * net.layout.layer(work, copy, last, n)(e / outputs, e % outputs);
       sum += one_lane<T>(change * change);
     });
     return std::sqrt(team.sum(sum));
@@ -201,9 +172,8 @@ public:
   KRF_HD double noise(int e) const {
     const int copy = net.layout.copy_of(e), l = net.layout.layer_of(e), ld = net.layout.ld(l);
     const double *a =
-        net.input(trial.features, copy, l) + static_cast<long long>(net.layout.sample_of(e)) * ld;
-    const double *row =
-        w_trial + net.layout.weights(copy, l) + static_cast<long long>(net.layout.unit_of(e)) * ld;
+        ConstMatrix{net.input(trial.features, copy, l), ld}.row(net.layout.sample_of(e));
+    const double *row = net.layout.layer_weights(w_trial, copy, l).row(net.layout.unit_of(e));
     double sum = 0;
     for (int i = 0; i < ld; ++i)
       sum += std::fabs(a[i] * row[i]);
@@ -243,7 +213,8 @@ public:
 
   // A local minimum, or nothing left alive.
   KRF_HD Rest rest(const MlpProblem &, double *, const Progress &now) {
-    const bool rests = now.descending ? descent_rests(now) : flow_rests(now);
+    const bool rests = now.descending ? rest_.descent_rests(now, w, field, base.loss)
+                                      : rest_.flow_rests(now, w, field, base.loss);
     return rests ? Rest::kStationary : Rest::kNone;
   }
 
@@ -260,84 +231,9 @@ public:
     return (25.0 * pass + 9.0 * n * n * n + 2.0 * n * n * net.layout.zwidth) / (18.0 * pass);
   }
 
-  Network<TeamT> net;
-
 private:
-  // Of the largest; smaller units are measured by this.
-  static constexpr double kSmallestUnit = 1e-8;
   // The predictions' errors may be rtol |y|, and this share of the residual.
   static constexpr double kResidualShare = 0.3;
-  // What the field may still move the weights by over the time between two looks, in rtol.
-  static constexpr double kStillMoving = 1e-3;
-  static constexpr double kWander =
-      10.0; // of the weights, in rtol a step: errors that nothing holds
-
-  // Either the field would not have moved the weights over the last steps, or, where it never gets
-  // so small (explicit steps leave noise), they and the loss did not.  A saddle is left meanwhile,
-  // at the pace its steps have.
-  KRF_HD KRF_APART bool flow_rests(const Progress &now) {
-    const double speed = rate();
-    if (speed == 0.0)
-      return true;
-    if (now.steps == 0) {
-      by_speed_.mark(now, base.loss);
-      by_motion_.mark(now, base.loss);
-      remember();
-      return false;
-    }
-    if (by_speed_.is_due(now)) {
-      if (by_speed_.stands_still(base.loss) &&
-          speed * (now.t - by_speed_.t) < kStillMoving * now.rtol)
-        return true;
-      by_speed_.mark(now, base.loss);
-    }
-    if (by_motion_.is_due(now)) {
-      const double steps = static_cast<double>(now.steps - by_motion_.steps);
-      if (by_motion_.stands_still(base.loss) &&
-          share_moved() < kWander * now.rtol * std::sqrt(steps))
-        return true;
-      by_motion_.mark(now, base.loss);
-      remember();
-    }
-    return false;
-  }
-  KRF_HD bool descent_rests(const Progress &now) {
-    if (!by_descent_.is_due(now))
-      return false;
-    const bool rests =
-        !(rate() * now.t > kStillMoving * now.rtol) && by_descent_.stands_still(base.loss);
-    by_descent_.mark(now, base.loss);
-    return rests;
-  }
-
-  // The units that a layer's weights are told apart by: those it leads to, but where these are the
-  // outputs, those it comes from.
-  KRF_HD bool is_last(int l) const { return l + 1 == net.layout.s.depth; }
-  KRF_HD int units_of(int l) const {
-    return is_last(l) ? net.layout.s.units[l] + net.layout.s.bias : net.layout.s.units[l + 1];
-  }
-  KRF_HD double unit_norm2(const double *v, int copy, int l, int unit) const {
-    const double *layer = v + net.layout.weights(copy, l);
-    const int ld = net.layout.ld(l), rows = net.layout.s.units[l + 1];
-    double sum = 0;
-    if (is_last(l))
-      for (int row = 0; row < rows; ++row)
-        sum += square(layer[static_cast<long long>(row) * ld + unit]);
-    else
-      for (int i = 0; i < ld; ++i)
-        sum += square(layer[static_cast<long long>(unit) * ld + i]);
-    return sum;
-  }
-  KRF_HD double largest_unit() {
-    T largest = splat<T>(0.0);
-    for (int copy = 0; copy < net.layout.s.copies; ++copy)
-      for (int l = 0; l < net.layout.s.depth; ++l)
-        team.each(units_of(l), [&](int unit) {
-          largest = greater_of(largest, one_lane<T>(unit_norm2(w, copy, l, unit)));
-        });
-    return team.max(largest);
-  }
-
   // body(flat, at) for every weight, without and with padding.
   template <class Body> KRF_HD void for_weights(Body body) {
     for (int copy = 0; copy < net.layout.s.copies; ++copy)
@@ -350,18 +246,13 @@ private:
       }
   }
 
-  Sliding<TeamT> a_, b_;
+  Sliding<TeamT> a_, b_; // of `mode` and of `mode_next`, in turn
   bool first_is_current_ = true;
-
-public:
-  Pass base, trial; // at w, at w_trial
-  double *w_trial, *field_trial;
-  double *mode, *mode_next, *theta, *theta_next, *work;
-
-private:
-  double *shift_, *remembered_, *along_;
-  double scale_ = 0, rtol_ = 0, residual_weight_ = 1.0;
-  Standstill by_speed_{20, 1.5}, by_motion_{200, 1.1}, by_descent_{1000, 0.0};
+  UnitShares<TeamT> shares_;
+  WeightRest<TeamT> rest_;
+  double *shift_, *along_;
+  double scale_ = 0; // of the predictions
+  double rtol_ = 0, residual_weight_ = 1.0;
 };
 
 KRF_END_NAMESPACE

@@ -47,6 +47,14 @@ struct MlpLayout {
     return static_cast<long long>(rows) * (copy * zwidth + zpos[l]);
   }
   KRF_HD int size(int rows) const { return rows * s.copies * zwidth; }
+  // The same as a matrix with a row per sample, and the weights of a layer with a row per unit.
+  template <class Item>
+  KRF_HD MatrixView<Item> layer(Item *array, int copy, int l, int rows) const {
+    return {array + offset(copy, l, rows), ldz(l)};
+  }
+  template <class Item> KRF_HD MatrixView<Item> layer_weights(Item *w, int copy, int l) const {
+    return {w + weights(copy, l), ld(l)};
+  }
   KRF_HD double sign(int copy) const { return copy == 0 ? 1.0 : -1.0; }
 
   // Of element e of an array with one row per sample.
@@ -107,8 +115,8 @@ public:
   }
   KRF_HD Pass take_pass(Arena &arena) const {
     Pass p{take_rows(n_, arena), arena.take(layout.size(n_)),
-           arena.take(static_cast<long long>(n_) * layout.outputs()),
-           arena.take(static_cast<long long>(n_) * layout.outputs()), 0.0};
+           take_matrix(arena, n_, layout.outputs()).data,
+           take_matrix(arena, n_, layout.outputs()).data, 0.0};
     return p;
   }
   KRF_HD void start(Pass &p) {
@@ -138,29 +146,25 @@ public:
     const int D = layout.s.depth;
     for (int copy = 0; copy < layout.s.copies; ++copy)
       for (int l = 0; l < D; ++l) {
-        const long long here = layout.offset(copy, l, n_);
-        double *z = p.Z + here;
-        const int ldz = layout.ldz(l);
-        team.products(input(p.features, copy, l), layout.ld(l), n_, w + layout.weights(copy, l),
-                      layout.ld(l), layout.s.units[l + 1], layout.ld(l), z, ldz, false);
+        const Matrix z = layout.layer(p.Z, copy, l, n_);
+        multiply(input(p.features, copy, l), n_, layout.layer_weights(w, copy, l), l, z, false);
         if (l + 1 == D)
           continue;
         decide(copy, l);
-        double *a = p.features.A + here;
-        const double *m = mode ? mode + here : z, *one = constant_ + layout.zpos[l];
-        team.for_rows(n_, ldz, [&](int row, int i) {
-          const long long e = static_cast<long long>(row) * ldz + i;
-          write(a + e,
-                select(read<T>(m + e) > 0.0, read<T>(z + e), splat<T>(0.0)) + read<T>(one + i));
+        const Matrix a = layout.layer(p.features.A, copy, l, n_);
+        const ConstMatrix m = mode ? layout.layer(mode, copy, l, n_) : ConstMatrix(z);
+        const double *one = constant_ + layout.zpos[l];
+        team.for_rows(n_, z.ld, [&](int row, int i) {
+          const T passed =
+              select(read<T>(m.row(row) + i) > 0.0, read<T>(z.row(row) + i), splat<T>(0.0));
+          write(a.row(row) + i, passed + read<T>(one + i));
         });
       }
-    const int outputs = layout.outputs(), ldz = layout.ldz(D - 1);
+    const int outputs = layout.outputs();
     team.each(n_ * outputs, [&](int e) {
-      const int row = e / outputs, c = e % outputs;
       double f = 0;
       for (int copy = 0; copy < layout.s.copies; ++copy)
-        f += layout.sign(copy) *
-             p.Z[layout.offset(copy, D - 1, n_) + static_cast<long long>(row) * ldz + c];
+        f += layout.sign(copy) * layout.layer(p.Z, copy, D - 1, n_)(e / outputs, e % outputs);
       p.f[e] = f;
     });
   }
@@ -209,12 +213,12 @@ public:
         const int ldz = layout.ldz(l);
         const double *delta = r.delta + layout.offset(copy, l, r.capacity);
         if (weight) {
-          double *scaled = moved_;
+          const Matrix scaled{moved_, ldz};
+          const ConstMatrix rows{delta, ldz};
           team.for_rows(r.rows, ldz, [&](int row, int i) {
-            const long long e = static_cast<long long>(row) * ldz + i;
-            write(scaled + e, weight[row] * read<T>(delta + e));
+            write(scaled.row(row) + i, weight[row] * read<T>(rows.row(row) + i));
           });
-          delta = scaled;
+          delta = moved_;
         }
         team.combine(delta, 1, ldz, layout.s.units[l + 1], r.rows, input(r, copy, l), layout.ld(l),
                      layout.ld(l), out + layout.weights(copy, l), layout.ld(l), add);
@@ -225,12 +229,10 @@ public:
   KRF_HD KRF_APART void along(const FeatureRows &r, const double *v, const int *same, double *out) {
     for (int copy = 0; copy < layout.s.copies; ++copy)
       for (int l = 0; l < layout.s.depth; ++l) {
-        const int ldz = layout.ldz(l);
-        double *here = applied_ + layout.offset(copy, l, most_);
-        team.products(input(r, copy, l), layout.ld(l), r.rows, v + layout.weights(copy, l),
-                      layout.ld(l), layout.s.units[l + 1], layout.ld(l), here, ldz, false);
-        team.pair_dots(r.rows, r.delta + layout.offset(copy, l, r.capacity), same, here, same, ldz,
-                       out, copy + l > 0);
+        const Matrix here = layout.layer(applied_, copy, l, most_);
+        multiply(input(r, copy, l), r.rows, layout.layer_weights(v, copy, l), l, here, false);
+        team.pair_dots(r.rows, r.delta + layout.offset(copy, l, r.capacity), same, here.data, same,
+                       here.ld, out, copy + l > 0);
       }
   }
 
@@ -239,39 +241,38 @@ public:
                               double *rate) {
     for (int copy = 0; copy < layout.s.copies; ++copy)
       for (int l = 0; l < layout.s.depth; ++l) {
-        const int ldz = layout.ldz(l);
-        double *here = rate + layout.offset(copy, l, n_);
-        team.products(input(p.features, copy, l), layout.ld(l), n_, v + layout.weights(copy, l),
-                      layout.ld(l), layout.s.units[l + 1], layout.ld(l), here, ldz, false);
+        const Matrix here = layout.layer(rate, copy, l, n_), moved{moved_, here.ld};
+        multiply(input(p.features, copy, l), n_, layout.layer_weights(v, copy, l), l, here, false);
         if (l > 0)
-          team.products(moved_, layout.ld(l), n_, w + layout.weights(copy, l), layout.ld(l),
-                        layout.s.units[l + 1], layout.ld(l), here, ldz, true);
+          multiply(moved_, n_, layout.layer_weights(w, copy, l), l, here, true);
         if (l + 1 < layout.s.depth) {
-          const double *m = mode + layout.offset(copy, l, n_);
-          team.for_rows(n_, ldz, [&](int row, int i) {
-            const long long e = static_cast<long long>(row) * ldz + i;
-            write(moved_ + e, select(read<T>(m + e) > 0.0, read<T>(here + e), splat<T>(0.0)));
+          const ConstMatrix m = layout.layer(mode, copy, l, n_);
+          team.for_rows(n_, here.ld, [&](int row, int i) {
+            const T moves =
+                select(read<T>(m.row(row) + i) > 0.0, read<T>(here.row(row) + i), splat<T>(0.0));
+            write(moved.row(row) + i, moves);
           });
         }
       }
   }
 
-  // out[i][j] = the inner product of the gradients of row i of a and row j of b.  `part` and
-  // `other` hold a.rows rows of ldo.
-  KRF_HD KRF_APART void kernel(const FeatureRows &a, const FeatureRows &b, double *out, int ldo,
-                               double *part, double *other) {
+  // out_ij = the inner product of the gradients of row i of a and row j of b.  `part` and `other`
+  // hold a.rows rows of out.ld.
+  KRF_HD KRF_APART void kernel(const FeatureRows &a, const FeatureRows &b, Matrix out, double *part,
+                               double *other) {
+    const ConstMatrix deltas{part, out.ld}, inputs{other, out.ld};
     for (int copy = 0; copy < layout.s.copies; ++copy)
       for (int l = 0; l < layout.s.depth; ++l) {
         const int ldz = layout.ldz(l), ld = layout.ld(l);
         team.products(a.delta + layout.offset(copy, l, a.capacity), ldz, a.rows,
-                      b.delta + layout.offset(copy, l, b.capacity), ldz, b.rows, ldz, part, ldo,
+                      b.delta + layout.offset(copy, l, b.capacity), ldz, b.rows, ldz, part, out.ld,
                       false);
-        team.products(input(a, copy, l), ld, a.rows, input(b, copy, l), ld, b.rows, ld, other, ldo,
-                      false);
+        team.products(input(a, copy, l), ld, a.rows, input(b, copy, l), ld, b.rows, ld, other,
+                      out.ld, false);
         const bool first = copy + l == 0;
         team.each(a.rows * b.rows, [&](int e) {
-          const long long at_e = static_cast<long long>(e / b.rows) * ldo + e % b.rows;
-          out[at_e] = (first ? 0.0 : out[at_e]) + part[at_e] * other[at_e];
+          const int i = e / b.rows, j = e % b.rows;
+          out(i, j) = (first ? 0.0 : out(i, j)) + deltas(i, j) * inputs(i, j);
         });
       }
   }
@@ -280,16 +281,22 @@ public:
   KRF_HD void evaluate_loss(Pass &p) {
     const int outputs = layout.outputs();
     p.loss = with_loss(layout.s.loss, [&](auto loss) {
+      const ConstMatrix f{p.f, outputs};
+      const Matrix dloss_df{p.dloss_df, outputs};
       double sum = 0;
-      team.each(n_, [&](int i) {
-        const long long row = static_cast<long long>(i) * outputs;
-        sum += loss.evaluate(p.f + row, outputs, y[i], p.dloss_df + row);
-      });
+      team.each(n_, [&](int i) { sum += loss.evaluate(f.row(i), outputs, y[i], dloss_df.row(i)); });
       return team.sum(one_lane<T>(sum));
     });
   }
 
 private:
+  // out (+)= the outputs of layer l for rows of its inputs.
+  KRF_HD void multiply(const double *inputs, int rows, ConstMatrix weights, int l, Matrix out,
+                       bool add) {
+    team.products(inputs, layout.ld(l), rows, weights.data, weights.ld, layout.s.units[l + 1],
+                  layout.ld(l), out.data, out.ld, add);
+  }
+
   int n_, most_;
   double *constant_; // one where a bias enters the next layer
   double *applied_, *moved_;

@@ -126,8 +126,7 @@ public:
 
   // K, the tangent kernel of the samples, becomes that along the weights the sliding units leave
   // free; mix[i][p] is what to take from the gradient of f_i.
-  KRF_HD void project_kernel(const FeatureRows &samples, double *K) {
-    const Matrix kernel{K, ldn_};
+  KRF_HD void project_kernel(const FeatureRows &samples, Matrix kernel) {
     inner(samples, coefficients_, samples, coefficients_, kernel, false);
     if (!deep())
       return;
@@ -349,7 +348,7 @@ private:
   KRF_HD void inner(const FeatureRows &a, double *coefficients_a, const FeatureRows &b,
                     double *coefficients_b, Matrix out, bool known) {
     double *other = part_ + static_cast<long long>(a.rows) * out.ld;
-    net.kernel(a, b, out.data, out.ld, part_, other);
+    net.kernel(a, b, out, part_, other);
     if (!first.any())
       return;
     const int ld = padded(first.vectors());
