@@ -1,12 +1,13 @@
 """Two builds of the package side by side: seconds, steps, evaluations and the distance of results.
 
-    python bench/before_after.py BEFORE AFTER [--reps 9] [--hard] [--errors]
+    python bench/before_after.py BEFORE AFTER [--reps 9] [--hard] [--errors] [--suite quick|full]
 
 BEFORE and AFTER are folders that hold an importable ``kernelrich_fast``, such as targets of
 ``pip install --target``.  Runs alternate, on one thread; the ratio is the median over pairs, with
 its standard error; `apart` is the largest relative distance of the two results of a run, which
 where rows are nearly dependent is that of their last steps.  With --errors instead of times: the
 largest error at twelve times along each flow, against the same build's at rtol 1e-10, in rtol.
+With --suite: our own side of every case of the bench, at each of its tolerances.
 """
 
 from __future__ import annotations
@@ -49,8 +50,14 @@ def worker():
     import kernelrich_fast as krf
 
     warnings.simplefilter("ignore", krf.ConvergenceWarning)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    suite = {}
     for line in sys.stdin:
         case = json.loads(line)
+        if "suite" in case:
+            print(json.dumps(run_suite_case(suite, case)), flush=True)
+            continue
         X, y, beta = krf.datasets.sparse_regression(case["N"], case["d"], 5, seed=0)
         if "condition" in case:
             rng = np.random.default_rng(0)
@@ -70,6 +77,42 @@ def worker():
             "seconds": seconds, "steps": int(flow.n_steps.sum()), "rhs": int(flow.n_rhs.sum()),
             "status": sorted({int(s) for s in np.ravel(flow.status)}),
         }), flush=True)  # fmt: skip
+
+
+def run_suite_case(suite, case):
+    """Of ``kernelrich bench``, in the process of one build; ``suite`` keeps its problems."""
+    import time
+
+    from kernelrich_fast.bench.cases import FAMILIES, cases_of
+
+    cases = {c.name: c for c in cases_of(FAMILIES, case["suite"] == "quick")}
+    if "name" not in case:
+        return {"cases": [[c.name, list(c.rtols)] for c in cases.values()]}
+    problem = suite.setdefault(case["name"], None) or cases[case["name"]].build()
+    suite[case["name"]] = problem
+    times = 0
+    start = time.perf_counter()
+    while times == 0 or time.perf_counter() - start < 0.05:
+        outcome = problem.ours(case["rtol"], "cpu")
+        times += 1
+    seconds = (time.perf_counter() - start) / times
+    return {"seconds": seconds, "steps": int(outcome.steps or 0),
+            "error": float(problem.error(outcome.answer))}  # fmt: skip
+
+
+def compare_suite(builds, which, reps):
+    for name, rtols in ask(builds[0], {"suite": which})["cases"]:
+        for rtol in rtols:
+            case = {"suite": which, "name": name, "rtol": rtol}
+            pairs = [[ask(build, case) for build in builds] for _ in range(reps + 1)][1:]
+            ratios = np.divide(*np.array([[a["seconds"] for a in pair] for pair in pairs]).T)
+            before, after = pairs[-1]
+            print(
+                f"{name:20s} rtol {rtol:.0e}  {np.median(ratios):5.2f} +- "
+                f"{ratios.std() / np.sqrt(reps):.2f} times   steps {before['steps']:7d} "
+                f"{after['steps']:7d}   error {before['error']:.1e} {after['error']:.1e}",
+                flush=True,
+            )
 
 
 def largest_error(krf, X, y, options):
@@ -131,8 +174,11 @@ def main():
     parser.add_argument("--reps", type=int, default=9)
     parser.add_argument("--errors", action="store_true", help="of both, instead of times")
     parser.add_argument("--hard", action="store_true", help="ill-conditioned rows, great depths")
+    parser.add_argument("--suite", choices=["quick", "full"], help="the cases of the bench")
     options = parser.parse_args()
     builds = [start(options.before), start(options.after)]
+    if options.suite:
+        return compare_suite(builds, options.suite, options.reps)
     with tempfile.TemporaryDirectory() as folder:
         for case in HARD if options.hard else CASES:
             case["errors"] = options.errors
