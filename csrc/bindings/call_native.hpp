@@ -14,7 +14,7 @@ namespace krf::bindings {
 
 namespace py = pybind11;
 
-// Rows one after the other, at addresses that the type may have: others are copied.
+// C-contiguous and aligned; other arrays are copied.
 inline constexpr int kLayout = static_cast<int>(py::array::c_style) |
                                static_cast<int>(py::detail::npy_api::NPY_ARRAY_ALIGNED_);
 template <class T> using Array = py::array_t<T, kLayout>;
@@ -32,7 +32,7 @@ inline void expect_below(const Index &index, long long count, py::ssize_t limit,
     expect(index.data()[b] >= 0 && index.data()[b] < limit, what);
 }
 
-// Reports progress and notices Ctrl-C, with the GIL held only for that.
+// Reports progress and checks for Ctrl-C; the GIL is held only for that.
 inline cpu::Watch watch_with(const py::object &progress, bool &interrupted) {
   return [&progress, &interrupted](long long done) {
     py::gil_scoped_acquire gil;

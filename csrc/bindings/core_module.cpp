@@ -5,7 +5,7 @@
 
 namespace py = pybind11;
 
-// Calls share nothing that is written to, so that they may run at once without the GIL. NumPy does
+// Calls share no mutable state, so they may run at the same time without the GIL. NumPy does
 // not support several interpreters in a process, so neither does this.
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::not_supported()) {
   m.doc() = "CPU executor of kernelrich_fast";

@@ -1,5 +1,6 @@
-// The seam to Python for the GPU.  Arrays are CuPy's and cross as addresses, with the current
-// stream; kernelrich_fast/backends/cuda.py lays them out and keeps them alive during the call.
+// The Python entry points of the GPU. Arrays belong to CuPy and are passed as addresses, with the
+// current stream; kernelrich_fast/backends/cuda.py lays them out and keeps them alive during the
+// call.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -117,7 +118,7 @@ void run(const py::dict &queue, Address stream, const py::object &progress, cons
   volatile int *control = krf::cuda::new_control(&device_view);
   void *event = nullptr;
   bool interrupted = false;
-  long long done = 0; // the largest count seen: teams write theirs in any order
+  long long done = 0; // the largest count seen, because teams write theirs in any order
   const auto watch = [&] {
     py::gil_scoped_acquire gil;
     bool wanted = PyErr_CheckSignals() == 0;

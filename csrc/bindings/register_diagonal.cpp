@@ -1,5 +1,6 @@
-// The seam to Python: one call integrates a whole batch.  Arguments arrive validated and contiguous
-// (kernelrich_fast/backends/cpu.py); shapes are checked again because a wrong one reads memory.
+// The Python entry points of diagonal networks: one call integrates a whole batch. Arguments arrive
+// validated and contiguous (kernelrich_fast/backends/cpu.py); their shapes are checked again,
+// because a wrong one would read outside the arrays.
 #include "../cpu/diagonal_executor.hpp"
 #include "call_native.hpp"
 #include "register.hpp"

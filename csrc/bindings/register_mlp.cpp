@@ -1,6 +1,6 @@
-// The seam to Python for ReLU networks: one call integrates a whole batch.  Arguments arrive
-// validated and contiguous (kernelrich_fast/backends/cpu.py); shapes are checked again because a
-// wrong one reads memory.
+// The Python entry point of ReLU networks: one call integrates a whole batch. Arguments arrive
+// validated and contiguous (kernelrich_fast/backends/cpu.py); their shapes are checked again,
+// because a wrong one would read outside the arrays.
 #include <pybind11/stl.h>
 
 #include "../cpu/mlp_executor.hpp"

@@ -1,5 +1,6 @@
-// The path alpha -> 0 of a batch.  Arguments arrive validated (kernelrich_fast/backends/cpu.py);
-// shapes are checked again because a wrong one reads memory.
+// The Python entry point of the paths alpha -> 0. Arguments arrive validated
+// (kernelrich_fast/backends/cpu.py); their shapes are checked again, because a wrong one would read
+// outside the arrays.
 #include "../cpu/rich_path_executor.hpp"
 #include "call_native.hpp"
 #include "register.hpp"

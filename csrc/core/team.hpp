@@ -17,8 +17,8 @@
 // too.  K vectors lie one after the other.
 #pragma once
 
-#include "base/views.hpp"
 #include "base/elementary.hpp"
+#include "base/views.hpp"
 
 KRF_BEGIN_NAMESPACE
 

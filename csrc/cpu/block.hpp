@@ -15,7 +15,7 @@ struct AlignedDelete {
 };
 using Block = std::unique_ptr<double[], AlignedDelete>;
 
-// For tests: new memory holds what no result may depend on.
+// In tests new memory is filled with NaN, so that a result that depends on it shows.
 inline std::atomic<bool> poison_memory{false};
 
 inline Block allocate(long long count) {

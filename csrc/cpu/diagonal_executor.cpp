@@ -63,7 +63,7 @@ private:
   long long packed_ = -1;
 };
 
-// The rich end of a sweep takes most steps.
+// Runs at the rich end of a sweep take the most steps.
 std::vector<long long> queue_of(const DiagonalBatch &batch) {
   return longest_first(batch.count, [&](long long b) {
     return -static_cast<double>(batch.depth[b]) * std::log(batch.alpha[b]);

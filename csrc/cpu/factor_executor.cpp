@@ -11,7 +11,7 @@
 namespace krf::cpu {
 namespace {
 
-// Dense measurements as the core wants them: entry after entry, samples together.
+// Dense measurements in core's layout: entry after entry, the samples of an entry together.
 struct PackedMeasurements {
   Block X;
   double norm = 0;
@@ -82,7 +82,7 @@ private:
   Block y_, W0_, scratch_;
 };
 
-// A small start takes long to leave, a narrow one moves through saddles.
+// Runs from a small start take the most steps: they leave it slowly.
 std::vector<long long> queue_of(const FactorBatch &batch) {
   return longest_first(batch.count, [&](long long b) {
     const long long start = batch.start_index[b];

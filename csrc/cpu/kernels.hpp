@@ -1,4 +1,4 @@
-// The seam inside the CPU executor: one table of entry points per instruction set.
+// The entry points of the CPU kernels, one table per instruction set.
 #pragma once
 
 #include "../core/diagonal/problem.hpp"
@@ -52,7 +52,7 @@ const Kernels &avx512_kernels();
 #endif
 
 // The best table this processor can run, unless the environment variable KRF_ISA names another
-// (baseline, avx2 or avx512); throws where that is none it can run.
+// (baseline, avx2 or avx512); throws if the processor cannot run it.
 const Kernels &kernels();
 
 } // namespace krf::cpu

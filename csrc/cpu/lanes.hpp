@@ -1,4 +1,4 @@
-// A register of doubles that move together: the value type of the CPU team.
+// The value type of the CPU team: a vector register of doubles.
 //
 // GCC and Clang vector types, as wide as the widest register of the instruction set this
 // translation unit is compiled for (wider ones would be split through memory).
@@ -53,9 +53,9 @@ template <> struct Arithmetic<Lanes> {
   }
 };
 
-// Holds x in a register: left alone, the compiler reads it from memory again for each of several
-// multiply-adds, and loads, of which there is one a cycle, become the bottleneck.
-// No instruction is written, only a constraint, so that there is nothing to port.
+// Keeps x in a register. Otherwise the compiler loads it again for each of several multiply-adds,
+// and loads, one per cycle, become the bottleneck. The constraint emits no instruction, so nothing
+// here depends on the processor.
 // NOLINTBEGIN(portability-no-assembler)
 inline void keep_in_register([[maybe_unused]] Lanes &x) {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -88,7 +88,7 @@ inline double max_of(Lanes x) {
 }
 
 // Lane i of the result is the sum over the lanes of x[i], i < kWidth.
-// Inlined, or the registers would go through memory.
+// Always inlined: a call would pass the registers through memory.
 [[gnu::always_inline]] inline Lanes sums_of(const Lanes *x) {
 #if KRF_LANES == 8
   Lanes pair[4], quad[2];
@@ -112,8 +112,8 @@ inline double max_of(Lanes x) {
 #endif
 }
 
-// put(i, j, the sum over the lanes of x[i][j]), a register of sums at a time: one by one they would
-// cost more than the short products that they end.
+// put(i, j, the sum over the lanes of x[i][j]), a register of sums at a time. One at a time, the
+// sums would cost more than the short products before them.
 template <int I, int J, class Put>
 [[gnu::always_inline]] inline void each_sum(const Lanes (&x)[I][J], Put put) {
   constexpr int kSums = (I * J + kWidth - 1) / kWidth * kWidth;

@@ -51,7 +51,7 @@ private:
 bool run_mlp_flows(const MlpBatch &batch, const FlowSettings &s, MlpFlowResults &r, int threads,
                    const Watch &watch) {
   const long long rows = std::max(s.n_eval, 1);
-  // A small start turns through many kinks before it fits anything.
+  // Runs from a small start cross the most kinks before they fit anything.
   const auto queue =
       longest_first(batch.count, [&](long long b) { return -std::log(batch.alpha[b]); });
   return run_queue(queue, threads, watch, [&]() -> Run {

@@ -15,7 +15,7 @@ namespace krf::cpu {
 
 bool run_queue(const std::vector<long long> &order, int threads, const Watch &watch,
                const std::function<Run()> &make_run) {
-  if (threads < 1) // nothing would run, and results would be what memory held
+  if (threads < 1) // no run would start, and results would be uninitialised
     throw std::invalid_argument("internal shape error: threads");
   const long long total = static_cast<long long>(order.size());
   std::atomic<long long> next{0}, done{0};
@@ -49,7 +49,7 @@ bool run_queue(const std::vector<long long> &order, int threads, const Watch &wa
   try {
     for (int i = 0; i < count; ++i)
       workers.emplace_back(work);
-  } catch (const std::system_error &) { // fewer threads than asked for will do, none will not
+  } catch (const std::system_error &) { // go on with fewer threads than asked for, if there is one
     std::lock_guard lock(mutex);
     active -= count - static_cast<int>(workers.size());
     if (workers.empty())

@@ -9,7 +9,7 @@ namespace krf::cpu {
 // Called about twenty times a second on the calling thread with the number of finished runs;
 // returning false cancels.
 using Watch = std::function<bool(long long done)>;
-// Does run b; `cancel` turns non-zero where the caller has had enough.
+// Does run b; `cancel` becomes non-zero when the caller cancels the batch.
 using Run = std::function<void(long long b, const int *cancel)>;
 
 // Runs `order`, first come first served, on at most `threads` threads; each calls `make_run` once,

@@ -1,8 +1,6 @@
 // The CPU team: one thread and its vector registers.
 //
-// Core templates talk to a team in whole arrays: `map_features` streams X once through project -
-// map - accumulate, `for_each` maps an array, `sum` and `max` reduce what the members hold, and the
-// dense primitives act on matrices stored by columns with leading dimension padded(n).
+// The operations, and what they promise, are those of core/team.hpp.
 #pragma once
 
 #include "../core/team.hpp"
@@ -53,7 +51,8 @@ public:
         write<Lanes>(acc + c, Lanes{});
     for (int i = 0; i < d; i += kWidth) {
       const double *x = X + static_cast<long long>(i) * ld;
-      // The features ahead: what is read now is in the first cache when it is read again below.
+      // Prefetches the features ahead. Those read here are still in the first cache when they are
+      // read again below.
       const double *ahead = x + static_cast<long long>(kWidth) * ld;
       constexpr int kLines = kWidth * kWidth >= 8 ? kWidth * kWidth / 8 : 1;
       Lanes dot[K][kWidth] = {};

@@ -5,8 +5,8 @@
 
 namespace krf::cpu {
 
-// 1 to 4. The compiler may use any instruction of the level it was told, so every feature of the
-// level counts: virtual machines mask single ones.
+// 1 to 4. The compiler may use any instruction of the level it is given, so every feature of the
+// level is checked: a virtual machine may mask some.
 inline int x86_level() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   const auto leaf = [&](unsigned number) {

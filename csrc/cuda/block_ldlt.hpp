@@ -30,9 +30,9 @@ KRF_HD inline double share_of(double pivot, double before) {
 }
 KRF_HD inline double share_of(Complex, Complex) { return 1.0; }
 
-// The first warp's: Gauss-Jordan on the diagonal block at k0, below it the unit factor's inverse
-// grows where the eliminated columns were.  A keeps the pivots; `inverse_pivot` holds the diagonal
-// before and their inverses after.  Returns the smallest share so far, or -1.
+// By the first warp: Gauss-Jordan on the diagonal block at k0. Below the diagonal, the inverse of
+// the unit factor replaces the eliminated columns.  A keeps the pivots; `inverse_pivot` holds the
+// diagonal before and their inverses after.  Returns the smallest share so far, or -1.
 template <class V, class Block>
 KRF_HD KRF_APART double eliminate(Block block, double *room, Plane<V> A, int ld, int n, int k0,
                                   Plane<V> inverse_pivot, double kept) {
@@ -94,7 +94,8 @@ KRF_HD KRF_APART void eliminate_below(Block block, Plane<V> panel, int ld, int n
           });
 }
 
-// Less the products of the panel's rows from i0 on, and from j0 on, and its pivots.
+// Subtracts the products of the panel's rows from i0 on with those from j0 on, weighted by its
+// pivots.
 template <class V, class Block>
 KRF_HD KRF_APART void update(Block block, Plane<V> A, int ld, int n, int k0, int i0, int j0) {
   constexpr int kAcross = sizeof(V) > sizeof(double) ? 1 : 2; // what registers allow
@@ -152,7 +153,7 @@ KRF_HD KRF_APART double factor(Block block, double *room, double *kept, Plane<V>
   }
 }
 
-// The first warp's: x of the panel at k0 times the inverse block, or its transpose.
+// By the first warp: x of the panel at k0 times the inverse block, or its transpose.
 template <class V, class Block>
 KRF_HD void multiply_diagonal(const Block &block, Plane<const V> L, int ld, int n, int k0,
                               Plane<V> x, bool transposed) {
@@ -187,7 +188,8 @@ template <class V, class Block>
 KRF_HD KRF_APART void solve(Block block, Plane<const V> L, int ld, int n,
                             Plane<const V> inverse_pivot, Plane<V> x) {
   const int warp = block.warp(), others = block.warps() - 1;
-  // Sixteen rows from r0 on less their products with the panel at k0, whose solution is known.
+  // Subtracts from sixteen rows, from r0 on, their products with the panel at k0, whose solution is
+  // known.
   const auto subtract = [&](int k0, int r0, bool transposed) {
     multiply_tile<2, 1, V>(
         block, at_most(kPanel, n - k0),

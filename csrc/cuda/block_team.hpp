@@ -1,11 +1,10 @@
 // A block of threads as a team: one run, all members in step.
 //
-// The interface is that of csrc/cpu/team.hpp.  Every member executes the same core code; scalars
-// are equal in all of them because they come from reductions, and arrays are written one element by
-// one member with a barrier after.  What a block is, a CUDA thread block or host threads that play
-// one (tests/cpp), is the policy's business: rank, size and sync; warps of kWarp members with sum,
-// max and count; and the members' share of a small matrix product (tiles.hpp).  Host threads run
-// the very code below, so its logic is tested where there is no device.
+// The operations, and what they promise, are those of core/team.hpp; each ends with a barrier. The
+// policy Block is a CUDA thread block, a cluster of them, or host threads that stand for one
+// (tests/cpp). It supplies rank, size and sync; warps of kWarp members with sum, max and count; and
+// the members' share of a small matrix product (tiles.hpp). Host threads run this same code, so its
+// logic is tested without a device.
 #pragma once
 
 #include "../core/team.hpp"
@@ -40,13 +39,13 @@ public:
     once([&] { *spent() = 0.0; });
   }
 
-  // What one member reads, all members have.
+  // The value that one member reads, in all members.
   template <class Read> KRF_HD long long agree(Read read) {
     once([&] { *agreed() = static_cast<double>(read()); });
     return static_cast<long long>(*agreed());
   }
-  // Reads the host's word at the first call of a run and at every kPollEvery-th after it: a read
-  // crosses the bus.
+  // Reads the host's cancellation word at the first call of a run and at every kPollEvery-th call
+  // after it, because a read crosses the bus.
   KRF_HD bool cancelled() {
     if (unasked_ > 0) {
       --unasked_;
@@ -57,7 +56,7 @@ public:
     return wanted;
   }
   KRF_HD void sync() { block_.sync(); }
-  // As in csrc/cpu/team.hpp; after a barrier the same in all members.
+  // The same in all members.
   KRF_HD double flops() {
     block_.sync();
     return *spent();
@@ -65,7 +64,7 @@ public:
 
   KRF_HD double sum(double x) { return block_.sum(x, exchange_); }
   KRF_HD double max(double x) { return block_.max(x, exchange_); }
-  // As in csrc/cpu/team.hpp: one exchange for all S + M numbers.
+  // One exchange for all S + M numbers.
   template <int S, int M> KRF_HD void reduce(const double *x, double *out) {
     static_assert(S + M <= kReduced);
     const int warps = block_.warps();
@@ -94,7 +93,7 @@ public:
   template <class Body> KRF_HD void for_rows(int rows, int ld, Body body) {
     const int size = block_.size(), down = size / ld, right = size % ld;
     int row = block_.rank() / ld, i = block_.rank() % ld;
-    while (row < rows) { // a division an element would cost more than most bodies
+    while (row < rows) { // a division per element would cost more than most bodies
       body(row, i);
       row += down, i += right;
       if (i >= ld)
@@ -155,7 +154,7 @@ public:
         best = i, most = w;
     }
     const double top = block_.warp_max(most);
-    // The first of equals; more negative than any index where nothing is positive.
+    // The first of equal weights; minus infinity where no weight is positive.
     const double first = block_.warp_max(best >= 0 && most == top ? -best : -kInfinity);
     if (block_.lane() == 0)
       exchange_[block_.warp()] = top, exchange_[warps + block_.warp()] = first;
@@ -179,8 +178,8 @@ public:
     return sum(s);
   }
 
-  // As in csrc/cpu/team.hpp.  A warp takes 32 features at a time: projects them on the tensor
-  // cores, maps one a lane, and adds them to its own sums while they are still in the first cache.
+  // A warp takes 32 features at a time. It projects them on the tensor cores, maps one per lane,
+  // and adds them to its own sums while they are still in the first cache.
   template <int K, class Body>
   KRF_HD void map_features(const double *X, int ld, int d, const double *V, double *acc,
                            Body body) {
@@ -258,7 +257,8 @@ public:
     });
   }
 
-  // Columns do not mix: samples that share a row are one member's business.
+  // Columns do not mix, so one member handles a column for all samples, also for those that share a
+  // row.
   KRF_HD void subtract_pairs(int count, const double *c, double scale, const int *row,
                              const int *column, const double *W, int ld, double *out) {
     spend(4.0 * count * ld);
@@ -287,7 +287,7 @@ public:
     block_.sync();
   }
 
-  // As in csrc/cpu/team.hpp, one pivot at a time, with two barriers each.
+  // One pivot at a time, with two barriers each.
   KRF_HD static long long inverse_room(int ld) { return 2LL * ld; }
   KRF_HD KRF_APART double invert(double *A, int ld, int n, double *scratch) {
     spend(static_cast<double>(n) * n * n);
@@ -360,7 +360,7 @@ private:
   Block block_;
   double *exchange_, *tile_, *features_;
   const int *cancel_;
-  int unasked_ = 0; // calls of `cancelled` that answer without reading
+  int unasked_ = 0; // calls of `cancelled` left that do not read
 };
 
 KRF_END_NAMESPACE

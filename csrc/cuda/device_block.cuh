@@ -7,7 +7,8 @@
 KRF_BEGIN_NAMESPACE
 
 struct DeviceBlock {
-  // Read where they are wanted: they cost an instruction, and as members a register of every call.
+  // Read when needed: that costs an instruction, while a member would cost a register across every
+  // call.
   __device__ static int cluster() {
 #if __CUDA_ARCH__ >= 900
     int blocks;
@@ -28,8 +29,8 @@ struct DeviceBlock {
 #endif
   }
   __device__ static int size() { return cluster() * static_cast<int>(blockDim.x); }
-  // Arrival releases and waiting acquires what the other blocks wrote to device memory.  Inlined at
-  // hundreds of places it would be a fifth of a kernel's code.
+  // Arrival releases and waiting acquires what the other blocks wrote to device memory.  Inlined in
+  // hundreds of places, this would be a fifth of a kernel's code.
   __device__ KRF_APART static void sync_cluster() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
@@ -49,7 +50,7 @@ struct DeviceBlock {
   __device__ static int warps() { return size() / kWarp; }
   __device__ static void warp_sync() { __syncwarp(); }
 
-  // The number before.
+  // Returns the count before the addition.
   __device__ static long long add(long long *counter) {
     return static_cast<long long>(atomicAdd(reinterpret_cast<unsigned long long *>(counter), 1ULL));
   }
@@ -68,7 +69,7 @@ struct DeviceBlock {
       x = larger(x, __shfl_xor_sync(0xffffffffu, x, offset));
     return x;
   }
-  // How many lanes hold it, and how many before this one.
+  // In how many lanes `mine` is true; in `before`, in how many of the lanes before this one.
   __device__ static int warp_count(bool mine, int &before) {
     const unsigned holding = __ballot_sync(0xffffffffu, mine);
     before = __popc(holding & ((1u << lane()) - 1u));
@@ -102,7 +103,7 @@ struct DeviceBlock {
   __device__ static int side_k(int) { return WarpTiles::side_k(lane()); }
   __device__ static int sum_row(int) { return WarpTiles::sum_row(lane()); }
   __device__ static int sum_column(int e) { return WarpTiles::sum_column(lane(), e); }
-  // c += a b over eight terms.  Hopper's own shapes have sixteen rows.
+  // c += a b over eight terms.  Hopper has larger shapes, with sixteen rows.
   template <int Eights>
   __device__ static void multiply_add(double (&c)[Eights][2], const double (&a)[Eights][2][1],
                                       const double (&b)[2][1]) {

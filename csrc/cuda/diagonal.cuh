@@ -1,4 +1,4 @@
-// A diagonal problem of a batch, as the core wants it.
+// A diagonal problem of a batch, in the form that core takes.
 #pragma once
 
 #include "persistent.cuh"

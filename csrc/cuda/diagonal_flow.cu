@@ -1,4 +1,4 @@
-// Gradient flows of diagonal networks: a run a block, the integrator of csrc/core in the kernel.
+// Gradient flows of diagonal networks: one run per thread block or cluster.
 #include "../core/diagonal/family.hpp"
 #include "diagonal.cuh"
 

@@ -1,4 +1,4 @@
-// Limits of diagonal networks: a problem a block.
+// Limits of diagonal networks: one problem per thread block or cluster.
 #include "../core/diagonal/limit.hpp"
 #include "diagonal.cuh"
 

@@ -1,4 +1,4 @@
-// Gradient flows of matrix factorisation: a run a block.
+// Gradient flows of matrix factorisation: one run per thread block or cluster.
 #include "../core/factorization/family.hpp"
 #include "persistent.cuh"
 

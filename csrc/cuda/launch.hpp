@@ -1,4 +1,5 @@
-// The wall between nvcc's code and everything else: plain data, opaque streams, no CUDA headers.
+// The interface between code compiled by nvcc and the rest: plain data, opaque streams, no CUDA
+// headers.
 //
 // All pointers are to device memory unless said otherwise; it belongs to the caller.
 #pragma once
@@ -35,7 +36,7 @@ int device_count();
 struct Plan {
   int threads, cluster, teams;
   long long doubles_per_team; // of workspace
-  long long features_room;    // what of it the team's map_features needs
+  long long features_room;    // the part of it that map_features needs
 };
 
 struct Queue {

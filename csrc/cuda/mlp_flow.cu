@@ -1,4 +1,4 @@
-// Gradient flows of ReLU networks: a run a block.
+// Gradient flows of ReLU networks: one run per thread block or cluster.
 #include "../core/mlp/family.hpp"
 #include "persistent.cuh"
 

@@ -5,7 +5,7 @@
 namespace krf::cuda {
 namespace {
 
-// A warp a feature: its column of X, padded, and its norm.
+// One warp per feature: its column of X, padded, and its norm.
 __global__ void pack_kernel(const double *X, long long count, int n, int d, double *packed,
                             double *norm) {
   const int ldn = padded(n), ldd = padded(d), lane = static_cast<int>(threadIdx.x) % 32;

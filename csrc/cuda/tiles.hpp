@@ -105,9 +105,9 @@ KRF_HD Side<Block, V, Eights> load_side(const Block &block, Get get) {
 }
 
 // A warp's product of 8 I rows and 8 J columns over `count` terms: put(i, j, sum_k left(i, k)
-// right(j, k)) with i < 8 I and j < 8 J.  left and right must have something for any such i and j:
-// what they give beyond a matrix, another row of it for the sake of loads without conditions, is
-// for put to leave out.
+// right(j, k)) with i < 8 I and j < 8 J.  left and right are called for all of these i and j.
+// Outside their matrices they may return any number, such as that of another row, so that loads
+// need no condition; put leaves those sums out.
 template <int I, int J, class V, class Block, class Left, class Right, class Put>
 KRF_HD void multiply_tile(const Block &block, int count, Left left, Right right, Put put) {
   constexpr int kTerms = 4 * kQuads;
@@ -144,8 +144,9 @@ KRF_HD void multiply_tile(const Block &block, int count, Left left, Right right,
 
 KRF_HD inline int at_most(int i, int last) { return i < last ? i : last; }
 
-// All tiles of an m by q product, or those that touch its lower triangle, dealt to the warps; no
-// barrier after.  left(i, k) and right(j, k) are asked inside the matrix only.
+// All tiles of an m by q product, or those that touch its lower triangle, distributed over the
+// warps, without a barrier at the end.  left(i, k) and right(j, k) are asked inside the matrix
+// only.
 template <int I, int J, class Block, class Left, class Right, class Put>
 KRF_HD void multiply_tiles(const Block &block, int m, int q, int count, bool lower, Left left,
                            Right right, Put put) {
@@ -163,7 +164,7 @@ KRF_HD void multiply_tiles(const Block &block, int m, int q, int count, bool low
         });
   }
 }
-// Large tiles read less, small ones keep more warps busy; which depends on the shape alone.
+// Large tiles read less, small tiles keep more warps busy. The choice depends on the shape alone.
 template <class Block, class Left, class Right, class Put>
 KRF_HD void multiply(const Block &block, int m, int q, int count, Left left, Right right, Put put) {
   if (m / 16 * (q / 16) >= block.warps())
@@ -172,7 +173,8 @@ KRF_HD void multiply(const Block &block, int m, int q, int count, Left left, Rig
     multiply_tiles<1, 1>(block, m, q, count, false, left, right, put);
 }
 
-// The products of csrc/cpu/team.hpp, each a call of its own for the sake of registers; no barrier.
+// The products of csrc/cpu/team.hpp, each compiled as a function of its own to save registers,
+// without a barrier at the end.
 template <class Block>
 KRF_HD KRF_APART void add_columns(Block block, double *A, int ld, const double *X, const int *index,
                                   const double *weight, int count) {

@@ -7,7 +7,8 @@
 
 #ifdef __CUDACC__
 #define KRF_HD __host__ __device__
-// A call of its own: all of a run inlined into one kernel wants more registers than there are.
+// Not inlined on a device: a whole run inlined into one kernel would need more registers than a
+// thread has.
 #define KRF_APART __noinline__
 #else
 #define KRF_HD

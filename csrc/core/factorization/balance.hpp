@@ -1,5 +1,5 @@
-// U^T U - V^T V does not move along the flow of a factorisation W = [U; V]; integration errors move
-// it a little, and where results are written it is put back, in the same basis of columns.
+// The flow of a factorisation W = [U; V] conserves U^T U - V^T V. Integration errors change it
+// slightly; results are written with its initial value restored, in the same basis of columns.
 #pragma once
 
 #include "../team.hpp"
@@ -49,7 +49,7 @@ template <Team TeamT> struct Balance {
         const double off = j < r ? 0.5 * (target[at(i, j)] + target[at(j, i)]) -
                                        0.5 * (image[at(i, j)] + image[at(j, i)])
                                  : 0.0;
-        // Of columns far smaller than others the target is but rounding.
+        // The target of columns much smaller than others is only rounding.
         defect[e] = std::fabs(off) > noise ? off : 0.0;
       });
       precondition();

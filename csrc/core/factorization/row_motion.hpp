@@ -1,5 +1,6 @@
-// The rows of a factor W, each to its own relative accuracy: one far smaller than the others (a
-// weight of 1e-14 beside one of 1) is no part of its columns' norms, and may outgrow them later.
+// Each row of a factor W is held to its own relative accuracy: a row much smaller than the others
+// (a weight of 1e-14 beside one of 1) does not show in the norms of the columns, and may outgrow
+// the others later.
 #pragma once
 
 #include "../team.hpp"
@@ -10,7 +11,7 @@ KRF_BEGIN_NAMESPACE
 template <Team TeamT> struct RowMotion {
   using T = typename TeamT::Value;
 
-  // A velocity, and an estimated error, may be so many units in the last place of the products
+  // Rounding of a velocity and of an estimated error, in units in the last place of the products
   // that they are sums of.
   static constexpr double kVelocityNoise = 32.0, kErrorNoise = 16.0;
   static constexpr double kAsleep = 1e-12; // a row this small that shrinks is at rest
@@ -42,7 +43,7 @@ template <Team TeamT> struct RowMotion {
     return std::sqrt(sum);
   }
 
-  // Worst ratio of a row's norm in V, less its rounding, to that in W or `at`.
+  // Largest ratio of a row's norm in V, less its rounding, to that in W or `at`.
   KRF_HD double change(const double *V, const double *at) {
     T worst = splat<T>(0.0);
     team.each(sensing.n, [&](int i) {

@@ -1,11 +1,11 @@
 // Kinks that a step has crossed: when, what that did to its accuracy, and what happens next.
 //
 // A step is computed with every kink as it was at the start, so the field is smooth and any order
-// holds; it runs a little past the first crossing.  What the tail was wrong by is the jump of the
-// field times the time since the crossing, and the jump of the predictions: as far as the tolerance
-// covers that, crossings are accepted where the step ended, many at once; else the step is repeated
-// up to just behind the first.  Then each crossed kink passes, or slides where both sides point
-// back at it (sliding.hpp).
+// holds; it runs a little past the first crossing.  The error of the part after the crossing is the
+// jump of the field times the time since the crossing, and the jump of the predictions. Where the
+// tolerance covers it, crossings are accepted at the end of the step, many at once; otherwise the
+// step is repeated up to just behind the first.  Then each crossed kink passes, or slides where
+// both sides point back at it (sliding.hpp).
 #pragma once
 
 #include "../ode/events.hpp"
@@ -94,7 +94,7 @@ private:
   // A kink that was crossed and crossed back shows at neither end of the step, yet behind the first
   // crossing the flow may have gone another way. The fraction of the step at which the first such z
   // is farthest on its other side, or a value above one where there is none, or where all of them
-  // there, for as long as they were, are worth less than the tolerance.
+  // there, for as long as they were, cause an error below the tolerance.
   KRF_HD KRF_APART double first_excursion(double step, double rtol, double atol) {
     const double *mode = s_.mode, *Z0 = s_.base.Z, *Z1 = s_.trial.Z;
     const auto cubic = [&](int e) {
@@ -193,8 +193,8 @@ private:
   // More than can be told apart one by one.
   KRF_HD bool crowded() const { return crossed_ > kCrowded; }
 
-  // The modes behind the crossings, the field there, and what crossing at the end of the step is
-  // worth in tolerances; `time_past_crossing` is the time since the first crossing.
+  // The modes behind the crossings, the field there, and the error of crossing at the end of the
+  // step, in tolerances; `time_past_crossing` is the time since the first crossing.
   KRF_HD KRF_APART double cross(double time_past_crossing, double rtol, double atol) {
     const double *mode = s_.mode, *Z = s_.trial.Z, *theta = s_.theta_next;
     double *next = s_.mode_next;

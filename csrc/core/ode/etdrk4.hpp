@@ -2,12 +2,12 @@
 //
 // With the linear part L = -2 J^T J of a step's start, the flow is L plus what is nonlinear, and
 // the stages of Krogstad's ETDRK4 (J. Comput. Phys. 203, 2005) treat L exactly: in the kernel
-// regime, where J does not move, a step may be as long as one likes.  L has the rank of the N
-// samples, so its phi functions are those of the tangent kernel K = J J^T:
+// regime, where J is constant, steps can be arbitrarily long.  L has the rank of the N samples, so
+// its phi functions are those of the tangent kernel K = J J^T:
 //
 //     phi_k(h L) v = v / k! - 2 h J^T phi_{k+1}(-2 h K) J v.
 //
-// Vectors are kept as p + J^T c, and c in the eigenbasis of K; nothing here is large but gradients.
+// Vectors are kept as p + J^T c, with c in the eigenbasis of K. Only vectors of weights are large.
 // The error estimate compares the last stage with the field at the end of the step (first same as
 // last), as for the classical method, to which all this reduces for K = 0.
 #pragma once

@@ -1,4 +1,4 @@
-// method = "auto": which of the two integrators a run uses, decided by progress per unit of work.
+// method = "auto": which of the two methods a run uses, decided by progress per unit of work.
 //
 // Both are measured on the run itself.  The method in use is judged after a few steps against the
 // step length of the other one when it was last used, weighted by the cost ratio of a step; every
