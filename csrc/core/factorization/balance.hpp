@@ -6,171 +6,181 @@
 
 KRF_BEGIN_NAMESPACE
 
-template <Team TeamT> struct Balance {
+template <Team TeamT> class Balance {
   using T = typename TeamT::Value;
   static constexpr int kNewton = 5;
   static constexpr int kIterations = 60;
   static constexpr double kShare = 1e-9;  // of the defect, left by the conjugate gradients
   static constexpr int kTerms = 5;        // of (I + L)^-1 beyond I - L
   static constexpr double kLargest = 0.1; // norm of an L, so that few terms will do
-  static constexpr double kNoise = 16.0;  // roundings in a turned imbalance
+  static constexpr double kNoise = 16.0;  // roundings in a rotated imbalance
 
-  TeamT &team;
-  int n, r, c0, ldr, size;
-  double *imbalance, *target; // (r, ldr): at the start, and in turned columns
-  double *defect, *scaled, *column_gram, *L, *direction, *product, *image, *moved, *next, *best;
+public:
+  KRF_HD Balance(TeamT &team, int n, int r, int c0, Arena &arena)
+      : team_(team), n_(n), r_(r), c0_(c0), ldr_(padded(r)), size_(r * ldr_),
+        imbalance_(square(arena)), target_(square(arena)), defect_(square(arena)),
+        scaled_(square(arena)), column_gram_(square(arena)), L_(square(arena)),
+        direction_(square(arena)), product_(square(arena)), image_(square(arena)),
+        moved_(take_matrix(arena, n, ldr_)), next_(take_matrix(arena, n, ldr_)),
+        best_(take_matrix(arena, n, ldr_)) {}
 
-  KRF_HD Balance(TeamT &team_, int n_, int r_, int c0_, Arena &arena)
-      : team(team_), n(n_), r(r_), c0(c0_), ldr(padded(r_)), size(r_ * ldr),
-        imbalance(arena.take(size)), target(arena.take(size)), defect(arena.take(size)),
-        scaled(arena.take(size)), column_gram(arena.take(size)), L(arena.take(size)),
-        direction(arena.take(size)), product(arena.take(size)), image(arena.take(size)),
-        moved(arena.take(static_cast<long long>(n) * ldr)),
-        next(arena.take(static_cast<long long>(n) * ldr)),
-        best(arena.take(static_cast<long long>(n) * ldr)) {}
-
-  KRF_HD void start(const double *W) { imbalance_of(W, imbalance); }
+  KRF_HD void start(const double *W) { imbalance_of({W, ldr_}, imbalance_); }
 
   // Turns U into U (I + L) and V into V (I + L)^-1, L symmetric, which leaves U V^T alone, so that
   // U^T U - V^T V has its first value: Newton on the defect E, G L + L G = E with G = A^T A, by
   // conjugate gradients.  As the columns are nearly orthogonal, dividing E_ij by G_ii + G_jj is a
   // good preconditioner, and one that leaves every column its own relative accuracy.
-  KRF_HD void restore(double *A, const double *Q) {
-    if (c0 == 0)
+  KRF_HD void restore(double *factor, ConstMatrix Q) {
+    if (c0_ == 0)
       return;
-    aim(Q);
-    const double noise = kNoise * kEpsilon * std::sqrt(team.dot(imbalance, imbalance, size));
+    const Matrix A{factor, ldr_};
+    rotate_target(Q);
+    const double noise = kNoise * kEpsilon * norm(team_, imbalance_.data, size_);
     double before = kInfinity;
     for (int newton = 0; newton < kNewton; ++newton) {
-      imbalance_of(A, image);
-      column_products(A, column_gram);
-      team.each(size, [&](int e) {
-        const int i = e / ldr, j = e % ldr;
-        const double off = j < r ? 0.5 * (target[at(i, j)] + target[at(j, i)]) -
-                                       0.5 * (image[at(i, j)] + image[at(j, i)])
-                                 : 0.0;
-        // The target of columns much smaller than others is only rounding.
-        defect[e] = std::fabs(off) > noise ? off : 0.0;
-      });
+      find_defect(A, noise);
       precondition();
-      T largest = splat<T>(0.0);
-      team.for_each(size,
-                    [&](int i) { largest = greater_of(largest, absolute(read<T>(scaled + i))); });
-      const double worst = team.max(largest);
+      const double worst = largest_scaled();
       if (!(worst < before)) {
-        team.for_each(n * ldr, [&](int i) { write(A + i, read<T>(best + i)); });
+        copy(team_, best_.data, A.data, n_ * ldr_);
         return;
       }
       if (worst < 0.5 * kEpsilon || newton == kNewton - 1)
         return;
       before = worst;
-      team.for_each(n * ldr, [&](int i) { write(best + i, read<T>(A + i)); });
+      copy(team_, A.data, best_.data, n_ * ldr_);
       solve();
       apply(A);
     }
   }
 
 private:
-  KRF_HD long long at(int i, int j) const { return static_cast<long long>(i) * ldr + j; }
+  KRF_HD Matrix square(Arena &arena) const { return take_matrix(arena, r_, ldr_); }
 
   // target = Q^T imbalance Q
-  KRF_HD void aim(const double *Q) {
-    combine(imbalance, r, Q, image);
-    team.for_rows(r, ldr, [&](int i, int c) {
+  KRF_HD void rotate_target(ConstMatrix Q) {
+    combine(imbalance_, r_, Q, image_);
+    team_.for_rows(r_, ldr_, [&](int i, int c) {
       T sum = splat<T>(0.0);
-      for (int k = 0; k < r; ++k)
-        sum += Q[at(k, i)] * read<T>(image + at(k, c));
-      write(target + at(i, c), sum);
+      for (int k = 0; k < r_; ++k)
+        sum += Q(k, i) * read<T>(image_.row(k) + c);
+      write(target_.row(i) + c, sum);
+    });
+  }
+
+  KRF_HD void find_defect(ConstMatrix A, double noise) {
+    imbalance_of(A, image_);
+    products_of(A, 1.0, column_gram_);
+    team_.each(size_, [&](int e) {
+      const int i = e / ldr_, j = e % ldr_;
+      const double off =
+          j < r_ ? 0.5 * (target_(i, j) + target_(j, i)) - 0.5 * (image_(i, j) + image_(j, i))
+                 : 0.0;
+      // The target of columns much smaller than others is only rounding.
+      defect_.data[e] = std::fabs(off) > noise ? off : 0.0;
     });
   }
 
   // scaled = preconditioner defect
   KRF_HD void precondition() {
-    team.each(size, [&](int e) {
-      const int i = e / ldr, j = e % ldr;
-      const double both = j < r ? column_gram[at(i, i)] + column_gram[at(j, j)] : 0.0;
-      scaled[e] = both > 0 ? defect[e] / both : 0.0;
+    team_.each(size_, [&](int e) {
+      const int i = e / ldr_, j = e % ldr_;
+      const double both = j < r_ ? column_gram_(i, i) + column_gram_(j, j) : 0.0;
+      scaled_.data[e] = both > 0 ? defect_.data[e] / both : 0.0;
     });
+  }
+  KRF_HD double largest_scaled() {
+    T largest = splat<T>(0.0);
+    team_.for_each(
+        size_, [&](int i) { largest = greater_of(largest, absolute(read<T>(scaled_.data + i))); });
+    return team_.max(largest);
   }
 
   // L from defect, which is used up.
   KRF_HD void solve() {
-    team.for_each(size, [&](int i) {
-      write(L + i, splat<T>(0.0));
-      write(direction + i, read<T>(scaled + i));
-    });
-    double weight = team.dot(defect, scaled, size);
+    fill(team_, 0.0, L_.data, size_);
+    copy(team_, scaled_.data, direction_.data, size_);
+    double weight = team_.dot(defect_.data, scaled_.data, size_);
     const double enough = weight * kShare * kShare;
     for (int iteration = 0; iteration < kIterations && weight > enough; ++iteration) {
       // G P, P symmetric: rows of one against rows of the other.
-      team.products(column_gram, ldr, r, direction, ldr, r, ldr, product, ldr, false);
-      team.each(size, [&](int e) {
-        const int i = e / ldr, j = e % ldr;
-        image[e] = j < r ? product[at(i, j)] + product[at(j, i)] : 0.0;
+      team_.products(column_gram_.data, ldr_, r_, direction_.data, ldr_, r_, ldr_, product_.data,
+                     ldr_, false);
+      team_.each(size_, [&](int e) {
+        const int i = e / ldr_, j = e % ldr_;
+        image_.data[e] = j < r_ ? product_(i, j) + product_(j, i) : 0.0;
       });
-      const double curvature = team.dot(direction, image, size);
+      const double curvature = team_.dot(direction_.data, image_.data, size_);
       if (!(curvature > 0.0))
         return;
       const double step = weight / curvature;
-      team.for_each(size, [&](int i) {
-        write(L + i, read<T>(L + i) + step * read<T>(direction + i));
-        write(defect + i, read<T>(defect + i) - step * read<T>(image + i));
+      team_.for_each(size_, [&](int i) {
+        write(L_.data + i, read<T>(L_.data + i) + step * read<T>(direction_.data + i));
+        write(defect_.data + i, read<T>(defect_.data + i) - step * read<T>(image_.data + i));
       });
       precondition();
-      const double next = team.dot(defect, scaled, size);
-      const double turn = next / weight;
+      const double next = team_.dot(defect_.data, scaled_.data, size_);
+      const double ratio = next / weight;
       weight = next;
-      team.for_each(size, [&](int i) {
-        write(direction + i, read<T>(scaled + i) + turn * read<T>(direction + i));
+      team_.for_each(size_, [&](int i) {
+        write(direction_.data + i,
+              read<T>(scaled_.data + i) + ratio * read<T>(direction_.data + i));
       });
     }
   }
 
   // A = [U (I + L); V (I + L)^-1], the inverse by its series: L is of the size of an error, or
   // made smaller.
-  KRF_HD void apply(double *A) {
-    const double norm = std::sqrt(team.dot(L, L, size));
-    if (norm > kLargest)
-      team.for_each(size, [&](int i) { write(L + i, (kLargest / norm) * read<T>(L + i)); });
-    combine(A, n, L, moved);
-    team.for_rows(n, ldr, [&](int i, int c) {
-      const double sign = i < c0 ? 1.0 : -1.0;
-      write(A + at(i, c), read<T>(A + at(i, c)) + sign * read<T>(moved + at(i, c)));
+  KRF_HD void apply(Matrix A) {
+    const double size = norm(team_, L_.data, size_);
+    if (size > kLargest)
+      scale(team_, kLargest / size, L_.data, size_);
+    combine(A, n_, L_, moved_);
+    team_.for_rows(n_, ldr_, [&](int i, int c) {
+      const double sign = i < c0_ ? 1.0 : -1.0;
+      write(A.row(i) + c, read<T>(A.row(i) + c) + sign * read<T>(moved_.row(i) + c));
     });
     for (int term = 0; term < kTerms; ++term) {
-      const double sign = term % 2 == 0 ? 1.0 : -1.0;
-      combine(term % 2 == 0 ? moved : next, n, L, term % 2 == 0 ? next : moved);
-      const double *const power = term % 2 == 0 ? next : moved;
-      team.for_rows(n, ldr, [&](int i, int c) {
-        if (i >= c0)
-          write(A + at(i, c), read<T>(A + at(i, c)) + sign * read<T>(power + at(i, c)));
+      const bool even = term % 2 == 0;
+      const double sign = even ? 1.0 : -1.0;
+      const Matrix power = even ? next_ : moved_;
+      combine(even ? moved_ : next_, n_, L_, power);
+      team_.for_rows(n_, ldr_, [&](int i, int c) {
+        if (i >= c0_)
+          write(A.row(i) + c, read<T>(A.row(i) + c) + sign * read<T>(power.row(i) + c));
       });
     }
   }
 
   // out_i = sum_k rows_ik B_k over the r rows of B, for `count` rows.
-  KRF_HD void combine(const double *rows, int count, const double *B, double *out) {
-    team.for_rows(count, ldr, [&](int i, int c) {
+  KRF_HD void combine(ConstMatrix rows, int count, ConstMatrix B, Matrix out) {
+    team_.for_rows(count, ldr_, [&](int i, int c) {
       T sum = splat<T>(0.0);
-      for (int k = 0; k < r; ++k)
-        sum += rows[at(i, k)] * read<T>(B + at(k, c));
-      write(out + at(i, c), sum);
+      for (int k = 0; k < r_; ++k)
+        sum += rows(i, k) * read<T>(B.row(k) + c);
+      write(out.row(i) + c, sum);
     });
   }
 
   // A^T diag(1, right_sign) A with the sign for V's rows.
-  KRF_HD void products_of(const double *A, double right_sign, double *out) {
-    team.for_rows(r, ldr, [&](int a, int c) {
+  KRF_HD void products_of(ConstMatrix A, double right_sign, Matrix out) {
+    team_.for_rows(r_, ldr_, [&](int a, int c) {
       T sum = splat<T>(0.0);
-      for (int i = 0; i < n; ++i) {
-        const double left = A[at(i, a)];
-        sum += (i < c0 ? left : right_sign * left) * read<T>(A + at(i, c));
+      for (int i = 0; i < n_; ++i) {
+        const double left = A(i, a);
+        sum += (i < c0_ ? left : right_sign * left) * read<T>(A.row(i) + c);
       }
-      write(out + at(a, c), sum);
+      write(out.row(a) + c, sum);
     });
   }
-  KRF_HD void imbalance_of(const double *A, double *out) { products_of(A, -1.0, out); }
-  KRF_HD void column_products(const double *A, double *out) { products_of(A, 1.0, out); }
+  KRF_HD void imbalance_of(ConstMatrix A, Matrix out) { products_of(A, -1.0, out); }
+
+  TeamT &team_;
+  int n_, r_, c0_, ldr_, size_;
+  Matrix imbalance_, target_; // at the start, and in the present basis of columns
+  Matrix defect_, scaled_, column_gram_;
+  Matrix L_, direction_, product_, image_; // of the conjugate gradients
+  Matrix moved_, next_, best_;             // as large as a factor
 };
 
 KRF_END_NAMESPACE

@@ -265,7 +265,7 @@ private:
   // The factor row_W_, with U^T U - V^T V put back to what it was, in the basis of the caller's
   // columns.
   KRF_HD KRF_APART void write_balanced(FactorFlowOutput &out, int row, double t) {
-    balance_.restore(row_W_, basis_.Q.data);
+    balance_.restore(row_W_, basis_.Q);
     residual_of(row_W_, stage_residual_);
     const double loss_here = team.dot(stage_residual_, stage_residual_, sensing_.ldn);
     // W = (columns turned) Q^T
