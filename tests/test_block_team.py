@@ -204,3 +204,21 @@ def test_no_member_races_another(sanitized):
     for method in ("dopri5", "radau5"):
         options = flow_options(1e-4, 0.0, method, [0.1, 2.0])
         factorization(sanitized, 3, data, W0, 3, options)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_rounding_of_rows_is_that_of_their_own_measurements(program, symmetric):
+    rng = np.random.default_rng(5)
+    p, q, r, n_samples = (3, 3, 2, 5) if symmetric else (3, 4, 2, 5)
+    n, c0 = (p, 0) if symmetric else (p + q, p)
+    X = rng.standard_normal((n_samples, p, q)) * 10.0 ** rng.uniform(-6, 0, (n_samples, p, q))
+    y, W = rng.standard_normal(n_samples), rng.standard_normal((n, r))
+    head = [4, n, r, p, q, c0, n_samples, 1]
+    got = call(program, 2, head, X, y, W)
+    size = np.linalg.norm(W, axis=1)
+    prediction = np.linalg.norm(X) * np.sum(size**2)
+    A = np.zeros((n_samples, n, n))
+    A[:, :p, c0 : c0 + q] += np.abs(X)
+    A[:, c0 : c0 + q, :p] += np.abs(X).transpose(0, 2, 1)
+    expected = np.einsum("k,kij,j->i", 2.0 * (np.abs(y) + prediction), A, size)
+    assert np.allclose(got, expected, rtol=1e-12)

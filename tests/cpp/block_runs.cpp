@@ -2,9 +2,8 @@
 //
 //     block_runs THREADS < problem > result
 //
-// Numbers are text.  problem: kind (0 flow, 1 limit, 2 factorisation flow, 3 network), then its
-// fields in the
-// order they are read below.
+// Numbers are text.  problem: kind (0 flow, 1 limit, 2 factorisation flow, 3 network, 4 rounding of
+// the rows of a factor), then its fields in the order they are read below.
 #include "../../csrc/core/diagonal/family.hpp"
 #include "../../csrc/core/diagonal/limit.hpp"
 #include "../../csrc/core/factorization/family.hpp"
@@ -108,38 +107,55 @@ template <Mirror MirrorT> void diagonal_limit(int threads, const Diagonal &p) {
   print(ends), print(beta);
 }
 
-void factor_flow(int threads) {
-  FactorProblem p{};
-  p.n = static_cast<int>(number()), p.r = static_cast<int>(number());
-  p.p = static_cast<int>(number()), p.q = static_cast<int>(number());
-  p.c0 = static_cast<int>(number()), p.n_samples = static_cast<int>(number());
-  const bool dense = number() != 0;
-  const int ldn = padded(p.n_samples), ldr = padded(p.r), entries = p.p * p.q;
+struct Factorization {
+  FactorProblem problem{};
   std::vector<int> row, column;
-  std::vector<double> X;
-  if (dense) {
-    X.assign(static_cast<std::size_t>(ldn) * padded(entries), 0.0);
+  std::vector<double> X, y, W0;
+
+  Factorization() {
+    FactorProblem &p = problem;
+    p.n = static_cast<int>(number()), p.r = static_cast<int>(number());
+    p.p = static_cast<int>(number()), p.q = static_cast<int>(number());
+    p.c0 = static_cast<int>(number()), p.n_samples = static_cast<int>(number());
+    if (number() != 0)
+      read_dense();
+    else
+      read_entries();
+    y = numbers(p.n_samples);
+    y.resize(padded(p.n_samples), 0.0);
+    W0.assign(static_cast<std::size_t>(p.n) * padded(p.r), 0.0);
+    for (int i = 0; i < p.n; ++i)
+      for (int c = 0; c < p.r; ++c)
+        W0[static_cast<std::size_t>(i) * padded(p.r) + c] = number();
+    p.y = y.data(), p.W0 = W0.data();
+  }
+
+  int entries() const { return problem.p * problem.q; }
+
+private:
+  void read_dense() {
+    const int ldn = padded(problem.n_samples);
+    X.assign(static_cast<std::size_t>(ldn) * padded(entries()), 0.0);
     double sum = 0;
-    for (int i = 0; i < p.n_samples; ++i)
-      for (int e = 0; e < entries; ++e) {
+    for (int i = 0; i < problem.n_samples; ++i)
+      for (int e = 0; e < entries(); ++e) {
         const double x = number();
         X[static_cast<std::size_t>(e) * ldn + i] = x;
         sum += x * x;
       }
-    p.X = X.data(), p.X_norm = std::sqrt(sum);
-  } else {
-    for (int i = 0; i < p.n_samples; ++i)
-      row.push_back(static_cast<int>(number()));
-    for (int i = 0; i < p.n_samples; ++i)
-      column.push_back(static_cast<int>(number()));
-    p.row = row.data(), p.column = column.data();
+    problem.X = X.data(), problem.X_norm = std::sqrt(sum);
   }
-  std::vector<double> y = numbers(p.n_samples), W0(static_cast<std::size_t>(p.n) * ldr, 0.0);
-  y.resize(ldn, 0.0);
-  for (int i = 0; i < p.n; ++i)
-    for (int c = 0; c < p.r; ++c)
-      W0[static_cast<std::size_t>(i) * ldr + c] = number();
-  p.y = y.data(), p.W0 = W0.data();
+  void read_entries() {
+    for (int i = 0; i < problem.n_samples; ++i)
+      row.push_back(static_cast<int>(number()));
+    for (int i = 0; i < problem.n_samples; ++i)
+      column.push_back(static_cast<int>(number()));
+    problem.row = row.data(), problem.column = column.data();
+  }
+};
+
+void factor_flow(int threads, const Factorization &data) {
+  const FactorProblem &p = data.problem;
   std::vector<double> times;
   const FlowOptions o = options(times);
   const long long rows = o.n_eval > 0 ? o.n_eval : 1;
@@ -149,7 +165,8 @@ void factor_flow(int threads) {
   Flow counted(counter, p, count);
   std::vector<double> work(static_cast<std::size_t>(count.used()), kUnset), W(rows * p.n * p.r),
       loss(rows), t(rows), ends;
-  const long long room = HostTeam::features_room(ldn, padded(entries), threads);
+  const long long room =
+      HostTeam::features_room(padded(p.n_samples), padded(data.entries()), threads);
   on_block(threads, room, [&](HostTeam &team, int rank) {
     Arena arena(work.data());
     FactorFlowOutput out{{loss.data(), t.data(), Status::kFailed, 0, 0}, W.data()};
@@ -158,6 +175,21 @@ void factor_flow(int threads) {
       ends = ends_of(out);
   });
   print(ends), print(W), print(loss), print(t);
+}
+
+// What the velocity of every row of W0 is a sum of, in magnitude.
+void row_rounding(int threads, const Factorization &data) {
+  const FactorProblem &p = data.problem;
+  std::vector<double> work(100'000, kUnset), rounding;
+  on_block(threads, 1, [&](HostTeam &team, int rank) {
+    Arena arena(work.data());
+    Measurements<HostTeam> sensing(team, p, arena);
+    RowMotion<HostTeam> rows(team, sensing, arena);
+    rows.measure(p.W0, p.y, p.X_norm);
+    if (rank == 0)
+      rounding.assign(rows.rounding, rows.rounding + p.n);
+  });
+  print(rounding);
 }
 
 void mlp_flow(int threads) {
@@ -203,8 +235,13 @@ void mlp_flow(int threads) {
 int main(int argc, char **argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
   const int kind = static_cast<int>(number());
-  if (kind >= 2) {
-    kind == 2 ? factor_flow(threads) : mlp_flow(threads);
+  if (kind == 3) {
+    mlp_flow(threads);
+    return 0;
+  }
+  if (kind == 2 || kind == 4) {
+    const Factorization data;
+    kind == 2 ? factor_flow(threads, data) : row_rounding(threads, data);
     return 0;
   }
   const Diagonal p;

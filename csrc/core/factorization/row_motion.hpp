@@ -91,14 +91,13 @@ private:
   KRF_HD double dense_rounding(int i, const double *y, double prediction) const {
     double sum = 0;
     for (int k = 0; k < sensing.n_samples; ++k) {
-      const double *x = sensing.dense + static_cast<long long>(k) * sensing.p * sensing.q;
       double part = 0;
       if (i < sensing.p)
         for (int j = 0; j < sensing.q; ++j)
-          part += std::fabs(x[i * sensing.q + j]) * size[sensing.c0 + j];
+          part += std::fabs(sensing.weight(k, i, j)) * size[sensing.c0 + j];
       if (i >= sensing.c0)
         for (int j = 0; j < sensing.p; ++j)
-          part += std::fabs(x[j * sensing.q + i - sensing.c0]) * size[j];
+          part += std::fabs(sensing.weight(k, j, i - sensing.c0)) * size[j];
       sum += 2.0 * (std::fabs(y[k]) + prediction) * part;
     }
     return sum;
