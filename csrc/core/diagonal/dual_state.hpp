@@ -14,6 +14,11 @@ struct MirrorArrays {
   double *beta, *slope, *size;
   KRF_HD MirrorArrays(int ldd, Arena &arena)
       : beta(arena.take(ldd)), slope(arena.take(ldd)), size(arena.take(ldd)) {}
+  template <class T> KRF_HD void store(int i, const MirrorValue<T> &v) const {
+    write(beta + i, v.beta);
+    write(slope + i, v.slope);
+    write(size + i, v.size);
+  }
 };
 
 template <Team TeamT, Mirror MirrorT, QuadraticLoss LossT> struct DualState {
@@ -72,14 +77,14 @@ template <Team TeamT, Mirror MirrorT, QuadraticLoss LossT> struct DualState {
     return true;
   }
 
-  // The mirror at position + dz, as the trial end; `bad` is one where that is outside its domain.
-  KRF_HD void evaluate_mirror(int i, T dz, T &bad) {
+  // The mirror at position + dz, kept as the trial end; `bad` is one where that is outside its
+  // domain.  Returns beta.
+  KRF_HD T evaluate_mirror(int i, T dz, T &bad) {
     auto good = dz < dz;
     const MirrorValue<T> v = mirror.evaluate(i, dz, good);
-    write(next.beta + i, v.beta);
-    write(next.slope + i, v.slope);
-    write(next.size + i, v.size);
+    next.store(i, v);
     bad = select(good, bad, splat<T>(1.0));
+    return v.beta;
   }
 
   // Predictions f become residuals.
@@ -147,19 +152,26 @@ template <Team TeamT, Mirror MirrorT, QuadraticLoss LossT> struct DualState {
   KRF_HD ErrorNorm error_norm_at_end(const double *dnu, const double *end_residual) {
     copy(team, dnu, pair, ldn);
     copy(team, end_residual, pair + ldn, ldn);
-    T componentwise = splat<T>(0.0), predictor = splat<T>(0.0), predictor_norm = splat<T>(0.0);
-    team.template map_features<2>(X(), ldn, ldd, pair, nullptr, [&](int i, const T *z, T *) {
-      const T moved = read<T>(next.slope + i) * absolute(z[0]);
-      componentwise = greater_of(componentwise, moved / read<T>(next.size + i));
-      predictor += moved * moved;
-      const T b = read<T>(next.beta + i);
-      predictor_norm += b * b;
-      write(next_velocity + i, z[1]);
-    });
-    const T parts[3] = {predictor, predictor_norm, componentwise};
+    EndSums sums;
+    team.template map_features<2>(X(), ldn, ldd, pair, nullptr,
+                                  [&](int i, const T *z, T *) { map_error(i, z, sums); });
     double of[3];
-    team.template reduce<2, 1>(parts, of);
+    team.template reduce<2, 1>(sums.parts, of);
     return {of[2], std::sqrt(of[0]), std::sqrt(of[1])};
+  }
+
+  struct EndSums {
+    // Squares of the change of the predictor and of the predictor; the largest change of a part.
+    T parts[3] = {};
+  };
+  // What a pass over X computes at feature i, where z moves by z[0] at the trial end, and the
+  // velocity there is z[1].
+  KRF_HD void map_error(int i, const T *z, EndSums &sums) {
+    const T moved = read<T>(next.slope + i) * absolute(z[0]), b = read<T>(next.beta + i);
+    sums.parts[2] = greater_of(sums.parts[2], moved / read<T>(next.size + i));
+    sums.parts[0] += moved * moved;
+    sums.parts[1] += b * b;
+    write(next_velocity + i, z[1]);
   }
 
   // To position + dz, whose predictor and slopes are the trial end's.

@@ -96,13 +96,9 @@ public:
 
   // The field at nu + shift; keeps z and the mirror's values as those of the trial end.
   KRF_HD KRF_APART bool evaluate(const double *shift, double *out) {
-    const int ldd = state.ldd;
     T bad = splat<T>(0.0);
-    team.template map_features<1>(state.X(), length, ldd, shift, out, [&](int i, const T *z, T *o) {
-      write(end_z() + i, z[0]);
-      state.evaluate_mirror(i, z[0], bad);
-      o[0] = read<T>(state.next.beta + i);
-    });
+    team.template map_features<1>(state.X(), length, state.ldd, shift, out,
+                                  [&](int i, const T *z, T *o) { o[0] = map_end(i, z[0], bad); });
     state.to_residual(out);
     return !(team.max(bad) > 0.0);
   }
@@ -111,38 +107,12 @@ public:
   // stage leaves the domain of the mirror.
   KRF_HD KRF_APART bool move_stages(const double *, const double *V, bool add, double *F,
                                     ErrorNorm &change) {
-    const int ldd = state.ldd;
-    MirrorArrays &next = state.next;
-    T bad = splat<T>(0.0), componentwise = splat<T>(0.0);
-    T predictor[3] = {}, predictor_norm = splat<T>(0.0), step = splat<T>(0.0);
-    team.template map_features<3>(state.X(), length, ldd, V, F, [&](int i, const T *z, T *out) {
-      T mean = splat<T>(0.0);
-      for (int j = 0; j < 3; ++j) {
-        double *at = Z_ + j * ldd + i;
-        const T dz = add ? read<T>(at) + z[j] : z[j];
-        write(at, dz);
-        auto good = dz < dz;
-        const MirrorValue<T> v = state.mirror.evaluate(i, dz, good);
-        bad = select(good, bad, splat<T>(1.0));
-        const T moved = v.slope * absolute(z[j]);
-        componentwise = greater_of(componentwise, moved / v.size);
-        predictor[j] += moved * moved;
-        mean += v.slope;
-        out[j] = v.beta;
-        if (j == 2) {
-          predictor_norm += v.beta * v.beta;
-          step += v.slope * dz * (v.slope * dz);
-          write(next.beta + i, v.beta);
-          write(next.slope + i, v.slope);
-          write(next.size + i, v.size);
-        }
-      }
-      write(mean_slope_ + i, mean * (1.0 / 3.0));
-    });
-    const T parts[7] = {predictor[0], predictor[1],  predictor[2], predictor_norm,
-                        step,         componentwise, bad};
+    StageSums sums;
+    team.template map_features<3>(
+        state.X(), length, state.ldd, V, F,
+        [&](int i, const T *z, T *out) { map_stages(i, z, add, out, sums); });
     double of[7];
-    team.template reduce<5, 2>(parts, of);
+    team.template reduce<5, 2>(sums.parts, of);
     if (of[6] > 0.0)
       return false;
     for (int j = 0; j < 3; ++j)
@@ -248,6 +218,46 @@ public:
 
 private:
   KRF_HD double *end_z() const { return Z_ + 2LL * state.ldd; }
+
+  // What a pass over X computes at feature i: its z at the trial end, kept; beta there.
+  KRF_HD T map_end(int i, T z, T &bad) {
+    write(end_z() + i, z);
+    return state.evaluate_mirror(i, z, bad);
+  }
+
+  struct StageSums {
+    // Squares of the change of the predictor, one per stage; of the predictor and of its change
+    // over the step, at the end; the largest change of a part; whether a stage is out of domain.
+    T parts[7] = {};
+  };
+  // What a pass over X computes at feature i, where the stages z of the step move by dz (from zero,
+  // unless `add`): beta at the stages.  Slopes are kept for the Jacobian at the predicted stages,
+  // and the mirror's values of the end at those that Newton's iteration has corrected.
+  KRF_HD void map_stages(int i, const T *dz, bool add, T *beta, StageSums &sums) {
+    T mean = splat<T>(0.0);
+    T *const parts = sums.parts;
+    for (int j = 0; j < 3; ++j) {
+      double *at = Z_ + j * state.ldd + i;
+      const T z = add ? read<T>(at) + dz[j] : dz[j];
+      write(at, z);
+      auto good = z < z;
+      const MirrorValue<T> v = state.mirror.evaluate(i, z, good);
+      parts[6] = select(good, parts[6], splat<T>(1.0));
+      const T moved = v.slope * absolute(dz[j]);
+      parts[5] = greater_of(parts[5], moved / v.size);
+      parts[j] += moved * moved;
+      mean += v.slope;
+      beta[j] = v.beta;
+      if (j < 2)
+        continue;
+      parts[3] += v.beta * v.beta;
+      parts[4] += v.slope * z * (v.slope * z);
+      if (add)
+        state.next.store(i, v);
+    }
+    if (!add)
+      write(mean_slope_ + i, mean * (1.0 / 3.0));
+  }
 
   KRF_HD void forget_matrices() {
     scaled_gram_.clear();
