@@ -11,13 +11,13 @@ KRF_BEGIN_NAMESPACE
 
 // What the mirror says of every coordinate at one position (MirrorValue).
 struct MirrorArrays {
-  double *beta, *slope, *size;
+  double *beta, *slope, *relative_slope;
   KRF_HD MirrorArrays(int ldd, Arena &arena)
-      : beta(arena.take(ldd)), slope(arena.take(ldd)), size(arena.take(ldd)) {}
+      : beta(arena.take(ldd)), slope(arena.take(ldd)), relative_slope(arena.take(ldd)) {}
   template <class T> KRF_HD void store(int i, const MirrorValue<T> &v) const {
     write(beta + i, v.beta);
     write(slope + i, v.slope);
-    write(size + i, v.size);
+    write(relative_slope + i, v.relative_slope);
   }
 };
 
@@ -168,7 +168,7 @@ template <Team TeamT, Mirror MirrorT, QuadraticLoss LossT> struct DualState {
   // velocity there is z[1].
   KRF_HD void map_error(int i, const T *z, EndSums &sums) {
     const T moved = read<T>(next.slope + i) * absolute(z[0]), b = read<T>(next.beta + i);
-    sums.parts[2] = greater_of(sums.parts[2], moved / read<T>(next.size + i));
+    sums.parts[2] = greater_of(sums.parts[2], read<T>(next.relative_slope + i) * absolute(z[0]));
     sums.parts[0] += moved * moved;
     sums.parts[1] += b * b;
     write(next_velocity + i, z[1]);

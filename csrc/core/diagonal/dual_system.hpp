@@ -244,7 +244,7 @@ private:
       const MirrorValue<T> v = state.mirror.evaluate(i, z, good);
       parts[6] = select(good, parts[6], splat<T>(1.0));
       const T moved = v.slope * absolute(dz[j]);
-      parts[5] = greater_of(parts[5], moved / v.size);
+      parts[5] = greater_of(parts[5], v.relative_slope * absolute(dz[j]));
       parts[j] += moved * moved;
       mean += v.slope;
       beta[j] = v.beta;

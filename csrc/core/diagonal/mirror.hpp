@@ -21,7 +21,9 @@ inline constexpr double kSmallestShrink = 1e-8;
 template <class T> struct MirrorValue {
   T beta;
   T slope; // d beta / d z > 0
-  T size;  // what an error of beta is relative to, for the weights to keep their own accuracy
+  // slope over what an error of beta is relative to, for the weights to keep their own accuracy: a
+  // move of z by dz changes them by |dz| relative_slope
+  T relative_slope;
 };
 
 // start(i, w_plus0, w_minus0, largest_beta)  the position of coordinate i at t = 0
@@ -84,11 +86,14 @@ struct Depth2Mirror {
       minus = exponential(level - position);
     }
     const T one = splat<T>(1.0);
-    const T clipped = greater_of(lesser_of(position, one), 0.0 - one);
-    const T small = 2.0 * half * sinh_small(clipped);
-    const T size = plus + minus;
-    good = size < 1e300;
-    return {select(absolute(position) < 1.0, small, plus - minus), 8.0 * size, size};
+    const T sum = plus + minus;
+    good = sum < 1e300;
+    T beta = plus - minus;
+    if (!all<T>(absolute(position) >= 1.0)) { // where the difference would lose digits
+      const T clipped = greater_of(lesser_of(position, one), 0.0 - one);
+      beta = select(absolute(position) < 1.0, 2.0 * half * sinh_small(clipped), beta);
+    }
+    return {beta, 8.0 * sum, splat<T>(8.0)};
   }
 
   template <class T> KRF_HD void advance(int i, T dz) const {
@@ -187,7 +192,7 @@ struct DeepMirror {
     good = (lesser_of(up, um) > 0.0) & (slope < 1e300);
     const T least = greater_of(lesser_of(lesser_of(up, um), read<T>(u_awake + i)),
                                rounding * greater_of(up, um));
-    return {beta, slope, rate * least};
+    return {beta, slope, (2.0 * depth * depth) / least};
   }
 
   template <class T> KRF_HD T load_gap(int i, T shift) const {
