@@ -11,7 +11,8 @@ template <class Item> struct MatrixView {
 
   KRF_HD Item *row(int i) const { return data + static_cast<long long>(i) * ld; }
   KRF_HD Item &operator()(int i, int j) const { return row(i)[j]; }
-  KRF_HD operator MatrixView<const Item>() const { return {data, ld}; }
+  // Of a matrix to be written, one to be read.
+  template <class Other> KRF_HD operator MatrixView<Other>() const { return {data, ld}; }
 };
 using Matrix = MatrixView<double>;
 using ConstMatrix = MatrixView<const double>;

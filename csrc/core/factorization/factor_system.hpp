@@ -49,15 +49,12 @@ public:
 
   KRF_HD FactorSystem(TeamT &team_, const FactorProblem &p, Arena &arena)
       : team(team_), length(p.n * padded(p.r)), field(arena.take(length)),
-        dense(arena.take(length)), n_(p.n), r_(p.r), ldr_(padded(p.r)), sensing_(team_, p, arena),
+        dense(arena.take(length)), sensing_(team_, p, arena),
         tangent_(team_, sensing_, length, arena), basis_(team_, p.n, p.r, arena),
         columns_(team_, p.n, p.r, arena), rows_(team_, sensing_, arena),
         balance_(team_, p.n, p.r, p.c0, arena), W_(arena.take(length)),
-        stages_(arena.take(3LL * length)), y_(arena.take(sensing_.ldn)),
-        residual_(arena.take(sensing_.ldn)), next_residual_(arena.take(sensing_.ldn)),
-        stage_residual_(arena.take(sensing_.ldn)), M_(arena.take(sensing_.entries)),
-        row_W_(arena.take(length)), power_(arena.take(length)),
-        power_sample_(arena.take(sensing_.ldn)) {}
+        stages_(arena.take(3LL * length)), samples_(sensing_.ldn, arena),
+        M_(arena.take(sensing_.entries)), row_W_(arena.take(length)), power_(arena.take(length)) {}
 
   KRF_HD bool stiff_available() const { return tangent_.n_samples > 0; }
   KRF_HD static bool starts_stiff() { return false; }
@@ -65,7 +62,7 @@ public:
   // against six fields; both measure changes of M.
   KRF_HD double cost_ratio() const {
     const double f = sensing_.work(), N = sensing_.n_samples;
-    const double change = 2.0 * sensing_.p * sensing_.q * ldr_;
+    const double change = 2.0 * sensing_.p * sensing_.q * sensing_.ldr;
     return (4.0 * (7.0 * f + 5.0 * N * N + change) + 0.9 * N * N * N + change) /
            (6.0 * f + 1.5 * change);
   }
@@ -73,9 +70,9 @@ public:
   KRF_HD static void set_accuracy(double) {}
 
   KRF_HD KRF_APART bool start(const FactorProblem &p) {
-    copy(team, p.y, y_, sensing_.ldn);
-    y_norm2_ = team.dot(y_, y_, sensing_.ldn);
-    X_norm_ = p.X_norm;
+    copy(team, p.y, samples_.y, sensing_.ldn);
+    run_.y_norm2 = team.dot(samples_.y, samples_.y, sensing_.ldn);
+    run_.X_norm = p.X_norm;
     copy(team, p.W0, W_, length);
     fill(team, 0.0, power_, length);
     fill(team, 0.0, field, length);
@@ -87,14 +84,14 @@ public:
     orthogonalise(stages_);
     // What rounding leaves of dependent columns is not a direction.
     columns_.clear_rounding(W_);
-    residual_of(W_, residual_);
-    field_of(W_, residual_, field);
+    residual_of(W_, samples_.residual);
+    field_of(W_, samples_.residual, field);
     return finite(team.dot(W_, W_, length)) && finite(loss());
   }
   KRF_HD void start_stiff() { tangent_.forget(); }
   KRF_HD void begin_step(double h) { rows_.step = h; }
 
-  KRF_HD double loss() { return team.dot(residual_, residual_, sensing_.ldn); }
+  KRF_HD double loss() { return team.dot(samples_.residual, samples_.residual, sensing_.ldn); }
   // Also keeps M, against which a step's change is measured.
   KRF_HD double predictor_norm() {
     const double size = sensing_.image_norm(W_, W_, false);
@@ -111,16 +108,16 @@ public:
     return speed > 0 ? factor_rules::kGrowth / speed : kInfinity;
   }
   KRF_HD bool decreases(const double *) {
-    const double bound = std::sqrt(loss()) * (1.0 + 1e-9) + 2.0 * noise_;
-    return norm(team, next_residual_, sensing_.ldn) <= bound;
+    const double bound = std::sqrt(loss()) * (1.0 + 1e-9) + 2.0 * run_.noise;
+    return norm(team, samples_.next_residual, sensing_.ldn) <= bound;
   }
 
   // A velocity of rounding is the end; and so is one that no longer lowers the loss.
   KRF_HD Rest rest(const FactorProblem &, double *, const Progress &now) {
     bool rests = moves_by_rounding();
-    if (standstill_.is_due(now)) {
-      rests = rests || (standstill_.stands_still(loss()) && stands_still(now.rtol));
-      standstill_.mark(now, loss());
+    if (run_.standstill.is_due(now)) {
+      rests = rests || (run_.standstill.stands_still(loss()) && stands_still(now.rtol));
+      run_.standstill.mark(now, loss());
     }
     return rests ? Rest::kStationary : Rest::kNone;
   }
@@ -128,9 +125,9 @@ public:
   // The field at W + shift, which becomes the trial end.
   KRF_HD bool evaluate(const double *shift, double *out) {
     add(team, W_, shift, end(), length);
-    residual_of(end(), next_residual_);
-    field_of(end(), next_residual_, out);
-    return finite(team.dot(next_residual_, next_residual_, sensing_.ldn));
+    residual_of(end(), samples_.next_residual);
+    field_of(end(), samples_.next_residual, out);
+    return finite(team.dot(samples_.next_residual, samples_.next_residual, sensing_.ldn));
   }
 
   KRF_HD KRF_APART bool move_stages(const double *N, const double *V, bool add_V, double *F,
@@ -138,13 +135,13 @@ public:
     change = {};
     for (int j = 0; j < 3; ++j) {
       double *at = stages_ + j * length;
-      double *residual = j == 2 ? next_residual_ : stage_residual_;
+      double *residual = j == 2 ? samples_.next_residual : samples_.scratch;
       add(team, W_, N + j * length, at, length);
       residual_of(at, residual);
       field_of(at, residual, F + j * length);
       change.componentwise = larger(change.componentwise, part_change(V + j * length, at));
     }
-    if (!finite(team.dot(next_residual_, next_residual_, sensing_.ldn)) ||
+    if (!finite(team.dot(samples_.next_residual, samples_.next_residual, sensing_.ldn)) ||
         !finite(change.componentwise))
       return false;
     if (!add_V)
@@ -173,15 +170,15 @@ public:
 
   KRF_HD void advance(const double *dW, const double *end_field) {
     copy(team, end_field, field, length);
-    motion_ += columns_.change(dW, W_);
+    run_.motion += columns_.change(dW, W_);
     copy(team, end(), W_, length);
-    copy(team, next_residual_, residual_, sensing_.ldn);
+    copy(team, samples_.next_residual, samples_.residual, sensing_.ldn);
   }
   // Makes the columns orthogonal again where they may have become dependent.
   KRF_HD KRF_APART void renew_basis(double *history) {
-    if (motion_ < factor_rules::kDrift)
+    if (run_.motion < factor_rules::kDrift)
       return;
-    motion_ = 0;
+    run_.motion = 0;
     orthogonalise(history);
   }
 
@@ -194,14 +191,14 @@ public:
     const double size = norm(team, power_, length);
     if (!(size > 0.0)) {
       team.each(length, [&](int e) {
-        const int i = e / ldr_, c = e % ldr_;
-        power_[e] = c < r_ ? 1.0 + 0.1 * ((i + 3 * c) % 7) : 0.0;
+        const int i = e / sensing_.ldr, c = e % sensing_.ldr;
+        power_[e] = c < sensing_.r ? 1.0 + 0.1 * ((i + 3 * c) % 7) : 0.0;
       });
       return kInfinity;
     }
-    sensing_.linearise(W_, power_, power_sample_);
+    sensing_.linearise(W_, power_, samples_.scratch);
     fill(team, 0.0, power_, length);
-    sensing_.subtract_adjoint(power_sample_, -LossT::kCurvature / size, W_, power_);
+    sensing_.subtract_adjoint(samples_.scratch, -LossT::kCurvature / size, W_, power_);
     return norm(team, power_, length);
   }
 
@@ -214,12 +211,27 @@ public:
     write_balanced(out, row, t);
   }
   KRF_HD void write_unstarted(FactorFlowOutput &out, int row) {
-    double *to = out.W + static_cast<long long>(row) * n_ * r_;
-    team.each(n_ * r_, [&](int e) { to[e] = 0.0; });
-    team.once([&] { out.loss[row] = y_norm2_, out.t[row] = 0.0; });
+    double *to = out.W + static_cast<long long>(row) * sensing_.n * sensing_.r;
+    team.each(sensing_.n * sensing_.r, [&](int e) { to[e] = 0.0; });
+    team.once([&] { out.loss[row] = run_.y_norm2, out.t[row] = 0.0; });
   }
 
 private:
+  struct SampleArrays {
+    double *y, *residual, *next_residual; // the last one at the trial end
+    double *scratch;
+    KRF_HD SampleArrays(int ldn, Arena &arena)
+        : y(arena.take(ldn)), residual(arena.take(ldn)), next_residual(arena.take(ldn)),
+          scratch(arena.take(ldn)) {}
+  };
+  struct RunScalars {
+    double X_norm = 0, y_norm2 = 0;
+    double noise = 0;  // rounding of the residual's norm
+    double motion = 0; // relative, of a column, since the columns were orthogonal
+    Standstill standstill{kStandstill, 0.0};
+  };
+  static_assert(__is_trivially_copyable(RunScalars));
+
   KRF_HD double *end() const { return stages_ + 2LL * length; }
   KRF_HD static bool finite(double x) { return x - x == 0.0; }
 
@@ -232,15 +244,15 @@ private:
   // Whether every velocity is rounding, or that of a column or row at its rest.
   KRF_HD KRF_APART bool moves_by_rounding() {
     const double size2 = team.dot(W_, W_, length);
-    const double prediction = rows_.measure(W_, y_, X_norm_);
-    noise_ = 32.0 * kEpsilon * (std::sqrt(y_norm2_) + prediction);
+    const double prediction = rows_.measure(W_, samples_.y, run_.X_norm);
+    run_.noise = 32.0 * kEpsilon * (std::sqrt(run_.y_norm2) + prediction);
     columns_.measure(W_, field);
-    return slower_than(2.0 * noise_ * (sensing_.dense ? X_norm_ : 1.0), size2);
+    return slower_than(2.0 * run_.noise * (sensing_.dense ? run_.X_norm : 1.0), size2);
   }
   // Whether the velocity is no more than what rtol allows the state to be off, at the rates S could
   // give it: near a stationary point with a residual the steps see no more than that.
   KRF_HD KRF_APART bool stands_still(double rtol) {
-    return slower_than(rtol * LossT::kCurvature * sensing_.adjoint_norm(residual_),
+    return slower_than(rtol * LossT::kCurvature * sensing_.adjoint_norm(samples_.residual),
                        team.dot(W_, W_, length));
   }
   KRF_HD bool slower_than(double speed, double size2) {
@@ -254,7 +266,7 @@ private:
     team.each(sensing_.ldn - sensing_.n_samples, [&](int i) { out[sensing_.n_samples + i] = 0.0; });
     sensing_.predict(at, out);
     team.for_each(sensing_.ldn, [&](int i) {
-      write(out + i, LossT::residual(read<T>(out + i), read<T>(y_ + i)));
+      write(out + i, LossT::residual(read<T>(out + i), read<T>(samples_.y + i)));
     });
   }
   KRF_HD void field_of(const double *at, const double *residual, double *out) {
@@ -266,15 +278,15 @@ private:
   // columns.
   KRF_HD KRF_APART void write_balanced(FactorFlowOutput &out, int row, double t) {
     balance_.restore(row_W_, basis_.Q);
-    residual_of(row_W_, stage_residual_);
-    const double loss_here = team.dot(stage_residual_, stage_residual_, sensing_.ldn);
+    residual_of(row_W_, samples_.scratch);
+    const double loss_here = team.dot(samples_.scratch, samples_.scratch, sensing_.ldn);
     // W = (columns turned) Q^T
-    double *to = out.W + static_cast<long long>(row) * n_ * r_;
-    team.products(row_W_, ldr_, n_, basis_.Q.data, ldr_, r_, ldr_, to, r_, false);
+    double *to = out.W + static_cast<long long>(row) * sensing_.n * sensing_.r;
+    team.products(row_W_, sensing_.ldr, sensing_.n, basis_.Q.data, sensing_.ldr, sensing_.r,
+                  sensing_.ldr, to, sensing_.r, false);
     team.once([&] { out.loss[row] = loss_here, out.t[row] = t; });
   }
 
-  int n_, r_, ldr_;
   Measurements<TeamT> sensing_;
   TangentSolver<TeamT, LossT> tangent_;
   OneSidedJacobi<TeamT> basis_;
@@ -283,14 +295,11 @@ private:
   Balance<TeamT> balance_;
   double *W_;
   double *stages_; // W + N_j; the third is the trial end
-  double *y_, *residual_, *next_residual_, *stage_residual_;
-  double *M_;                     // at W
-  double *row_W_;                 // of results
-  double *power_, *power_sample_; // of the power method
-  double X_norm_ = 0, y_norm2_ = 0;
-  double noise_ = 0;  // rounding of the residual's norm
-  double motion_ = 0; // relative, of a column, since the columns were orthogonal
-  Standstill standstill_{kStandstill, 0.0};
+  SampleArrays samples_;
+  double *M_;     // at W
+  double *row_W_; // of results
+  double *power_; // of the power method
+  RunScalars run_;
 };
 
 KRF_END_NAMESPACE

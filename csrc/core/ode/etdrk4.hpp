@@ -30,21 +30,17 @@ template <ExponentialSystem System> struct Etdrk4 {
 
   KRF_HD Etdrk4(System &system, Arena &arena)
       : s(system), length(system.length), n(system.samples()), ldn(padded(n)),
-        G2_(arena.take(n ? length : 0)), G3_(arena.take(n ? length : 0)),
-        G4_(arena.take(n ? length : 0)), end_(arena.take(n ? length : 0)),
         kernel_(take_matrix(arena, n, ldn)), eigen_(system.team, n, arena),
-        rho_(arena.take(kRows * ldn)), g2_(rho_ + ldn), g3_(rho_ + 2 * ldn), g4_(rho_ + 3 * ldn),
-        d2_(rho_ + 4 * ldn), d3_(rho_ + 5 * ldn), d4_(rho_ + 6 * ldn), c_(rho_ + 7 * ldn),
-        value_(arena.take(ldn)) {}
+        fields_(n ? length : 0, arena), rows_(ldn, arena), value_(arena.take(ldn)) {}
 
   KRF_HD static void start(double) {}
   KRF_HD void restart() { known_ = false; }
   KRF_HD static double *history() { return nullptr; }
-  KRF_HD const double *end_field() const { return end_; }
+  KRF_HD const double *end_field() const { return fields_.end; }
   KRF_HD static double tolerance(double rtol) { return rtol; }
   KRF_HD static double step_factor(double error) { return step_control::step_factor(error, 4.0); }
   KRF_HD void accept(double) {
-    s.advance(nullptr, end_);
+    s.advance(nullptr, fields_.end);
     restart();
   }
   // Of the flow's linear part; known after an attempt.
@@ -63,58 +59,72 @@ template <ExponentialSystem System> struct Etdrk4 {
   }
 
 private:
-  static constexpr int kRows = 8;
+  struct Fields { // at the stages, and at the trial end
+    double *G2, *G3, *G4, *end;
+    KRF_HD Fields(int length, Arena &arena)
+        : G2(arena.take(length)), G3(arena.take(length)), G4(arena.take(length)),
+          end(arena.take(length)) {}
+  };
+  struct Rows { // of the samples, in the eigenbasis
+    static constexpr int kCount = 8;
+    double *rho;          // dL/df
+    double *g2, *g3, *g4; // J times the fields
+    double *d2, *d3, *d4; // what the nonlinear part of a stage is made of
+    double *c;            // of J' in a stage
+    KRF_HD Rows(int ldn, Arena &arena)
+        : rho(arena.take(kCount * ldn)), g2(rho + ldn), g3(rho + 2 * ldn), g4(rho + 3 * ldn),
+          d2(rho + 4 * ldn), d3(rho + 5 * ldn), d4(rho + 6 * ldn), c(rho + 7 * ldn) {}
+  };
 
-  // G2_ .. end_: the fields at the stages; g2_ .. g4_: J times these, in the eigenbasis.
   KRF_HD KRF_APART bool take_stages(double h) {
+    auto [G2, G3, G4, end] = fields_;
+    auto [rho, g2, g3, g4, d2, d3, d4, c] = rows_;
     // rho: dL/df; the field at the start is -J^T rho.
-    to_basis(s.dloss_df(), rho_);
-    each([&](int i) { c_[i] = -0.5 * h * phi(1, h * lambda(i)) * rho_[i]; });
-    if (!stage(c_, nullptr, 0, nullptr, 0, nullptr, 0, G2_, g2_))
+    to_basis(s.dloss_df(), rho);
+    each([&](int i) { c[i] = -0.5 * h * phi(1, h * lambda(i)) * rho[i]; });
+    if (!stage(c, nullptr, 0, nullptr, 0, nullptr, 0, G2, g2))
       return false;
     each([&](int i) {
       const double l = lambda(i);
-      d2_[i] = rho_[i] + 2.0 * l * c_[i];
-      c_[i] += 0.5 * h * d2_[i] - h * h * phi(3, h * l) * (g2_[i] + l * d2_[i]);
+      d2[i] = rho[i] + 2.0 * l * c[i];
+      c[i] += 0.5 * h * d2[i] - h * h * phi(3, h * l) * (g2[i] + l * d2[i]);
     });
-    if (!stage(c_, G2_, 0.5 * h, nullptr, 0, nullptr, 0, G3_, g3_))
+    if (!stage(c, G2, 0.5 * h, nullptr, 0, nullptr, 0, G3, g3))
       return false;
     each([&](int i) {
       const double l = lambda(i), x = 2.0 * h * l;
-      d3_[i] = rho_[i] + 2.0 * (0.5 * h * g2_[i] + l * c_[i]);
-      c_[i] =
-          -h * phi(1, x) * rho_[i] + h * d3_[i] - 4.0 * h * h * phi(3, x) * (g3_[i] + l * d3_[i]);
+      d3[i] = rho[i] + 2.0 * (0.5 * h * g2[i] + l * c[i]);
+      c[i] = -h * phi(1, x) * rho[i] + h * d3[i] - 4.0 * h * h * phi(3, x) * (g3[i] + l * d3[i]);
     });
-    if (!stage(c_, G3_, h, nullptr, 0, nullptr, 0, G4_, g4_))
+    if (!stage(c, G3, h, nullptr, 0, nullptr, 0, G4, g4))
       return false;
     each([&](int i) {
       const double l = lambda(i), x = 2.0 * h * l, p3 = phi(3, x), p4 = phi(4, x);
-      d4_[i] = rho_[i] + 2.0 * (h * g3_[i] + l * c_[i]);
-      c_[i] = -h * phi(1, x) * rho_[i] + h / 3.0 * (d2_[i] + d3_[i]) + h / 6.0 * d4_[i] -
-              2.0 * h * h *
-                  ((2.0 * p3 - 4.0 * p4) * (g2_[i] + g3_[i] + l * (d2_[i] + d3_[i])) +
-                   (4.0 * p4 - p3) * (g4_[i] + l * d4_[i]));
+      d4[i] = rho[i] + 2.0 * (h * g3[i] + l * c[i]);
+      c[i] = -h * phi(1, x) * rho[i] + h / 3.0 * (d2[i] + d3[i]) + h / 6.0 * d4[i] -
+             2.0 * h * h *
+                 ((2.0 * p3 - 4.0 * p4) * (g2[i] + g3[i] + l * (d2[i] + d3[i])) +
+                  (4.0 * p4 - p3) * (g4[i] + l * d4[i]));
       // What the error needs of g2, whose place g5 takes, goes to d2.
-      d2_[i] = rho_[i] + 2.0 * (h / 3.0 * (g2_[i] + g3_[i]) + h / 6.0 * g4_[i] + l * c_[i]);
+      d2[i] = rho[i] + 2.0 * (h / 3.0 * (g2[i] + g3[i]) + h / 6.0 * g4[i] + l * c[i]);
     });
-    if (!stage(c_, G2_, h / 3.0, G3_, h / 3.0, G4_, h / 6.0, end_, g2_))
-      return false;
-    return true;
+    return stage(c, G2, h / 3.0, G3, h / 3.0, G4, h / 6.0, end, g2);
   }
 
   // The last stage against the field at the end, in the place of G3.
   KRF_HD double *estimate_error(double h) {
-    const double *g5 = g2_, *d5 = d2_;
+    const double *g5 = rows_.g2, *d5 = rows_.d2, *g4 = rows_.g4, *d4 = rows_.d4;
+    double *c = rows_.c, *error = fields_.G3;
     each([&](int i) {
       const double l = lambda(i), x = 2.0 * h * l;
-      const double d = d4_[i] - d5[i];
-      c_[i] = h / 6.0 * d - 2.0 * h * h * (4.0 * phi(4, x) - phi(3, x)) * (g4_[i] - g5[i] + l * d);
+      const double d = d4[i] - d5[i];
+      c[i] = h / 6.0 * d - 2.0 * h * h * (4.0 * phi(4, x) - phi(3, x)) * (g4[i] - g5[i] + l * d);
     });
-    double *error = G3_;
-    from_basis(c_, value_);
+    from_basis(c, value_);
     s.project_gradient(value_, error);
     s.team.for_each(length, [&](int i) {
-      write(error + i, read<T>(error + i) + h / 6.0 * (read<T>(G4_ + i) - read<T>(end_ + i)));
+      write(error + i,
+            read<T>(error + i) + h / 6.0 * (read<T>(fields_.G4 + i) - read<T>(fields_.end + i)));
     });
     return error;
   }
@@ -125,7 +135,7 @@ private:
   KRF_HD KRF_APART bool decompose() {
     fill(s.team, 0.0, kernel_.data, n * ldn);
     fill(s.team, 0.0, value_, ldn);
-    fill(s.team, 0.0, rho_, kRows * ldn);
+    fill(s.team, 0.0, rows_.rho, Rows::kCount * ldn);
     s.tangent_kernel(kernel_.data);
     known_ = eigen_.decompose(kernel_.data);
     return known_;
@@ -161,14 +171,11 @@ private:
   }
 
   bool known_ = false;
-  double *G2_, *G3_, *G4_, *end_;
   Matrix kernel_;
   SymmetricEigen<TeamType> eigen_;
-  double *rho_;            // dL/df, in the eigenbasis like the rows that follow it
-  double *g2_, *g3_, *g4_; // J G
-  double *d2_, *d3_, *d4_; // what the nonlinear part of a stage is made of
-  double *c_;              // of J' in a stage
-  double *value_;          // of the predictions
+  Fields fields_;
+  Rows rows_;
+  double *value_; // of the predictions
 };
 
 KRF_END_NAMESPACE
