@@ -14,7 +14,7 @@ using Mlp = MlpSystem<HostTeam>;
 using Radau = Radau5<Diagonal>;
 using Dopri = Dopri5<Diagonal>;
 using Exponential = Etdrk4<Mlp>;
-using KinkEvents = Kinks<Mlp>;
+using KinkEvents = Kinks<HostTeam>;
 using Descent = GradientDescent<Mlp>;
 
 static_assert(StiffSystem<Diagonal> && StiffSystem<Factorization> && !StiffSystem<Mlp>);

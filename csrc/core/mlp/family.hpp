@@ -8,6 +8,6 @@
 KRF_BEGIN_NAMESPACE
 
 template <Team TeamT>
-using MlpFlow = Integrator<MlpSystem<TeamT>, Etdrk4<MlpSystem<TeamT>>, Kinks<MlpSystem<TeamT>>>;
+using MlpFlow = Integrator<MlpSystem<TeamT>, Etdrk4<MlpSystem<TeamT>>, Kinks<TeamT>>;
 
 KRF_END_NAMESPACE

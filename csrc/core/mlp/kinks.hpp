@@ -14,9 +14,9 @@
 
 KRF_BEGIN_NAMESPACE
 
-template <ExponentialSystem System> class Kinks {
-  using TeamType = typename System::TeamType;
-  using T = typename System::Value;
+template <Team TeamT> class Kinks {
+  using System = MlpSystem<TeamT>;
+  using T = typename TeamT::Value;
 
 public:
   KRF_HD Kinks(System &system, Arena &arena)
