@@ -122,3 +122,25 @@ def test_includes_point_downwards():
 def test_files_stay_small():
     for path in [*PACKAGE.rglob("*.py"), *(ROOT / "csrc").rglob("*.?pp"), *ROOT.glob("*/*.py")]:
         assert len(path.read_text().splitlines()) <= 400, path
+
+
+def functions_of(path: Path):
+    """(lines, first line) of every function of a core header."""
+    lines = path.read_text().splitlines()
+    start = 0
+    while start < len(lines):
+        end, depth, opened = start, 0, False
+        if "KRF_HD" in lines[start] and not lines[start].startswith("#"):
+            for end in range(start, len(lines)):
+                depth += lines[end].count("{") - lines[end].count("}")
+                opened = opened or "{" in lines[end]
+                if depth <= 0 and (opened or lines[end].rstrip().endswith(";")):
+                    break
+            yield end - start + 1, lines[start].strip()
+        start = end + 1
+
+
+def test_functions_of_core_stay_short():
+    found = [(*f, p.name) for p in (ROOT / "csrc" / "core").rglob("*.hpp") for f in functions_of(p)]
+    assert len(found) > 300
+    assert max(found)[0] <= 40, max(found)

@@ -1,5 +1,5 @@
 // A ReLU network in the middle of its gradient flow: weights, what every kink is doing, and the
-// field with the kinks held as they are.  What happens at kinks is kinks.hpp's.
+// field with the kinks held as they are.  Kinks that a step crosses are handled in kinks.hpp.
 #pragma once
 
 #include "../ode/system.hpp"
