@@ -88,8 +88,9 @@ def run_suite_case(suite, case):
     cases = {c.name: c for c in cases_of(FAMILIES, case["suite"] == "quick")}
     if "name" not in case:
         return {"cases": [[c.name, list(c.rtols)] for c in cases.values()]}
-    problem = suite.setdefault(case["name"], None) or cases[case["name"]].build()
-    suite[case["name"]] = problem
+    if case["name"] not in suite:
+        suite[case["name"]] = cases[case["name"]].build()
+    problem = suite[case["name"]]
     times = 0
     start = time.perf_counter()
     while times == 0 or time.perf_counter() - start < 0.05:

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "../loss.hpp"
-#include "../ode/error_norm.hpp"
+#include "../ode/smooth_flow.hpp"
 #include "mirror.hpp"
 #include "residual_basis.hpp"
 
@@ -114,7 +114,7 @@ template <Team TeamT, Mirror MirrorT, QuadraticLoss LossT> struct DualState {
     team.for_each(ldd, [&](int i) {
       prediction += absolute(read<T>(here.beta + i)) * read<T>(feature_norm + i);
     });
-    noise = 32.0 * kEpsilon * (std::sqrt(y_norm2) + team.sum(prediction));
+    noise = SmoothFlow::kRounding * (std::sqrt(y_norm2) + team.sum(prediction));
     T above = splat<T>(0.0);
     team.for_each(ldd, [&](int i) {
       above =
@@ -125,8 +125,7 @@ template <Team TeamT, Mirror MirrorT, QuadraticLoss LossT> struct DualState {
 
   // Along the flow the loss never increases; whether a trial end keeps to that.
   KRF_HD bool decreases(const double *end_residual) {
-    const double bound = std::sqrt(loss()) * (1.0 + 1e-9) + 2.0 * noise;
-    return norm(team, end_residual, ldn) <= bound;
+    return SmoothFlow::falls(loss(), norm(team, end_residual, ldn), noise);
   }
 
   // How long every coordinate stays predictable at constant velocity.

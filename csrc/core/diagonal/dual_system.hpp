@@ -7,7 +7,6 @@
 #pragma once
 
 #include "../linalg/shifted_factors.hpp"
-#include "../ode/dopri5.hpp"
 #include "../ode/radau5.hpp"
 #include "dual_state.hpp"
 #include "scaled_gram.hpp"
@@ -25,7 +24,8 @@ inline constexpr int kStiffStart = 64; // samples from which method = "auto" sta
 inline constexpr double kGraded = 1e-8, kStiff = 1e3;
 } // namespace dual_rules
 
-template <Team TeamT, Mirror MirrorT, QuadraticLoss LossT = SquaredLoss> class DualSystem {
+template <Team TeamT, Mirror MirrorT, QuadraticLoss LossT = SquaredLoss>
+class DualSystem : public SmoothFlow {
 public:
   using TeamType = TeamT;
   using Value = typename TeamT::Value;
@@ -34,8 +34,6 @@ public:
   using Output = DiagonalFlowOutput;
 
   static constexpr double kNewtonShare = 0.3;
-  static constexpr double kFirstStepPower = 0.2, kMaxGrowth = 10.0;
-  static constexpr int kMaxFailures = 100;
 
   TeamT &team;
   int length;
@@ -61,7 +59,6 @@ public:
   // From here on stiff steps are at most as expensive per unit of time, even while the flow is not
   // stiff yet.
   KRF_HD bool starts_stiff() const { return state.n() >= dual_rules::kStiffStart; }
-  KRF_HD static double explicit_tolerance(double rtol) { return dopri5::step_tolerance(rtol); }
 
   KRF_HD void set_accuracy(double rtol) { state.mirror.set_accuracy(rtol); }
   KRF_HD bool start(const DiagonalProblem &p) { return state.start(p); }

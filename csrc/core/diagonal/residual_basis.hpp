@@ -15,7 +15,8 @@ template <Team TeamT> struct ResidualBasis {
   using T = typename TeamT::Value;
   // A feature with less than this part of its squared length left lies in the rows already taken.
   static constexpr double kDependent = 1e-24;
-  // What is left of a feature is summed anew where subtraction has cost it this part.
+  // The squared length that is left of a feature is summed anew where it is below this part of the
+  // whole: subtraction has cost it digits.
   static constexpr double kCancelled = 1e-6;
 
   TeamT &team;

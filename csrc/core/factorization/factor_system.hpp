@@ -14,7 +14,7 @@
 #pragma once
 
 #include "../linalg/one_sided_jacobi.hpp"
-#include "../ode/dopri5.hpp"
+#include "../ode/smooth_flow.hpp"
 #include "balance.hpp"
 #include "column_motion.hpp"
 #include "row_motion.hpp"
@@ -28,7 +28,7 @@ inline constexpr double kDrift = 0.5;  // relative motion of a column until they
 inline constexpr double kGrowth = 4.0; // longest step in units of relative motion
 } // namespace factor_rules
 
-template <Team TeamT, QuadraticLoss LossT = SquaredLoss> class FactorSystem {
+template <Team TeamT, QuadraticLoss LossT = SquaredLoss> class FactorSystem : public SmoothFlow {
 public:
   using TeamType = TeamT;
   using Value = typename TeamT::Value;
@@ -38,8 +38,6 @@ public:
 
   // Newton converges linearly here (S is missing in its matrix), with errors of one sign.
   static constexpr double kNewtonShare = 0.05;
-  static constexpr double kFirstStepPower = 0.2, kMaxGrowth = 10.0;
-  static constexpr int kMaxFailures = 100;
   static constexpr int kStandstill = 100; // steps between two looks whether the loss still falls
 
   TeamT &team;
@@ -66,7 +64,6 @@ public:
     return (4.0 * (7.0 * f + 5.0 * N * N + change) + 0.9 * N * N * N + change) /
            (6.0 * f + 1.5 * change);
   }
-  KRF_HD static double explicit_tolerance(double rtol) { return dopri5::step_tolerance(rtol); }
   KRF_HD static void set_accuracy(double) {}
 
   KRF_HD KRF_APART bool start(const FactorProblem &p) {
@@ -108,8 +105,7 @@ public:
     return speed > 0 ? factor_rules::kGrowth / speed : kInfinity;
   }
   KRF_HD bool decreases(const double *) {
-    const double bound = std::sqrt(loss()) * (1.0 + 1e-9) + 2.0 * run_.noise;
-    return norm(team, samples_.next_residual, sensing_.ldn) <= bound;
+    return falls(loss(), norm(team, samples_.next_residual, sensing_.ldn), run_.noise);
   }
 
   // A velocity of rounding is the end; and so is one that no longer lowers the loss.
@@ -245,7 +241,7 @@ private:
   KRF_HD KRF_APART bool moves_by_rounding() {
     const double size2 = team.dot(W_, W_, length);
     const double prediction = rows_.measure(W_, samples_.y, run_.X_norm);
-    run_.noise = 32.0 * kEpsilon * (std::sqrt(run_.y_norm2) + prediction);
+    run_.noise = kRounding * (std::sqrt(run_.y_norm2) + prediction);
     columns_.measure(W_, field);
     return slower_than(2.0 * run_.noise * (sensing_.dense ? run_.X_norm : 1.0), size2);
   }

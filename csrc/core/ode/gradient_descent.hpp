@@ -5,11 +5,16 @@
 
 KRF_BEGIN_NAMESPACE
 
+// Where a system cannot descend: no steps, and none counted.
 template <FlowSystem System> struct GradientDescent {
+  long long n_rhs = 0;
+  KRF_HD explicit GradientDescent(System &) {}
+};
+
+template <DescentSystem System> struct GradientDescent<System> {
   static constexpr bool kChecksLoss = true; // descent at a large step may raise the loss
 
   System &s;
-  double step_size = 0;
   long long n_rhs = 0;
 
   KRF_HD explicit GradientDescent(System &system) : s(system) {}

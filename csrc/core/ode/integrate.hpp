@@ -78,10 +78,8 @@ private:
     const bool available = system_.stiff_available();
     if (available)
       stiff_.start(o.rtol);
-    if constexpr (DescentSystem<System>) {
+    if constexpr (DescentSystem<System>)
       state_.descending = o.method == Method::kGradientDescent;
-      descent_.step_size = p.step_size;
-    }
     const bool free = o.method == Method::kAuto && available;
     const bool stiff = o.method == Method::kStiff && available;
     state_.choice =
@@ -89,9 +87,10 @@ private:
     state_.t_end = o.n_eval > 0 ? smaller(o.t_eval[o.n_eval - 1], o.t_max) : o.t_max;
     state_.rest = system_.rest(p, stiff_.history(), progress(o, out));
     const double rate = system_.rate();
-    state_.h = state_.descending ? descent_.step_size
-               : rate > 0        ? std::pow(o.rtol, System::kFirstStepPower) / rate
-                                 : kInfinity;
+    state_.h = rate > 0 ? std::pow(o.rtol, System::kFirstStepPower) / rate : kInfinity;
+    if constexpr (DescentSystem<System>)
+      if (state_.descending)
+        state_.h = p.step_size;
     state_.norm = system_.predictor_norm();
     write_passed_times(o, out);
   }
@@ -248,9 +247,8 @@ private:
   KRF_HD KRF_APART void choose_next(double factor) {
     factor = smaller(System::kMaxGrowth, larger(step_control::kLeastGrowth, factor));
     const bool stiff = state_.choice.stiff();
-    // Matrices for a slightly longer step do not pay.
-    if (StiffMethod::kKeepsMatrices && stiff && factor >= 1.0 && factor < 1.2 &&
-        state_.step == state_.h)
+    if (StiffMethod::kKeepsMatrices && stiff && factor >= 1.0 &&
+        factor < step_control::kLeastRefactoredGrowth && state_.step == state_.h)
       factor = 1.0;
     const double h = step_control::after_acceptance(state_.step, factor, state_.h, state_.cap);
     const double stiffness = !stiff ? explicit_.stiffness

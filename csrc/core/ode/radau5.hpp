@@ -145,9 +145,7 @@ template <StiffSystem System> struct Radau5 {
 
   KRF_HD void accept(double h) {
     s.advance(N + 2 * length, end_field());
-    double *swap = old_N;
-    old_N = N;
-    N = swap;
+    swap(N, old_N);
     h_old = h;
   }
 

@@ -7,15 +7,18 @@ KRF_BEGIN_NAMESPACE
 
 namespace step_control {
 inline constexpr double kSafety = 0.9;
-// Of the next step in units of the last one, where the error allows no such step or any.
+// Bounds on the next step, in units of the last one: after an accepted step, after a rejected one.
 inline constexpr double kLeastGrowth = 0.2, kLeastShrink = 0.1, kRejected = 0.9;
 // Where an attempt has no error to go by: it left the domain, or the loss increased.
 inline constexpr double kFailed = 0.25;
-// A longer step than the one tried is reached in several, by this factor each, where something else
-// than the error had cut it short.
+// The next step grows by at most this factor where the system's cap, not the error, cut it short.
 inline constexpr double kRecovery = 4.0;
 
-// Of a method whose local error has order h^order; errors below 1e-14 tell nothing more.
+// A method that solves systems with matrices of the step keeps a step that could grow by less.
+inline constexpr double kLeastRefactoredGrowth = 1.2;
+
+// By what factor a step may be longer, if the error is of order h^order.  Errors below 1e-14 are
+// rounding.
 KRF_HD inline double step_factor(double error, double order) {
   return kSafety * std::pow(larger(error, 1e-14), -1.0 / order);
 }
