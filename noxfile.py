@@ -21,6 +21,7 @@ nox.options.default_venv_backend = "venv"
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 STRICT = "--config-settings=cmake.define.KRF_WERROR=ON"
 CPU_ONLY = "--config-settings=cmake.define.KRF_CUDA=OFF"
+TESTING = "--config-settings=cmake.define.KRF_TESTING=ON"
 # Tests that start processes, forked or killed, which a preloaded sanitizer would judge as well.
 PROCESSES = (
     "--ignore=tests/test_cluster.py",
@@ -88,13 +89,13 @@ def lowest(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Formatting, types, stubs and clang-tidy."""
-    session.install(".[lint]", CPU_ONLY)
+    session.install(".[lint]", CPU_ONLY, TESTING)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
     session.run(
-        "stubtest", "kernelrich_fast._core", "--mypy-config-file", "pyproject.toml",
-        "--allowlist", "tests/stubtest_allowlist.txt",
+        "stubtest", "kernelrich_fast._core", "kernelrich_fast._testing",
+        "--mypy-config-file", "pyproject.toml", "--allowlist", "tests/stubtest_allowlist.txt",
     )  # fmt: skip
     native = subprocess.run(
         ["git", "ls-files", "*.hpp", "*.cpp", "*.cu", "*.cuh"], capture_output=True, text=True
@@ -112,7 +113,7 @@ def tidy(session: nox.Session) -> None:
     where = session.run("python", "-m", "pybind11", "--cmakedir", silent=True).strip()
     session.run(
         "cmake", "-G", "Ninja", "-S", ".", "-B", build, "-DKRF_CUDA=OFF", f"-Dpybind11_DIR={where}",
-        "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
+        "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", "-DKRF_TESTING=ON",
     )  # fmt: skip
     session.run("cmake", "--build", build)
     sources = sorted(
@@ -142,7 +143,7 @@ def sanitized(session: nox.Session, kind: str, library: str, options: dict[str, 
     """Build with a sanitizer and run under it; the interpreter is not built with it."""
     own_blas()
     session.install(
-        ".[test]", CPU_ONLY, f"--config-settings=cmake.define.KRF_SANITIZE={kind}",
+        ".[test]", CPU_ONLY, TESTING, f"--config-settings=cmake.define.KRF_SANITIZE={kind}",
         "--config-settings=cmake.build-type=RelWithDebInfo",
     )  # fmt: skip
     runtimes = [

@@ -2,7 +2,8 @@
 
     python bench/kernels.py
 
-Ours run through kernelrich_fast._core.parts, repeated inside one call so that the packing of the
+Ours run through kernelrich_fast._testing, which is built with -C cmake.define.KRF_TESTING=ON,
+repeated inside one call so that the packing of the
 arguments does not count. Theirs get arrays in their own best layout. For factorisations theirs are
 LAPACK's dpotrf + dpotrs and, for the complex symmetric matrix, zgetrf + zgetrs and zsytrf + zsytrs.
 """
@@ -21,7 +22,7 @@ import scipy.linalg  # noqa: E402
 from scipy.linalg import blas, lapack  # noqa: E402
 from threadpoolctl import threadpool_limits  # noqa: E402
 
-from kernelrich_fast._core import parts  # noqa: E402
+from kernelrich_fast import _testing as parts  # noqa: E402
 
 SIZES = ((40, 400), (100, 1000), (200, 2000), (500, 1000))
 

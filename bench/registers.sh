@@ -13,7 +13,7 @@ report() { # report ARCH FILE
       sub(/.*(Function properties for|Compiling entry function) /, "", name)
       gsub(/\047/, "", name); sub(/ for sm_.*/, "", name)
       gsub(/\(anonymous namespace\)::/, "", name); gsub(/krf::generic::|krf::cuda::|krf::/, "", name)
-      deep = /DeepMirror/ ? " (depth > 2)" : ""; complex = /Complex/ ? " (complex)" : ""
+      deep = /DeepMirror|Family, (\(int\))?1>/ ? " (depth > 2)" : ""; complex = /Complex/ ? " (complex)" : ""
       while (gsub(/<[^<>]*>/, "", name)) ; sub(/\(.*/, "", name); sub(/^(void|double|bool) /, "", name)
       if (/Compiling/) kernel = name deep
     }

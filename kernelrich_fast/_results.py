@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._device import to_host
+from ._types import FloatArray, IntArray
 from .status import Status, named, status_attrs
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["Result"]
+__all__ = ["FlowResult", "Result"]
 
 _LONG_NAMES = {
     "loss": "training loss",
@@ -166,8 +167,10 @@ class Result:
         return bool(self.loss.ndim > self.status.ndim)
 
     def _fields(self) -> list[tuple[str, Any]]:
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]
-        return [(field.name, getattr(self, field.name)) for field in fields]
+        """Name and value of every field, a model's own before those of all flows."""
+        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        names.sort(key=_ENDS.__contains__)
+        return [(name, getattr(self, name)) for name in names]
 
     def _axes(self, dims: Sequence[str] | None) -> tuple[str, ...]:
         count = self.status.ndim
@@ -222,3 +225,35 @@ class Result:
             elif isinstance(value, list) and name not in self._timeless:
                 lines.append((name, ", ".join(str(tuple(each.shape)) for each in value)))
         return [*lines, ("backend", self.backend)]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class FlowResult(Result):
+    """What every flow returns; B is the batch shape, T the number of evaluation times.
+
+    Attributes
+    ----------
+    loss, t : ndarray, B or B + (T,)
+        Training loss, and the time each row belongs to (a run that ended early repeats its last
+        state, and says so here).
+    status : ndarray of int, B
+        A `Status` per run.
+    n_steps, n_rhs : ndarray of int, B
+        Accepted steps, and evaluations of the vector field.
+    n_flops : ndarray, B
+        Multiplications and additions of the dense algebra, the elementwise functions left out; zero
+        from the backend "numpy", which does not count them.
+    backend : str
+        The backend that ran.
+    """
+
+    loss: FloatArray
+    t: FloatArray
+    status: IntArray
+    n_steps: IntArray
+    n_rhs: IntArray
+    n_flops: FloatArray
+    backend: str
+
+
+_ENDS = {field.name for field in dataclasses.fields(FlowResult)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,89 +10,101 @@ import numpy as np
 from . import _validate as check
 from ._bars import tqdm
 from ._types import FloatArray, Progress
-from .backends import Backend, DiagonalBatch, FactorBatch, MLPBatch, cuda_pays, get_backend, per_run
-from .backends.base import METHODS, FlowOptions
+from .backends import Backend, cuda_pays, get_backend
+from .backends.base import METHODS, Batch, FlowOptions, Rows
+from .status import warn_unless_converged
 
-__all__ = ["FlowRules", "RunBar", "thread_count"]
+__all__ = ["RunBar", "Solved", "backend_for", "flow_options", "solve_flows", "thread_count"]
 
 
 # The default of all flows.
 STOP_LOSS = 1e-12
 
 
-@dataclass(frozen=True)
-class FlowRules:
-    """Checked options of a flow; the arrays broadcast to the batch."""
-
-    rtol: FloatArray
-    t_max: FloatArray
-    stop_loss: FloatArray
-    t_eval: FloatArray | None
-    atol: float
-    max_steps: int
-    method: str
-    num_threads: int
-
-    @classmethod
-    def checked(
-        cls,
-        *,
-        rtol: Any,
-        t_max: Any,
-        stop_loss: Any,
-        t_eval: Any,
-        atol: Any,
-        max_steps: Any,
-        method: Any,
-        num_threads: Any,
-        methods: tuple[str, ...] = METHODS,
-    ) -> FlowRules:
-        check.choice("method", method, methods)
-        tolerance = check.positive_array("rtol", rtol)
-        if tolerance.min() < 1e-12 or tolerance.max() > 0.1:
-            raise ValueError(f"rtol: expected values in [1e-12, 0.1], got {rtol!r}")
-        least_loss = check.positive_array("stop_loss", stop_loss, zero=True)
-        if t_eval is not None and np.any(least_loss != STOP_LOSS):
-            raise ValueError(
-                "stop_loss: expected none together with t_eval, whose last time ends a run "
-                "whatever its loss; give one of them"
-            )
-        return cls(
-            rtol=tolerance,
-            t_max=check.positive_array("t_max", t_max, finite=False),
-            stop_loss=least_loss,
-            t_eval=None if t_eval is None else check.time_grid("t_eval", t_eval),
-            atol=check.scalar("atol", atol, low=0.0, high=1e300, open_low=False),
-            max_steps=check.integer("max_steps", max_steps, low=1),
-            method=method,
-            num_threads=thread_count(num_threads),
+def flow_options(
+    *,
+    rtol: Any,
+    t_max: Any,
+    stop_loss: Any,
+    t_eval: Any,
+    atol: Any,
+    max_steps: Any,
+    method: Any,
+    num_threads: Any,
+    methods: tuple[str, ...] = METHODS,
+) -> FlowOptions:
+    """The options of a flow, checked."""
+    check.choice("method", method, methods)
+    tolerance = check.positive_array("rtol", rtol)
+    if tolerance.min() < 1e-12 or tolerance.max() > 0.1:
+        raise ValueError(f"rtol: expected values in [1e-12, 0.1], got {rtol!r}")
+    least_loss = check.positive_array("stop_loss", stop_loss, zero=True)
+    if t_eval is not None and np.any(least_loss != STOP_LOSS):
+        raise ValueError(
+            "stop_loss: expected none together with t_eval, whose last time ends a run "
+            "whatever its loss; give one of them"
         )
+    return FlowOptions(
+        rtol=tolerance,
+        t_max=check.positive_array("t_max", t_max, finite=False),
+        stop_loss=least_loss,
+        t_eval=None if t_eval is None else check.time_grid("t_eval", t_eval),
+        atol=check.scalar("atol", atol, low=0.0, high=1e300, open_low=False),
+        max_steps=check.integer("max_steps", max_steps, low=1),
+        method=method,
+        methods=methods,
+        num_threads=thread_count(num_threads),
+    )
+
+
+class Solved:
+    """The results of a batch of flows, as arrays and in the shape that the caller sees."""
+
+    def __init__(self, batch: Batch, rows: Rows, timed: bool, backend: str) -> None:
+        self.rows, self.shape, self.timed, self.backend = rows, batch.shape, timed, backend
+
+    def shaped(self, array: FloatArray) -> FloatArray:
+        """(runs, T, ...) in the batch's shape, without the T axis unless there were times."""
+        if not self.timed:
+            array = array[:, 0]
+        return array.reshape(self.shape + array.shape[1:])
 
     @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        return self.rtol.shape, self.t_max.shape, self.stop_loss.shape
+    def ends(self) -> dict[str, Any]:
+        """The fields of a `FlowResult`."""
+        rows = self.rows
+        return {
+            "loss": self.shaped(rows["loss"]),
+            "t": self.shaped(rows["t"]),
+            **{
+                name: rows[name].reshape(self.shape)
+                for name in ("status", "n_steps", "n_rhs", "n_flops")
+            },
+            "backend": self.backend,
+        }
 
-    def for_batch(
-        self, shape: tuple[int, ...], y_norm2: FloatArray, progress: Progress | None
-    ) -> FlowOptions:
-        return FlowOptions(
-            rtol=per_run(self.rtol, shape),
-            t_max=per_run(self.t_max, shape),
-            # Sums of squares in another order differ by rounding: a loss that is met is met.
-            stop_loss=per_run(self.stop_loss, shape) * y_norm2 * (1.0 + 1e-13),
-            atol=self.atol,
-            max_steps=self.max_steps,
-            method=self.method,
-            t_eval=self.t_eval,
-            num_threads=self.num_threads,
-            progress=progress,
-        )
 
-    def rows(self, array: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-        """(B, T, ...) in the caller's batch shape, without the T axis unless t_eval was given."""
-        if self.t_eval is None:
-            array = array[:, 0]
-        return array.reshape(shape + array.shape[1:])
+def solve_flows(
+    function: str,
+    family: str,
+    batch: Batch,
+    options: FlowOptions,
+    zero_loss: FloatArray,
+    *,
+    backend: str,
+    progress: bool | Progress,
+) -> Solved:
+    """Integrate a batch on the backend that is asked for, and warn of what did not converge.
+
+    ``function`` is the public function that calls; ``zero_loss`` is per run what ``stop_loss``
+    refers to.
+    """
+    chosen = backend_for(backend, batch, options.num_threads)
+    with RunBar(progress, len(batch), function) as bar:
+        each = options.for_batch(batch.shape, zero_loss, bar.update)
+        rows = chosen.solve(family, batch, each)
+    warn_unless_converged(rows["status"], function, frames=2)
+    return Solved(batch, rows, options.t_eval is not None, chosen.name)
 
 
 def thread_count(num_threads: Any) -> int:
@@ -104,7 +115,7 @@ def thread_count(num_threads: Any) -> int:
     return os.cpu_count() or 1
 
 
-def backend_for(name: str, batch: DiagonalBatch | FactorBatch | MLPBatch, threads: int) -> Backend:
+def backend_for(name: str, batch: Batch, threads: int) -> Backend:
     """The backend called ``name``, "auto" by the size and the place of the batch."""
     many = cuda_pays(len(batch), batch.crossover, threads)
     return get_backend(name, batch.on_device, many=many)

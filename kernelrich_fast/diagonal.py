@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import _validate as check
-from ._results import Result
-from ._runs import FlowRules, RunBar, backend_for, thread_count
+from ._results import FlowResult, Result
+from ._runs import RunBar, backend_for, flow_options, solve_flows, thread_count
 from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import BACKENDS, DiagonalBatch, make_batch
 from .backends.base import LimitOptions
@@ -28,7 +28,7 @@ _DIMS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class DiagonalFlow(Result):
+class DiagonalFlow(FlowResult):
     """Result of `flow_diagonal`; B is the batch shape, T the number of evaluation times.
 
     Arrays are NumPy's; CuPy's where X, y or a profile was on a CUDA device.
@@ -64,13 +64,6 @@ class DiagonalFlow(Result):
     w_plus: FloatArray
     w_minus: FloatArray
     dual: FloatArray
-    loss: FloatArray
-    t: FloatArray
-    status: IntArray
-    n_steps: IntArray
-    n_rhs: IntArray
-    n_flops: FloatArray
-    backend: str
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -201,32 +194,22 @@ def flow_diagonal(
     """
     check.choice("loss", loss, ("squared",))
     check.choice("backend", backend, ("auto", *BACKENDS))
-    rules = FlowRules.checked(
+    options = flow_options(
         rtol=rtol, t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, atol=atol,
         max_steps=max_steps, method=method, num_threads=num_threads,
     )  # fmt: skip
-    batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, rules.shapes)
-    chosen = backend_for(backend, batch, rules.num_threads)
-    with RunBar(progress, len(batch), "flow_diagonal") as bar:
-        raw = chosen.flow_diagonal(batch, rules.for_batch(batch.shape, batch.y_norm2, bar.update))
-    status = raw.status.reshape(batch.shape)
-    warn_unless_converged(status, "flow_diagonal")
-
-    def rows(array: FloatArray) -> FloatArray:
-        return rules.rows(array, batch.shape)
-
+    batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, options.shapes)
+    solved = solve_flows(
+        "flow_diagonal", "diagonal_flow", batch, options, batch.y_norm2,
+        backend=backend, progress=progress,
+    )  # fmt: skip
+    rows = solved.rows
     return DiagonalFlow(
-        beta=rows(raw.beta),
-        w_plus=rows(raw.w_plus),
-        w_minus=rows(raw.w_minus),
-        dual=rows(batch.to_samples(raw.dual, raw.t)),
-        loss=rows(raw.loss),
-        t=rows(raw.t),
-        status=status,
-        n_steps=raw.n_steps.reshape(batch.shape),
-        n_rhs=raw.n_rhs.reshape(batch.shape),
-        n_flops=raw.n_flops.reshape(batch.shape),
-        backend=chosen.name,
+        beta=solved.shaped(rows["beta"]),
+        w_plus=solved.shaped(rows["w_plus"]),
+        w_minus=solved.shaped(rows["w_minus"]),
+        dual=solved.shaped(batch.to_samples(rows["dual"], rows["t"])),
+        **solved.ends,
     )
 
 
@@ -301,22 +284,15 @@ def limit_diagonal(
     batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, ())
     chosen = backend_for(backend, batch, threads)
     with RunBar(progress, len(batch), "limit_diagonal") as bar:
-        raw = chosen.limit_diagonal(batch, LimitOptions(tolerance, budget, threads, bar.update))
-    status = raw.status.reshape(batch.shape)
+        options = LimitOptions(tolerance, budget, threads, bar.update)
+        rows = chosen.solve("diagonal_limit", batch, options)
+    status = rows["status"].reshape(batch.shape)
     warn_unless_converged(status, "limit_diagonal")
 
-    def shaped(array: FloatArray) -> FloatArray:
-        return array.reshape(batch.shape + array.shape[1:])
-
     never = np.full((len(batch), 1), np.inf)
+    rows["dual"] = batch.to_samples(rows["dual"][:, None, :], never)[:, 0]
     return DiagonalLimit(
-        beta=shaped(raw.beta),
-        w_plus=shaped(raw.w_plus),
-        w_minus=shaped(raw.w_minus),
-        dual=shaped(batch.to_samples(raw.dual[:, None, :], never)[:, 0]),
-        loss=shaped(raw.loss),
-        status=status,
-        n_iterations=raw.n_iterations.reshape(batch.shape),
+        **{name: array.reshape(batch.shape + array.shape[1:]) for name, array in rows.items()},
         backend=chosen.name,
     )
 

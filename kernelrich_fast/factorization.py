@@ -10,14 +10,13 @@ import numpy as np
 
 from . import _validate as check
 from ._device import contiguous, namespace, to_host
-from ._results import Result
-from ._runs import FlowRules, RunBar, backend_for
+from ._results import FlowResult
+from ._runs import flow_options, solve_flows
 from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import BACKENDS, FactorBatch, per_run, run_index
 from .equations.factorization import Sensing
 from .initialization import gaussian_factor, reduce_factor
 from .measurements import check_sensing
-from .status import warn_unless_converged
 
 __all__ = ["FactorizationFlow", "flow_factorization"]
 
@@ -28,7 +27,7 @@ _SMALLEST, _LARGEST = 1e-140, 1e140
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FactorizationFlow(Result):
+class FactorizationFlow(FlowResult):
     """Result of `flow_factorization`; B is the batch shape, T the number of evaluation times.
 
     Arrays are NumPy's; CuPy's where y, measurements, U0 or V0 was on a CUDA device.
@@ -70,13 +69,6 @@ class FactorizationFlow(Result):
     gram: FloatArray
     U: FloatArray | None
     V: FloatArray | None
-    loss: FloatArray
-    t: FloatArray
-    status: IntArray
-    n_steps: IntArray
-    n_rhs: IntArray
-    n_flops: FloatArray
-    backend: str
 
 
 def flow_factorization(
@@ -202,7 +194,7 @@ def flow_factorization(
     array([1.  , 1.48])
     """
     check.choice("backend", backend, ("auto", *BACKENDS))
-    rules = FlowRules.checked(
+    options = flow_options(
         rtol=rtol, t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, atol=atol,
         max_steps=max_steps, method=method, num_threads=num_threads,
     )  # fmt: skip
@@ -223,18 +215,17 @@ def flow_factorization(
         raise ValueError("U0: expected either U0 (and V0) or alpha, width and seed, got both")
     else:
         start = _given_start(sensing, *factors)
-    batch, y_norm2 = _batch(sensing, targets, start, rules.shapes)
-    chosen = backend_for(backend, batch, rules.num_threads)
-    with RunBar(progress, len(batch), "flow_factorization") as bar:
-        raw = chosen.flow_factorization(batch, rules.for_batch(batch.shape, y_norm2, bar.update))
-    status = raw.status.reshape(batch.shape)
-    warn_unless_converged(status, "flow_factorization")
-
-    xp = namespace(raw.W[0])
-    gram = rules.rows(xp.stack([W @ xp.swapaxes(W, -1, -2) for W in raw.W]), batch.shape)
+    batch, y_norm2 = _batch(sensing, targets, start, options.shapes)
+    solved = solve_flows(
+        "flow_factorization", "factorization_flow", batch, options, y_norm2,
+        backend=backend, progress=progress,
+    )  # fmt: skip
+    factors_end = batch.factors(solved.rows["W"])
+    xp = namespace(factors_end[0])
+    gram = solved.shaped(xp.stack([W @ xp.swapaxes(W, -1, -2) for W in factors_end]))
     U = V = None
     if start.common_width is not None and start.common_width <= sensing.n:
-        W = rules.rows(xp.stack(raw.W), batch.shape)
+        W = solved.shaped(xp.stack(factors_end))
         U = W[..., : sensing.dims[0], :]
         V = U if symmetric else W[..., sensing.dims[0] :, :]
     return FactorizationFlow(
@@ -242,13 +233,7 @@ def flow_factorization(
         gram=gram,
         U=U,
         V=V,
-        loss=rules.rows(raw.loss, batch.shape),
-        t=rules.rows(raw.t, batch.shape),
-        status=status,
-        n_steps=raw.n_steps.reshape(batch.shape),
-        n_rhs=raw.n_rhs.reshape(batch.shape),
-        n_flops=raw.n_flops.reshape(batch.shape),
-        backend=chosen.name,
+        **solved.ends,
     )
 
 

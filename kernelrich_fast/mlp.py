@@ -9,8 +9,8 @@ import numpy as np
 
 from . import _validate as check
 from ._device import contiguous, namespace, to_host
-from ._results import Result
-from ._runs import FlowRules, RunBar, backend_for
+from ._results import FlowResult
+from ._runs import flow_options, solve_flows
 from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import (
     BACKENDS,
@@ -28,7 +28,6 @@ from .mlp_start import (
     output_count,
     rescaled_start,
 )
-from .status import warn_unless_converged
 from .theory.networks import mlp_predict
 
 __all__ = ["MLPFlow", "flow_mlp"]
@@ -38,7 +37,7 @@ _STARTS = ("he_uniform", "he_normal")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MLPFlow(Result):
+class MLPFlow(FlowResult):
     """Result of `flow_mlp`; B is the batch shape, T the number of evaluation times.
 
     Attributes
@@ -73,14 +72,7 @@ class MLPFlow(Result):
     biases: list[FloatArray] | None
     weights0: list[FloatArray]
     biases0: list[FloatArray] | None
-    loss: FloatArray
-    t: FloatArray
-    status: IntArray
-    n_steps: IntArray
-    n_rhs: IntArray
-    n_flops: FloatArray
     antisymmetric: bool
-    backend: str
 
     def predict(self, X_new: ArrayLike) -> FloatArray:
         """Outputs of the trained networks at X_new.
@@ -258,7 +250,7 @@ def flow_mlp(
     check.choice("init", init, _STARTS)
     check.flag("bias", bias)
     check.flag("antisymmetric", antisymmetric)
-    rules = FlowRules.checked(
+    options = flow_options(
         rtol=rtol, t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, atol=atol,
         max_steps=max_steps, method=method, num_threads=num_threads, methods=MLP_METHODS,
     )  # fmt: skip
@@ -279,30 +271,24 @@ def flow_mlp(
     check_size(layout, targets.shape[-1], method)
     if layer_scales is not None:
         w0 = rescaled_start(layout, w0, layer_scales)
-    batch, zero_loss = _batch(layout, loss, step, inputs, targets, w0, w_index, scale, rules.shapes)
-    chosen = backend_for(backend, batch, rules.num_threads)
-    with RunBar(progress, len(batch), "flow_mlp") as bar:
-        raw = chosen.flow_mlp(batch, rules.for_batch(batch.shape, zero_loss, bar.update))
-    status = raw.status.reshape(batch.shape)
-    warn_unless_converged(status, "flow_mlp")
-
-    xp = namespace(raw.w)
+    batch, zero_loss = _batch(
+        layout, loss, step, inputs, targets, w0, w_index, scale, options.shapes
+    )
+    solved = solve_flows(
+        "flow_mlp", "mlp_flow", batch, options, zero_loss, backend=backend, progress=progress
+    )
+    w = solved.rows["w"]
+    xp = namespace(w)
     start = xp.asarray(batch.alpha)[:, None] * xp.asarray(w0)[xp.asarray(batch.w_index)]
-    weights, biases = _layers(layout, rules.rows(raw.w, batch.shape))
+    weights, biases = _layers(layout, solved.shaped(w))
     first, first_biases = _layers(layout, start.reshape(batch.shape + start.shape[1:]))
     return MLPFlow(
         weights=weights,
         biases=biases,
         weights0=first,
         biases0=first_biases,
-        loss=rules.rows(raw.loss, batch.shape),
-        t=rules.rows(raw.t, batch.shape),
-        status=status,
-        n_steps=raw.n_steps.reshape(batch.shape),
-        n_rhs=raw.n_rhs.reshape(batch.shape),
-        n_flops=raw.n_flops.reshape(batch.shape),
         antisymmetric=bool(antisymmetric),
-        backend=chosen.name,
+        **solved.ends,
     )
 
 

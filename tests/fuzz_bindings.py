@@ -29,39 +29,47 @@ from kernelrich_fast.status import Status
 LIMITS = {"max_steps": 60, "max_iterations": 60, "max_jumps": 60}
 
 
+# The entry point that is called, its arguments, and its options.
+Entry = tuple[str, dict[str, Any], dict[str, Any]]
+
+
 class Recorder:
     """Stands in for the native module and writes down what it is called with."""
 
     def __init__(self, native: Any) -> None:
         self.native = native
-        self.calls: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = []
+        self.calls: list[Entry] = []
 
-    def __getattr__(self, name: str) -> Any:
-        thing = getattr(self.native, name)
-        if isinstance(thing, type):
+    def run(self, family: str, arguments: dict[str, Any], **options: Any) -> Any:
+        self.calls.append((family, dict(arguments), dict(options)))
+        return self.native.run(family, arguments, **options)
 
-            def make(**fields: Any) -> Any:
-                self.batch = (name, fields)
-                return thing(**fields)
+    def RichPathBatch(self, **fields: Any) -> Any:
+        return fields
 
-            return make
-        if not callable(thing):
-            return thing
-
-        def call(batch: Any, **options: Any) -> Any:
-            kind, fields = self.batch
-            self.calls.append((name, kind, dict(fields), dict(options)))
-            return thing(batch, **options)
-
-        return call
+    def rich_path(self, fields: dict[str, Any], **options: Any) -> Any:
+        self.calls.append(("rich_path", dict(fields), dict(options)))
+        return perform(self.native, "rich_path", fields, options)
 
 
-def legal_calls() -> tuple[Any, list[tuple[str, str, dict[str, Any], dict[str, Any]]]]:
+def perform(
+    native: Any, name: str, arguments: dict[str, Any], options: dict[str, Any]
+) -> dict[str, Any]:
+    """Call an entry point: a family, or "rich_path"."""
+    found: dict[str, Any] = (
+        native.rich_path(native.RichPathBatch(**arguments), **options)
+        if name == "rich_path"
+        else native.run(name, arguments, **options)
+    )
+    return found
+
+
+def legal_calls() -> tuple[Any, list[Entry]]:
     """The native module, and one small legal call or more of each of its entry points."""
     backend: Any = get_backend("cpu")
-    native = backend._core
+    native = backend.core
     recorder = Recorder(native)
-    backend._core = recorder
+    backend.core = recorder
     try:
         rng = np.random.default_rng(0)
         X, y = rng.standard_normal((2, 3, 5)), rng.standard_normal((2, 3))
@@ -82,8 +90,21 @@ def legal_calls() -> tuple[Any, list[tuple[str, str, dict[str, Any], dict[str, A
             antisymmetric=True, rtol=1e-2, **common,
         )  # fmt: skip
     finally:
-        backend._core = native
+        backend.core = native
+    missing = set(native.families()) - {name for name, _, _ in recorder.calls}
+    assert not missing, f"no legal call of {missing}"
     return native, recorder.calls
+
+
+class OnDevice:
+    """Says that its memory is a device's."""
+
+    def __init__(self, a: np.ndarray) -> None:
+        here = a.__array_interface__
+        self.__cuda_array_interface__ = {
+            "shape": a.shape, "typestr": here["typestr"], "data": here["data"], "version": 3,
+            "strides": a.strides, "owner": a,
+        }  # fmt: skip
 
 
 def array_like(rng: np.random.Generator, a: np.ndarray) -> Any:
@@ -109,6 +130,7 @@ def array_like(rng: np.random.Generator, a: np.ndarray) -> Any:
         lambda: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape),  # read-only
         lambda: np.frombuffer(b"x" + a.tobytes(), a.dtype, offset=1).reshape(a.shape),  # unaligned
         lambda: a.tolist(),
+        lambda: OnDevice(a),
         lambda: None,
         lambda: "nonsense",
     ]
@@ -138,21 +160,24 @@ def truthful(found: dict[str, np.ndarray]) -> bool:
 
 def attempt(native: Any, calls: list[Any], rng: np.random.Generator) -> str:
     """One wrong call; returns how it ended."""
-    name, kind, fields, options = calls[rng.integers(len(calls))]
+    name, fields, options = calls[rng.integers(len(calls))]
     fields, options = dict(fields), dict(options)
     for limited, most in LIMITS.items():
-        if limited in options:
-            options[limited] = most
+        for given in (fields, options):
+            if limited in given:
+                given[limited] = most
     for _ in range(int(rng.integers(1, 4))):
-        target = fields if rng.random() < 0.7 else options
+        target = fields if rng.random() < 0.9 else options
         key = str(rng.choice(list(target)))
         value = target[key]
-        if isinstance(value, np.ndarray) and value.dtype.kind in "fi":
+        if target is fields and rng.random() < 0.03:
+            del target[key]
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "fi":
             target[key] = array_like(rng, value)
         elif not isinstance(value, np.ndarray):
             target[key] = scalar_like(rng, key, value)
     try:
-        found = getattr(native, name)(getattr(native, kind)(**fields), **options)
+        found = perform(native, name, fields, options)
     except (TypeError, ValueError, OverflowError, MemoryError) as error:
         return type(error).__name__
     return "accepted" if truthful(found) else f"{name} accepted and wrong"

@@ -6,8 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 
-core = pytest.importorskip("kernelrich_fast._core")
-parts = core.parts
+parts = pytest.importorskip("kernelrich_fast._testing", reason="built without KRF_TESTING=ON")
 SIZES = [1, 7, 8, 9, 31, 33, 64, 100, 127, 128, 129]
 
 

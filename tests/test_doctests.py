@@ -13,7 +13,7 @@ import kernelrich_fast
 MODULES = sorted(
     info.name
     for info in pkgutil.walk_packages(kernelrich_fast.__path__, "kernelrich_fast.")
-    if not info.name.endswith(("__main__", "._core", "._cuda"))
+    if not info.name.endswith(("__main__", "._core", "._cuda", "._testing"))
 )
 
 

@@ -67,4 +67,4 @@ def test_an_error_in_the_progress_callback_arrives():
         raise RuntimeError("no display")
 
     with pytest.raises(RuntimeError, match="no display"):
-        get_backend("cpu").limit_diagonal(batch, LimitOptions(1e-10, 500, 2, broken))
+        get_backend("cpu").solve("diagonal_limit", batch, LimitOptions(1e-10, 500, 2, broken))

@@ -79,7 +79,7 @@ def test_progress_bar_moves(medium, capsys):
 
 
 def test_progress_counts_up(medium, backend, monkeypatch):
-    import kernelrich_fast.diagonal as module
+    import kernelrich_fast._runs as module
 
     seen: list[int] = []
     original = module.RunBar

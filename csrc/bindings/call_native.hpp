@@ -7,7 +7,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "../core/ode/flow_options.hpp"
 #include "../cpu/run_queue.hpp"
 
 namespace krf::bindings {
@@ -62,17 +61,6 @@ template <class Call> void call_native(const py::object &progress, const Call &c
   }
   if (interrupted)
     throw py::error_already_set();
-}
-
-inline FlowSettings settings_of(long long count, const Real &rtol, const Real &t_max,
-                                const Real &stop_loss, double atol, long long max_steps, int method,
-                                const Real &t_eval) {
-  expect(rtol.size() == count && t_max.size() == count && stop_loss.size() == count,
-         "per-run options");
-  expect(t_eval.ndim() == 1 && t_eval.size() < (1 << 30), "t_eval");
-  expect(method >= 0 && method <= static_cast<int>(Method::kGradientDescent), "method");
-  return {rtol.data(), t_max.data(), stop_loss.data(), atol,
-          max_steps,   method,       t_eval.data(),    static_cast<int>(t_eval.size())};
 }
 
 } // namespace krf::bindings

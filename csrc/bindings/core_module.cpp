@@ -1,6 +1,7 @@
 #include <pybind11/pybind11.h>
 
-#include "../cpu/kernels.hpp"
+#include "../cpu/block.hpp"
+#include "../cpu/instruction_set.hpp"
 #include "register.hpp"
 
 namespace py = pybind11;
@@ -9,10 +10,10 @@ namespace py = pybind11;
 // not support several interpreters in a process, so neither does this.
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::not_supported()) {
   m.doc() = "CPU executor of kernelrich_fast";
-  m.attr("instruction_set") = krf::cpu::kernels().name;
-  register_diagonal(m);
-  register_factorization(m);
-  register_mlp(m);
+  m.attr("instruction_set") = krf::cpu::instruction_set().name;
+  register_families(m);
   register_rich_path(m);
-  register_parts(m);
+#ifdef KRF_TESTING
+  m.def("poison_memory", [](bool poison) { krf::cpu::poison_memory.store(poison); });
+#endif
 }

@@ -1,6 +1,6 @@
-// The Python entry points of the GPU. Arrays belong to CuPy and are passed as addresses, with the
-// current stream; kernelrich_fast/backends/cuda.py lays them out and keeps them alive during the
-// call.
+// The Python entry points of the GPU. Arrays belong to CuPy and are read by the CUDA array
+// interface, used on the current stream; kernelrich_fast/backends/cuda.py keeps them alive during
+// the call.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -10,94 +10,24 @@
 #include <thread>
 #include <vector>
 
+#include "../core/families.hpp"
 #include "../cuda/launch.hpp"
+#include "bind_family.hpp"
 
-namespace py = pybind11;
+using namespace krf::bindings;
 using namespace py::literals;
 
 namespace {
 
 using Address = std::uintptr_t;
 
-template <class T> T *pointer(const py::dict &arrays, const char *name) {
-  return reinterpret_cast<T *>(arrays[name].cast<Address>());
-}
 template <class T> T number(const py::dict &arrays, const char *name) {
   return arrays[name].cast<T>();
 }
 
-krf::cuda::DiagonalBatch diagonal_batch(const py::dict &a) {
-  return {number<int>(a, "n"),
-          number<int>(a, "d"),
-          number<int>(a, "depth"),
-          pointer<double>(a, "X"),
-          pointer<double>(a, "feature_norm"),
-          pointer<double>(a, "y"),
-          pointer<double>(a, "loss_offset"),
-          pointer<double>(a, "profile_plus"),
-          pointer<double>(a, "profile_minus"),
-          pointer<long long>(a, "x_index"),
-          pointer<long long>(a, "y_index"),
-          pointer<long long>(a, "w_index"),
-          pointer<double>(a, "alpha")};
-}
-
-krf::cuda::FactorBatch factor_batch(const py::dict &a) {
-  return {number<int>(a, "n"),
-          number<int>(a, "p"),
-          number<int>(a, "q"),
-          number<int>(a, "c0"),
-          number<int>(a, "n_samples"),
-          number<int>(a, "rank"),
-          pointer<int>(a, "row"),
-          pointer<int>(a, "column"),
-          pointer<double>(a, "X"),
-          number<double>(a, "X_norm"),
-          pointer<double>(a, "y"),
-          pointer<double>(a, "starts"),
-          pointer<double>(a, "scale"),
-          pointer<long long>(a, "y_index"),
-          pointer<long long>(a, "start_index"),
-          pointer<long long>(a, "entry_index")};
-}
-
-krf::cuda::MlpBatch mlp_batch(const py::dict &a) {
-  krf::cuda::MlpBatch b{};
-  const auto units = a["units"].cast<std::vector<int>>();
-  const int depth = static_cast<int>(units.size()) - 1;
-  if (depth < 2 || depth > krf::kMaxDepth)
-    throw std::invalid_argument("internal shape error: depth");
-  b.shape.n = number<int>(a, "n");
-  b.shape.depth = depth;
-  b.shape.copies = number<int>(a, "copies");
-  b.shape.bias = number<int>(a, "bias");
-  std::copy(units.begin(), units.end(), b.shape.units);
-  b.shape.loss = static_cast<krf::LossKind>(number<int>(a, "loss"));
-  b.n_weights = number<long long>(a, "n_weights");
-  b.step_size = number<double>(a, "step_size");
-  b.X = pointer<double>(a, "X");
-  b.y = pointer<double>(a, "y");
-  b.w0 = pointer<double>(a, "w0");
-  b.alpha = pointer<double>(a, "alpha");
-  b.x_index = pointer<long long>(a, "x_index");
-  b.y_index = pointer<long long>(a, "y_index");
-  b.w_index = pointer<long long>(a, "w_index");
-  return b;
-}
-
-krf::FlowSettings settings_of(const py::dict &a) {
-  return {pointer<double>(a, "rtol"),        pointer<double>(a, "t_max"),
-          pointer<double>(a, "stop_loss"),   number<double>(a, "atol"),
-          number<long long>(a, "max_steps"), number<int>(a, "method"),
-          pointer<double>(a, "t_eval"),      number<int>(a, "n_eval")};
-}
-
-krf::cuda::DiagonalResults diagonal_results(const py::dict &a) {
-  return {pointer<double>(a, "beta"),     pointer<double>(a, "w_plus"),
-          pointer<double>(a, "w_minus"),  pointer<double>(a, "dual"),
-          pointer<double>(a, "loss"),     pointer<double>(a, "t"),
-          pointer<int>(a, "status"),      pointer<long long>(a, "n_steps"),
-          pointer<long long>(a, "n_rhs"), pointer<double>(a, "n_flops")};
+template <class T> T *pointer(const py::object &array, const char *name) {
+  return static_cast<T *>(
+      view_on_device<T>(array.attr("__cuda_array_interface__"), name, true).data);
 }
 
 krf::cuda::Plan plan_of(const py::dict &a) {
@@ -136,9 +66,11 @@ void run(const py::dict &queue, Address stream, const py::object &progress, cons
     }
   };
   try {
-    const krf::cuda::Queue device_queue{
-        pointer<long long>(queue, "order"), number<long long>(queue, "count"),
-        pointer<long long>(queue, "next"), pointer<long long>(queue, "finished"), device_view};
+    long long *counters = pointer<long long>(queue["counters"], "counters");
+    const auto order =
+        view_on_device<long long>(queue["order"].attr("__cuda_array_interface__"), "order", false);
+    const krf::cuda::Queue device_queue{static_cast<long long *>(order.data), order.shape[0],
+                                        counters, counters + 1, device_view};
     py::gil_scoped_release release;
     launch(device_queue);
     event = krf::cuda::record(reinterpret_cast<void *>(stream));
@@ -172,6 +104,36 @@ int checked(int threads) {
 
 void *stream_of(Address stream) { return reinterpret_cast<void *>(stream); }
 
+// How a batch is launched: a kernel for each variant that there is, with its runs, those that are
+// expected to take longest first; the results it wants, as (name, shape, dtype); and the room for
+// packed data.  Numbers per run are still on the host here, where indices are checked.
+template <class Family> py::dict plan(const py::dict &arguments, int threads) {
+  const Call<Family> call(arguments, Place::kEither);
+  const auto &batch = call.batch;
+  std::vector<std::vector<long long>> runs(Family::kVariants);
+  for (long long run = 0; run < batch.count; ++run)
+    runs[static_cast<std::size_t>(Family::variant(batch, run))].push_back(run);
+  py::list launches, results;
+  for (int variant = 0; variant < Family::kVariants; ++variant) {
+    auto &order = runs[static_cast<std::size_t>(variant)];
+    if (order.empty())
+      continue;
+    std::stable_sort(order.begin(), order.end(), [&](long long a, long long b) {
+      return Family::expected_work(batch, a) > Family::expected_work(batch, b);
+    });
+    py::dict launch = as_dict(krf::cuda::plan_family<Family>(batch, variant, threads));
+    launch["variant"] = variant;
+    launch["order"] = py::array_t<long long>(static_cast<py::ssize_t>(order.size()), order.data());
+    launches.append(launch);
+  }
+  call.each_output(
+      [&]<class S, class T>(const char *name, const std::vector<py::ssize_t> &shape, T *S::*) {
+        results.append(py::make_tuple(name, py::tuple(py::cast(shape)), dtype_of<T>()));
+      });
+  return py::dict("launches"_a = launches, "rows"_a = results,
+                  "packed_doubles"_a = Family::sets(batch) * Family::packed_doubles(batch));
+}
+
 } // namespace
 
 PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not_supported()) {
@@ -185,24 +147,51 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not
     }
   });
   m.def("device_count", &krf::cuda::device_count);
-  m.def("plan_diagonal_flow", [](const py::dict &a, int threads) {
-    return as_dict(krf::cuda::plan_diagonal_flow(diagonal_batch(a), checked(threads)));
-  });
-  m.def("plan_diagonal_limit", [](const py::dict &a, int threads) {
-    return as_dict(krf::cuda::plan_diagonal_limit(diagonal_batch(a), checked(threads)));
-  });
-  m.def("plan_factor_flow", [](const py::dict &a, int threads) {
-    return as_dict(krf::cuda::plan_factor_flow(factor_batch(a), checked(threads)));
-  });
-  m.def("plan_mlp_flow", [](const py::dict &a, int threads) {
-    return as_dict(krf::cuda::plan_mlp_flow(mlp_batch(a), checked(threads)));
-  });
-  m.def("pack",
-        [](Address X, long long count, int n, int d, Address packed, Address norm, Address stream) {
-          krf::cuda::launch_pack(reinterpret_cast<double *>(X), count, n, d,
-                                 reinterpret_cast<double *>(packed),
-                                 reinterpret_cast<double *>(norm), stream_of(stream));
+  krf::bindings::is_on_current_device = krf::cuda::is_on_current_device;
+  m.def("families", [] { return describe(krf::Families{}); });
+  m.def(
+      "plan",
+      [](const std::string &family, const py::dict &arguments, int threads) {
+        return with_family(family, krf::Families{}, [&](auto chosen) {
+          return plan<decltype(chosen)>(arguments, checked(threads));
         });
+      },
+      "family"_a, "arguments"_a, "threads"_a);
+  m.def(
+      "pack",
+      [](const std::string &family, const py::dict &arguments, const py::object &packed,
+         Address stream) {
+        return with_family(family, krf::Families{}, [&](auto chosen) -> py::object {
+          using Family = decltype(chosen);
+          const Call<Family> call(arguments, Place::kDevice);
+          krf::cuda::pack_family<Family>(call.batch, pointer<double>(packed, "packed"),
+                                         stream_of(stream));
+          return py::none();
+        });
+      },
+      "family"_a, "arguments"_a, "packed"_a, "stream"_a);
+  m.def(
+      "run",
+      [](const std::string &family, const py::dict &arguments, const py::dict &results,
+         const py::object &packed, const py::dict &queue, const py::dict &launch,
+         const py::object &workspace, Address stream, const py::object &progress) {
+        return with_family(family, krf::Families{}, [&](auto chosen) -> py::object {
+          using Family = decltype(chosen);
+          Call<Family> call(arguments, Place::kDevice);
+          const auto rows = call.rows_in(results, Place::kDevice);
+          const auto *data = pointer<double>(packed, "packed");
+          auto *room = pointer<double>(workspace, "workspace");
+          const auto p = plan_of(launch);
+          const int variant = number<int>(launch, "variant");
+          run(queue, stream, progress, [&](const krf::cuda::Queue &q) {
+            krf::cuda::launch_family<Family>(call.batch, call.settings, rows, variant, data, q, p,
+                                             room, stream_of(stream));
+          });
+          return py::none();
+        });
+      },
+      "family"_a, "arguments"_a, "results"_a, "packed"_a, "queue"_a, "launch"_a, "workspace"_a,
+      "stream"_a, "progress"_a);
   m.def("plan_part", [](int n, int columns, int threads, int cluster) {
     return as_dict(krf::cuda::plan_part(n, columns, threads, cluster));
   });
@@ -221,61 +210,6 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not
     run(queue, stream, py::none(), [&](const krf::cuda::Queue &q) {
       krf::cuda::launch_draw(q, reinterpret_cast<int *>(drawn), p,
                              reinterpret_cast<double *>(workspace), stream_of(stream));
-    });
-  });
-  m.def("diagonal_flow", [](const py::dict &batch, const py::dict &settings,
-                            const py::dict &results, const py::dict &queue, const py::dict &plan,
-                            Address workspace, Address stream, const py::object &progress) {
-    const auto b = diagonal_batch(batch);
-    const auto s = settings_of(settings);
-    const auto r = diagonal_results(results);
-    const auto p = plan_of(plan);
-    run(queue, stream, progress, [&](const krf::cuda::Queue &q) {
-      krf::cuda::launch_diagonal_flow(b, s, r, q, p, reinterpret_cast<double *>(workspace),
-                                      stream_of(stream));
-    });
-  });
-  m.def("diagonal_limit", [](const py::dict &batch, double tolerance, int max_iterations,
-                             const py::dict &results, const py::dict &queue, const py::dict &plan,
-                             Address workspace, Address stream, const py::object &progress) {
-    const auto b = diagonal_batch(batch);
-    const auto r = diagonal_results(results);
-    const auto p = plan_of(plan);
-    run(queue, stream, progress, [&](const krf::cuda::Queue &q) {
-      krf::cuda::launch_diagonal_limit(b, tolerance, max_iterations, r, q, p,
-                                       reinterpret_cast<double *>(workspace), stream_of(stream));
-    });
-  });
-  m.def("factor_flow", [](const py::dict &batch, const py::dict &settings, const py::dict &results,
-                          const py::dict &queue, const py::dict &plan, Address workspace,
-                          Address stream, const py::object &progress) {
-    const auto b = factor_batch(batch);
-    const auto s = settings_of(settings);
-    const krf::cuda::FactorResults r{
-        pointer<double>(results, "W"),          pointer<double>(results, "loss"),
-        pointer<double>(results, "t"),          pointer<int>(results, "status"),
-        pointer<long long>(results, "n_steps"), pointer<long long>(results, "n_rhs"),
-        pointer<double>(results, "n_flops")};
-    const auto p = plan_of(plan);
-    run(queue, stream, progress, [&](const krf::cuda::Queue &q) {
-      krf::cuda::launch_factor_flow(b, s, r, q, p, reinterpret_cast<double *>(workspace),
-                                    stream_of(stream));
-    });
-  });
-  m.def("mlp_flow", [](const py::dict &batch, const py::dict &settings, const py::dict &results,
-                       const py::dict &queue, const py::dict &plan, Address workspace,
-                       Address stream, const py::object &progress) {
-    const auto b = mlp_batch(batch);
-    const auto s = settings_of(settings);
-    const krf::cuda::MlpResults r{
-        pointer<double>(results, "w"),          pointer<double>(results, "loss"),
-        pointer<double>(results, "t"),          pointer<int>(results, "status"),
-        pointer<long long>(results, "n_steps"), pointer<long long>(results, "n_rhs"),
-        pointer<double>(results, "n_flops")};
-    const auto p = plan_of(plan);
-    run(queue, stream, progress, [&](const krf::cuda::Queue &q) {
-      krf::cuda::launch_mlp_flow(b, s, r, q, p, reinterpret_cast<double *>(workspace),
-                                 stream_of(stream));
     });
   });
 }

@@ -80,15 +80,6 @@ Plan plan_kernel(Kernel kernel, int rows, int columns, int threads, Want want) {
   return plan;
 }
 
-// The arena a run of `Solver` needs, counted on the host.
-template <class Solver, class Problem> long long count_doubles(const Problem &problem) {
-  const int never = 0;
-  DeviceTeam team(DeviceBlock{}, nullptr, nullptr, nullptr, &never);
-  Arena arena(nullptr);
-  Solver solver(team, problem, arena);
-  return arena.used();
-}
-
 template <class... Parameters, class... Arguments>
 void launch_teams(void (*kernel)(Parameters...), const Plan &plan, void *stream,
                   const Arguments &...arguments) {

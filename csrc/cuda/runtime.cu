@@ -1,33 +1,7 @@
-// Small services: packing X, mapped control memory, events.
-#include "../core/base/config.hpp"
+// Small services: devices, mapped control memory, events.
 #include "check.cuh"
 
 namespace krf::cuda {
-namespace {
-
-// One warp per feature: its column of X, padded, and its norm.
-__global__ void pack_kernel(const double *X, long long count, int n, int d, double *packed,
-                            double *norm) {
-  const int ldn = padded(n), ldd = padded(d), lane = static_cast<int>(threadIdx.x) % 32;
-  const long long warp = (static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
-  const long long warps = static_cast<long long>(gridDim.x) * blockDim.x / 32;
-  for (long long f = warp; f < count * ldd; f += warps) {
-    const int i = static_cast<int>(f % ldd);
-    const double *from = X + f / ldd * n * d + i;
-    double sum = 0;
-    for (int j = lane; j < ldn; j += 32) {
-      const double x = i < d && j < n ? from[static_cast<long long>(j) * d] : 0.0;
-      packed[f * ldn + j] = x;
-      sum += x * x;
-    }
-    for (int offset = 16; offset > 0; offset >>= 1)
-      sum += __shfl_xor_sync(0xffffffffu, sum, offset);
-    if (lane == 0)
-      norm[f] = sqrt(sum);
-  }
-}
-
-} // namespace
 
 int device_count() {
   int count = 0;
@@ -35,10 +9,13 @@ int device_count() {
   return count;
 }
 
-void launch_pack(const double *X, long long count, int n, int d, double *packed, double *norm,
-                 void *stream) {
-  pack_kernel<<<1024, 256, 0, static_cast<cudaStream_t>(stream)>>>(X, count, n, d, packed, norm);
-  KRF_CHECK(cudaGetLastError());
+bool is_on_current_device(const void *address) {
+  int device = 0;
+  cudaPointerAttributes attributes{};
+  KRF_CHECK(cudaGetDevice(&device));
+  KRF_CHECK(cudaPointerGetAttributes(&attributes, address));
+  return attributes.type != cudaMemoryTypeUnregistered && attributes.type != cudaMemoryTypeHost &&
+         (attributes.device == device || attributes.type == cudaMemoryTypeManaged);
 }
 
 volatile int *new_control(volatile int **device_view) {

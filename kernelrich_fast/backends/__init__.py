@@ -146,7 +146,7 @@ def _warn_of_fallback() -> None:
         f"backend 'auto': no compiled backend works here, so 'numpy' runs: slower, and with a "
         f"smaller promise (cpu: {_load('cpu')})",
         FallbackWarning,
-        stacklevel=5,  # past backend_for and the public function
+        stacklevel=6,  # past backend_for, solve_flows and the public function
     )
 
 

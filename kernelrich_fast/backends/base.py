@@ -2,39 +2,78 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._types import FloatArray, IntArray, Progress
-from .batch import DiagonalBatch
-from .factor_batch import FactorBatch
-from .mlp_batch import MLPBatch
+from .batch import DiagonalBatch, per_run
 
 __all__ = [
     "METHODS",
     "Backend",
-    "FactorRaw",
+    "Batch",
     "FlowOptions",
-    "FlowRaw",
     "LimitOptions",
-    "LimitRaw",
-    "MLPRaw",
+    "Options",
     "RichPathBackend",
     "RichPathOptions",
     "RichPathRaw",
+    "Rows",
     "Saddles",
 ]
 
 # Positions are the numbers of csrc/core/ode/flow_options.hpp.
 METHODS = ("auto", "dopri5", "radau5")
 
+# Results by name, runs first, then evaluation times (one without t_eval), then coordinates: what
+# csrc/core/<family>/family.hpp lists as Rows.
+Rows = dict[str, Any]
+
+
+class Batch(Protocol):
+    """The runs of one call, by index into shared arrays."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the batch, as the caller sees it."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def on_device(self) -> bool:
+        """Whether data or starts are, and with them the results."""
+
+    @property
+    def crossover(self) -> float:
+        """Runs for each thread of the CPU from which on a GPU pays."""
+
+    def arguments(self) -> dict[str, Any]:
+        """What csrc/core/<family>/family.hpp lists as Batch."""
+
+
+class Options(Protocol):
+    """Accuracy, stopping rules, threads."""
+
+    @property
+    def num_threads(self) -> int: ...
+
+    @property
+    def progress(self) -> Progress | None: ...
+
+    def arguments(self) -> dict[str, Any]:
+        """What csrc/core/<family>/family.hpp lists as Settings."""
+
 
 @dataclass(frozen=True)
 class FlowOptions:
-    """Per-run stopping rules, and what all runs share. ``stop_loss`` is absolute here."""
+    """Accuracy and stopping rules of a flow.
+
+    As the caller gives them, the arrays broadcast to the batch and ``stop_loss`` is relative;
+    `for_batch` makes them an entry per run, and ``stop_loss`` absolute.
+    """
 
     rtol: FloatArray
     t_max: FloatArray
@@ -42,9 +81,38 @@ class FlowOptions:
     atol: float
     max_steps: int
     method: str
+    methods: tuple[str, ...]  # of the family, in the order of their numbers
     t_eval: FloatArray | None
     num_threads: int
-    progress: Progress | None
+    progress: Progress | None = None
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        return self.rtol.shape, self.t_max.shape, self.stop_loss.shape
+
+    def for_batch(
+        self, shape: tuple[int, ...], zero_loss: FloatArray, progress: Progress | None
+    ) -> FlowOptions:
+        """The options of every run, whose losses of the zero predictor are ``zero_loss``."""
+        return replace(
+            self,
+            rtol=per_run(self.rtol, shape),
+            t_max=per_run(self.t_max, shape),
+            # Sums of squares in another order differ by rounding: a loss that is met is met.
+            stop_loss=per_run(self.stop_loss, shape) * zero_loss * (1.0 + 1e-13),
+            progress=progress,
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "rtol": self.rtol,
+            "t_max": self.t_max,
+            "stop_loss": self.stop_loss,
+            "atol": self.atol,
+            "max_steps": self.max_steps,
+            "method": self.methods.index(self.method),
+            "t_eval": np.empty(0) if self.t_eval is None else self.t_eval,
+        }
 
 
 @dataclass(frozen=True)
@@ -56,60 +124,8 @@ class LimitOptions:
     num_threads: int
     progress: Progress | None
 
-
-@dataclass(frozen=True)
-class FlowRaw:
-    """Runs, then evaluation times (one without t_eval), then coordinates."""
-
-    beta: FloatArray
-    w_plus: FloatArray
-    w_minus: FloatArray
-    dual: FloatArray
-    loss: FloatArray
-    t: FloatArray
-    status: IntArray
-    n_steps: IntArray
-    n_rhs: IntArray
-    n_flops: FloatArray
-
-
-@dataclass(frozen=True)
-class FactorRaw:
-    """Per run the factor W (rows, n, r); the rest runs first, then evaluation times."""
-
-    W: list[FloatArray]
-    loss: FloatArray
-    t: FloatArray
-    status: IntArray
-    n_steps: IntArray
-    n_rhs: IntArray
-    n_flops: FloatArray
-
-
-@dataclass(frozen=True)
-class MLPRaw:
-    """Runs, then evaluation times, then weights as `MLPLayout` lays them out."""
-
-    w: FloatArray
-    loss: FloatArray
-    t: FloatArray
-    status: IntArray
-    n_steps: IntArray
-    n_rhs: IntArray
-    n_flops: FloatArray
-
-
-@dataclass(frozen=True)
-class LimitRaw:
-    """Runs, then coordinates."""
-
-    beta: FloatArray
-    w_plus: FloatArray
-    w_minus: FloatArray
-    dual: FloatArray
-    loss: FloatArray
-    status: IntArray
-    n_iterations: IntArray
+    def arguments(self) -> dict[str, Any]:
+        return {"tolerance": self.tol, "max_iterations": self.max_iter}
 
 
 @dataclass(frozen=True)
@@ -160,10 +176,5 @@ class Backend(Protocol):
 
     name: str
 
-    def flow_diagonal(self, batch: DiagonalBatch, options: FlowOptions) -> FlowRaw: ...
-
-    def limit_diagonal(self, batch: DiagonalBatch, options: LimitOptions) -> LimitRaw: ...
-
-    def flow_factorization(self, batch: FactorBatch, options: FlowOptions) -> FactorRaw: ...
-
-    def flow_mlp(self, batch: MLPBatch, options: FlowOptions) -> MLPRaw: ...
+    def solve(self, family: str, batch: Batch, options: Options) -> Rows:
+        """The results of a batch of a family (csrc/core/families.hpp)."""

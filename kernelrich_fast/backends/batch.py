@@ -58,6 +58,14 @@ class DiagonalBatch:
         """Runs for each thread of the CPU from which on a GPU pays."""
         return diagonal_crossover(self.X.shape[-2])
 
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "X": self.X, "y": self.y, "loss_offset": self.loss_offset,
+            "profile_plus": self.profile_plus, "profile_minus": self.profile_minus,
+            "alpha": self.alpha, "depth": self.depth,
+            "x_index": self.x_index, "y_index": self.y_index, "w_index": self.w_index,
+        }  # fmt: skip
+
     def to_samples(self, dual: FloatArray, t: FloatArray) -> FloatArray:
         """Dual vectors (B, T, n) at times (B, T), in the caller's samples (B, T, n_samples)."""
         if self.basis is None or self.y_rest is None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from .._device import on_device
+from .._device import namespace, on_device, to_host
 from .._types import FloatArray, IntArray
 from .crossover import factorization_crossover
 
@@ -49,6 +50,46 @@ class FactorBatch:
     def crossover(self) -> float:
         """Runs for each thread of the CPU from which on a GPU pays."""
         return factorization_crossover(self.y.shape[-1])
+
+    def arguments(self) -> dict[str, Any]:
+        rank = np.array([W.shape[1] for W in self.starts])
+        if len(self.starts) == 1:
+            starts = self.starts[0][None]
+        else:
+            xp = namespace(*self.starts)
+            starts = xp.zeros((len(rank), self.n, int(rank.max())))
+            for s, W in enumerate(self.starts):
+                starts[s, :, : rank[s]] = W
+        where: dict[str, Any] = (
+            {
+                "row": self.row.astype(np.int32), "column": self.column.astype(np.int32),
+                "entry_index": self.entry_index,
+            }
+            if self.X is None
+            else {"X": self.X}
+        )  # fmt: skip
+        return where | {
+            "p": self.p, "c0": self.c0, "y": self.y, "starts": starts, "rank": rank,
+            "start_norm": np.sqrt(to_host((starts * starts).sum(axis=(1, 2)))),
+            "scale": self.scale, "y_index": self.y_index, "start_index": self.start_index,
+        }  # fmt: skip
+
+    def padded(self, factors: list[FloatArray]) -> FloatArray:
+        """The inverse of `factors`."""
+        widest = max(W.shape[1] for W in self.starts)
+        W = np.zeros((len(factors), len(factors[0]), self.n, widest))
+        for b, factor in enumerate(factors):
+            W[b].reshape(-1)[: factor.size] = factor.ravel()
+        return W
+
+    def factors(self, W: FloatArray) -> list[FloatArray]:
+        """Per run the factor (T, n, r), which lies at the beginning of its part of W."""
+        times = W.shape[1]
+        found = []
+        for b, s in enumerate(self.start_index):
+            r = self.starts[s].shape[1]
+            found.append(W[b].reshape(-1)[: times * self.n * r].reshape(times, self.n, r))
+        return found
 
     def start(self, b: int) -> FloatArray:
         return np.asarray(self.scale[b] * self.starts[self.start_index[b]])

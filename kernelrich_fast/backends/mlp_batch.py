@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -86,6 +87,15 @@ class MLPBatch:
     def crossover(self) -> float:
         """Runs for each thread of the CPU from which on a GPU pays."""
         return network_crossover(self.layout.depth)
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "units": list(self.layout.units), "copies": self.layout.copies,
+            "bias": int(self.layout.bias), "loss": int(self.loss == "cross_entropy"),
+            "step_size": self.step_size, "X": self.X, "y": self.y, "w0": self.w0,
+            "alpha": self.alpha,
+            "x_index": self.x_index, "y_index": self.y_index, "w_index": self.w_index,
+        }  # fmt: skip
 
     def start(self, b: int) -> FloatArray:
         return np.asarray(self.alpha[b] * self.w0[self.w_index[b]])

@@ -14,7 +14,7 @@ import xarray as xr
 from .. import _validate as check
 from .._bars import interactive, tqdm
 from .._blas import one_blas_thread
-from .._runs import FlowRules, thread_count
+from .._runs import flow_options, thread_count
 from .._types import Progress
 from ..backends import BACKENDS, cuda_pays, get_backend
 from ..status import warn_unless_converged, without_convergence_warnings
@@ -144,7 +144,7 @@ def sweep_options(
     options = {k: v for k, v in (defaults | given).items() if k not in _OUTSIDE}
     if "rtol" in options:
         rules: dict[str, Any] = {name: options.get(name) for name in _RULES}
-        FlowRules.checked(**rules, num_threads=None, method="auto")
+        flow_options(**rules, num_threads=None, method="auto")
     return options, threads
 
 

@@ -1,14 +1,203 @@
-// Diagonal networks of any depth: the flow of the dual.
+// Diagonal networks of any depth: the flow of the dual, and its limit.
 #pragma once
 
+#include "../family.hpp"
+#include "../ode/flow_rows.hpp"
 #include "../ode/integrate.hpp"
 #include "../ode/radau5.hpp"
 #include "dual_system.hpp"
+#include "limit.hpp"
+
+namespace krf {
+
+// Run b solves (X[x_index[b]], y[y_index[b]]) from alpha[b] times profile[w_index[b]].
+struct DiagonalBatch {
+  int n, d;
+  long long count;
+  const double *X, *y, *loss_offset, *profile_plus, *profile_minus, *alpha;
+  const long long *depth, *x_index, *y_index, *w_index;
+  long long n_problems;
+
+  template <class Visit> static void fields(Visit &&visit) {
+    using enum Axis;
+    using B = DiagonalBatch;
+    visit.array("X", &B::X, {kProblems, kSamples, kFeatures});
+    visit.array("y", &B::y, {kTargets, kSamples});
+    visit.array("loss_offset", &B::loss_offset, {kTargets});
+    visit.array("profile_plus", &B::profile_plus, {kStarts, kFeatures});
+    visit.array("profile_minus", &B::profile_minus, {kStarts, kFeatures});
+    visit.array("alpha", &B::alpha, {kRuns});
+    visit.integers("depth", &B::depth, {kRuns}, 0, (1 << 20) - 1);
+    visit.index("x_index", &B::x_index, {kRuns}, kProblems);
+    visit.index("y_index", &B::y_index, {kRuns}, kTargets);
+    visit.index("w_index", &B::w_index, {kRuns}, kStarts);
+    visit.extent(&B::n, kSamples, 1, (1 << 20) - 1);
+    visit.extent(&B::d, kFeatures, 1, (1 << 26) - 1);
+    visit.extent(&B::count, kRuns, 0, 1LL << 40);
+    visit.extent(&B::n_problems, kProblems, 0, 1LL << 40);
+  }
+};
+
+// What the flow and the limit share.
+struct DiagonalFamily {
+  using Batch = DiagonalBatch;
+  static constexpr int kVariants = 2; // depth 2, and deeper
+
+  static int variant(const Batch &b, long long run) { return b.depth[run] == 2 ? 0 : 1; }
+  static const char *complete(Batch &, const Extents &) { return nullptr; }
+  static const char *refuse_values(const Batch &) { return nullptr; }
+  // The rich end of a sweep takes the most steps.
+  static double expected_work(const Batch &b, long long run) {
+    return -static_cast<double>(b.depth[run]) * std::log(b.alpha[run]);
+  }
+
+  // X feature after feature, then their norms.
+  KRF_HD static long long sets(const Batch &b) { return b.n_problems; }
+  KRF_HD static long long set_of(const Batch &b, long long run) { return b.x_index[run]; }
+  KRF_HD static long long lines(const Batch &b) { return padded(b.d); }
+  KRF_HD static long long packed_doubles(const Batch &b) {
+    return (padded(b.n) + 1LL) * padded(b.d);
+  }
+  KRF_HD static void pack(const Batch &b, long long set, long long i, double *packed) {
+    const int ldn = padded(b.n);
+    const double *X = b.X + set * b.n * b.d + i;
+    double *feature = packed + i * ldn;
+    double sum = 0;
+    for (int j = 0; j < ldn; ++j) {
+      feature[j] = j < b.n && i < b.d ? X[static_cast<long long>(j) * b.d] : 0.0;
+      sum += feature[j] * feature[j];
+    }
+    packed[static_cast<long long>(ldn) * padded(b.d) + i] = std::sqrt(sum);
+  }
+  static int rows_of_systems(const Batch &b) { return b.n; }
+  static int features(const Batch &b) { return b.d; }
+  static int samples(const Batch &b) { return b.n; }
+};
+
+struct DiagonalFlowRows : FlowRows {
+  double *beta, *w_plus, *w_minus, *dual;
+
+  template <class Visit> static void fields(Visit &&visit) {
+    using enum Axis;
+    using R = DiagonalFlowRows;
+    visit.output("beta", &R::beta, {kRuns, kRows, kFeatures});
+    visit.output("w_plus", &R::w_plus, {kRuns, kRows, kFeatures});
+    visit.output("w_minus", &R::w_minus, {kRuns, kRows, kFeatures});
+    visit.output("dual", &R::dual, {kRuns, kRows, kSamples});
+    FlowRows::fields(visit);
+  }
+};
+
+struct DiagonalFlowFamily : DiagonalFamily {
+  static constexpr const char *kName = "diagonal_flow";
+  using Settings = FlowSettings;
+  using Rows = DiagonalFlowRows;
+};
+
+struct LimitSettings {
+  double tolerance;
+  int max_iterations;
+
+  template <class Visit> static void fields(Visit &&visit) {
+    visit.number("tolerance", &LimitSettings::tolerance);
+    visit.integer("max_iterations", &LimitSettings::max_iterations, -1, 1LL << 30);
+  }
+};
+
+struct DiagonalLimitRows {
+  double *beta, *w_plus, *w_minus, *dual, *loss;
+  long long *status, *n_iterations;
+
+  template <class Visit> static void fields(Visit &&visit) {
+    using enum Axis;
+    using R = DiagonalLimitRows;
+    visit.output("beta", &R::beta, {kRuns, kFeatures});
+    visit.output("w_plus", &R::w_plus, {kRuns, kFeatures});
+    visit.output("w_minus", &R::w_minus, {kRuns, kFeatures});
+    visit.output("dual", &R::dual, {kRuns, kSamples});
+    visit.output("loss", &R::loss, {kRuns});
+    visit.output("status", &R::status, {kRuns});
+    visit.output("n_iterations", &R::n_iterations, {kRuns});
+  }
+};
+
+struct DiagonalLimitFamily : DiagonalFamily {
+  static constexpr const char *kName = "diagonal_limit";
+  using Settings = LimitSettings;
+  using Rows = DiagonalLimitRows;
+};
+
+} // namespace krf
 
 KRF_BEGIN_NAMESPACE
+
+template <int Variant> struct MirrorOf {
+  using Type = DeepMirror;
+};
+template <> struct MirrorOf<0> {
+  using Type = Depth2Mirror;
+};
 
 template <Team TeamT, Mirror MirrorT>
 using DiagonalFlow = Integrator<DualSystem<TeamT, MirrorT>, Radau5<DualSystem<TeamT, MirrorT>>,
                                 NoEvents<DualSystem<TeamT, MirrorT>>>;
+
+template <Team TeamT, int Variant> struct SolverOf<DiagonalFlowFamily, TeamT, Variant> {
+  using Type = DiagonalFlow<TeamT, typename MirrorOf<Variant>::Type>;
+};
+template <Team TeamT, int Variant> struct SolverOf<DiagonalLimitFamily, TeamT, Variant> {
+  using Type = LimitSolver<TeamT, typename MirrorOf<Variant>::Type>;
+};
+
+template <Team TeamT>
+KRF_HD DiagonalProblem problem(DiagonalFamily, TeamT &team, const DiagonalBatch &b, long long run,
+                               const double *packed, Arena &arena) {
+  const int ldn = padded(b.n), ldd = padded(b.d);
+  double *plus = arena.take(ldd), *minus = arena.take(ldd), *y = arena.take(ldn);
+  DiagonalProblem p{b.n, b.d, 2, packed, nullptr, y, plus, minus};
+  if (run == kSizesOnly)
+    return p;
+  p.depth = static_cast<int>(b.depth[run]);
+  p.feature_norm = packed + static_cast<long long>(ldn) * ldd;
+  const double *from_plus = b.profile_plus + b.w_index[run] * b.d;
+  const double *from_minus = b.profile_minus + b.w_index[run] * b.d;
+  const double *from_y = b.y + b.y_index[run] * b.n;
+  const double alpha = b.alpha[run];
+  team.each(ldd, [&](int i) {
+    plus[i] = alpha * from_plus[i < b.d ? i : 0];
+    minus[i] = alpha * (i < b.d ? from_minus[i] : from_plus[0]);
+  });
+  team.each(ldn, [&](int j) { y[j] = j < b.n ? from_y[j] : 0.0; });
+  return p;
+}
+
+template <class SolverT, Team TeamT>
+KRF_HD void solve(DiagonalFlowFamily, SolverT &solver, TeamT &team, const DiagonalProblem &p,
+                  const DiagonalBatch &b, const FlowSettings &s, const DiagonalFlowRows &r,
+                  long long run) {
+  const long long rows = row_count(s), d = run * rows * b.d;
+  DiagonalFlowOutput out{output_of(r, run, rows), r.beta + d, r.w_plus + d, r.w_minus + d,
+                         r.dual + run * rows * b.n};
+  solver.run(p, options_of(s, run, b.loss_offset[b.y_index[run]]), out);
+  write_ends(team, r, run, out);
+}
+
+template <class SolverT, Team TeamT>
+KRF_HD void solve(DiagonalLimitFamily, SolverT &solver, TeamT &team, const DiagonalProblem &p,
+                  const DiagonalBatch &b, const LimitSettings &s, const DiagonalLimitRows &r,
+                  long long run) {
+  const double offset = b.loss_offset[b.y_index[run]];
+  const double y_norm = std::sqrt(team.dot(p.y, p.y, padded(b.n)) + offset);
+  const LimitOptions options{s.tolerance, offset, y_norm, s.max_iterations};
+  const long long d = run * b.d;
+  LimitOutput out{r.beta + d, r.w_plus + d, r.w_minus + d, r.dual + run * b.n, 0, Status::kFailed,
+                  0};
+  solver.run(p, options, out);
+  team.once([&] {
+    r.loss[run] = out.loss;
+    r.status[run] = static_cast<int>(out.status);
+    r.n_iterations[run] = out.n_iterations;
+  });
+}
 
 KRF_END_NAMESPACE

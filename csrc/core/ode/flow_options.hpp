@@ -34,26 +34,4 @@ struct FlowOutput {
   double n_flops = 0; // of the team's dense algebra
 };
 
-// The options of a batch: rules per run, and what all runs share.
-struct FlowSettings {
-  const double *rtol, *t_max, *stop_loss; // per run
-  double atol;
-  long long max_steps;
-  int method;
-  const double *t_eval;
-  int n_eval;
-
-  KRF_HD FlowOptions of_run(long long run, double loss_offset) const {
-    return {rtol[run],
-            atol,
-            t_max[run],
-            stop_loss[run],
-            loss_offset,
-            max_steps,
-            static_cast<Method>(method),
-            t_eval,
-            n_eval};
-  }
-};
-
 } // namespace krf

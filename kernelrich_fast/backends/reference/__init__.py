@@ -14,16 +14,7 @@ import numpy as np
 from ..._blas import one_blas_thread
 from ..._types import Progress
 from ...equations.factorization import Sensing
-from ..base import (
-    FactorRaw,
-    FlowOptions,
-    FlowRaw,
-    LimitOptions,
-    LimitRaw,
-    MLPRaw,
-    RichPathOptions,
-    RichPathRaw,
-)
+from ..base import FlowOptions, LimitOptions, RichPathOptions, RichPathRaw, Rows
 from ..batch import DiagonalBatch
 from ..factor_batch import FactorBatch
 from ..mlp_batch import MLPBatch
@@ -48,64 +39,8 @@ class ReferenceBackend:
 
     @one_blas_thread()
     @np.errstate(all="ignore")
-    def flow_diagonal(self, batch: DiagonalBatch, options: FlowOptions) -> FlowRaw:
-        space = _row_spaces(batch)
-
-        def one(b: int) -> Run:
-            plus, minus = _weights(batch, b)
-            offset = float(batch.loss_offset[batch.y_index[b]])
-            flow = DualFlow(space(b), plus, minus, int(batch.depth[b]), offset)
-            return follow(flow, **_options(options, b))
-
-        runs = list(_each(len(batch), one, options.progress))
-        return FlowRaw(**_rows(runs), **_ends(runs))
-
-    @one_blas_thread()
-    @np.errstate(all="ignore")
-    def limit_diagonal(self, batch: DiagonalBatch, options: LimitOptions) -> LimitRaw:
-        space = _row_spaces(batch)
-
-        def one(b: int) -> Any:
-            return solve_limit(
-                space(b), *_weights(batch, b), int(batch.depth[b]), tol=options.tol,
-                max_iter=options.max_iter, loss_offset=float(batch.loss_offset[batch.y_index[b]]),
-            )  # fmt: skip
-
-        rows, statuses, counts = zip(*_each(len(batch), one, options.progress), strict=True)
-        return LimitRaw(
-            **{name: np.stack([row[name] for row in rows]) for name in rows[0]},
-            status=np.array(statuses, dtype=np.int64),
-            n_iterations=np.array(counts, dtype=np.int64),
-        )
-
-    @one_blas_thread()
-    @np.errstate(all="ignore")
-    def flow_factorization(self, batch: FactorBatch, options: FlowOptions) -> FactorRaw:
-        dims = batch.p, batch.n - batch.c0
-        symmetric = batch.c0 == 0
-
-        def one(b: int) -> Run:
-            row, column = (each[batch.entry_index[b]] for each in (batch.row, batch.column))
-            sensing = Sensing(dims, symmetric, row, column - batch.c0, batch.X)
-            flow = FactorFlow(sensing, batch.y[batch.y_index[b]], batch.start(b))
-            return follow(flow, **_options(options, b))
-
-        runs = list(_each(len(batch), one, options.progress))
-        rows = {name: np.stack([run.rows[name] for run in runs]) for name in ("loss", "t")}
-        return FactorRaw(W=[run.rows["W"] for run in runs], **rows, **_ends(runs))
-
-    @one_blas_thread()
-    @np.errstate(all="ignore")
-    def flow_mlp(self, batch: MLPBatch, options: FlowOptions) -> MLPRaw:
-        def one(b: int) -> Run:
-            X, y = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
-            problem = (batch.layout, X, y, batch.loss, batch.start(b))
-            if options.method == "gradient_descent":
-                return descend(*problem, batch.step_size, **_options(options, b))
-            return follow_network(*problem, **_options(options, b))
-
-        runs = list(_each(len(batch), one, options.progress))
-        return MLPRaw(**_rows(runs), **_ends(runs))
+    def solve(self, family: str, batch: Any, options: Any) -> Rows:
+        return _FAMILIES[family](batch, options)
 
     @one_blas_thread()
     @np.errstate(all="ignore")
@@ -126,6 +61,71 @@ class ReferenceBackend:
             status=np.array(statuses, dtype=np.int64),
             n_pivots=np.array([run.n_pivots for run in runs], dtype=np.int64),
         )
+
+
+def _flow_diagonal(batch: DiagonalBatch, options: FlowOptions) -> Rows:
+    space = _row_spaces(batch)
+
+    def one(b: int) -> Run:
+        plus, minus = _weights(batch, b)
+        offset = float(batch.loss_offset[batch.y_index[b]])
+        flow = DualFlow(space(b), plus, minus, int(batch.depth[b]), offset)
+        return follow(flow, **_options(options, b))
+
+    runs = list(_each(len(batch), one, options.progress))
+    return _rows(runs) | _ends(runs)
+
+
+def _limit_diagonal(batch: DiagonalBatch, options: LimitOptions) -> Rows:
+    space = _row_spaces(batch)
+
+    def one(b: int) -> Any:
+        return solve_limit(
+            space(b), *_weights(batch, b), int(batch.depth[b]), tol=options.tol,
+            max_iter=options.max_iter, loss_offset=float(batch.loss_offset[batch.y_index[b]]),
+        )  # fmt: skip
+
+    rows, statuses, counts = zip(*_each(len(batch), one, options.progress), strict=True)
+    found: Rows = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return found | {
+        "status": np.array(statuses, dtype=np.int64),
+        "n_iterations": np.array(counts, dtype=np.int64),
+    }
+
+
+def _flow_factorization(batch: FactorBatch, options: FlowOptions) -> Rows:
+    dims = batch.p, batch.n - batch.c0
+    symmetric = batch.c0 == 0
+
+    def one(b: int) -> Run:
+        row, column = (each[batch.entry_index[b]] for each in (batch.row, batch.column))
+        sensing = Sensing(dims, symmetric, row, column - batch.c0, batch.X)
+        flow = FactorFlow(sensing, batch.y[batch.y_index[b]], batch.start(b))
+        return follow(flow, **_options(options, b))
+
+    runs = list(_each(len(batch), one, options.progress))
+    rows: Rows = {name: np.stack([run.rows[name] for run in runs]) for name in ("loss", "t")}
+    return rows | _ends(runs) | {"W": batch.padded([run.rows["W"] for run in runs])}
+
+
+def _flow_mlp(batch: MLPBatch, options: FlowOptions) -> Rows:
+    def one(b: int) -> Run:
+        X, y = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
+        problem = (batch.layout, X, y, batch.loss, batch.start(b))
+        if options.method == "gradient_descent":
+            return descend(*problem, batch.step_size, **_options(options, b))
+        return follow_network(*problem, **_options(options, b))
+
+    runs = list(_each(len(batch), one, options.progress))
+    return _rows(runs) | _ends(runs)
+
+
+_FAMILIES: dict[str, Callable[[Any, Any], Rows]] = {
+    "diagonal_flow": _flow_diagonal,
+    "diagonal_limit": _limit_diagonal,
+    "factorization_flow": _flow_factorization,
+    "mlp_flow": _flow_mlp,
+}
 
 
 def _each(count: int, one: Callable[[int], Any], progress: Progress | None) -> Iterator[Any]:

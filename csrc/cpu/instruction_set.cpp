@@ -1,8 +1,9 @@
+#include "instruction_set.hpp"
+
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
 
-#include "kernels.hpp"
 #ifdef KRF_X86_DISPATCH
 #include "x86_level.hpp"
 #endif
@@ -11,21 +12,20 @@ namespace krf::cpu {
 namespace {
 
 struct Choice {
-  const char *name;
+  InstructionSet set;
   int level; // of the architecture; the compiler's option in CMakeLists.txt
-  const Kernels &(*table)();
 };
 
 // The widest last.
 constexpr Choice kChoices[] = {
-    {"baseline", 0, baseline_kernels},
+    {{"baseline", 0}, 0},
 #ifdef KRF_X86_DISPATCH
-    {"avx2", 3, avx2_kernels},
-    {"avx512", 4, avx512_kernels},
+    {{"avx2", 1}, 3},
+    {{"avx512", 2}, 4},
 #endif
 };
 
-const Kernels &choose() {
+const InstructionSet &choose() {
 #ifdef KRF_X86_DISPATCH
   const int level = x86_level();
 #else
@@ -40,12 +40,12 @@ const Kernels &choose() {
       continue;
     if (!names.empty())
       names.append(", ");
-    names.append(each.name);
-    if (wish.empty() || wish == each.name)
+    names.append(each.set.name);
+    if (wish.empty() || wish == each.set.name)
       best = &each;
   }
   if (best)
-    return best->table();
+    return best->set;
   std::string what = "KRF_ISA: expected an instruction set that works here (";
   what.append(names).append("), got '").append(wish).append("'; unset it to have the best");
   throw std::runtime_error(what);
@@ -53,8 +53,8 @@ const Kernels &choose() {
 
 } // namespace
 
-const Kernels &kernels() {
-  static const Kernels &chosen = choose();
+const InstructionSet &instruction_set() {
+  static const InstructionSet &chosen = choose();
   return chosen;
 }
 

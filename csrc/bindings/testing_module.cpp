@@ -1,4 +1,5 @@
-// Single parts of the CPU team, for tests/test_cpu_team.py and bench/kernels.py.
+// What only tests and bench/kernels.py call: single parts of the CPU team, and the checks of a
+// call's arguments, where no device is needed to say that they are on one.
 #include <pybind11/numpy.h>
 
 #include <algorithm>
@@ -6,9 +7,10 @@
 #include <vector>
 
 #include "../core/base/config.hpp"
-#include "../cpu/block.hpp"
-#include "../cpu/kernels.hpp"
-#include "register.hpp"
+#include "../core/families.hpp"
+#include "../cpu/instruction_set.hpp"
+#include "../cpu/parts.hpp"
+#include "bind_family.hpp"
 
 namespace py = pybind11;
 
@@ -41,7 +43,7 @@ Real elementary(int function, const Real &x) {
   const int count = static_cast<int>(x.size()), ld = krf::padded(count);
   auto in = zeros(ld), out = zeros(ld);
   std::copy(x.data(), x.data() + count, in.begin());
-  krf::cpu::kernels().elementary(function, ld, in.data(), out.data());
+  krf::cpu::parts().elementary(function, ld, in.data(), out.data());
   Real y(count);
   std::copy(out.begin(), out.begin() + count, y.mutable_data());
   return y;
@@ -61,8 +63,8 @@ Real products(const Real &A, const Real &B) {
     return out;
   };
   Real out({m, q});
-  krf::cpu::kernels().products(m, q, length, rows(A, m).data(), rows(B, q).data(),
-                               out.mutable_data());
+  krf::cpu::parts().products(m, q, length, rows(A, m).data(), rows(B, q).data(),
+                             out.mutable_data());
   return out;
 }
 
@@ -76,7 +78,7 @@ Real scaled_gram(const Real &X, const Real &weight, int repeats) {
   auto scratch = zeros(2LL * krf::padded(d)), G = zeros(ld * ld);
   for (int r = 0; r < repeats; ++r) {
     std::fill(G.begin(), G.end(), 0.0);
-    krf::cpu::kernels().scaled_gram(n, d, packed.data(), weight.data(), G.data(), scratch.data());
+    krf::cpu::parts().scaled_gram(n, d, packed.data(), weight.data(), G.data(), scratch.data());
   }
   Real out({n, n});
   for (int j = 0; j < n; ++j)
@@ -94,7 +96,7 @@ Real map_features(const Real &X, const Real &V, int repeats) {
   const auto packed = pack(X), v = pack(V);
   auto acc = zeros(3 * ld);
   for (int r = 0; r < repeats; ++r)
-    krf::cpu::kernels().map_features(n, d, packed.data(), v.data(), acc.data());
+    krf::cpu::parts().map_features(n, d, packed.data(), v.data(), acc.data());
   Real out({n, 3});
   for (int k = 0; k < 3; ++k)
     for (int i = 0; i < n; ++i)
@@ -112,7 +114,7 @@ py::tuple solve(const Real &A, const Real &b, int repeats) {
   for (int r = 0; r < repeats; ++r) {
     L = packed;
     std::copy(b.data(), b.data() + n, x.begin());
-    kept = krf::cpu::kernels().solve(n, L.data(), pivot.data(), x.data());
+    kept = krf::cpu::parts().solve(n, L.data(), pivot.data(), x.data());
   }
   Real out(n);
   std::copy(x.begin(), x.begin() + n, out.mutable_data());
@@ -125,12 +127,12 @@ py::tuple inverse(const Real &A, const Real &V, int repeats) {
   const int n = static_cast<int>(A.shape(0)), ld = krf::padded(n);
   if (V.ndim() != 2 || V.shape(0) != n || V.shape(1) != 3)
     throw std::invalid_argument("V must be (n, 3)");
-  auto work = packed, x = zeros(3LL * ld), room = zeros(krf::cpu::kernels().room_for_inverse(n));
+  auto work = packed, x = zeros(3LL * ld), room = zeros(krf::cpu::parts().room_for_inverse(n));
   const auto v = pack(V);
   double kept = 0;
   for (int r = 0; r < repeats; ++r) {
     work = packed;
-    kept = krf::cpu::kernels().inverse(n, work.data(), v.data(), x.data(), room.data());
+    kept = krf::cpu::parts().inverse(n, work.data(), v.data(), x.data(), room.data());
   }
   Real out({n, 3});
   for (int k = 0; k < 3; ++k)
@@ -154,8 +156,8 @@ py::tuple solve_complex(const Real &A, double shift, const Real &b, int repeats)
       Li[i * ld + i] = shift;
     std::copy(b.data(), b.data() + n, xr.begin());
     std::fill(xi.begin(), xi.end(), 0.0);
-    krf::cpu::kernels().solve_complex(n, Lr.data(), Li.data(), pr.data(), pi.data(), xr.data(),
-                                      xi.data());
+    krf::cpu::parts().solve_complex(n, Lr.data(), Li.data(), pr.data(), pi.data(), xr.data(),
+                                    xi.data());
   }
   Real real(n), imaginary(n);
   std::copy(xr.begin(), xr.begin() + n, real.mutable_data());
@@ -169,30 +171,46 @@ py::tuple eigen(const Real &A) {
   const int n = static_cast<int>(A.shape(0)), ld = krf::padded(n);
   Real value(n), vector({n, n});
   auto rows = zeros(static_cast<long long>(n) * ld);
-  if (!krf::cpu::kernels().eigen(n, packed.data(), value.mutable_data(), rows.data()))
+  if (!krf::cpu::parts().eigen(n, packed.data(), value.mutable_data(), rows.data()))
     throw std::runtime_error("no convergence");
   for (int i = 0; i < n; ++i)
     std::copy_n(rows.begin() + static_cast<std::ptrdiff_t>(i) * ld, n, vector.mutable_data(i, 0));
   return py::make_tuple(value, vector);
 }
 
+// The extents that the arrays of a legal call have.
+py::dict check_call(const std::string &family, const py::dict &arguments,
+                    const std::string &place) {
+  using namespace krf::bindings;
+  const Place where = place == "device" ? Place::kDevice
+                      : place == "host" ? Place::kHost
+                                        : Place::kEither;
+  return with_family(family, krf::Families{}, [&](auto chosen) {
+    const Call<decltype(chosen)> call(arguments, where);
+    py::dict extents;
+    for (int axis = 0; axis < krf::kAxisCount; ++axis)
+      if (call.extents.of[axis] >= 0)
+        extents[name_of(static_cast<krf::Axis>(axis))] = call.extents.of[axis];
+    return extents;
+  });
+}
+
 } // namespace
 
-void register_parts(py::module_ &m) {
-  auto parts = m.def_submodule("parts", "Dense and elementary parts of the CPU team.");
-  parts.def(
-      "poison_memory", [](bool poison) { krf::cpu::poison_memory.store(poison); },
-      py::arg("poison"), py::pos_only());
-  parts.def("elementary", &elementary, py::arg("function"), py::arg("x"));
-  parts.def("products", &products, py::arg("A"), py::arg("B"));
-  parts.def("scaled_gram", &scaled_gram, py::arg("X"), py::arg("weight"), py::arg("repeats") = 1);
-  parts.def("map_features", &map_features, py::arg("X"), py::arg("V"), py::arg("repeats") = 1);
-  parts.def(
-      "phi", [](int k, double x) { return krf::cpu::kernels().phi(k, x); }, py::arg("k"),
+PYBIND11_MODULE(_testing, m, py::mod_gil_not_used(), py::multiple_interpreters::not_supported()) {
+  m.doc() = "Parts of kernelrich_fast's CPU executor, for tests";
+  m.attr("instruction_set") = krf::cpu::instruction_set().name;
+  m.def("check_call", &check_call, py::arg("family"), py::arg("arguments"), py::arg("place"));
+  m.def("elementary", &elementary, py::arg("function"), py::arg("x"));
+  m.def("products", &products, py::arg("A"), py::arg("B"));
+  m.def("scaled_gram", &scaled_gram, py::arg("X"), py::arg("weight"), py::arg("repeats") = 1);
+  m.def("map_features", &map_features, py::arg("X"), py::arg("V"), py::arg("repeats") = 1);
+  m.def(
+      "phi", [](int k, double x) { return krf::cpu::parts().phi(k, x); }, py::arg("k"),
       py::arg("x"));
-  parts.def("eigen", &eigen, py::arg("A"));
-  parts.def("solve", &solve, py::arg("A"), py::arg("b"), py::arg("repeats") = 1);
-  parts.def("inverse", &inverse, py::arg("A"), py::arg("V"), py::arg("repeats") = 1);
-  parts.def("solve_complex", &solve_complex, py::arg("A"), py::arg("shift"), py::arg("b"),
-            py::arg("repeats") = 1);
+  m.def("eigen", &eigen, py::arg("A"));
+  m.def("solve", &solve, py::arg("A"), py::arg("b"), py::arg("repeats") = 1);
+  m.def("inverse", &inverse, py::arg("A"), py::arg("V"), py::arg("repeats") = 1);
+  m.def("solve_complex", &solve_complex, py::arg("A"), py::arg("shift"), py::arg("b"),
+        py::arg("repeats") = 1);
 }

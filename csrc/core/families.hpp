@@ -1,0 +1,12 @@
+// The model families: the only list of them.
+#pragma once
+
+#include "diagonal/family.hpp"
+#include "factorization/family.hpp"
+#include "mlp/family.hpp"
+
+namespace krf {
+
+using Families = FamilyList<DiagonalFlowFamily, DiagonalLimitFamily, FactorFamily, MlpFamily>;
+
+} // namespace krf
