@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .config import __version__, show_config
     from .diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
     from .factorization import FactorizationFlow, flow_factorization
+    from .linear import LinearFlow, flow_linear
     from .mlp import MLPFlow, flow_mlp
     from .saddle_path import RichPath, rich_path
     from .sweeps import sweep_diagonal, sweep_factorization, sweep_mlp, sweep_rich_path
@@ -28,6 +29,7 @@ __all__ = [
     "DiagonalLimit",
     "FactorizationFlow",
     "FallbackWarning",
+    "LinearFlow",
     "MLPFlow",
     "RichPath",
     "Status",
@@ -36,6 +38,7 @@ __all__ = [
     "datasets",
     "flow_diagonal",
     "flow_factorization",
+    "flow_linear",
     "flow_mlp",
     "limit_diagonal",
     "plot",
@@ -61,6 +64,8 @@ _HOMES = {
     "limit_diagonal": "diagonal",
     "FactorizationFlow": "factorization",
     "flow_factorization": "factorization",
+    "LinearFlow": "linear",
+    "flow_linear": "linear",
     "MLPFlow": "mlp",
     "flow_mlp": "mlp",
     "RichPath": "saddle_path",

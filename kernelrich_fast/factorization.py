@@ -15,15 +15,19 @@ from ._runs import flow_options, solve_flows
 from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import BACKENDS, FactorBatch, per_run, run_index
 from .equations.factorization import Sensing
-from .initialization import gaussian_factor, reduce_factor
+from .factor_start import (
+    LARGEST,
+    FactorStart,
+    drawn_start,
+    explicit_start,
+    given_start,
+)
 from .measurements import check_sensing
 
 __all__ = ["FactorizationFlow", "flow_factorization"]
 
 # csrc/core/factorization/factor_system.hpp: the stiff method holds four matrices of that size.
 _MAX_STIFF_SAMPLES = 4096
-# Squares of column norms must be floating-point numbers.
-_SMALLEST, _LARGEST = 1e-140, 1e140
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -199,9 +203,10 @@ def flow_factorization(
         max_steps=max_steps, method=method, num_threads=num_threads,
     )  # fmt: skip
     targets = check.real_array("y", y, ndim=1, device=True)
-    if np.abs(targets).max() > _LARGEST:
-        raise ValueError(f"y: expected values up to {_LARGEST}, got {np.abs(targets).max()}")
-    factors = _explicit_start(U0, V0, symmetric)
+    if np.abs(targets).max() > LARGEST:
+        raise ValueError(f"y: expected values up to {LARGEST}, got {np.abs(targets).max()}")
+    check.flag("symmetric", symmetric)
+    factors = explicit_start(U0, V0, symmetric)
     if dims is None and factors is not None:
         dims = (factors[0].shape[-2], factors[1].shape[-2])
     sensing = check_sensing(entries, measurements, dims, symmetric, targets.shape[-1], sets=True)
@@ -210,11 +215,11 @@ def flow_factorization(
             f"method: 'radau5' is for at most {_MAX_STIFF_SAMPLES} samples, got {targets.shape[-1]}"
         )
     if factors is None:
-        start = _drawn_start(sensing, alpha, width, seed)
+        start = drawn_start(sensing.n, alpha, width, seed)
     elif not (alpha is None and width is None and seed is None):
         raise ValueError("U0: expected either U0 (and V0) or alpha, width and seed, got both")
     else:
-        start = _given_start(sensing, *factors)
+        start = given_start(sensing.dims, *factors, symmetric=symmetric)
     batch, y_norm2 = _batch(sensing, targets, start, options.shapes)
     solved = solve_flows(
         "flow_factorization", "factorization_flow", batch, options, y_norm2,
@@ -237,105 +242,8 @@ def flow_factorization(
     )
 
 
-@dataclass(frozen=True)
-class _Start:
-    """Distinct factors, and per run which one and its scale, in the shape of the start's axes."""
-
-    factors: list[FloatArray]
-    index: IntArray
-    scale: FloatArray
-    common_width: int | None
-
-
-def _explicit_start(U0: Any, V0: Any, symmetric: bool) -> tuple[FloatArray, FloatArray] | None:
-    check.flag("symmetric", symmetric)
-    if U0 is None and V0 is None:
-        return None
-    if symmetric:
-        if U0 is None or V0 is not None:
-            raise ValueError("V0: expected none for the symmetric model, whose start is U0")
-        U = check.real_array("U0", U0, ndim=2, device=True)
-        return U, U
-    if U0 is None or V0 is None:
-        raise ValueError("U0: expected U0 and V0 together, got one of them")
-    xp = namespace(U0, V0)
-    U = xp.asarray(check.real_array("U0", U0, ndim=2, device=True))
-    V = xp.asarray(check.real_array("V0", V0, ndim=2, device=True))
-    if U.shape[-1] != V.shape[-1]:
-        raise ValueError(f"V0: expected {U.shape[-1]} columns like U0, got shape {V.shape}")
-    return U, V
-
-
-def _given_start(sensing: Sensing, U: FloatArray, V: FloatArray) -> _Start:
-    for name, array, rows in (("U0", U, sensing.dims[0]), ("V0", V, sensing.dims[1])):
-        if array.shape[-2] != rows:
-            raise ValueError(f"{name}: expected {rows} rows, got shape {array.shape}")
-    if sensing.c0:
-        try:
-            lead = np.broadcast_shapes(U.shape[:-2], V.shape[:-2])
-        except ValueError:
-            raise ValueError(
-                f"V0: leading shape {V.shape[:-2]} does not broadcast with U0's {U.shape[:-2]}"
-            ) from None
-        xp = namespace(U)
-        parts = [
-            part if part.shape[:-2] == lead else xp.broadcast_to(part, lead + part.shape[-2:])
-            for part in (U, V)
-        ]
-        W = xp.concatenate(parts, axis=-2)
-    else:
-        lead, W = U.shape[:-2], U
-    sizes = np.abs(W).max(axis=-2)
-    if sizes.max() > _LARGEST or np.any((sizes > 0) & (sizes < _SMALLEST)):
-        raise ValueError(
-            f"U0: expected columns that are zero or of size {_SMALLEST} to {_LARGEST}, got "
-            f"{sizes[sizes > 0].min()} to {sizes.max()}"
-        )
-    flat = W.reshape(-1, *W.shape[-2:])
-    return _Start(
-        factors=[reduce_factor(each) for each in flat],
-        index=np.arange(len(flat), dtype=np.int64).reshape(lead),
-        scale=np.ones(lead),
-        common_width=W.shape[-1],
-    )
-
-
-def check_gaussian_scale(alpha: FloatArray) -> None:
-    """Squares of drawn weights must be floating-point numbers."""
-    if alpha.min() < _SMALLEST or alpha.max() > _LARGEST:
-        raise ValueError(
-            f"alpha: expected values in [{_SMALLEST}, {_LARGEST}], got {alpha.min()} to "
-            f"{alpha.max()}"
-        )
-
-
-def _drawn_start(sensing: Sensing, alpha: Any, width: Any, seed: Any) -> _Start:
-    if alpha is None or width is None:
-        missing = "alpha" if alpha is None else "width"
-        raise ValueError(f"{missing}: expected alpha and width, or U0 (and V0), got none")
-    scale = check.positive_array("alpha", alpha)
-    check_gaussian_scale(scale)
-    widths = check.integer_array("width", width, low=1)
-    seeds = check.integer_array("seed", 0 if seed is None else seed, low=0)
-    try:
-        lead = np.broadcast_shapes(scale.shape, widths.shape, seeds.shape)
-    except ValueError:
-        raise ValueError(
-            f"alpha {scale.shape}, width {widths.shape} and seed {seeds.shape} do not broadcast"
-        ) from None
-    each = [np.broadcast_to(a, lead).ravel().tolist() for a in (widths, seeds)]
-    place: dict[tuple[int, int], int] = {}
-    index = [place.setdefault(pair, len(place)) for pair in zip(*each, strict=True)]
-    return _Start(
-        factors=[gaussian_factor(sensing.n, k, s) for k, s in place],
-        index=np.array(index, dtype=np.int64).reshape(lead),
-        scale=np.broadcast_to(scale, lead),
-        common_width=each[0][0] if len(set(each[0])) == 1 else None,
-    )
-
-
 def _batch(
-    sensing: Sensing, y: FloatArray, start: _Start, extra: tuple[tuple[int, ...], ...]
+    sensing: Sensing, y: FloatArray, start: FactorStart, extra: tuple[tuple[int, ...], ...]
 ) -> tuple[FactorBatch, FloatArray]:
     sets = sensing.row.shape[:-1]
     try:

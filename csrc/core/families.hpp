@@ -3,10 +3,11 @@
 
 #include "diagonal/family.hpp"
 #include "factorization/family.hpp"
+#include "linear/family.hpp"
 #include "mlp/family.hpp"
 
 namespace krf {
 
-using Families = FamilyList<DiagonalFlowFamily, DiagonalLimitFamily, FactorFamily, MlpFamily>;
+using Families = FamilyList<DiagonalFlowFamily, DiagonalLimitFamily, FactorFamily, LinearFamily, MlpFamily>;
 
 } // namespace krf

@@ -13,7 +13,7 @@ from ..errors import BackendUnavailableError, FallbackWarning
 from .base import Backend, RichPathBackend
 from .batch import DiagonalBatch, make_batch, per_run, run_index
 from .crossover import cuda_pays
-from .factor_batch import FactorBatch
+from .factor_batch import FactorBatch, LinearBatch
 from .mlp_batch import MAX_EXACT_SAMPLES, MLP_METHODS, MLPBatch, MLPLayout
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Backend",
     "DiagonalBatch",
     "FactorBatch",
+    "LinearBatch",
     "MLPBatch",
     "MLPLayout",
     "available_backends",

@@ -1,4 +1,4 @@
-"""A batch of factorisation problems by index into shared arrays: what every backend is given."""
+"""Batches of two-factor models by index into shared arrays: what every backend is given."""
 
 from __future__ import annotations
 
@@ -11,47 +11,27 @@ from .._device import namespace, on_device, to_host
 from .._types import FloatArray, IntArray
 from .crossover import factorization_crossover
 
-__all__ = ["FactorBatch"]
+__all__ = ["FactorBatch", "FactorStarts", "LinearBatch"]
 
 
 @dataclass(frozen=True)
-class FactorBatch:
-    """Runs ``b`` of ``y[y_index[b]]`` from ``scale[b] * starts[start_index[b]]``.
-
-    A start is a factor W (n, r), r <= n, of the lifted Gram matrix W W^T, whose block of the first
-    p rows and the columns from c0 on is M: c0 = p for M = U V^T, c0 = 0 for M = W W^T.  Samples are
-    entries (row, column) of W W^T, (sets, n_samples) each, in set entry_index[b]; or, for all runs,
-    X (n_samples, p, n - c0), symmetric where c0 = 0.
-    """
+class FactorStarts:
+    """Runs ``b`` from ``scale[b] * starts[start_index[b]]``, factors (n, r) with r <= n."""
 
     shape: tuple[int, ...]
     n: int
-    p: int
-    c0: int
-    row: IntArray
-    column: IntArray
-    X: FloatArray | None
-    y: FloatArray
     starts: list[FloatArray]
     scale: FloatArray
-    y_index: IntArray
     start_index: IntArray
-    entry_index: IntArray
 
     def __len__(self) -> int:
         return len(self.scale)
 
-    @property
-    def on_device(self) -> bool:
-        """Whether data or starts are, and with them the results."""
-        return any(map(on_device, (self.y, self.X, self.starts[0])))
+    def start(self, b: int) -> FloatArray:
+        return np.asarray(self.scale[b] * self.starts[self.start_index[b]])
 
-    @property
-    def crossover(self) -> float:
-        """Runs for each thread of the CPU from which on a GPU pays."""
-        return factorization_crossover(self.y.shape[-1])
-
-    def arguments(self) -> dict[str, Any]:
+    def start_arguments(self) -> dict[str, Any]:
+        """The starts as one array, each filled up with columns of zeros."""
         rank = np.array([W.shape[1] for W in self.starts])
         if len(self.starts) == 1:
             starts = self.starts[0][None]
@@ -60,19 +40,13 @@ class FactorBatch:
             starts = xp.zeros((len(rank), self.n, int(rank.max())))
             for s, W in enumerate(self.starts):
                 starts[s, :, : rank[s]] = W
-        where: dict[str, Any] = (
-            {
-                "row": self.row.astype(np.int32), "column": self.column.astype(np.int32),
-                "entry_index": self.entry_index,
-            }
-            if self.X is None
-            else {"X": self.X}
-        )  # fmt: skip
-        return where | {
-            "p": self.p, "c0": self.c0, "y": self.y, "starts": starts, "rank": rank,
+        return {
+            "starts": starts,
+            "rank": rank,
             "start_norm": np.sqrt(to_host((starts * starts).sum(axis=(1, 2)))),
-            "scale": self.scale, "y_index": self.y_index, "start_index": self.start_index,
-        }  # fmt: skip
+            "scale": self.scale,
+            "start_index": self.start_index,
+        }
 
     def padded(self, factors: list[FloatArray]) -> FloatArray:
         """The inverse of `factors`."""
@@ -91,5 +65,78 @@ class FactorBatch:
             found.append(W[b].reshape(-1)[: times * self.n * r].reshape(times, self.n, r))
         return found
 
-    def start(self, b: int) -> FloatArray:
-        return np.asarray(self.scale[b] * self.starts[self.start_index[b]])
+
+@dataclass(frozen=True)
+class FactorBatch(FactorStarts):
+    """Runs ``b`` of ``y[y_index[b]]``.
+
+    A start is a factor of the lifted Gram matrix W W^T, whose block of the first p rows and the
+    columns from c0 on is M: c0 = p for M = U V^T, c0 = 0 for M = W W^T.  Samples are entries
+    (row, column) of W W^T, (sets, n_samples) each, in set entry_index[b]; or, for all runs,
+    X (n_samples, p, n - c0), symmetric where c0 = 0.
+    """
+
+    p: int
+    c0: int
+    row: IntArray
+    column: IntArray
+    X: FloatArray | None
+    y: FloatArray
+    y_index: IntArray
+    entry_index: IntArray
+
+    @property
+    def on_device(self) -> bool:
+        """Whether data or starts are, and with them the results."""
+        return any(map(on_device, (self.y, self.X, self.starts[0])))
+
+    @property
+    def crossover(self) -> float:
+        """Runs for each thread of the CPU from which on a GPU pays."""
+        return factorization_crossover(self.y.shape[-1])
+
+    def arguments(self) -> dict[str, Any]:
+        where: dict[str, Any] = (
+            {
+                "row": self.row.astype(np.int32),
+                "column": self.column.astype(np.int32),
+                "entry_index": self.entry_index,
+            }
+            if self.X is None
+            else {"X": self.X}
+        )
+        own = {"p": self.p, "c0": self.c0, "y": self.y, "y_index": self.y_index}
+        return where | own | self.start_arguments()
+
+
+@dataclass(frozen=True)
+class LinearBatch(FactorStarts):
+    """Runs ``b`` of problem p = problem_index[b] of a linear network M = W2 W1.
+
+    In the basis of the inputs' singular vectors the loss is
+    sum_oj (sigma[p, j] M_oj - target[p, o, j])^2 + loss_offset[p]; a start is [W2; W1^T] in it.
+    """
+
+    sigma: FloatArray  # (problems, n_modes)
+    target: FloatArray  # (problems, n_outputs, n_modes)
+    loss_offset: FloatArray  # (problems,)
+    problem_index: IntArray
+
+    @property
+    def on_device(self) -> bool:
+        """Whether data or starts are, and with them the results."""
+        return any(map(on_device, (self.sigma, self.target, self.starts[0])))
+
+    @property
+    def crossover(self) -> float:
+        """Runs for each thread of the CPU from which on a GPU pays."""
+        return factorization_crossover(self.target.shape[-2] * self.target.shape[-1])
+
+    def arguments(self) -> dict[str, Any]:
+        own = {
+            "sigma": self.sigma,
+            "target": self.target,
+            "loss_offset": self.loss_offset,
+            "problem_index": self.problem_index,
+        }
+        return own | self.start_arguments()

@@ -33,7 +33,8 @@ def gram_field(xp: Any, G: Any, R: Any) -> Any:
 class Sensing:
     """What is observed: entries (row, column), or X (n_samples, d1, d2), of a matrix ``dims``.
 
-    The X of a symmetric model are symmetric.
+    The X of a symmetric model are symmetric. Sample i is ``weight[i]`` times its entry, or, where
+    there are no weights, the entry.
     """
 
     dims: tuple[int, int]
@@ -41,6 +42,12 @@ class Sensing:
     row: IntArray
     column: IntArray
     X: FloatArray | None
+    weight: FloatArray | None = None
+
+    @property
+    def scale(self) -> Any:
+        """Weights of the entries."""
+        return 1.0 if self.weight is None else self.weight
 
     @property
     def n(self) -> int:
@@ -62,20 +69,20 @@ class Sensing:
         if self.X is not None:
             return self.X.reshape(-1, d1 * d2)
         rows = np.zeros((self.n_samples, d1 * d2))
-        rows[np.arange(self.n_samples), self.row * d2 + self.column] = 1.0
+        rows[np.arange(self.n_samples), self.row * d2 + self.column] = self.scale
         return rows
 
     def observe(self, M: FloatArray) -> FloatArray:
         """The predictions <X_i, M>."""
         if self.X is None:
-            return M[self.row, self.column]
+            return np.asarray(self.scale * M[self.row, self.column])
         return np.asarray(np.tensordot(self.X, M, 2))
 
     def predictions(self, W: FloatArray) -> FloatArray:
         """<X_i, M> at a factor W (n, r)."""
         left, right = W[: self.dims[0]], W[self.c0 :]
         if self.X is None:
-            return np.asarray(np.sum(left[self.row] * right[self.column], axis=1))
+            return np.asarray(self.scale * np.sum(left[self.row] * right[self.column], axis=1))
         return self.observe(left @ right.T)
 
     def adjoint(self, r: FloatArray) -> FloatArray:
@@ -83,7 +90,7 @@ class Sensing:
         if self.X is not None:
             return np.asarray(np.tensordot(r, self.X, 1))
         R = np.zeros(self.dims)
-        R[self.row, self.column] = r
+        R[self.row, self.column] = self.scale * r
         return R
 
     def generator(self, r: FloatArray) -> FloatArray:
@@ -104,8 +111,9 @@ class Sensing:
             J[:, c0:] += np.swapaxes(self.X, 1, 2) @ W[:d1]
             return J
         sample = np.arange(self.n_samples)
-        J[sample, self.row] += W[c0 + self.column]
-        J[sample, c0 + self.column] += W[self.row]
+        scale = np.reshape(self.scale, (-1, 1))
+        J[sample, self.row] += scale * W[c0 + self.column]
+        J[sample, c0 + self.column] += scale * W[self.row]
         return J
 
     def tangent_kernel(self, G: FloatArray) -> FloatArray:
@@ -117,7 +125,7 @@ class Sensing:
             if self.symmetric:
                 K = K + np.where(a[:, None] == b, G[..., b[:, None], a], 0.0)
                 K = K + np.where(b[:, None] == a, G[..., a[:, None], b], 0.0)
-            return np.asarray(K)
+            return np.asarray(np.reshape(self.scale, (-1, 1)) * K * self.scale)
         moved = self.tangent_image(self.X, G)
         return np.asarray(moved.reshape(*moved.shape[:-2], -1) @ self.matrix().T)
 

@@ -15,7 +15,8 @@ from .._types import ArrayLike, FloatArray, IntArray, Progress
 from ..backends.crossover import factorization_crossover
 from ..config import __version__
 from ..datasets import observed_entries
-from ..factorization import check_gaussian_scale, flow_factorization
+from ..factor_start import check_gaussian_scale
+from ..factorization import flow_factorization
 from ..initialization import gaussian_factor
 from ..measurements import check_sensing
 from ..theory.matrices import completion_kernel_distance, nuclear_norm
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 else:  # for typing.get_type_hints, without the extra
     Client = Any
 
-__all__ = ["sweep_factorization"]
+__all__ = ["start_gram", "sweep_factorization"]
 
 _KEEP = ("norms", "M")
 # Arguments of the flow that the sweep sets.
@@ -280,7 +281,7 @@ class _FactorizationPlan(SweepPlan):
         if self.known:
             variables["test_rmse"] = (timed, _rms(hidden(flow.M - truths)))
         if "norms" in self.keep:
-            start = _start_gram(sum(dims), of_alpha, of_width, seeds)
+            start = start_gram(sum(dims), of_alpha, of_width, seeds)
             if timed:
                 start = start[..., None, :, :]
             moved = hidden(flow.M - start[..., : dims[0], dims[0] :])
@@ -329,7 +330,7 @@ class _Hidden:
         return np.ascontiguousarray(np.take_along_axis(flat, at, axis=-1))
 
 
-def _start_gram(n: int, alpha: FloatArray, width: IntArray, seeds: IntArray) -> FloatArray:
+def start_gram(n: int, alpha: FloatArray, width: IntArray, seeds: IntArray) -> FloatArray:
     """[U; V] [U; V]^T at the start, (width, alpha, seed, n, n)."""
     factors = [[gaussian_factor(n, int(k), int(s)) for s in seeds.ravel()] for k in width.ravel()]
     gram = np.array([[W @ W.T for W in row] for row in factors])

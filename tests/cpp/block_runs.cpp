@@ -150,7 +150,7 @@ private:
       row.push_back(static_cast<int>(number()));
     for (int i = 0; i < problem.n_samples; ++i)
       column.push_back(static_cast<int>(number()));
-    problem.row = row.data(), problem.column = column.data();
+    problem.row = row.data(), problem.column = column.data(), problem.X_norm = 1.0;
   }
 };
 

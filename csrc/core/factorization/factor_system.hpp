@@ -243,7 +243,7 @@ private:
     const double prediction = rows_.measure(W_, samples_.y, run_.X_norm);
     run_.noise = kRounding * (std::sqrt(run_.y_norm2) + prediction);
     columns_.measure(W_, field);
-    return slower_than(2.0 * run_.noise * (sensing_.dense ? run_.X_norm : 1.0), size2);
+    return slower_than(2.0 * run_.noise * run_.X_norm, size2);
   }
   // Whether the velocity is no more than what rtol allows the state to be off, at the rates S could
   // give it: near a stationary point with a residual the steps see no more than that.

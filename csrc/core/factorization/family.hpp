@@ -122,6 +122,17 @@ template <Team TeamT, int Variant> struct SolverOf<FactorFamily, TeamT, Variant>
   using Type = FactorFlow<TeamT>;
 };
 
+// W0 (n, r), rows padded, = scale times the first r of `widest` columns.
+template <Team TeamT>
+KRF_HD void scaled_start(TeamT &team, const double *from, int n, int widest, int r, double scale,
+                         double *W0) {
+  const int ldr = padded(r);
+  team.each(n * ldr, [&](int at) {
+    const int i = at / ldr, c = at % ldr;
+    W0[at] = c < r ? scale * from[static_cast<long long>(i) * widest + c] : 0.0;
+  });
+}
+
 template <Team TeamT>
 KRF_HD FactorProblem problem(FactorFamily, TeamT &team, const FactorBatch &b, long long run,
                              const double *packed, Arena &arena) {
@@ -131,7 +142,7 @@ KRF_HD FactorProblem problem(FactorFamily, TeamT &team, const FactorBatch &b, lo
   double *W0 = arena.take(static_cast<long long>(b.n) * padded(b.widest));
   FactorProblem p{
       b.n, b.widest, b.p, b.q, b.c0, b.n_samples, b.row, b.column, b.X ? packed : nullptr,
-      0.0, y,        W0};
+      1.0, y,        W0};
   if (run == kSizesOnly) {
     p.X = b.X; // a null pointer where entries are observed
     return p;
@@ -144,13 +155,7 @@ KRF_HD FactorProblem problem(FactorFamily, TeamT &team, const FactorBatch &b, lo
   }
   const double *from_y = b.y + b.y_index[run] * b.n_samples;
   team.each(ldn, [&](int i) { y[i] = i < b.n_samples ? from_y[i] : 0.0; });
-  const double *from = b.starts + start * b.n * b.widest;
-  const double scale = b.scale[run];
-  const int ldr = padded(p.r);
-  team.each(b.n * ldr, [&](int at) {
-    const int i = at / ldr, c = at % ldr;
-    W0[at] = c < p.r ? scale * from[static_cast<long long>(i) * b.widest + c] : 0.0;
-  });
+  scaled_start(team, b.starts + start * b.n * b.widest, b.n, b.widest, p.r, b.scale[run], W0);
   if (b.X) {
     const int entries = padded(b.p * b.q);
     const double *squares = packed + static_cast<long long>(ldn) * entries;

@@ -17,20 +17,24 @@ public:
   int n, r, p, q, c0, n_samples, ldr, ldn, entries;
   const int *row, *column;
   const double *dense; // X, or null where entries are observed
+  const double *scale; // of the entries, or null where all are 1
   double *M;           // an image of M, (p, q)
 
   KRF_HD Measurements(TeamT &team_, const FactorProblem &problem, Arena &arena)
       : team(team_), n(problem.n), r(problem.r), p(problem.p), q(problem.q), c0(problem.c0),
         n_samples(problem.n_samples), ldr(padded(r)), ldn(padded(n_samples)),
         entries(padded(p * q)), row(problem.row), column(problem.column), dense(problem.X),
-        M(arena.take(entries)), lifted_(take_matrix(arena, n, n)),
+        scale(problem.weight), M(arena.take(entries)), lifted_(take_matrix(arena, n, n)),
         factors_(take_matrix(arena, ldr, ldn)), which_(arena.take<int>(ldr)),
-        weights_(arena.take(ldr)), scratch_(arena.take<const double *>(ldr)) {}
+        weights_(arena.take(ldr)), scratch_(arena.take<const double *>(ldr)),
+        scaled_(arena.take(dense ? 0 : ldn)) {}
 
   KRF_HD ConstMatrix rows_of(const double *W) const { return {W, ldr}; }
   KRF_HD Matrix rows_of(double *W) const { return {W, ldr}; }
   // The entry of X_i at row a and column b of M.
   KRF_HD double weight(int i, int a, int b) const { return ConstMatrix{dense, ldn}(a * q + b, i); }
+  // Of the entry that sample i observes.
+  KRF_HD double scale_of(int i) const { return scale ? scale[i] : 1.0; }
 
   // Multiplications in one evaluation of a field.
   KRF_HD double work() const {
@@ -56,6 +60,7 @@ public:
       observe(out);
     } else {
       team.pair_dots(n_samples, W, row, W, column, ldr, out, false);
+      scale_entries(out, out);
     }
   }
   // out = J B: the change of the predictions along B.
@@ -66,23 +71,24 @@ public:
     } else {
       team.pair_dots(n_samples, W, row, B, column, ldr, out, false);
       team.pair_dots(n_samples, B, row, W, column, ldr, out, true);
+      scale_entries(out, out);
     }
   }
 
   // Frobenius norm of sum_i c_i X_i.
   KRF_HD double adjoint_norm(const double *c) {
     if (!dense)
-      return norm(team, c, ldn);
+      return norm(team, scaled(c), ldn);
     project(team, dense, ldn, entries, c, M);
     return norm(team, M, entries);
   }
 
-  // out -= scale sum_i c_i A_i W
-  KRF_HD void subtract_adjoint(const double *c, double scale, const double *W, double *out) {
+  // out -= factor sum_i c_i A_i W
+  KRF_HD void subtract_adjoint(const double *c, double factor, const double *W, double *out) {
     if (!dense)
-      return team.subtract_pairs(n_samples, c, scale, row, column, W, ldr, out);
+      return team.subtract_pairs(n_samples, scaled(c), factor, row, column, W, ldr, out);
     team.template map_features<1>(dense, ldn, entries, c, nullptr,
-                                  [&](int i, const T *z, T *) { write(M + i, z[0] * scale); });
+                                  [&](int i, const T *z, T *) { write(M + i, z[0] * factor); });
     subtract_rows(M, q, 1, rows_of(W).row(c0), p, q, out);
     subtract_rows(M, 1, q, W, q, p, rows_of(out).row(c0));
   }
@@ -118,10 +124,22 @@ private:
         sum += from_row[column[i]];
       if (column[i] == row[j])
         sum += from_column[row[i]];
-      out[i] = sum;
+      out[i] = scale_of(i) * scale_of(j) * sum;
     }
     for (int i = last; i < ldn; ++i)
       out[i] = 0.0;
+  }
+
+  // to_i = scale_i from_i
+  KRF_HD void scale_entries(const double *from, double *to) {
+    if (scale)
+      team.each(n_samples, [&](int i) { to[i] = scale[i] * from[i]; });
+  }
+  KRF_HD const double *scaled(const double *c) {
+    if (!scale)
+      return c;
+    team.each(ldn, [&](int i) { scaled_[i] = i < n_samples ? scale[i] * c[i] : 0.0; });
+    return scaled_;
   }
 
   KRF_HD void clear_padding() {
@@ -165,6 +183,7 @@ private:
   int *which_;     // of the factors, with their weights and the team's scratch
   double *weights_;
   const double **scratch_;
+  double *scaled_; // of a vector of samples
 };
 
 KRF_END_NAMESPACE

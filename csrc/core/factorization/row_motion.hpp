@@ -37,8 +37,9 @@ template <Team TeamT> struct RowMotion {
       return prediction;
     }
     for (int k = 0; k < sensing.n_samples; ++k)
-      sum += size[sensing.row[k]] * size[sensing.row[k]] * size[sensing.column[k]] *
-             size[sensing.column[k]];
+      sum += square(sensing.scale_of(k)) *
+             (size[sensing.row[k]] * size[sensing.row[k]] * size[sensing.column[k]] *
+              size[sensing.column[k]]);
     team.each(sensing.n, [&](int i) { rounding[i] = entry_rounding(i, y); });
     return std::sqrt(sum);
   }
@@ -83,8 +84,9 @@ private:
       const int a = sensing.row[k], b = sensing.column[k];
       if (a != i && b != i)
         continue;
-      const double residual = std::fabs(y[k]) + size[a] * size[b];
-      sum += 2.0 * residual * ((a == i ? size[b] : 0.0) + (b == i ? size[a] : 0.0));
+      const double scale = sensing.scale_of(k);
+      const double residual = std::fabs(y[k]) + scale * size[a] * size[b];
+      sum += 2.0 * residual * scale * ((a == i ? size[b] : 0.0) + (b == i ? size[a] : 0.0));
     }
     return sum;
   }

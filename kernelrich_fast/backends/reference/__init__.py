@@ -16,7 +16,7 @@ from ..._types import Progress
 from ...equations.factorization import Sensing
 from ..base import FlowOptions, LimitOptions, RichPathOptions, RichPathRaw, Rows
 from ..batch import DiagonalBatch
-from ..factor_batch import FactorBatch
+from ..factor_batch import FactorBatch, LinearBatch
 from ..mlp_batch import MLPBatch
 from .diagonal import DualFlow, RowSpace, solve_limit
 from .factorization import FactorFlow
@@ -108,6 +108,23 @@ def _flow_factorization(batch: FactorBatch, options: FlowOptions) -> Rows:
     return rows | _ends(runs) | {"W": batch.padded([run.rows["W"] for run in runs])}
 
 
+def _flow_linear(batch: LinearBatch, options: FlowOptions) -> Rows:
+    outputs, modes = batch.target.shape[1:]
+    row, column = (each.ravel() for each in np.indices((outputs, modes)))
+
+    def one(b: int) -> Run:
+        which = batch.problem_index[b]
+        weight = batch.sigma[which][column]
+        sensing = Sensing((outputs, batch.n - outputs), False, row, column, None, weight)
+        offset = float(batch.loss_offset[which])
+        flow = FactorFlow(sensing, batch.target[which].ravel(), batch.start(b), offset)
+        return follow(flow, **_options(options, b))
+
+    runs = list(_each(len(batch), one, options.progress))
+    rows: Rows = {name: np.stack([run.rows[name] for run in runs]) for name in ("loss", "t")}
+    return rows | _ends(runs) | {"W": batch.padded([run.rows["W"] for run in runs])}
+
+
 def _flow_mlp(batch: MLPBatch, options: FlowOptions) -> Rows:
     def one(b: int) -> Run:
         X, y = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
@@ -124,6 +141,7 @@ _FAMILIES: dict[str, Callable[[Any, Any], Rows]] = {
     "diagonal_flow": _flow_diagonal,
     "diagonal_limit": _limit_diagonal,
     "factorization_flow": _flow_factorization,
+    "linear_flow": _flow_linear,
     "mlp_flow": _flow_mlp,
 }
 

@@ -18,15 +18,19 @@ class FactorFlow:
     start while the largest entries grow.
     """
 
-    def __init__(self, sensing: Sensing, y: FloatArray, W0: FloatArray) -> None:
-        self.sensing, self.y, self.shape = sensing, y, W0.shape
+    def __init__(
+        self, sensing: Sensing, y: FloatArray, W0: FloatArray, loss_offset: float = 0.0
+    ) -> None:
+        self.sensing, self.y, self.shape, self.loss_offset = sensing, y, W0.shape, loss_offset
         self.start = W0.ravel()
         self.y_norm = float(np.linalg.norm(y))
         # An entry counts relative to its row or its column, whichever is smaller.
         rows, columns = (np.linalg.norm(W0, axis=i, keepdims=True) for i in (1, 0))
         self.floor = np.maximum(1e-3 * np.minimum(rows, columns).ravel(), 1e-300)
         self.size0 = float(np.linalg.norm(W0))
-        self.X_norm = 1.0 if sensing.X is None else float(np.linalg.norm(sensing.X))
+        self.X_norm = (
+            float(np.max(sensing.scale)) if sensing.X is None else float(np.linalg.norm(sensing.X))
+        )
 
     def residual(self, W: FloatArray) -> FloatArray:
         return self.sensing.predictions(W) - self.y
@@ -48,7 +52,7 @@ class FactorFlow:
 
     def loss(self, state: FloatArray) -> float:
         r = self.residual(state.reshape(self.shape))
-        return float(r @ r)
+        return float(r @ r) + self.loss_offset
 
     def resolution(self, state: FloatArray, rtol: float, atol: float) -> float:
         W = state.reshape(self.shape)

@@ -1,0 +1,5 @@
+// Gradient flows of linear networks.
+#include "../core/linear/family.hpp"
+#include "run_batch.cuh"
+
+KRF_LAUNCH(krf::LinearFamily)

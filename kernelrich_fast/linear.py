@@ -1,0 +1,266 @@
+"""Linear networks of two layers and several outputs: their gradient flow at any width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from . import _validate as check
+from ._device import contiguous, namespace
+from ._results import FlowResult
+from ._runs import flow_options, solve_flows
+from ._types import ArrayLike, FloatArray, Progress
+from .backends import BACKENDS, LinearBatch, per_run, run_index
+from .factor_start import FactorStart, drawn_start, explicit_start, given_start
+from .linear_data import LinearData, linear_data
+
+__all__ = ["LinearFlow", "flow_linear"]
+
+# csrc/core/factorization/tangent_solver.hpp: the stiff method holds four matrices of that size.
+_MAX_STIFF = 4096
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearFlow(FlowResult):
+    """Result of `flow_linear`; B is the batch shape, T the number of evaluation times.
+
+    Arrays are NumPy's; CuPy's where data or weights were on a CUDA device.
+
+    Attributes
+    ----------
+    M : ndarray, B + (d_out, d_in) or B + (T, d_out, d_in)
+        The product W2 W1: the network is x -> M x.
+    gram : ndarray, B + (n, n) or B + (T, n, n)
+        [W2; W1^T] [W2; W1^T]^T with n = d_out + d_in: all that matters of the weights.
+    W1, W2 : ndarray or None, B + (k, d_in) and B + (d_out, k), or with T before the last two axes
+        The layers themselves, where all runs have the same width k <= n; None otherwise.
+    loss, t, status, n_steps, n_rhs, n_flops, backend
+        As in `FactorizationFlow`; the loss is |X M^T - Y|^2, or with S and C alone its excess over
+        the least one.
+
+    Notes
+    -----
+    Indexing, ``to_dataset``, ``to_dataframe`` and ``converged`` are those of `DiagonalFlow`.
+    """
+
+    _dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "M": ("output", "input"), "gram": ("unit", "unit_2"), "W1": ("hidden", "input"),
+        "W2": ("output", "hidden"),
+    }  # fmt: skip
+
+    M: FloatArray
+    gram: FloatArray
+    W1: FloatArray | None
+    W2: FloatArray | None
+
+
+def flow_linear(
+    X: ArrayLike | None = None,
+    Y: ArrayLike | None = None,
+    *,
+    S: ArrayLike | None = None,
+    C: ArrayLike | None = None,
+    y_norm2: ArrayLike | None = None,
+    width: ArrayLike | None = None,
+    alpha: ArrayLike | None = None,
+    seed: ArrayLike | None = None,
+    W1: ArrayLike | None = None,
+    W2: ArrayLike | None = None,
+    t_eval: ArrayLike | None = None,
+    t_max: ArrayLike = np.inf,
+    stop_loss: ArrayLike = 1e-12,
+    rtol: ArrayLike = 1e-6,
+    atol: float = 0.0,
+    method: str = "auto",
+    max_steps: int = 100_000,
+    backend: str = "auto",
+    num_threads: int | None = None,
+    progress: bool | Progress = False,
+) -> LinearFlow:
+    """Integrate the gradient flow of two-layer linear networks, a whole batch in one call.
+
+    The network is x -> W2 W1 x with W1 (k, d_in) and W2 (d_out, k), the loss
+    L = |X M^T - Y|^2 with M = W2 W1, the flow dW/dt = -grad L.  Leading axes of the data and of the
+    start (alpha, width, seed, or W1 and W2) and t_max, stop_loss and rtol broadcast to the batch
+    shape B.
+
+    Parameters
+    ----------
+    X, Y : array_like, (..., n_samples, d_in) and (..., n_samples, d_out), optional
+        Inputs and targets.
+    S, C : array_like, (..., d_in, d_in) and (..., d_out, d_in), optional
+        The moments X^T X and Y^T X instead of samples; for a population, their expectations.
+    y_norm2 : array_like, (...), optional
+        |Y|^2, with S and C. Where it is left out the loss is its excess over the least one, and
+        ``stop_loss`` refers to the excess of M = 0.
+    width : array_like of int, (...)
+        Hidden units k >= 1, as many as wanted: cost and memory do not depend on them beyond
+        d_in + d_out.
+    alpha : array_like, (...)
+        Standard deviation of the i.i.d. Gaussian initial weights, 1e-140 to 1e140.
+    seed : array_like of int, (...), optional
+        Seed of the draw, 0 by default. The same (seed, width) gives the same weights up to the
+        factor alpha, in any batch.
+    W1, W2 : array_like, (..., k, d_in) and (..., d_out, k), optional
+        Initial weights, instead of alpha, width and seed.
+    t_eval : array_like, (T,), optional
+        Ascending times at which the flow is wanted; adds an axis T to the results.  Integration
+        then ends at t_eval[-1] or t_max, whatever the loss.
+    t_max : array_like, (...)
+        Time at which a run ends.
+    stop_loss : array_like, (...)
+        A run ends once L <= stop_loss * |Y|^2; not together with ``t_eval``.
+    rtol : array_like, (...)
+        Relative accuracy, 1e-12 to 0.1.
+    atol : float
+        Absolute part of the tolerance on |M|.
+    method : {"auto", "dopri5", "radau5"}
+        "dopri5" is explicit, "radau5" stiff; "auto" chooses, and may change, per run. Where d_out
+        times the rank of X exceeds 4096 there is only the explicit one.
+    max_steps : int
+        Budget of attempted steps.
+    backend : {"auto", "cuda", "cpu", "numpy"}
+        Where to compute; "auto" takes a GPU where there are enough runs for it (docs/gpu.md);
+        "numpy", the fallback, promises less (docs/promises.md). Data and weights that a CUDA device
+        holds (CuPy's, or any through DLPack) stay there, need "cuda" or "auto", and make the
+        results CuPy arrays.
+    num_threads : int, optional
+        Threads of the CPU backend; by default all cores this process may use.
+    progress : bool or callable
+        Show a progress bar, or call with the number of finished runs a few times a second.
+
+    Returns
+    -------
+    LinearFlow
+        Arrays with leading shape B.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For illegal arguments, by name, before any work.
+    BackendUnavailableError
+        If the backend asked for cannot work here.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, if runs ended as MAX_STEPS or FAILED.
+
+    Notes
+    -----
+    With X = sum_j sigma_j u_j v_j^T the loss is sum_oj (sigma_j <M_o, v_j> - <u_j, Y_o>)^2 plus
+    what no M reaches: the flow is that of completing a matrix whose entries in the basis v_j are
+    all observed, with weights sigma_j. As there, W = [W2; W1^T] obeys W' = -A W, A symmetric and a
+    function of W W^T alone, so a factor with d_in + d_out columns stands for any width [1]_. From
+    samples, sigma is taken from X itself, never from X^T X.  Accuracy: M at t_eval and at the end
+    lies within 10 rtol of the exact flow, in the Frobenius norm relative to |M|; W2^T W2 - W1 W1^T
+    is conserved in what is returned.  Targets that no M fits end as STATIONARY.  With r the rank of
+    X, an evaluation of the field costs 3 d_out r (d_in + d_out) multiplications, and a stiff step
+    adds about (d_out r)^3.
+
+    References
+    ----------
+    .. [1] Woodworth et al., Kernel and Rich Regimes in Overparametrized Models, COLT 2020,
+       section 6 and Theorem 4 (the lifted matrix).
+    .. [2] Saxe, McClelland and Ganguli, Exact solutions to the nonlinear dynamics of learning in
+       deep linear neural networks, ICLR 2014.
+
+    Examples
+    --------
+    Modes are learned one after the other from a small start:
+
+    >>> import numpy as np, kernelrich_fast as krf
+    >>> flow = krf.flow_linear(
+    ...     np.eye(3), np.diag([3.0, 2.0, 1.0]), width=50, alpha=1e-4, t_eval=[1.5, 2.5, 9.0]
+    ... )
+    >>> [(np.linalg.svd(M)[1] > 0.1).sum().item() for M in flow.M]
+    [1, 2, 3]
+    """
+    check.choice("backend", backend, ("auto", *BACKENDS))
+    options = flow_options(
+        rtol=rtol, t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, atol=atol,
+        max_steps=max_steps, method=method, num_threads=num_threads,
+    )  # fmt: skip
+    data = linear_data(X, Y, S, C, y_norm2)
+    if method == "radau5" and data.d_out * data.sigma.shape[-1] > _MAX_STIFF:
+        raise ValueError(
+            f"method: 'radau5' is for d_out times the rank of X up to {_MAX_STIFF}, got "
+            f"{data.d_out * data.sigma.shape[-1]}"
+        )
+    start = _start(data, alpha, width, seed, W1, W2)
+    batch, basis = _batch(data, start, options.shapes)
+    solved = solve_flows(
+        "flow_linear", "linear_flow", batch, options, data.zero_loss[batch.problem_index],
+        backend=backend, progress=progress,
+    )  # fmt: skip
+    d_out = data.d_out
+    factors = batch.factors(solved.rows["W"])
+    xp = namespace(factors[0])
+    for b, factor in enumerate(factors):  # W1 back in the caller's coordinates
+        turned = xp.swapaxes(basis[batch.problem_index[b]], 0, 1) @ factor[:, d_out:]
+        factors[b] = xp.concatenate([factor[:, :d_out], turned], axis=1)
+    gram = solved.shaped(xp.stack([W @ xp.swapaxes(W, -1, -2) for W in factors]))
+    first = second = None
+    if start.common_width is not None and start.common_width <= batch.n:
+        W = solved.shaped(xp.stack(factors))
+        second, first = W[..., :d_out, :], contiguous(xp.swapaxes(W[..., d_out:, :], -1, -2))
+    return LinearFlow(
+        M=contiguous(gram[..., :d_out, d_out:]), gram=gram, W1=first, W2=second, **solved.ends
+    )
+
+
+def _start(
+    data: LinearData, alpha: Any, width: Any, seed: Any, W1: Any, W2: Any
+) -> FactorStart:
+    names = ("W2", "W1^T")
+    layers = explicit_start(W2, W1, False, ("W2", "W1"))
+    if layers is None:
+        return drawn_start(data.d_out + data.d_in, alpha, width, seed, "W1 and W2")
+    if not (alpha is None and width is None and seed is None):
+        raise ValueError("W1: expected either W1 and W2 or alpha, width and seed, got both")
+    second, first = layers
+    xp = namespace(first)
+    return given_start(
+        (data.d_out, data.d_in), second, xp.swapaxes(first, -1, -2), symmetric=False, names=names
+    )
+
+
+def _batch(
+    data: LinearData, start: FactorStart, extra: tuple[tuple[int, ...], ...]
+) -> tuple[LinearBatch, FloatArray]:
+    """The batch, and the bases (problems, d_in, d_in) its problems are in."""
+    try:
+        shape = np.broadcast_shapes(data.lead, start.index.shape, *extra)
+    except ValueError:
+        raise ValueError(
+            f"leading shapes do not broadcast: data {data.lead}, start {start.index.shape}, "
+            f"options {extra}"
+        ) from None
+    problem = run_index(data.lead, shape)
+    # A start is turned into the basis of every problem that it is used with.
+    pairs, which = np.unique(
+        np.column_stack([problem, per_run(start.index, shape)]), axis=0, return_inverse=True
+    )
+    which = np.asarray(which.reshape(-1), dtype=np.int64)
+    xp = namespace(data.basis, start.factors[0])
+    basis = xp.asarray(data.basis)
+    batch = LinearBatch(
+        shape=shape,
+        n=data.d_out + data.d_in,
+        starts=[_turned(xp, basis[p], start.factors[s], data.d_out) for p, s in pairs],
+        scale=per_run(start.scale, shape),
+        start_index=which,
+        sigma=xp.asarray(data.sigma),
+        target=xp.asarray(data.target),
+        loss_offset=xp.asarray(data.loss_offset),
+        problem_index=problem,
+    )
+    return batch, basis
+
+
+def _turned(xp: Any, basis: FloatArray, factor: FloatArray, d_out: int) -> FloatArray:
+    W = xp.asarray(factor)
+    return contiguous(xp.concatenate([W[:d_out], basis @ W[d_out:]], axis=0))
+
