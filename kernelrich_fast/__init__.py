@@ -1,9 +1,9 @@
 """Gradient flow of very many small models at once, from the kernel to the rich regime.
 
-`flow_diagonal`, `flow_factorization` and `flow_mlp` integrate, `limit_diagonal` jumps to
-t = infinity, `rich_path` follows the limit alpha -> 0, `sweep_diagonal`, `sweep_factorization`,
-`sweep_mlp` and `sweep_rich_path` run named grids; `theory`, `datasets` and `plot` hold what
-surrounds them.
+`flow_diagonal`, `flow_factorization`, `flow_linear` and `flow_mlp` integrate, `limit_diagonal`
+jumps to t = infinity, `rich_path` follows the limit alpha -> 0, `sweep_diagonal`,
+`sweep_factorization`, `sweep_linear`, `sweep_mlp` and `sweep_rich_path` run named grids; `theory`,
+`datasets` and `plot` hold what surrounds them.
 """
 
 from importlib import import_module
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from .linear import LinearFlow, flow_linear
     from .mlp import MLPFlow, flow_mlp
     from .saddle_path import RichPath, rich_path
-    from .sweeps import sweep_diagonal, sweep_factorization, sweep_mlp, sweep_rich_path
+    from .sweeps import (
+        sweep_diagonal,
+        sweep_factorization,
+        sweep_linear,
+        sweep_mlp,
+        sweep_rich_path,
+    )
 
 __all__ = [
     "BackendUnavailableError",
@@ -46,6 +52,7 @@ __all__ = [
     "show_config",
     "sweep_diagonal",
     "sweep_factorization",
+    "sweep_linear",
     "sweep_mlp",
     "sweep_rich_path",
     "theory",
@@ -72,6 +79,7 @@ _HOMES = {
     "rich_path": "saddle_path",
     "sweep_diagonal": "sweeps",
     "sweep_factorization": "sweeps",
+    "sweep_linear": "sweeps",
     "sweep_mlp": "sweeps",
     "sweep_rich_path": "sweeps",
 }

@@ -44,7 +44,9 @@ def explicit_start(
         return None
     if symmetric:
         if U0 is None or V0 is not None:
-            raise ValueError(f"{right}: expected none for the symmetric model, whose start is {left}")
+            raise ValueError(
+                f"{right}: expected none for the symmetric model, whose start is {left}"
+            )
         U = check.real_array(left, U0, ndim=2, device=True)
         return U, U
     if U0 is None or V0 is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from . import _validate as check
 from ._device import contiguous, namespace, to_host
 from ._results import FlowResult
 from ._runs import flow_options, solve_flows
-from ._types import ArrayLike, FloatArray, IntArray, Progress
+from ._types import ArrayLike, FloatArray, Progress
 from .backends import BACKENDS, FactorBatch, per_run, run_index
 from .equations.factorization import Sensing
 from .factor_start import (

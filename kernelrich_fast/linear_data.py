@@ -81,9 +81,7 @@ def _moments(S: Any, C: Any) -> tuple[FloatArray, FloatArray]:
 def _expect_small(**arrays: FloatArray) -> None:
     for name, array in arrays.items():
         if np.abs(array).max() > _LARGEST:
-            raise ValueError(
-                f"{name}: expected values up to {_LARGEST}, got {np.abs(array).max()}"
-            )
+            raise ValueError(f"{name}: expected values up to {_LARGEST}, got {np.abs(array).max()}")
 
 
 def _together(

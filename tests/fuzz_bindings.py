@@ -84,6 +84,9 @@ def legal_calls() -> tuple[Any, list[Entry]]:
         )
         A = rng.standard_normal((3, 2, 2))
         krf.flow_factorization(y[0], measurements=A, alpha=0.5, width=2, **common)
+        krf.flow_linear(
+            X, X[..., :2], alpha=[[0.1], [1.0]], width=[[[3]], [[90]]], t_eval=[0.0, 0.1], **common
+        )
         krf.flow_mlp(X[0], y[0], width=4, alpha=[0.5, 1.0], seed=[[0], [1]], rtol=1e-3, **common)
         krf.flow_mlp(
             X[0], [0, 1, 1], depth=3, width=3, loss="cross_entropy", bias=True, stop_loss=0.5,

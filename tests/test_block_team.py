@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fuzz_bindings import legal_calls
 from host_block import build, call
 
 import kernelrich_fast as krf
@@ -222,3 +223,57 @@ def test_rounding_of_rows_is_that_of_their_own_measurements(program, symmetric):
     A[:, c0 : c0 + q, :p] += np.abs(X).transpose(0, 2, 1)
     expected = np.einsum("k,kij,j->i", 2.0 * (np.abs(y) + prediction), A, size)
     assert np.allclose(got, expected, rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def family_program(tmp_path_factory):
+    built = build("family_runs", tmp_path_factory.mktemp("families"), "-fsanitize=thread", "-g")
+    built = built or build("family_runs", tmp_path_factory.mktemp("families_plain"))
+    if built is None:
+        pytest.skip("no C++20 compiler to build tests/cpp/family_runs.cpp with")
+    return built
+
+
+def as_text(listed, fields):
+    """The arguments of a call in the order of a family's list; see tests/cpp/family_runs.cpp."""
+    for name, kind, *_ in listed:
+        value = fields.get(name)
+        if kind in ("number", "integer"):
+            yield [float(value)]
+        elif kind == "list":
+            yield [len(value), *value]
+        elif value is None:
+            yield [-1]
+        else:
+            yield [value.ndim, *value.shape]
+            yield value
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_family_by_its_list_of_fields(family_program, threads):
+    """Packing, variants and results of whole batches, as a device runs them."""
+    native, calls = legal_calls()
+    for family, fields, options in calls:
+        if family == "rich_path":
+            continue
+        listed, rows = native.families()[family]
+        got = call(family_program, threads, [family], *as_text(listed, fields))
+        expected = native.run(family, dict(fields), **options)
+        at = 0
+        for name, *_ in rows:
+            values = expected[name]
+            mine = got[at : at + values.size].reshape(values.shape)
+            at += values.size
+            if name == "W":  # of each run the beginning alone is written
+                ranks = fields["rank"][fields["start_index"]]
+                used = values.shape[1] * values.shape[2] * ranks
+                pairs = [(m.ravel()[:u], v.ravel()[:u]) for m, v, u in
+                         zip(mine, values, used, strict=True)]  # fmt: skip
+                assert all(np.allclose(*pair, rtol=1e-6, atol=1e-9) for pair in pairs), family
+            elif name == "status":
+                assert np.array_equal(mine, values), family
+            elif name in ("loss", "n_steps", "n_rhs", "n_flops", "n_iterations"):
+                assert np.all(np.isfinite(mine)), family
+            else:
+                assert np.allclose(mine, values, rtol=1e-5, atol=1e-8), (family, name)
+        assert at == got.size

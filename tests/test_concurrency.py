@@ -31,6 +31,9 @@ FAMILIES = {
     "flow_factorization": lambda **o: krf.flow_factorization(
         MATRIX.y, entries=MATRIX.entries, dims=(4, 5), alpha=[0.1, 1.0], width=[[3], [50]], **o
     ),
+    "flow_linear": lambda **o: krf.flow_linear(
+        X, np.stack([Y, -Y, 2.0 * Y], axis=1), alpha=[0.1, 1.0], width=[[3], [50]], **o
+    ),
     "flow_mlp": lambda **o: krf.flow_mlp(
         CIRCLE.X, CIRCLE.y, width=10, alpha=[0.5, 1.0, 2.0], rtol=1e-3, **o
     ),

@@ -18,7 +18,10 @@ MODULES = sorted(
 
 
 # Shared by public functions, not called by users.
-NOT_PUBLIC = (".initialization", ".measurements", ".mlp_start", ".sweeps.execute", ".sweeps.plan")
+NOT_PUBLIC = (
+    ".factor_start", ".initialization", ".linear_data", ".measurements", ".mlp_start",
+    ".sweeps.execute", ".sweeps.plan",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -17,6 +17,7 @@ NET = {"weights": [np.ones((4, 3)), np.ones((1, 4))], "X": X}
 MATRIX = D.low_rank_completion(4, 4, 1, 8)
 WHERE = {"entries": MATRIX.entries, "dims": (4, 4)}
 SENSED = {"measurements": np.ones((2, 3, 3))}
+MOMENTS = {"S": np.eye(3), "C": np.ones((2, 3)), "y_norm2": 9.0}
 GRID = xr.DataArray(
     np.ones((2, 2, 2, 2, 2)),
     {k: [1.0, 2.0] for k in ("alpha", "depth", "seed", "time", "width")},
@@ -38,9 +39,11 @@ LEGAL = {
     krf.flow_diagonal: {"X": X, "y": Y, "alpha": 1.0},
     krf.limit_diagonal: {"X": X, "y": Y, "alpha": 1.0},
     krf.flow_factorization: {"y": MATRIX.y, **WHERE, "alpha": 0.1, "width": 2},
+    krf.flow_linear: {"X": X, "Y": X, "alpha": 0.1, "width": 2},
     krf.flow_mlp: {"X": X, "y": Y, "width": 4},
     krf.sweep_diagonal: {"X": X, "y": Y, "alpha": [1.0]},
     krf.sweep_factorization: {"Y_star": MATRIX.Y_star, "alpha": 1.0, "width": 2, "n_observed": 8},
+    krf.sweep_linear: {"X": X, "Y": X, "alpha": 1.0, "width": 2},
     krf.sweep_mlp: {"X": X, "y": Y, "alpha": 1.0, "width": 4},
     krf.rich_path: {"X": X, "y": Y},
     krf.sweep_rich_path: {"X": X, "y": Y},
@@ -110,6 +113,13 @@ LEGAL = {
 WITH = {
     (krf.flow_factorization, "measurements"): {"y": Y, **SENSED, "alpha": 0.1, "width": 2},
     (krf.flow_factorization, "V0"): {"y": MATRIX.y, **WHERE, "U0": np.ones((4, 2))},
+    (krf.flow_linear, "W1"): {"X": X, "Y": X, "W2": np.ones((3, 2))},
+    (krf.flow_linear, "W2"): {"X": X, "Y": X, "W1": np.ones((2, 3))},
+    **{
+        (function, name): {**MOMENTS, "alpha": 1.0, "width": 2}
+        for function in (krf.flow_linear, krf.sweep_linear)
+        for name in ("S", "C", "y_norm2")
+    },
     (krf.flow_mlp, "biases0"): {"X": X, "y": Y, "weights0": NET["weights"], "bias": True},
     (krf.flow_mlp, "step_size"): {"X": X, "y": Y, "method": "gradient_descent"},
     (krf.sweep_mlp, "y_test"): {"X": X, "y": Y, "alpha": 1.0, "width": 4, "X_test": X},

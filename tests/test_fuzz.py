@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-FAMILIES = ("diagonal_flow", "diagonal_limit", "factorization_flow", "mlp_flow")
+FAMILIES = ("diagonal_flow", "diagonal_limit", "factorization_flow", "linear_flow", "mlp_flow")
 
 
 def call_of(name):

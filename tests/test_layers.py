@@ -16,7 +16,7 @@ PYTHON = [
     ("sweeps", 4), ("config", 4),
     ("theory.critical", 4), ("theory.basis_pursuit", 4), ("theory.__init__", 4),
     ("diagonal", 3), ("factorization", 3), ("mlp", 3), ("mlp_start", 3), ("_runs", 3),
-    ("saddle_path", 3),
+    ("saddle_path", 3), ("linear", 3), ("linear_data", 3), ("factor_start", 3),
     ("backends", 2), ("_core", 1), ("_cuda", 1), ("_testing", 1),
     ("theory", 1), ("datasets", 1), ("equations", 1), ("initialization", 1), ("measurements", 1),
     ("errors", 0), ("_device", 0), ("_validate", 0), ("_blas", 0), ("_types", 0), ("status", 0),
@@ -36,8 +36,9 @@ CORE = {
     "linalg": {"base", "linalg"},
     "diagonal": {"base", "ode", "linalg", "diagonal"},
     "factorization": {"base", "ode", "linalg", "factorization"},
+    "linear": {"base", "ode", "linalg", "factorization", "linear"},
     "mlp": {"base", "ode", "linalg", "mlp"},
-    "families": {"base", "ode", "linalg", "diagonal", "factorization", "mlp", "families"},
+    "families": {"base", "diagonal", "factorization", "linear", "mlp", "families"},
 }
 
 

@@ -162,7 +162,8 @@ def completion_kernel_distance(start: FloatArray, end: FloatArray, seen: FloatAr
     start, end : ndarray, (..., n, n)
         Gram matrices of [U; V] with n = d1 + d2, of one shape.
     seen : ndarray, (..., d1, d2)
-        1 where an entry is observed and 0 elsewhere; broadcasts to the Gram matrices.
+        1 where an entry is observed and 0 elsewhere, or the square of the weight with which it is;
+        broadcasts to the Gram matrices.
 
     Returns
     -------
@@ -191,7 +192,7 @@ def completion_kernel_distance(start: FloatArray, end: FloatArray, seen: FloatAr
 
     def squared_norm(G: FloatArray) -> FloatArray:
         own = np.diagonal(G, axis1=-2, axis2=-1)
-        same = seen * (own[..., :d1, None] + own[..., None, d1:]) ** 2
+        same = seen**2 * (own[..., :d1, None] + own[..., None, d1:]) ** 2
         # Over one contiguous axis: the order of summation must not depend on the batch.
         parts = (each.reshape(*each.shape[:-2], -1).sum(axis=-1) for each in (often * G**2, same))
         return np.asarray(sum(parts))[..., None, None]

@@ -252,7 +252,9 @@ private:
                        team.dot(W_, W_, length));
   }
   KRF_HD bool slower_than(double speed, double size2) {
-    return columns_.slower_than(speed, size2) && rows_.slower_than(speed, W_, field, size2);
+    // Weights may differ by orders of magnitude: then a row is at rest by its own rounding alone.
+    const double of_rows = sensing_.scale ? 0.0 : speed;
+    return columns_.slower_than(speed, size2) && rows_.slower_than(of_rows, W_, field, size2);
   }
   KRF_HD double part_change(const double *V, const double *at) {
     return larger(columns_.change(V, at), rows_.change(V, at));

@@ -10,7 +10,7 @@ namespace krf {
 // p leading rows and of q columns from c0 on: c0 = p for M = U V^T with W = [U; V], c0 = 0 for the
 // symmetric M = W W^T.  Sample i observes entry (row[i], column[i]) of W W^T, or, where X is given,
 // <X_i, M>: X holds entry after entry of M (row by row), each padded(n_samples) doubles long, and
-// padded(p q) of them; for the symmetric model every X_i must be symmetric.  Padding is zero.  Where
+// padded(p q) of them; for the symmetric model every X_i must be symmetric.  Padding is zero. Where
 // weight is given, the prediction of sample i is weight[i] times its entry.
 struct FactorProblem {
   int n, r, p, q, c0, n_samples;

@@ -37,9 +37,8 @@ template <Team TeamT> struct RowMotion {
       return prediction;
     }
     for (int k = 0; k < sensing.n_samples; ++k)
-      sum += square(sensing.scale_of(k)) *
-             (size[sensing.row[k]] * size[sensing.row[k]] * size[sensing.column[k]] *
-              size[sensing.column[k]]);
+      sum += square(sensing.scale_of(k)) * (size[sensing.row[k]] * size[sensing.row[k]] *
+                                            size[sensing.column[k]] * size[sensing.column[k]]);
     team.each(sensing.n, [&](int i) { rounding[i] = entry_rounding(i, y); });
     return std::sqrt(sum);
   }

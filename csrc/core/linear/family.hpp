@@ -1,9 +1,9 @@
 // Linear networks of two layers, M = W2 W1 of several outputs, with the loss |X M' - Y|^2.
 //
-// With X = sum_j sigma_j u_j v_j' the loss is that of observing every entry (o, j) of M in the basis
-// v_j with the weight sigma_j: sum_oj (sigma_j <M_o, v_j> - <u_j, Y_o>)^2, and what no M reaches.  A
-// rotation of the inputs takes the flow of W1 with it, so this is a factorisation with weighted
-// entries, W = [W2; (W1 v)'], and its system is the factorisation's.
+// With X = sum_j sigma_j u_j v_j' the loss is that of observing every entry (o, j) of M in the
+// basis v_j with the weight sigma_j: sum_oj (sigma_j <M_o, v_j> - <u_j, Y_o>)^2, and what no M
+// reaches.  A rotation of the inputs takes the flow of W1 with it, so this is a factorisation with
+// weighted entries, W = [W2; (W1 v)'], and its system is the factorisation's.
 #pragma once
 
 #include "../factorization/family.hpp"
@@ -91,8 +91,8 @@ KRF_HD FactorProblem problem(LinearFamily, TeamT &team, const LinearBatch &b, lo
   double *y = arena.take(ldn), *weight = arena.take(ldn);
   int *row = arena.take<int>(ldn), *column = arena.take<int>(ldn);
   double *W0 = arena.take(static_cast<long long>(b.n) * padded(b.widest));
-  FactorProblem p{b.n, b.widest, b.outputs, b.n - b.outputs, b.outputs, N, row, column,
-                  nullptr, 0.0, y, W0, weight};
+  FactorProblem p{b.n, b.widest, b.outputs, b.n - b.outputs, b.outputs, N, row, column, nullptr,
+                  0.0, y,        W0,        weight};
   if (run == kSizesOnly)
     return p;
   const long long start = b.start_index[run], which = b.problem_index[run];
@@ -111,8 +111,7 @@ KRF_HD FactorProblem problem(LinearFamily, TeamT &team, const LinearBatch &b, lo
 
 template <class SolverT, Team TeamT>
 KRF_HD void solve(LinearFamily, SolverT &solver, TeamT &team, const FactorProblem &p,
-                  const LinearBatch &b, const FlowSettings &s, const FactorRows &r,
-                  long long run) {
+                  const LinearBatch &b, const FlowSettings &s, const FactorRows &r, long long run) {
   const long long rows = row_count(s);
   FactorFlowOutput out{output_of(r, run, rows), r.W + run * rows * b.n * b.widest};
   solver.run(p, options_of(s, run, b.loss_offset[b.problem_index[run]]), out);
