@@ -32,12 +32,13 @@ def microseconds(call):
 def main():
     cell = Completions(cells=((1e-2, 500_000),))
     steps = cell.ours(1e-2, "cpu").steps
-    with mock.patch.object(_core, "flow_factorization", wraps=_core.flow_factorization) as native:
+    with mock.patch.object(_core, "run", wraps=_core.run) as native:
         cell.ours(1e-2, "cpu")
-    (batch,), options = native.call_args
+    (family, arguments), options = native.call_args
     whole = microseconds(lambda: cell.ours(1e-2, "cpu"))
-    inside = microseconds(lambda: _core.flow_factorization(batch, **options))
-    short = microseconds(lambda: _core.flow_factorization(batch, **options | {"max_steps": 1}))
+    inside = microseconds(lambda: _core.run(family, arguments, **options))
+    one_step = arguments | {"max_steps": 1}
+    short = microseconds(lambda: _core.run(family, one_step, **options))
     print(f"whole call {whole:.0f} us, {steps} steps: Python {whole - inside:.0f}, ", end="")
     print(f"steps {inside - short:.0f}, start, thread and one step {short:.0f}")
 

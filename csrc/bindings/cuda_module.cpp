@@ -119,7 +119,7 @@ template <class Family> py::dict plan(const py::dict &arguments, int threads) {
     if (order.empty())
       continue;
     std::stable_sort(order.begin(), order.end(), [&](long long a, long long b) {
-      return Family::expected_work(batch, a) > Family::expected_work(batch, b);
+      return krf::comparable(batch.work[a]) > krf::comparable(batch.work[b]);
     });
     py::dict launch = as_dict(krf::cuda::plan_family<Family>(batch, variant, threads));
     launch["variant"] = variant;

@@ -1,7 +1,9 @@
 // A model family: everything the executors and the bindings know about it.
 //
 // A family is a struct without members of its own (DiagonalFlowFamily and so on).  It names
-//   Batch      what its runs share and what each has of its own, with `fields` (fields.hpp)
+//   Batch      what its runs share and what each has of its own, with `fields` (fields.hpp);
+//   `count`
+//              runs, of which those with the most `work` begin first
 //   Settings   accuracy and stopping rules, with `fields`
 //   Rows       the results, with `fields`
 //   kName      what Python calls it
@@ -10,7 +12,6 @@
 // and has, as static functions,
 //   complete(batch, extents)      what of the batch follows from the shapes; null, or what is wrong
 //   refuse_values(batch)          null, or what is wrong with the entries; arrays of the host only
-//   expected_work(batch, run)     in any unit: runs that take long begin first
 //   sets(batch), set_of(batch, run), packed_doubles(batch), lines(batch), pack(batch, set, line,
 //   to)
 //                                 the data that runs share, rearranged once for core: how many
@@ -34,6 +35,9 @@
 namespace krf {
 
 inline constexpr long long kSizesOnly = -1;
+
+// Of runs to start first; what is not a number orders nothing.
+inline double comparable(double work) { return work == work ? work : 0.0; }
 
 template <class... Family> struct FamilyList {};
 template <int Value> struct Constant {

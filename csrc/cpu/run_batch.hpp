@@ -71,7 +71,7 @@ bool run_batch(const typename Family::Batch &batch, const typename Family::Setti
     pack_set<Family>(batch, 0, shared.get());
   }
   const auto order =
-      longest_first(batch.count, [&](long long run) { return Family::expected_work(batch, run); });
+      longest_first(batch.count, [&](long long run) { return comparable(batch.work[run]); });
   return run_queue(order, threads, watch, [&]() -> Run {
     auto worker = std::make_shared<Worker<Family>>(batch, shared.get());
     return

@@ -2,9 +2,9 @@ r"""
 Linear networks: one mode after the other, or all at once
 =========================================================
 
-A linear network :math:`x \mapsto W_2 W_1 x` with ten inputs, ten outputs and a thousand hidden units
-learns four patterns of unequal strength. From a small start it is still a chain of plateaus and jumps; from a
-large one the modes move together.
+A linear network :math:`x \mapsto W_2 W_1 x` with ten inputs, ten outputs and a thousand hidden
+units learns four patterns of unequal strength. From a small start it learns one after the other, with
+plateaus between; from a large one they move together.
 """
 
 # %%

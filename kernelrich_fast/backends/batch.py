@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .._device import namespace, on_device, to_host
 from .._types import FloatArray, IntArray
+from .cost import diagonal_flow_seconds
 from .crossover import diagonal_crossover
 
 __all__ = ["DiagonalBatch", "make_batch", "per_run", "run_index"]
@@ -58,11 +59,16 @@ class DiagonalBatch:
         """Runs for each thread of the CPU from which on a GPU pays."""
         return diagonal_crossover(self.X.shape[-2])
 
+    def seconds(self) -> FloatArray:
+        """Expected, of every run."""
+        n_samples, n_features = self.X.shape[-2:]
+        return diagonal_flow_seconds(n_samples, n_features, self.alpha, self.depth)
+
     def arguments(self) -> dict[str, Any]:
         return {
             "X": self.X, "y": self.y, "loss_offset": self.loss_offset,
             "profile_plus": self.profile_plus, "profile_minus": self.profile_minus,
-            "alpha": self.alpha, "depth": self.depth,
+            "alpha": self.alpha, "depth": self.depth, "work": self.seconds(),
             "x_index": self.x_index, "y_index": self.y_index, "w_index": self.w_index,
         }  # fmt: skip
 

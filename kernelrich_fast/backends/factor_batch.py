@@ -9,6 +9,7 @@ import numpy as np
 
 from .._device import namespace, on_device, to_host
 from .._types import FloatArray, IntArray
+from .cost import factorization_seconds
 from .crossover import factorization_crossover
 
 __all__ = ["FactorBatch", "FactorStarts", "LinearBatch"]
@@ -30,8 +31,8 @@ class FactorStarts:
     def start(self, b: int) -> FloatArray:
         return np.asarray(self.scale[b] * self.starts[self.start_index[b]])
 
-    def start_arguments(self) -> dict[str, Any]:
-        """The starts as one array, each filled up with columns of zeros."""
+    def start_arguments(self, n_samples: int) -> dict[str, Any]:
+        """The starts as one array, each filled up with columns of zeros; the expected seconds."""
         rank = np.array([W.shape[1] for W in self.starts])
         if len(self.starts) == 1:
             starts = self.starts[0][None]
@@ -40,10 +41,11 @@ class FactorStarts:
             starts = xp.zeros((len(rank), self.n, int(rank.max())))
             for s, W in enumerate(self.starts):
                 starts[s, :, : rank[s]] = W
+        size = np.sqrt(to_host((starts * starts).sum(axis=(1, 2))) / (self.n * rank)) + 1e-300
         return {
             "starts": starts,
             "rank": rank,
-            "start_norm": np.sqrt(to_host((starts * starts).sum(axis=(1, 2)))),
+            "work": factorization_seconds(n_samples, self.scale * size[self.start_index]),
             "scale": self.scale,
             "start_index": self.start_index,
         }
@@ -106,7 +108,7 @@ class FactorBatch(FactorStarts):
             else {"X": self.X}
         )
         own = {"p": self.p, "c0": self.c0, "y": self.y, "y_index": self.y_index}
-        return where | own | self.start_arguments()
+        return where | own | self.start_arguments(self.y.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -139,4 +141,4 @@ class LinearBatch(FactorStarts):
             "loss_offset": self.loss_offset,
             "problem_index": self.problem_index,
         }
-        return own | self.start_arguments()
+        return own | self.start_arguments(self.target.shape[-2] * self.target.shape[-1])

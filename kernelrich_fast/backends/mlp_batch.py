@@ -9,6 +9,7 @@ import numpy as np
 
 from .._device import contiguous, namespace, on_device
 from .._types import FloatArray, IntArray
+from .cost import network_seconds
 from .crossover import network_crossover
 
 __all__ = ["MAX_EXACT_SAMPLES", "MLP_METHODS", "MLPBatch", "MLPLayout"]
@@ -88,12 +89,19 @@ class MLPBatch:
         """Runs for each thread of the CPU from which on a GPU pays."""
         return network_crossover(self.layout.depth)
 
+    def seconds(self) -> FloatArray:
+        """Expected, of every run."""
+        layout = self.layout
+        return network_seconds(
+            self.y.shape[-1], layout.n_weights, max(layout.units[1:-1]), layout.depth, self.alpha
+        )
+
     def arguments(self) -> dict[str, Any]:
         return {
             "units": list(self.layout.units), "copies": self.layout.copies,
             "bias": int(self.layout.bias), "loss": int(self.loss == "cross_entropy"),
             "step_size": self.step_size, "X": self.X, "y": self.y, "w0": self.w0,
-            "alpha": self.alpha,
+            "alpha": self.alpha, "work": self.seconds(),
             "x_index": self.x_index, "y_index": self.y_index, "w_index": self.w_index,
         }  # fmt: skip
 

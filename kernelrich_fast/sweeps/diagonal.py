@@ -12,6 +12,7 @@ import xarray as xr
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray, IntArray, Progress
+from ..backends.cost import diagonal_flow_seconds, diagonal_limit_seconds
 from ..backends.crossover import diagonal_crossover
 from ..config import __version__
 from ..diagonal import (
@@ -220,14 +221,12 @@ class _DiagonalPlan(SweepPlan):
         return {**own, "beta_star": self.beta_star, **self.numeric_options()}
 
     def seconds(self) -> FloatArray:
-        """See bench/chunks.py for the constants."""
+        """The same for all problems and profiles."""
         n, d = self.X.shape[-2:]
-        small = np.log1p(1.0 / self.alpha)  # the same for all problems and profiles
         layers = self.depth.reshape(self.depth.shape + (1,) * self.alpha.ndim)
         if self.limit:
-            return np.asarray(5e-5 + 1e-10 * n * n * d * (1.0 + small) + 0.0 * layers)
-        stiff = np.clip(self.alpha ** (-0.5 * (layers - 2.0)) / 5.0, 1.0, 50.0)
-        return np.asarray(250.0 * (1.0 + small) * stiff * (5e-7 + 2e-10 * n * d))
+            return diagonal_limit_seconds(n, d, self.alpha) + 0.0 * layers
+        return diagonal_flow_seconds(n, d, self.alpha, layers)
 
     def crossover(self) -> float:
         return diagonal_crossover(min(self.X.shape[-2:]))

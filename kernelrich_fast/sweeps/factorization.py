@@ -12,6 +12,7 @@ import xarray as xr
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray, IntArray, Progress
+from ..backends.cost import factorization_seconds
 from ..backends.crossover import factorization_crossover
 from ..config import __version__
 from ..datasets import observed_entries
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 else:  # for typing.get_type_hints, without the extra
     Client = Any
 
-__all__ = ["start_gram", "sweep_factorization"]
+__all__ = ["sweep_factorization"]
 
 _KEEP = ("norms", "M")
 # Arguments of the flow that the sweep sets.
@@ -240,9 +241,8 @@ class _FactorizationPlan(SweepPlan):
         return {**{k: getattr(self, k) for k in names}, **self.numeric_options()}
 
     def seconds(self) -> FloatArray:
-        """See bench/chunks.py for the constants."""
-        small = np.log1p(1.0 / self.alpha)
-        one = (3e-3 + 1e-9 * self.n_samples**3) * (1.0 + 0.2 * small)
+        """The same for all widths and seeds."""
+        one = factorization_seconds(self.n_samples, self.alpha)
         return np.asarray(one.reshape(one.shape + (1,) * self.seeds.ndim))
 
     def crossover(self) -> float:

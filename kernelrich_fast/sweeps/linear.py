@@ -12,6 +12,7 @@ import xarray as xr
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray, IntArray, Progress
+from ..backends.cost import factorization_seconds
 from ..backends.crossover import factorization_crossover
 from ..config import __version__
 from ..factor_start import check_gaussian_scale
@@ -202,9 +203,8 @@ class _LinearPlan(SweepPlan):
         return {**self.given, **own, **self.numeric_options()}
 
     def seconds(self) -> FloatArray:
-        """As in sweeps of matrix completion with as many entries."""
-        small = np.log1p(1.0 / self.alpha)
-        one = (3e-3 + 1e-9 * self.n_entries**3) * (1.0 + 0.2 * small)
+        """The same for all widths and seeds."""
+        one = factorization_seconds(self.n_entries, self.alpha)
         return np.asarray(one.reshape(one.shape + (1,) * self.seeds.ndim))
 
     def crossover(self) -> float:

@@ -14,6 +14,7 @@ import xarray as xr
 from .. import _validate as check
 from .._runs import thread_count
 from .._types import ArrayLike, FloatArray, IntArray, Progress
+from ..backends.cost import network_seconds
 from ..backends.crossover import network_crossover
 from ..config import __version__
 from ..mlp import flow_mlp
@@ -238,14 +239,12 @@ class _MLPPlan(SweepPlan):
         return {**own, **self.numeric_options()}
 
     def seconds(self) -> FloatArray:
-        """See bench/chunks.py for the constants."""
-        n = self.y.shape[-1]
+        """The same for all seeds."""
         layers = np.atleast_1d(self.depth).astype(np.float64)[:, None, None]
         widths = np.atleast_1d(self.width).astype(np.float64)[:, None]
         scales = np.atleast_2d(self.alpha)[:, None, :]
-        gradients = 30.0 * n * (layers - 1.0) * (1.0 + np.log1p(1.0 / scales))
         n_weights = self._n_weights(layers, widths)
-        one = gradients * (5e-6 + 1e-9 * n * n_weights + 1e-8 * n * widths)
+        one = network_seconds(self.y.shape[-1], n_weights, widths, layers, scales)
         wanted = (
             *self.depth.shape, *self.width.shape, *self.alpha.shape[-1:], *(1,) * self.seeds.ndim
         )  # fmt: skip

@@ -14,7 +14,7 @@ namespace krf {
 struct DiagonalBatch {
   int n, d;
   long long count;
-  const double *X, *y, *loss_offset, *profile_plus, *profile_minus, *alpha;
+  const double *X, *y, *loss_offset, *profile_plus, *profile_minus, *alpha, *work;
   const long long *depth, *x_index, *y_index, *w_index;
   long long n_problems;
 
@@ -33,6 +33,7 @@ struct DiagonalBatch {
     visit.index("w_index", &B::w_index, {kRuns}, kStarts);
     visit.extent(&B::n, kSamples, 1, (1 << 20) - 1);
     visit.extent(&B::d, kFeatures, 1, (1 << 26) - 1);
+    visit.array("work", &B::work, {kRuns});
     visit.extent(&B::count, kRuns, 0, 1LL << 40);
     visit.extent(&B::n_problems, kProblems, 0, 1LL << 40);
   }
@@ -46,10 +47,6 @@ struct DiagonalFamily {
   static int variant(const Batch &b, long long run) { return b.depth[run] == 2 ? 0 : 1; }
   static const char *complete(Batch &, const Extents &) { return nullptr; }
   static const char *refuse_values(const Batch &) { return nullptr; }
-  // The rich end of a sweep takes the most steps.
-  static double expected_work(const Batch &b, long long run) {
-    return -static_cast<double>(b.depth[run]) * std::log(b.alpha[run]);
-  }
 
   // X feature after feature, then their norms.
   KRF_HD static long long sets(const Batch &b) { return b.n_problems; }

@@ -16,7 +16,7 @@ struct FactorBatch {
   int n, p, q, c0, n_samples, widest;
   long long count, n_starts, n_sets;
   const int *row, *column;
-  const double *X, *y, *starts, *start_norm, *scale;
+  const double *X, *y, *starts, *scale, *work;
   const long long *rank, *y_index, *start_index, *entry_index;
 
   template <class Visit> static void fields(Visit &&visit) {
@@ -27,7 +27,6 @@ struct FactorBatch {
     visit.optional("X", &B::X, {kSamples, kMatrixRows, kMatrixColumns});
     visit.array("y", &B::y, {kTargets, kSamples});
     visit.array("starts", &B::starts, {kStarts, kFactorRows, kFactorColumns});
-    visit.array("start_norm", &B::start_norm, {kStarts});
     visit.extent(&B::widest, kFactorColumns, 1, 1 << 14);
     visit.integers("rank", &B::rank, {kStarts}, 1, kFactorColumns);
     visit.array("scale", &B::scale, {kRuns});
@@ -38,6 +37,7 @@ struct FactorBatch {
     visit.integer("c0", &B::c0, 0, 1 << 14);
     visit.extent(&B::n, kFactorRows, 1, 1 << 14);
     visit.extent(&B::n_samples, kSamples, 1, (1 << 26) - 1);
+    visit.array("work", &B::work, {kRuns});
     visit.extent(&B::count, kRuns, 0, 1LL << 40);
     visit.extent(&B::n_starts, kStarts, 0, 1LL << 40);
   }
@@ -79,11 +79,6 @@ struct FactorFamily {
       if (b.row[i] < 0 || b.row[i] >= b.p || b.column[i] < b.c0 || b.column[i] >= b.n)
         return "row: expected entries of the matrix";
     return nullptr;
-  }
-  // Runs leave a small start slowly.
-  static double expected_work(const Batch &b, long long run) {
-    const double norm = b.start_norm[b.start_index[run]];
-    return -std::log(b.scale[run]) - std::log(norm > 1e-150 ? norm : 1e-150);
   }
 
   // Dense measurements entry after entry, the samples of an entry together; then what each entry

@@ -17,7 +17,7 @@ namespace krf {
 struct LinearBatch {
   int n, outputs, modes, widest;
   long long count;
-  const double *sigma, *target, *loss_offset, *starts, *start_norm, *scale;
+  const double *sigma, *target, *loss_offset, *starts, *scale, *work;
   const long long *rank, *problem_index, *start_index;
 
   template <class Visit> static void fields(Visit &&visit) {
@@ -27,7 +27,6 @@ struct LinearBatch {
     visit.array("target", &B::target, {kProblems, kOutputs, kModes});
     visit.array("loss_offset", &B::loss_offset, {kProblems});
     visit.array("starts", &B::starts, {kStarts, kFactorRows, kFactorColumns});
-    visit.array("start_norm", &B::start_norm, {kStarts});
     visit.extent(&B::widest, kFactorColumns, 1, 1 << 14);
     visit.integers("rank", &B::rank, {kStarts}, 1, kFactorColumns);
     visit.array("scale", &B::scale, {kRuns});
@@ -36,6 +35,7 @@ struct LinearBatch {
     visit.extent(&B::n, kFactorRows, 2, 1 << 14);
     visit.extent(&B::outputs, kOutputs, 1, 1 << 14);
     visit.extent(&B::modes, kModes, 1, 1 << 14);
+    visit.array("work", &B::work, {kRuns});
     visit.extent(&B::count, kRuns, 0, 1LL << 40);
   }
 };
@@ -56,11 +56,6 @@ struct LinearFamily {
     return nullptr;
   }
   static const char *refuse_values(const Batch &) { return nullptr; }
-  // Runs leave a small start slowly.
-  static double expected_work(const Batch &b, long long run) {
-    const double norm = b.start_norm[b.start_index[run]];
-    return -std::log(b.scale[run]) - std::log(norm > 1e-150 ? norm : 1e-150);
-  }
 
   // Nothing is packed: what runs share is small.
   KRF_HD static long long sets(const Batch &) { return 0; }

@@ -16,7 +16,7 @@ struct MlpBatch {
   int units[kMaxDepth + 1];
   long long count, n_weights, n_problems, n_targets;
   double step_size;
-  const double *X, *y, *w0, *alpha;
+  const double *X, *y, *w0, *alpha, *work;
   const long long *x_index, *y_index, *w_index;
 
   template <class Visit> static void fields(Visit &&visit) {
@@ -35,6 +35,7 @@ struct MlpBatch {
     visit.index("y_index", &B::y_index, {kRuns}, kTargets);
     visit.index("w_index", &B::w_index, {kRuns}, kStarts);
     visit.extent(&B::n, kSamples, 1, (1 << 26) - 1);
+    visit.array("work", &B::work, {kRuns});
     visit.extent(&B::count, kRuns, 0, 1LL << 40);
     visit.extent(&B::n_problems, kProblems, 0, 1LL << 40);
     visit.extent(&B::n_targets, kTargets, 0, 1LL << 40);
@@ -87,8 +88,6 @@ struct MlpFamily {
         return "y: expected classes";
     return nullptr;
   }
-  // Runs from a small start cross the most kinks before they fit anything.
-  static double expected_work(const Batch &b, long long run) { return -std::log(b.alpha[run]); }
 
   // Samples one after the other, padded, with the constant input of the bias.
   KRF_HD static long long sets(const Batch &b) { return b.n_problems; }
