@@ -16,6 +16,8 @@ _CUDA_MEMORY = (2, 13)
 
 def on_device(value: Any) -> bool:
     """Whether ``value`` is an array that a CUDA device holds."""
+    if type(value) is np.ndarray:
+        return False
     device = getattr(value, "__dlpack_device__", None)
     if device is None:
         return False
@@ -53,7 +55,7 @@ def to_host(value: Any) -> Any:
 
 def namespace(*arrays: Any) -> Any:
     """The module, CuPy or NumPy, whose functions take these arrays together."""
-    if not any(on_device(array) for array in arrays):
+    if not any(map(on_device, arrays)):
         return np
     import cupy
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,28 @@ def flow_options(
     methods: tuple[str, ...] = METHODS,
 ) -> FlowOptions:
     """The options of a flow, checked."""
+    given = {
+        "rtol": rtol, "t_max": t_max, "stop_loss": stop_loss, "t_eval": t_eval, "atol": atol,
+        "max_steps": max_steps, "method": method, "num_threads": thread_count(num_threads),
+    }  # fmt: skip
+    # The checks take as long as a small run, and most calls are alike.
+    plain = all(type(value) in _PLAIN for value in given.values())
+    checked = _checked_before if plain else _checked
+    return checked(**given, methods=methods)
+
+
+def _checked(
+    *,
+    rtol: Any,
+    t_max: Any,
+    stop_loss: Any,
+    t_eval: Any,
+    atol: Any,
+    max_steps: Any,
+    method: Any,
+    methods: tuple[str, ...],
+    num_threads: int,
+) -> FlowOptions:
     check.choice("method", method, methods)
     tolerance = check.positive_array("rtol", rtol)
     if tolerance.min() < 1e-12 or tolerance.max() > 0.1:
@@ -53,8 +76,13 @@ def flow_options(
         max_steps=check.integer("max_steps", max_steps, low=1),
         method=method,
         methods=methods,
-        num_threads=thread_count(num_threads),
+        num_threads=num_threads,
     )
+
+
+_PLAIN = (float, int, bool, str, type(None))
+# 1, 1.0 and True are not the same argument.
+_checked_before = lru_cache(maxsize=256, typed=True)(_checked)
 
 
 class Solved:

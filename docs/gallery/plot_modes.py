@@ -3,8 +3,8 @@ Linear networks: one mode after the other, or all at once
 =========================================================
 
 A linear network :math:`x \mapsto W_2 W_1 x` with ten inputs, ten outputs and a thousand hidden
-units learns four patterns of unequal strength. From a small start it learns one after the other, with
-plateaus between; from a large one they move together.
+units learns four patterns of unequal strength. From a small start it learns one after the other,
+with plateaus between; from a large one they move together.
 """
 
 # %%

@@ -41,11 +41,14 @@ class FactorStarts:
             starts = xp.zeros((len(rank), self.n, int(rank.max())))
             for s, W in enumerate(self.starts):
                 starts[s, :, : rank[s]] = W
-        size = np.sqrt(to_host((starts * starts).sum(axis=(1, 2))) / (self.n * rank)) + 1e-300
+        work = np.zeros(1)
+        if len(self) > 1:
+            size = np.sqrt(to_host((starts * starts).sum(axis=(1, 2))) / (self.n * rank)) + 1e-300
+            work = factorization_seconds(n_samples, self.scale * size[self.start_index])
         return {
             "starts": starts,
             "rank": rank,
-            "work": factorization_seconds(n_samples, self.scale * size[self.start_index]),
+            "work": work,
             "scale": self.scale,
             "start_index": self.start_index,
         }
