@@ -50,8 +50,11 @@ class Batch(Protocol):
     def crossover(self) -> float:
         """Runs for each thread of the CPU from which on a GPU pays."""
 
+    def seconds(self) -> FloatArray:
+        """Expected, of every run."""
+
     def arguments(self) -> dict[str, Any]:
-        """What csrc/core/<family>/family.hpp lists as Batch."""
+        """What csrc/core/<family>/family.hpp lists as Batch, but for ``work``."""
 
 
 class Options(Protocol):

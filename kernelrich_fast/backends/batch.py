@@ -68,7 +68,7 @@ class DiagonalBatch:
         return {
             "X": self.X, "y": self.y, "loss_offset": self.loss_offset,
             "profile_plus": self.profile_plus, "profile_minus": self.profile_minus,
-            "alpha": self.alpha, "depth": self.depth, "work": self.seconds(),
+            "alpha": self.alpha, "depth": self.depth,
             "x_index": self.x_index, "y_index": self.y_index, "w_index": self.w_index,
         }  # fmt: skip
 

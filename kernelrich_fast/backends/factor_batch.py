@@ -31,8 +31,24 @@ class FactorStarts:
     def start(self, b: int) -> FloatArray:
         return np.asarray(self.scale[b] * self.starts[self.start_index[b]])
 
-    def start_arguments(self, n_samples: int) -> dict[str, Any]:
-        """The starts as one array, each filled up with columns of zeros; the expected seconds."""
+    @property
+    def n_samples(self) -> int:
+        """What is fitted, in numbers."""
+        raise NotImplementedError
+
+    @property
+    def crossover(self) -> float:
+        """Runs for each thread of the CPU from which on a GPU pays."""
+        return factorization_crossover(self.n_samples)
+
+    def seconds(self) -> FloatArray:
+        """Expected, of every run."""
+        size = [float(to_host((W * W).mean())) for W in self.starts]
+        weight = self.scale * np.sqrt(np.maximum(size, 1e-300))[self.start_index]
+        return factorization_seconds(self.n_samples, weight)
+
+    def start_arguments(self) -> dict[str, Any]:
+        """The starts as one array, each filled up with columns of zeros."""
         rank = np.array([W.shape[1] for W in self.starts])
         if len(self.starts) == 1:
             starts = self.starts[0][None]
@@ -41,14 +57,9 @@ class FactorStarts:
             starts = xp.zeros((len(rank), self.n, int(rank.max())))
             for s, W in enumerate(self.starts):
                 starts[s, :, : rank[s]] = W
-        work = np.zeros(1)
-        if len(self) > 1:
-            size = np.sqrt(to_host((starts * starts).sum(axis=(1, 2))) / (self.n * rank)) + 1e-300
-            work = factorization_seconds(n_samples, self.scale * size[self.start_index])
         return {
             "starts": starts,
             "rank": rank,
-            "work": work,
             "scale": self.scale,
             "start_index": self.start_index,
         }
@@ -96,9 +107,8 @@ class FactorBatch(FactorStarts):
         return any(map(on_device, (self.y, self.X, self.starts[0])))
 
     @property
-    def crossover(self) -> float:
-        """Runs for each thread of the CPU from which on a GPU pays."""
-        return factorization_crossover(self.y.shape[-1])
+    def n_samples(self) -> int:
+        return int(self.y.shape[-1])
 
     def arguments(self) -> dict[str, Any]:
         where: dict[str, Any] = (
@@ -111,7 +121,7 @@ class FactorBatch(FactorStarts):
             else {"X": self.X}
         )
         own = {"p": self.p, "c0": self.c0, "y": self.y, "y_index": self.y_index}
-        return where | own | self.start_arguments(self.y.shape[-1])
+        return where | own | self.start_arguments()
 
 
 @dataclass(frozen=True)
@@ -133,9 +143,8 @@ class LinearBatch(FactorStarts):
         return any(map(on_device, (self.sigma, self.target, self.starts[0])))
 
     @property
-    def crossover(self) -> float:
-        """Runs for each thread of the CPU from which on a GPU pays."""
-        return factorization_crossover(self.target.shape[-2] * self.target.shape[-1])
+    def n_samples(self) -> int:
+        return int(self.target.shape[-2] * self.target.shape[-1])
 
     def arguments(self) -> dict[str, Any]:
         own = {
@@ -144,4 +153,4 @@ class LinearBatch(FactorStarts):
             "loss_offset": self.loss_offset,
             "problem_index": self.problem_index,
         }
-        return own | self.start_arguments(self.target.shape[-2] * self.target.shape[-1])
+        return own | self.start_arguments()

@@ -101,7 +101,7 @@ class MLPBatch:
             "units": list(self.layout.units), "copies": self.layout.copies,
             "bias": int(self.layout.bias), "loss": int(self.loss == "cross_entropy"),
             "step_size": self.step_size, "X": self.X, "y": self.y, "w0": self.w0,
-            "alpha": self.alpha, "work": self.seconds(),
+            "alpha": self.alpha,
             "x_index": self.x_index, "y_index": self.y_index, "w_index": self.w_index,
         }  # fmt: skip
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
+
 from .._types import Progress
 from .base import Batch, Options, Rows
 
@@ -32,9 +34,12 @@ class NativeBackend:
         self.name, self.detail, self.executor = name, detail, executor
 
     def solve(self, family: str, batch: Batch, options: Options) -> Rows:
+        # On one thread, or with a thread for each run, it does not matter which begins first.
+        ordered = self.name == "cuda" or 1 < options.num_threads < len(batch)
+        work = batch.seconds() if ordered else np.zeros(len(batch))
         return self.executor.run(
             family,
-            batch.arguments() | options.arguments(),
+            {"work": work} | batch.arguments() | options.arguments(),
             threads=options.num_threads,
             progress=options.progress,
             on_device=batch.on_device,
