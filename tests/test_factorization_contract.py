@@ -41,20 +41,6 @@ def test_broadcasting_shapes(backend):
     assert one.loss == pytest.approx(np.sum((one.M[DATA.entries] - DATA.y) ** 2), abs=1e-20)
 
 
-def test_batch_equals_single_runs_bit_for_bit(backend):
-    alpha, width = np.array([1e-3, 0.1, 2.0]), np.array([[3], [100]])
-    batch = krf.flow_factorization(
-        DATA.y, **WHERE, alpha=alpha, width=width, seed=7, backend=backend, num_threads=2
-    )
-    for i, k in enumerate(width[:, 0]):
-        for j, a in enumerate(alpha):
-            one = krf.flow_factorization(
-                DATA.y, **WHERE, alpha=a, width=k, seed=7, backend=backend, num_threads=1
-            )
-            assert np.array_equal(one.M, batch.M[i, j])
-            assert one.n_rhs == batch.n_rhs[i, j]
-
-
 def test_every_run_with_its_own_entries(backend):
     """A set of entries on each leading axis is a call of its own."""
     sets = [krf.datasets.low_rank_completion(4, 3, 1, 8, seed=s) for s in range(3)]
@@ -197,15 +183,6 @@ def test_inconsistent_and_narrow_ends_in_few_steps(backend, alpha):
     gradient = np.concatenate([R @ flow.V, R.T @ flow.U])
     size = np.linalg.norm(R) * np.linalg.norm(np.concatenate([flow.U, flow.V]))
     assert np.linalg.norm(gradient) < 1e-6 * size
-
-
-def test_budget_warns_once_with_counts(backend):
-    with pytest.warns(krf.ConvergenceWarning, match="of 2 runs, 2 MAX_STEPS") as record:
-        flow = krf.flow_factorization(
-            DATA.y, **WHERE, alpha=[1e-4, 1e-5], width=2, max_steps=3, backend=backend
-        )
-    assert len(record) == 1
-    assert np.all(np.isfinite(flow.M))
 
 
 def test_extreme_scales_are_finite_or_refused(backend):

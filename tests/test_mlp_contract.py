@@ -40,16 +40,6 @@ def test_broadcasting_shapes(backend):
     assert classes.predict(X).shape == (2, 5, 4)
 
 
-def test_batch_equals_single_runs_bit_for_bit(backend):
-    alpha, seed = np.array([0.1, 1.0]), np.array([[0], [1]])
-    batch = krf.flow_mlp(X, Y, alpha=alpha, seed=seed, num_threads=2, backend=backend, **FAST)
-    for i, s in enumerate(seed[:, 0]):
-        for j, a in enumerate(alpha):
-            one = krf.flow_mlp(X, Y, alpha=a, seed=s, num_threads=1, backend=backend, **FAST)
-            assert np.array_equal(one.weights[0], batch.weights[0][i, j])
-            assert one.n_rhs == batch.n_rhs[i, j]
-
-
 def test_the_start_is_what_was_asked_for(backend):
     layers = he_layers((2, 3, 1), "he_uniform", 0)
     drawn = krf.flow_mlp(X, Y, width=3, alpha=0.5, seed=0, t_eval=[0.0], backend=backend)

@@ -24,6 +24,7 @@ def results():
         "flow": krf.flow_diagonal(data.X, data.y, depth=[2, 3, 4], t_eval=TIMES, **grid),
         "limit": krf.limit_diagonal(data.X, data.y, depth=[2, 3, 4], **grid),
         "cells": krf.flow_factorization(cells.y, seed=[0, 1, 2], width=3, **grid, **where),
+        "layers": krf.flow_linear(data.X, data.X[:, :2], seed=[0, 1, 2], width=3, **grid),
         "nets": krf.flow_mlp(
             circle.X, circle.y, seed=[0, 1, 2], width=4, depth=3, bias=True, antisymmetric=True,
             t_eval=TIMES, rtol=1e-3, **grid,
@@ -31,7 +32,7 @@ def results():
     }  # fmt: skip
 
 
-KINDS = ("flow", "limit", "cells", "nets")
+KINDS = ("flow", "limit", "cells", "layers", "nets")
 
 
 @pytest.mark.parametrize("kind", KINDS)

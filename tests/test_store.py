@@ -43,6 +43,15 @@ def factorization(**options):
     )  # fmt: skip
 
 
+def linear(**options):
+    rng = np.random.default_rng(1)
+    return krf.sweep_linear(
+        rng.standard_normal((5, 4)), rng.standard_normal((5, 3)), alpha=[0.01, 0.1, 1.0],
+        width=[3, 30], seeds=[4, 7], keep=("norms", "modes", "M"), t_max=[[[1.0, 2.0]]],
+        M_star=np.ones((3, 4)), progress=False, **options,
+    )  # fmt: skip
+
+
 def networks(**options):
     data = krf.datasets.circle_teacher(6, seed=1)
     return krf.sweep_mlp(
@@ -70,7 +79,8 @@ def medium(**options):
 
 
 SWEEPS = {
-    "diagonal": diagonal, "factorization": factorization, "networks": networks, "large": large,
+    "diagonal": diagonal, "factorization": factorization, "linear": linear, "networks": networks,
+    "large": large,
     "medium": medium,
 }  # fmt: skip
 
