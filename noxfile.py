@@ -24,18 +24,18 @@ CPU_ONLY = "--config-settings=cmake.define.KRF_CUDA=OFF"
 TESTING = "--config-settings=cmake.define.KRF_TESTING=ON"
 # Tests that start processes, forked or killed, which a preloaded sanitizer would judge as well.
 PROCESSES = (
-    "--ignore=tests/test_cluster.py",
-    "--ignore=tests/test_store.py",
-    "--ignore=tests/test_store_damage.py",
-    "--ignore=tests/test_block_team.py",
-    "--ignore=tests/test_team_parts.py",
-    "--ignore=tests/test_plot_images.py",
-    "--ignore=tests/test_bench.py",
-    "--ignore=tests/test_instruction_sets.py",
-    "--deselect=tests/test_experiments.py::test_the_report_in_a_browser",
-    "--deselect=tests/test_concurrency.py::test_forked_children",
-    "--deselect=tests/test_concurrency.py::test_children_forked_at_any_moment_beside_threads_that_work",
-    "--deselect=tests/test_concurrency.py::test_memory_stays_flat_over_ten_thousand_calls",
+    "--ignore=tests/sweeps/test_cluster.py",
+    "--ignore=tests/sweeps/test_store.py",
+    "--ignore=tests/sweeps/test_store_damage.py",
+    "--ignore=tests/native/test_block_team.py",
+    "--ignore=tests/native/test_team_parts.py",
+    "--ignore=tests/package/test_plot_images.py",
+    "--ignore=tests/package/test_bench.py",
+    "--ignore=tests/native/test_instruction_sets.py",
+    "--deselect=tests/package/test_experiments.py::test_the_report_in_a_browser",
+    "--deselect=tests/native/test_concurrency.py::test_forked_children",
+    "--deselect=tests/native/test_concurrency.py::test_children_forked_at_any_moment_beside_threads_that_work",
+    "--deselect=tests/native/test_concurrency.py::test_memory_stays_flat_over_ten_thousand_calls",
 )
 
 
@@ -81,7 +81,7 @@ def lowest(session: nox.Session) -> None:
     session.install(".[test]", CPU_ONLY, "-c", str(oldest))
     # The oldest releases warn of what came after them, and draw other pixels.
     session.run(
-        "pytest", "-n", "logical", "-W", "default", "--ignore=tests/test_plot_images.py",
+        "pytest", "-n", "logical", "-W", "default", "--ignore=tests/package/test_plot_images.py",
         *session.posargs,
     )  # fmt: skip
 

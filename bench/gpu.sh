@@ -63,7 +63,7 @@ if ! python3 -c 'import kernelrich_fast._cuda' 2>/dev/null; then
   else
     arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d '. ')
     step build 150 python3 -m pip install --no-build-isolation --no-deps . \
-      -C cmake.define.KRF_CUDA=ON -C "cmake.define.KRF_CUDA_ARCHITECTURES=${arch}-real"
+      -C cmake.define.KRF_TESTING=ON -C cmake.define.KRF_CUDA=ON -C "cmake.define.KRF_CUDA_ARCHITECTURES=${arch}-real"
   fi
 fi
 if ! step info 30 python3 -m kernelrich_fast info || ! grep -q 'cuda: works' "$scratch/info.txt"; then
@@ -87,9 +87,9 @@ check)
   step contact 75 "${contact[@]}"
   lines contact
   # No host compiler: the parts on the device alone.
-  CXX=false step parts 40 "${tests[@]}" -k 'cuda or drawn_once' tests/test_team_parts.py
+  CXX=false step parts 40 "${tests[@]}" -k 'cuda or drawn_once' tests/native/test_team_parts.py
   on_device parts
-  step tests 150 "${tests[@]}" --ignore tests/test_team_parts.py -k cuda tests
+  step tests 150 "${tests[@]}" --ignore tests/native/test_team_parts.py -k cuda tests
   on_device tests
   step memcheck 60 compute-sanitizer --tool memcheck --error-exitcode 9 "${contact[@]}" --small
   step flow 50 python3 bench/gpu.py --only flow,limit --runs 64,528 --repeats 2 --out "$out/first.json"

@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "--family",
         action="append",
         metavar="F",
-        help="diagonal, factorization or mlp; all if absent",
+        help="diagonal, factorization, linear or mlp; all if absent",
     )
     bench.add_argument(
         "--backends", metavar="B,B", help="cuda, cpu, numpy, with commas; those that work if absent"

@@ -192,6 +192,7 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not
       },
       "family"_a, "arguments"_a, "results"_a, "packed"_a, "queue"_a, "launch"_a, "workspace"_a,
       "stream"_a, "progress"_a);
+#ifdef KRF_TESTING
   m.def("plan_part", [](int n, int columns, int threads, int cluster) {
     return as_dict(krf::cuda::plan_part(n, columns, threads, cluster));
   });
@@ -212,4 +213,5 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not
                              reinterpret_cast<double *>(workspace), stream_of(stream));
     });
   });
+#endif
 }

@@ -13,7 +13,7 @@ from .formulation import Problem
 
 __all__ = ["CASES", "FAMILIES", "QUICK", "Against", "Case", "cases_of"]
 
-FAMILIES = ("diagonal", "factorization", "mlp")
+FAMILIES = ("diagonal", "factorization", "linear", "mlp")
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,23 @@ def _net(depth: int, alpha: float) -> Case:
     )  # fmt: skip
 
 
+def _linear(width: int, alpha: float) -> Case:
+    weights = (
+        (
+            Against("SciPy LSODA", "weights", (1e-3, 1e-6)),
+            Against("diffrax Tsit5", "weights", (1e-3, 1e-6)),
+        )
+        if width <= 50
+        else ()
+    )
+    return Case(
+        f"linear-{width}-{alpha:g}", "linear",
+        f"linear network 20 -> {width} -> 30, alpha = {alpha:g}", "LinearNetworks",
+        {"n": 100, "d_in": 20, "d_out": 30, "width": width, "alphas": [alpha]}, OURS,
+        (Against("SciPy DOP853", "Gram", (1e-3, 1e-6)), *weights),
+    )  # fmt: skip
+
+
 CASES = (
     _flow(
         "flow-1e-6", "13 scales 1e-6 .. 1, N = 100, d = 1000, to relative loss 1e-6",
@@ -146,6 +163,9 @@ CASES = (
         {"cells": tuple((10.0**-e, k) for e in range(11) for k in WIDTHS)},
         OURS, ON_THE_GRAM,
     ),
+    _linear(50, 1e-3),
+    _linear(50, 0.1),
+    _linear(1000, 0.1),
     _net(2, 0.1),
     _net(2, 1.0),
     _net(3, 0.1),
@@ -178,6 +198,11 @@ QUICK = (
         "quick-cells", "factorization", "3 cells of figure 5", "Completions",
         {"cells": ((1e-2, 10), (1e-4, 10), (1e-4, 10_000))}, (1e-3, 1e-6, 1e-8),
         (Against("SciPy DOP853", "Gram", (1e-6,)),),
+    ),
+    Case(
+        "quick-linear", "linear", "linear networks 4 -> 6 -> 3, two scales", "LinearNetworks",
+        {"n": 20, "d_in": 4, "d_out": 3, "width": 6, "alphas": [1e-3, 0.3]}, (1e-3, 1e-6, 1e-8),
+        (Against("SciPy DOP853", "Gram", (1e-6,)), Against("SciPy LSODA", "weights", (1e-6,))),
     ),
     Case(
         "quick-nets", "mlp", "ReLU networks, depth 2, two scales", "Networks",

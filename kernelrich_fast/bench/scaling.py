@@ -12,6 +12,7 @@ import numpy as np
 from .. import datasets
 from ..diagonal import flow_diagonal
 from ..factorization import flow_factorization
+from ..linear import flow_linear
 from ..mlp import flow_mlp
 from .machine import cores
 
@@ -48,6 +49,14 @@ def _factorization() -> Callable[..., Any]:
     )  # fmt: skip
 
 
+def _linear() -> Callable[..., Any]:
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((20, 6)), rng.standard_normal((20, 4))
+    return lambda runs, **options: flow_linear(
+        X, Y, alpha=1e-3, width=100, seed=np.zeros(runs, dtype=int), **options
+    )
+
+
 def _mlp() -> Callable[..., Any]:
     data = datasets.circle_teacher(10, seed=0)
     return lambda runs, **options: flow_mlp(
@@ -62,9 +71,12 @@ def measure_scaling(
     """Points of one family, repeats interleaved over the sizes of an axis."""
     sizes = QUICK if quick else SIZES
     N, d = (10, 30) if quick else (100, 1000)
-    standard = {"diagonal": lambda: _diagonal(N, d), "factorization": _factorization, "mlp": _mlp}[
-        family
-    ]()
+    standard = {
+        "diagonal": lambda: _diagonal(N, d),
+        "factorization": _factorization,
+        "linear": _linear,
+        "mlp": _mlp,
+    }[family]()
     points: list[Point] = []
     for backend in backends:
         # Loops in Python need no thousand runs to show that they are linear.

@@ -1,7 +1,8 @@
 // Branch-free elementary functions, for a double or for a vector of doubles.
 //
 // A value type T needs arithmetic, comparisons and the operations of Arithmetic<T>.  Errors are
-// below 2 ulp over the ranges the mirrors use (tests/test_cpu_parts.py measures them with mpmath).
+// below 2 ulp over the ranges the mirrors use (measured with mpmath by
+// tests/native/test_cpu_parts.py).
 #pragma once
 
 #include <cmath>

@@ -7,9 +7,9 @@
 
 KRF_BEGIN_NAMESPACE
 
-// k = 1 .. 4.  Relative errors are below 1e-14 (tests/test_cpu_parts.py, with mpmath): below one
-// the Taylor series of phi_4 and the recurrence downwards, above it the recurrence upwards, which
-// loses at most two digits where it begins.
+// k = 1 .. 4.  Relative errors are below 1e-14 (with mpmath, tests/native/test_cpu_parts.py): below
+// one the Taylor series of phi_4 and the recurrence downwards, above it the recurrence upwards,
+// which loses at most two digits where it begins.
 KRF_HD inline double phi(int k, double x) {
   if (x < 1.0) {
     double p = 0; // sum of (-x)^i / (i + 4)!, i < 15

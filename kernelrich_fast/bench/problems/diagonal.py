@@ -24,7 +24,7 @@ class DiagonalFlows:
     ) -> None:
         self.X, self.y, _ = datasets.sparse_regression(n, d, 5)
         self.alphas, self.depth, self.stop = alphas, depth, stop_loss
-        # Held against an independent integration of the weights by tests/test_flow_accuracy.py.
+        # tests/accuracy/test_flow_accuracy.py holds it against an integration of the weights.
         tight = flow_diagonal(
             self.X, self.y, alpha=alphas, depth=depth, stop_loss=stop_loss, rtol=1e-11,
             method="radau5", backend="cpu",
@@ -126,5 +126,5 @@ class MinimumL1(DiagonalLimits):
 
     def __init__(self, *, n: int, d: int, alpha: float) -> None:
         super().__init__(n=n, d=d, alpha=alpha)
-        # Basis pursuit polished on its support; its certificate is held by tests/test_theory.py.
+        # Basis pursuit polished on its support; tests/theory/test_theory.py holds its certificate.
         self.reference = min_l1(self.X, self.y)[None]

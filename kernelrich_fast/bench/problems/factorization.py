@@ -36,7 +36,7 @@ class Completions:
         end = self._flow(np.inf, STOP, 1e-6, "auto", "cpu")
         self.times = end.t
         # Held against an independent integration of the weights by
-        # tests/test_factorization_accuracy.py.
+        # tests/accuracy/test_factorization_accuracy.py.
         self.reference = self._flow(self.times, 0.0, 1e-11, "dopri5", "cpu").M
 
     def _flow(self, t: Any, stop: float, rtol: float, method: str, backend: str) -> Any:

@@ -24,7 +24,7 @@ class Networks:
     def __init__(self, *, depth: int, alphas: FloatArray) -> None:
         self.depth, self.alphas = depth, alphas
         self.X, self.y, self.X_test, _ = fig6.scaled_teacher(0)
-        # Held against extrapolated gradient descent by tests/test_mlp_accuracy.py.
+        # Held against extrapolated gradient descent by tests/accuracy/test_mlp_accuracy.py.
         tight = self._flow(1e-9, "cpu", stop_loss=STOP)
         self.times, self.layers = tight.t, tight.weights0
         self.reference = tight.predict(self.X_test)

@@ -11,7 +11,7 @@ import pytest
 import kernelrich_fast as krf
 
 spec = importlib.util.spec_from_file_location(
-    "torture", Path(__file__).resolve().parent.parent / "bench" / "torture.py"
+    "torture", Path(__file__).resolve().parents[2] / "bench" / "torture.py"
 )
 torture = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(torture)

@@ -11,7 +11,7 @@ from matplotlib import image
 
 from kernelrich_fast.bench.report import summary_table
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def test_example(tmp_path, monkeypatch, capsys):
@@ -60,6 +60,6 @@ def test_every_promise_names_a_test_that_is_there():
         for named, test in re.findall(r"`(test_\w+\.py)?::(test_\w+)`", row):
             file = named or file
             assert file, row
-            assert f"def {test}(" in (tests / file).read_text(), (file, test)
+            assert f"def {test}(" in next(tests.glob(f"*/{file}")).read_text(), (file, test)
             promised += 1
     assert promised > 50

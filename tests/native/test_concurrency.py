@@ -70,11 +70,11 @@ def test_results_do_not_depend_on_what_memory_held(family):
 
 def program(text, folder):
     """Run a program of its own; returns what it printed."""
-    file = folder / "program.py"
+    file, here = folder / "program.py", Path(__file__).parent
     file.write_text(text)
     done = subprocess.run(
         [sys.executable, str(file)], capture_output=True, text=True, timeout=300, cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).resolve().parent.parent / "bench" / "hunt.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "hunt.py"
 
 
 @pytest.fixture(scope="module")
