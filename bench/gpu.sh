@@ -7,7 +7,7 @@
 #   bash bench/gpu.sh OUTDIR measure   how fast are they, and what limits them?  At most 415 s
 #
 # With names of steps after the stage (`check contact parts`) only those are run.
-# A wheel in .whl/ is installed.  Without one the package is built, which adds at most 150 s.  An
+# A wheel in .whl/, built with KRF_TESTING=ON, is installed.  Without one the package is built, which adds at most 150 s.  An
 # executable .whl/micro is taken for that of bench/device/micro.  While it runs, OUTDIR receives
 # log.txt with all output, steps.jsonl with a line for each step, and the results as JSON.
 set -uo pipefail

@@ -25,7 +25,8 @@ import numpy as np
 
 import kernelrich_fast as krf
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+TESTS = Path(__file__).resolve().parents[2] / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "native")]
 import test_team_parts as parts
 
 LAYOUTS = ((32, 1), (128, 1), (256, 1), (64, 4), (256, 8))  # threads a block, blocks a team
@@ -114,6 +115,16 @@ class Contact:
             lambda flow: np.reshape(flow.M, (4, -1)),
         )  # fmt: skip
 
+    def linear_networks(self):
+        X, Y, _ = krf.datasets.sparse_regression(8, 5, 2)
+        return self.both(
+            lambda backend: krf.flow_linear(
+                X, np.stack([Y, -2.0 * Y[::-1]], axis=1), alpha=[1e-2, 1.0], width=[[3], [50]],
+                t_eval=[0.1, 1.0], rtol=RTOL, backend=backend,
+            ),
+            lambda flow: np.reshape(flow.M, (8, -1)),
+        )  # fmt: skip
+
     def networks(self):
         data = krf.datasets.circle_teacher(6)
         return self.both(
@@ -182,7 +193,7 @@ class Contact:
 
 
 SMALL = ("device", "queue", "primitives", "small_flows", "small_limits", "factorization",
-         "networks", "cluster")  # fmt: skip
+         "linear_networks", "networks", "cluster")  # fmt: skip
 LARGE = ("hundred", "clusters", "same_bits", "interrupt", "threads")
 DEVICE_ONLY = ("device", "queue", "primitives", "threads")
 

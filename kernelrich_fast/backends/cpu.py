@@ -18,12 +18,14 @@ __all__ = ["CpuBackend"]
 class CpuBackend(NativeBackend):
     """The compiled module `_core`, which also follows the paths alpha -> 0."""
 
+    name = "cpu"
+
     def __init__(self) -> None:
         from .. import _core
 
         self.core = _core
         self.instruction_set: str = _core.instruction_set
-        super().__init__("cpu", f"instruction set {self.instruction_set}", self)
+        self.detail = f"instruction set {self.instruction_set}"
 
     def run(
         self,
@@ -34,11 +36,6 @@ class CpuBackend(NativeBackend):
         progress: Progress | None,
         on_device: bool,
     ) -> Rows:
-        for name, value in arguments.items():
-            if isinstance(value, np.ndarray) and not (
-                value.flags.c_contiguous and value.flags.aligned
-            ):
-                arguments[name] = np.array(value, order="C")
         rows: Rows = self.core.run(family, arguments, threads=threads, progress=progress)
         return rows
 

@@ -18,6 +18,8 @@ __all__ = ["CudaBackend"]
 class CudaBackend(NativeBackend):
     """Persistent teams that draw runs from a queue; the integrators are the CPU backend's."""
 
+    name = "cuda"
+
     def __init__(self) -> None:
         from .. import _cuda
 
@@ -32,7 +34,7 @@ class CudaBackend(NativeBackend):
             for family, (arguments, _) in _cuda.families().items()
         }
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-        super().__init__("cuda", properties["name"].decode(), self)
+        self.detail = properties["name"].decode()
 
     def run(
         self,
@@ -133,10 +135,10 @@ class _Call:
                 teams //= 2  # fewer runs at a time, the same runs
 
     def _there(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Arrays on the device, row by row; numbers as they are."""
+        """Arrays on the device; numbers as they are."""
         cp = self.cp
         return {
-            name: cp.ascontiguousarray(cp.asarray(value)) if getattr(value, "ndim", 0) else value
+            name: cp.asarray(value) if getattr(value, "ndim", 0) else value
             for name, value in arguments.items()
         }
 

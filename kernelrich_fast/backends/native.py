@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
+from .._device import contiguous, on_device
 from .._types import Progress
 from .base import Batch, Options, Rows
 
-__all__ = ["Executor", "NativeBackend"]
+__all__ = ["NativeBackend"]
 
 
-class Executor(Protocol):
-    """A compiled module, and the memory that it computes in."""
+class NativeBackend(ABC):
+    """All families, by one call of compiled code for a whole batch."""
 
+    name: str
+    detail: str  # for `show_config`
+
+    def solve(self, family: str, batch: Batch, options: Options) -> Rows:
+        # On one thread, or with a thread for each run, it does not matter which begins first.
+        ordered = self.name == "cuda" or 1 < options.num_threads < len(batch)
+        work = batch.seconds() if ordered else np.zeros(len(batch))
+        arguments = {"work": work} | batch.arguments() | options.arguments()
+        return self.run(
+            family,
+            {name: _row_by_row(value) for name, value in arguments.items()},
+            threads=options.num_threads,
+            progress=options.progress,
+            on_device=batch.on_device,
+        )
+
+    @abstractmethod
     def run(
         self,
         family: str,
@@ -27,20 +46,9 @@ class Executor(Protocol):
         """The results by name; on a device where ``on_device`` says that they belong there."""
 
 
-class NativeBackend:
-    """All families, by one call of the compiled code for a whole batch."""
-
-    def __init__(self, name: str, detail: str, executor: Executor) -> None:
-        self.name, self.detail, self.executor = name, detail, executor
-
-    def solve(self, family: str, batch: Batch, options: Options) -> Rows:
-        # On one thread, or with a thread for each run, it does not matter which begins first.
-        ordered = self.name == "cuda" or 1 < options.num_threads < len(batch)
-        work = batch.seconds() if ordered else np.zeros(len(batch))
-        return self.executor.run(
-            family,
-            {"work": work} | batch.arguments() | options.arguments(),
-            threads=options.num_threads,
-            progress=options.progress,
-            on_device=batch.on_device,
-        )
+def _row_by_row(value: Any) -> Any:
+    """An array as compiled code reads it, which is nearly always as it is."""
+    if type(value) is np.ndarray:
+        flags = value.flags
+        return value if flags.c_contiguous and flags.aligned else np.array(value, order="C")
+    return contiguous(value) if on_device(value) else value

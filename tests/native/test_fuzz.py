@@ -11,6 +11,7 @@ from fuzz_bindings import OnDevice, fuzz, legal_calls, perform
 import kernelrich_fast as krf
 from kernelrich_fast import backends
 from kernelrich_fast.backends import available_backends
+from kernelrich_fast.backends.base import LimitOptions
 
 pytestmark = pytest.mark.skipif(
     available_backends()["cpu"] is not None, reason=str(available_backends()["cpu"])
@@ -100,20 +101,23 @@ def test_found_endless(bad):
     assert (found["status"] == krf.Status.FAILED).all()
 
 
-def test_arrays_at_odd_addresses_are_copied():
+def test_arrays_at_odd_addresses_are_copied(monkeypatch):
     """Bytes that arrive over a wire, say: the same bits come out."""
-    _, name, fields, options = call_of("diagonal_limit")
-    run = backends.get_backend("cpu").run
-    options = options | {"on_device": False}
-    expected = run(name, dict(fields), **options)
+    backend = backends.get_backend("cpu")
+    rng = np.random.default_rng(0)
+    batch = backends.make_batch(
+        rng.standard_normal((3, 5)), rng.standard_normal(3), np.array([0.5, 1.0]), np.array(2),
+        np.ones(5), np.ones(5),
+    )  # fmt: skip
+    options = LimitOptions(1e-10, 50, 1, None)
+    expected = backend.solve("diagonal_limit", batch, options)
     odd = {
         key: np.frombuffer(b"x" + a.tobytes(), a.dtype, offset=1).reshape(a.shape)
-        if isinstance(a, np.ndarray)
-        else a
-        for key, a in fields.items()
+        for key, a in batch.arguments().items()
     }
     assert not odd["X"].flags.aligned
-    found = run(name, odd, **options)
+    monkeypatch.setattr(type(batch), "arguments", lambda batch: odd)
+    found = backend.solve("diagonal_limit", batch, options)
     assert all(np.array_equal(found[key], value) for key, value in expected.items())
 
 
