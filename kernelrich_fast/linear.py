@@ -18,8 +18,8 @@ from .linear_data import LinearData, linear_data
 
 __all__ = ["LinearFlow", "flow_linear"]
 
-# csrc/core/factorization/tangent_solver.hpp: the stiff method holds four matrices of that size.
-_MAX_STIFF = 4096
+# csrc/core/linear/grid_kernel.hpp: what the factors of the stiff method may take.
+_MAX_DOUBLES = 2**26
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,8 +117,8 @@ def flow_linear(
     atol : float
         Absolute part of the tolerance on |M|.
     method : {"auto", "dopri5", "radau5"}
-        "dopri5" is explicit, "radau5" stiff; "auto" chooses, and may change, per run. Where d_out
-        times the rank of X exceeds 4096 there is only the explicit one.
+        "dopri5" is explicit, "radau5" stiff; "auto" chooses, and may change, per run. Where
+        d_out r^2, r the rank of X, exceeds 2.2e7 there is only the explicit one.
     max_steps : int
         Budget of attempted steps.
     backend : {"auto", "cuda", "cpu", "numpy"}
@@ -157,9 +157,10 @@ def flow_linear(
     samples, sigma is taken from X itself, never from X^T X: modes are resolved down to about 1e-7
     of the largest sigma, and from moments down to 1e-5.  Accuracy: M at t_eval and at the end
     lies within 10 rtol of the exact flow, in the Frobenius norm relative to |M|; W2^T W2 - W1 W1^T
-    is conserved in what is returned.  Targets that no M fits end as STATIONARY.  With r the rank of
-    X, an evaluation of the field costs 3 d_out r (d_in + d_out) multiplications, and a stiff step
-    adds about (d_out r)^3.
+    is conserved in what is returned.  Targets that no M fits end as STATIONARY.  Cost: with r the
+    rank of X, 3 d_out r (d_in + d_out) multiplications for the field.  The tangent kernel falls
+    apart into d_out blocks of size r in the basis of the eigenvectors of W2 W2^T, so that a stiff
+    step adds about d_out r^3.
 
     References
     ----------
@@ -185,10 +186,11 @@ def flow_linear(
         max_steps=max_steps, method=method, num_threads=num_threads,
     )  # fmt: skip
     data = linear_data(X, Y, S, C, y_norm2)
-    if method == "radau5" and data.d_out * data.sigma.shape[-1] > _MAX_STIFF:
+    modes = data.sigma.shape[-1]
+    if method == "radau5" and 3 * data.d_out * (-(-modes // 8) * 8) ** 2 > _MAX_DOUBLES:
         raise ValueError(
-            f"method: 'radau5' is for d_out times the rank of X up to {_MAX_STIFF}, got "
-            f"{data.d_out * data.sigma.shape[-1]}"
+            f"method: 'radau5' is for d_out times the squared rank of X up to 2.2e7, got d_out "
+            f"{data.d_out} and rank {modes}"
         )
     start = _start(data, alpha, width, seed, W1, W2)
     batch, basis = _batch(data, start, options.shapes)

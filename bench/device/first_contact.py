@@ -27,7 +27,7 @@ import kernelrich_fast as krf
 
 TESTS = Path(__file__).resolve().parents[2] / "tests"
 sys.path[:0] = [str(TESTS), str(TESTS / "native")]
-import test_team_parts as parts
+import test_team_parts as parts  # noqa: E402
 
 LAYOUTS = ((32, 1), (128, 1), (256, 1), (64, 4), (256, 8))  # threads a block, blocks a team
 RTOL = 1e-6

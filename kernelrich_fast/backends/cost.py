@@ -15,6 +15,7 @@ __all__ = [
     "diagonal_flow_seconds",
     "diagonal_limit_seconds",
     "factorization_seconds",
+    "linear_seconds",
     "network_seconds",
 ]
 
@@ -40,6 +41,12 @@ def diagonal_limit_seconds(n_samples: int, n_features: int, alpha: Any) -> Float
 def factorization_seconds(n_samples: int, alpha: Any) -> FloatArray:
     """``alpha`` is the size of a weight."""
     return np.asarray((3e-3 + 1e-9 * n_samples**3) * (1.0 + 0.2 * _smallness(alpha)))
+
+
+def linear_seconds(d_out: int, modes: int, n: int, alpha: Any) -> FloatArray:
+    """``n`` rows of the factor, ``alpha`` the size of a weight."""
+    steps = 60.0 * (1.0 + 0.2 * _smallness(alpha))
+    return np.asarray(steps * (1e-5 + d_out * modes * (1e-9 * modes**2 + 4e-9 * n)))
 
 
 def network_seconds(

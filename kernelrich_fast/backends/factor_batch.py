@@ -9,7 +9,7 @@ import numpy as np
 
 from .._device import namespace, on_device, to_host
 from .._types import FloatArray, IntArray
-from .cost import factorization_seconds
+from .cost import factorization_seconds, linear_seconds
 from .crossover import factorization_crossover
 
 __all__ = ["FactorBatch", "FactorStarts", "LinearBatch"]
@@ -31,21 +31,10 @@ class FactorStarts:
     def start(self, b: int) -> FloatArray:
         return np.asarray(self.scale[b] * self.starts[self.start_index[b]])
 
-    @property
-    def n_samples(self) -> int:
-        """What is fitted, in numbers."""
-        raise NotImplementedError
-
-    @property
-    def crossover(self) -> float:
-        """Runs for each thread of the CPU from which on a GPU pays."""
-        return factorization_crossover(self.n_samples)
-
-    def seconds(self) -> FloatArray:
-        """Expected, of every run."""
+    def weight_sizes(self) -> FloatArray:
+        """Root mean squares of the weights, of every run."""
         size = [float(to_host((W * W).mean())) for W in self.starts]
-        weight = self.scale * np.sqrt(np.maximum(size, 1e-300))[self.start_index]
-        return factorization_seconds(self.n_samples, weight)
+        return np.asarray(self.scale * np.sqrt(np.maximum(size, 1e-300))[self.start_index])
 
     def start_arguments(self) -> dict[str, Any]:
         """The starts as one array, each filled up with columns of zeros."""
@@ -107,8 +96,13 @@ class FactorBatch(FactorStarts):
         return any(map(on_device, (self.y, self.X, self.starts[0])))
 
     @property
-    def n_samples(self) -> int:
-        return int(self.y.shape[-1])
+    def crossover(self) -> float:
+        """Runs for each thread of the CPU from which on a GPU pays."""
+        return factorization_crossover(self.y.shape[-1])
+
+    def seconds(self) -> FloatArray:
+        """Expected, of every run."""
+        return factorization_seconds(self.y.shape[-1], self.weight_sizes())
 
     def arguments(self) -> dict[str, Any]:
         where: dict[str, Any] = (
@@ -143,8 +137,14 @@ class LinearBatch(FactorStarts):
         return any(map(on_device, (self.sigma, self.target, self.starts[0])))
 
     @property
-    def n_samples(self) -> int:
-        return int(self.target.shape[-2] * self.target.shape[-1])
+    def crossover(self) -> float:
+        """Runs for each thread of the CPU from which on a GPU pays."""
+        return factorization_crossover(self.target.shape[-2] * self.target.shape[-1])
+
+    def seconds(self) -> FloatArray:
+        """Expected, of every run."""
+        outputs, modes = self.target.shape[-2:]
+        return linear_seconds(outputs, modes, self.n, self.weight_sizes())
 
     def arguments(self) -> dict[str, Any]:
         own = {

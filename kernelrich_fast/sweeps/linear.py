@@ -12,7 +12,7 @@ import xarray as xr
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray, IntArray, Progress
-from ..backends.cost import factorization_seconds
+from ..backends.cost import linear_seconds
 from ..backends.crossover import factorization_crossover
 from ..config import __version__
 from ..factor_start import check_gaussian_scale
@@ -204,7 +204,8 @@ class _LinearPlan(SweepPlan):
 
     def seconds(self) -> FloatArray:
         """The same for all widths and seeds."""
-        one = factorization_seconds(self.n_entries, self.alpha)
+        d_out, modes = self.data.target.shape[-2:]
+        one = linear_seconds(d_out, modes, d_out + self.data.d_in, self.alpha)
         return np.asarray(one.reshape(one.shape + (1,) * self.seeds.ndim))
 
     def crossover(self) -> float:

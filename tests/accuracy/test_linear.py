@@ -129,6 +129,20 @@ def test_the_riccati_solution(backend):
     assert error(flow.M, np.array(exact)) < 1e-8
 
 
+def test_many_outputs_take_the_steps_of_dense_measurements(compiled):
+    """Blocks of the tangent kernel stand for the whole of it: the same steps, the same M."""
+    rng = np.random.default_rng(0)
+    d_in, d_out = 7, 5
+    X, Y = rng.standard_normal((20, d_in)), rng.standard_normal((20, d_out))
+    W1, W2 = 0.1 * rng.standard_normal((4, d_in)), 0.1 * rng.standard_normal((d_out, 4))
+    A = np.einsum("ni,oq->noqi", X, np.eye(d_out)).reshape(-1, d_out, d_in)
+    options = dict(method="radau5", rtol=1e-6, t_eval=[0.01, 0.1, 1.0], backend="cpu")
+    blocks = krf.flow_linear(X, Y, W1=W1, W2=W2, **options)
+    dense = krf.flow_factorization(Y.ravel(), measurements=A, U0=W2, V0=W1.T, **options)
+    assert error(blocks.M, dense.M) < 1e-6
+    assert abs(int(blocks.n_steps) - int(dense.n_steps)) <= 0.2 * int(dense.n_steps)
+
+
 def test_balance_is_conserved(backend):
     X, Y, W1, W2 = drawn(6, 3, 4, 5)
     flow = krf.flow_linear(X, Y, W1=W1, W2=W2, t_eval=[0.1, 1.0, 10.0], backend=backend)
@@ -241,8 +255,8 @@ def test_what_is_wrong_is_named(name, change):
 
 
 def test_the_stiff_method_says_where_it_ends():
-    with pytest.raises(ValueError, match="method: 'radau5' is for d_out times the rank"):
-        krf.flow_linear(np.eye(65), np.ones((65, 65)), alpha=1.0, width=2, method="radau5")
+    with pytest.raises(ValueError, match="method: 'radau5' is for d_out times the squared rank"):
+        krf.flow_linear(np.eye(300), np.ones((300, 300)), alpha=1.0, width=2, method="radau5")
 
 
 def test_a_sweep_is_its_flows(compiled, tmp_path):

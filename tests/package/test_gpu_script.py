@@ -114,7 +114,7 @@ def test_contact_is_rehearsed_on_the_cpu():
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, rows
     assert [row["check"] for row in rows[:-1]] == [
-        "small_flows", "small_limits", "factorization", "networks", "cluster",
+        "small_flows", "small_limits", "factorization", "linear_networks", "networks", "cluster",
     ]  # fmt: skip
     assert rows[-1] == {"failed": 0}
 

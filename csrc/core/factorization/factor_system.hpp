@@ -28,7 +28,8 @@ inline constexpr double kDrift = 0.5;  // relative motion of a column until they
 inline constexpr double kGrowth = 4.0; // longest step in units of relative motion
 } // namespace factor_rules
 
-template <Team TeamT, QuadraticLoss LossT = SquaredLoss> class FactorSystem : public SmoothFlow {
+template <Team TeamT, class KernelT = DenseKernel<TeamT>, QuadraticLoss LossT = SquaredLoss>
+class FactorSystem : public SmoothFlow {
 public:
   using TeamType = TeamT;
   using Value = typename TeamT::Value;
@@ -54,14 +55,15 @@ public:
         stages_(arena.take(3LL * length)), samples_(sensing_.ldn, arena),
         M_(arena.take(sensing_.entries)), row_W_(arena.take(length)), power_(arena.take(length)) {}
 
-  KRF_HD bool stiff_available() const { return tangent_.n_samples > 0; }
+  KRF_HD bool stiff_available() const { return tangent_.kernel.n_samples > 0; }
   KRF_HD static bool starts_stiff() { return false; }
   // About four Newton iterations of three fields, their solves and a share of the factorisation,
   // against six fields; both measure changes of M.
   KRF_HD double cost_ratio() const {
-    const double f = sensing_.work(), N = sensing_.n_samples;
+    const double f = sensing_.work();
     const double change = 2.0 * sensing_.p * sensing_.q * sensing_.ldr;
-    return (4.0 * (7.0 * f + 5.0 * N * N + change) + 0.9 * N * N * N + change) /
+    return (4.0 * (7.0 * f + tangent_.kernel.solve_work() + change) +
+            tangent_.kernel.factor_work() + change) /
            (6.0 * f + 1.5 * change);
   }
   KRF_HD static void set_accuracy(double) {}
@@ -286,7 +288,7 @@ private:
   }
 
   Measurements<TeamT> sensing_;
-  TangentSolver<TeamT, LossT> tangent_;
+  TangentSolver<TeamT, LossT, KernelT> tangent_;
   OneSidedJacobi<TeamT> basis_;
   ColumnMotion<TeamT> columns_;
   RowMotion<TeamT> rows_;

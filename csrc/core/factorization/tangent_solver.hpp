@@ -1,46 +1,41 @@
 // Solves with c I + 2 J^T J, J the Jacobian of the predictions at some factor W: by the tangent
-// kernel J J^T, which has the size of the samples (Sherman-Morrison-Woodbury).
+// kernel J J^T, which has the size of the samples (Sherman-Morrison-Woodbury).  KernelT: see
+// dense_kernel.hpp.
 #pragma once
 
-#include "../linalg/shifted_factors.hpp"
 #include "../loss.hpp"
 #include "../ode/radau5.hpp"
-#include "measurements.hpp"
+#include "dense_kernel.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <Team TeamT, QuadraticLoss LossT> class TangentSolver {
+template <Team TeamT, QuadraticLoss LossT, class KernelT> class TangentSolver {
   using T = typename TeamT::Value;
 
 public:
-  static constexpr int kMaxSamples = 4096; // memory of the factors: 32 n_samples^2 bytes
   // Newton rate from which the tangent kernel is renewed.
   static constexpr double kSlowRate = 0.1;
 
-  const int n_samples; // zero where there are too many
-  double *W;           // where the tangent kernel was taken, of `length`
+  double *W; // where the tangent kernel was taken, of `length`
+  KernelT kernel;
 
   KRF_HD TangentSolver(TeamT &team, Measurements<TeamT> &sensing, int length, Arena &arena)
-      : n_samples(sensing.n_samples <= kMaxSamples ? sensing.n_samples : 0), W(arena.take(length)),
-        team_(team), sensing_(sensing), length_(length),
-        kernel_(arena.take(n_samples ? static_cast<long long>(sensing.ldn) * sensing.ldn : 0)),
-        sample_(arena.take(sensing.ldn)), sample_i_(arena.take(sensing.ldn)),
-        factors_(team, n_samples, arena) {}
+      : W(arena.take(length)), kernel(team, sensing, arena), team_(team), sensing_(sensing),
+        length_(length), sample_(arena.take(sensing.ldn)), sample_i_(arena.take(sensing.ldn)) {}
 
   KRF_HD void start() { // solves touch the padding of samples
     fill(team_, 0.0, sample_, sensing_.ldn);
     fill(team_, 0.0, sample_i_, sensing_.ldn);
     fill(team_, 0.0, W, length_);
   }
-  KRF_HD void forget() { factors_.h_factored = 0, fresh_ = false; }
+  KRF_HD void forget() { kernel.forget(), fresh_ = false; }
 
   // Tangent kernel at the mean of three stages, where it is to be renewed, and factors for a step
   // h; false if they are not definite.
   KRF_HD bool prepare(double h, double newton_rate, const double *stages) {
-    const double N = n_samples;
-    const bool cheap = 0.9 * N * N * N < 3.0 * (7.0 * sensing_.work() + 5.0 * N * N);
+    const bool cheap = kernel.factor_work() < 3.0 * (7.0 * sensing_.work() + kernel.solve_work());
     const bool renew = !fresh_ || cheap || newton_rate > kSlowRate;
-    if (!renew && h == factors_.h_factored)
+    if (!renew && h == kernel.h_factored())
       return true;
     if (renew) {
       team_.for_each(length_, [&](int i) {
@@ -48,22 +43,21 @@ public:
                       read<T>(stages + 2 * length_ + i)) *
                          (1.0 / 3.0));
       });
-      sensing_.tangent_kernel(W, kernel_);
+      kernel.renew(W);
       fresh_ = true;
     }
     gamma_h_ = radau5::kGamma / h, alpha_h_ = radau5::kAlpha / h, beta_h_ = radau5::kBeta / h;
     constexpr double c = LossT::kCurvature;
-    const double kept =
-        factors_.factor(kernel_, h, radau5::kGamma / c, radau5::kAlpha / c, radau5::kBeta / c);
+    const double kept = kernel.factor(h, radau5::kGamma / c, radau5::kAlpha / c, radau5::kBeta / c);
     if (!(kept > 0.0))
-      factors_.h_factored = 0;
+      kernel.forget();
     return kept > 0.0;
   }
 
   // b <- (gamma / h + 2 J^T J)^-1 b
   KRF_HD void solve(double *b) {
     sensing_.linearise(W, b, sample_);
-    factors_.solve(sample_);
+    kernel.solve(sample_);
     sensing_.subtract_adjoint(sample_, 1.0, W, b);
     scale(team_, 1.0 / gamma_h_, b, length_);
   }
@@ -71,7 +65,7 @@ public:
   KRF_HD void solve(double *b_r, double *b_i) {
     sensing_.linearise(W, b_r, sample_);
     sensing_.linearise(W, b_i, sample_i_);
-    factors_.solve(sample_, sample_i_);
+    kernel.solve(sample_, sample_i_);
     sensing_.subtract_adjoint(sample_, 1.0, W, b_r);
     sensing_.subtract_adjoint(sample_i_, 1.0, W, b_i);
     const double size2 = 1.0 / (alpha_h_ * alpha_h_ + beta_h_ * beta_h_);
@@ -87,9 +81,7 @@ private:
   TeamT &team_;
   Measurements<TeamT> &sensing_;
   int length_;
-  double *kernel_;
   double *sample_, *sample_i_; // n_samples each
-  ShiftedFactors<TeamT> factors_;
   double gamma_h_ = 0, alpha_h_ = 0, beta_h_ = 0;
   bool fresh_ = false; // the kernel belongs to this run
 };

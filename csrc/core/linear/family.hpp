@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../factorization/family.hpp"
+#include "grid_kernel.hpp"
 
 namespace krf {
 
@@ -63,12 +64,9 @@ struct LinearFamily {
   KRF_HD static long long lines(const Batch &) { return 1; }
   KRF_HD static long long packed_doubles(const Batch &) { return 0; }
   KRF_HD static void pack(const Batch &, long long, long long, double *) {}
-  static int rows_of_systems(const Batch &b) { return larger_of(b.n, b.outputs * b.modes); }
+  static int rows_of_systems(const Batch &b) { return b.n; }
   static int features(const Batch &b) { return b.outputs * (b.n - b.outputs); }
   static int samples(const Batch &b) { return b.outputs * b.modes; }
-
-private:
-  static int larger_of(int a, int b) { return a > b ? a : b; }
 };
 
 } // namespace krf
@@ -76,7 +74,8 @@ private:
 KRF_BEGIN_NAMESPACE
 
 template <Team TeamT, int Variant> struct SolverOf<LinearFamily, TeamT, Variant> {
-  using Type = FactorFlow<TeamT>;
+  using System = FactorSystem<TeamT, GridKernel<TeamT>>;
+  using Type = Integrator<System, Radau5<System>, NoEvents<System>>;
 };
 
 template <Team TeamT>
