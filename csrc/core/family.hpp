@@ -1,30 +1,31 @@
-// A model family: everything the executors and the bindings know about it.
+// A model family: everything that executors and bindings know of it.
 //
-// A family is a struct without members of its own (DiagonalFlowFamily and so on).  It names
-//   Batch      what its runs share and what each has of its own, with `fields` (fields.hpp);
-//   `count`
-//              runs, of which those with the most `work` begin first
+// A family is an empty struct (DiagonalFlowFamily and so on), a ModelFamily.  It names
+//   Batch      what its runs share and what each has of its own, with a list of `fields`
+//              (fields.hpp) and the members `count`, the number of runs, and `work`, by which they
+//              are ordered: the most first
 //   Settings   accuracy and stopping rules, with `fields`
 //   Rows       the results, with `fields`
 //   kName      what Python calls it
-//   kVariants  into how many kernels it is compiled; variant(batch, run) tells which one serves a
-//              run, by its depth for instance
-// and has, as static functions,
-//   complete(batch, extents)      what of the batch follows from the shapes; null, or what is wrong
-//   refuse_values(batch)          null, or what is wrong with the entries; arrays of the host only
-//   sets(batch), set_of(batch, run), packed_doubles(batch), lines(batch), pack(batch, set, line,
-//   to)
-//                                 the data that runs share, rearranged once for core: how many
-//                                 sets, which one a run uses, how long a packed one is, and its
-//                                 parts, which may be packed in any order
-//   rows_of_systems(batch), features(batch), samples(batch)
-//                                 the order of its linear systems, and how many features of what
-//                                 length a pass visits: by these a device lays out its teams
+//   kVariants  into how many kernels it is compiled; variant(batch, run) says which serves a run
+// and it has static functions.  Of a batch:
+//   complete(batch, extents)   fills in what follows from the shapes; null, or what is wrong
+//   refuse_values(batch)       null, or what is wrong with the entries, of arrays on the host
+// Of data that runs share, rearranged once for core:
+//   sets(batch)                how many sets there are
+//   set_of(batch, run)         the one that a run uses
+//   packed_doubles(batch)      how long a packed set is
+//   lines(batch)               in how many parts it is packed, in any order
+//   pack(batch, set, line, to)
+// Of the shape by which a device lays out its teams:
+//   rows_of_systems(batch)     the order of its linear systems
+//   features(batch), samples(batch)   how many features, and how long, a pass visits
+//
 // Beside it, in the namespace of the instruction set, because their code depends on it:
-//   problem(family, team, batch, run, packed, arena)   what a solver takes; for run = kSizesOnly
-//   the
-//                                                      sizes alone
-//   Solver<Family, TeamT, Variant>                     the solver's type
+//   problem(family, team, batch, run, packed, arena)
+//                              what a solver is given; its sizes alone where run is kSizesOnly
+//   Solver<Family, TeamT, Variant>
+//                              the type of the solver
 //   solve(family, solver, team, problem, batch, settings, rows, run)
 #pragma once
 
@@ -39,7 +40,30 @@ inline constexpr long long kSizesOnly = -1;
 // Of runs to start first; what is not a number orders nothing.
 inline double comparable(double work) { return work == work ? work : 0.0; }
 
-template <class... Family> struct FamilyList {};
+template <class F>
+concept ModelFamily =
+    requires(typename F::Batch batch, const typename F::Batch &given, long long i, double *to) {
+      { &F::Batch::template fields<int &> }; // of any visitor
+      { &F::Settings::template fields<int &> };
+      { &F::Rows::template fields<int &> };
+      { F::kName };
+      { F::kVariants };
+      { F::variant(given, i) };
+      { F::complete(batch, Extents{}) };
+      { F::refuse_values(given) };
+      { F::sets(given) };
+      { F::set_of(given, i) };
+      { F::packed_doubles(given) };
+      { F::lines(given) };
+      F::pack(given, i, i, to);
+      { F::rows_of_systems(given) };
+      { F::features(given) };
+      { F::samples(given) };
+      { given.count };
+      { given.work };
+    };
+
+template <ModelFamily... Family> struct FamilyList {};
 template <int Value> struct Constant {
   static constexpr int value = Value;
 };

@@ -1,9 +1,6 @@
-// Compiles where the concepts of csrc/core notice every member of a team, a system, a method and
-// events that is missing.
-#include "../../csrc/core/diagonal/family.hpp"
-#include "../../csrc/core/diagonal/limit.hpp"
-#include "../../csrc/core/factorization/family.hpp"
-#include "../../csrc/core/mlp/family.hpp"
+// Compiles where the concepts of csrc/core notice every member of a team, a system, a method,
+// events, a tangent kernel and a family that is missing.
+#include "../../csrc/core/families.hpp"
 #include "host_block.hpp"
 
 namespace {
@@ -15,12 +12,14 @@ using Radau = Radau5<Diagonal>;
 using Dopri = Dopri5<Diagonal>;
 using Exponential = Etdrk4<Mlp>;
 using KinkEvents = Kinks<HostTeam>;
+using Kernel = DenseKernel<HostTeam>;
 using Descent = GradientDescent<Mlp>;
 
 static_assert(StiffSystem<Diagonal> && StiffSystem<Factorization> && !StiffSystem<Mlp>);
 static_assert(ExponentialSystem<Mlp> && DescentSystem<Mlp> && !DenseSystem<Mlp>);
 static_assert(StiffStepper<Radau> && StiffStepper<Exponential> && !StiffStepper<Dopri>);
 static_assert(Stepper<Dopri> && Stepper<Descent> && Events<KinkEvents>);
+static_assert(TangentKernel<GridKernel<HostTeam>> && ModelFamily<LinearFamily>);
 static_assert(Events<NoEvents<Diagonal>> && Mirror<Depth2Mirror> && Mirror<DeepMirror>);
 
 // A name that means something else in a derived class hides every member of that name.
@@ -30,6 +29,32 @@ static_assert(Events<NoEvents<Diagonal>> && Mirror<Depth2Mirror> && Mirror<DeepM
     struct member {};                                                                              \
   };                                                                                               \
   static_assert(!Concept<Concept##Without_##member>);
+
+WITHOUT(TangentKernel, Kernel, n_samples)
+WITHOUT(TangentKernel, Kernel, renew)
+WITHOUT(TangentKernel, Kernel, factor)
+WITHOUT(TangentKernel, Kernel, h_factored)
+WITHOUT(TangentKernel, Kernel, forget)
+WITHOUT(TangentKernel, Kernel, solve)
+WITHOUT(TangentKernel, Kernel, factor_work)
+WITHOUT(TangentKernel, Kernel, solve_work)
+
+WITHOUT(ModelFamily, LinearFamily, Batch)
+WITHOUT(ModelFamily, LinearFamily, Settings)
+WITHOUT(ModelFamily, LinearFamily, Rows)
+WITHOUT(ModelFamily, LinearFamily, kName)
+WITHOUT(ModelFamily, LinearFamily, kVariants)
+WITHOUT(ModelFamily, LinearFamily, variant)
+WITHOUT(ModelFamily, LinearFamily, complete)
+WITHOUT(ModelFamily, LinearFamily, refuse_values)
+WITHOUT(ModelFamily, LinearFamily, sets)
+WITHOUT(ModelFamily, LinearFamily, set_of)
+WITHOUT(ModelFamily, LinearFamily, packed_doubles)
+WITHOUT(ModelFamily, LinearFamily, lines)
+WITHOUT(ModelFamily, LinearFamily, pack)
+WITHOUT(ModelFamily, LinearFamily, rows_of_systems)
+WITHOUT(ModelFamily, LinearFamily, features)
+WITHOUT(ModelFamily, LinearFamily, samples)
 
 WITHOUT(Team, HostTeam, cancelled)
 WITHOUT(Team, HostTeam, flops)

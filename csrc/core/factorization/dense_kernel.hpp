@@ -2,19 +2,33 @@
 // identity.
 //
 // What a TangentSolver needs of a kernel:
-//   n_samples             zero where there are too many for it
-//   renew(W)              take the kernel at a factor W
-//   factor(h, gamma, alpha, beta), h_factored   of K + gamma / h and K + (alpha + i beta) / h, and
-//                         the h that they are for, zero where there are none; returns the smallest
-//                         share of a diagonal entry that the real elimination left
-//   solve(b), solve(b_r, b_i)   with those
-//   factor_work(), solve_work() multiplications of a factor() and of both solves
+//   n_samples                           zero where there are too many for it
+//   renew(W)                            takes the kernel at a factor W
+//   factor(h, gamma, alpha, beta)       factors of K + gamma / h and K + (alpha + i beta) / h;
+//                                       returns the smallest share of a diagonal entry that the
+//                                       real elimination left
+//   h_factored(), forget()              the h that they are for, zero where there are none
+//   solve(b), solve(b_r, b_i)           with those
+//   factor_work(), solve_work()         multiplications of factor(), and of both solves
 #pragma once
 
 #include "../linalg/shifted_factors.hpp"
 #include "measurements.hpp"
 
 KRF_BEGIN_NAMESPACE
+
+template <class K>
+concept TangentKernel = requires(K kernel, const double *W, double *b, double x) {
+  { kernel.n_samples };
+  kernel.renew(W);
+  { kernel.factor(x, x, x, x) };
+  { kernel.h_factored() };
+  kernel.forget();
+  kernel.solve(b);
+  kernel.solve(b, b);
+  { kernel.factor_work() };
+  { kernel.solve_work() };
+};
 
 template <Team TeamT> class DenseKernel {
 public:

@@ -28,7 +28,7 @@ inline constexpr double kDrift = 0.5;  // relative motion of a column until they
 inline constexpr double kGrowth = 4.0; // longest step in units of relative motion
 } // namespace factor_rules
 
-template <Team TeamT, class KernelT = DenseKernel<TeamT>, QuadraticLoss LossT = SquaredLoss>
+template <Team TeamT, TangentKernel KernelT = DenseKernel<TeamT>, QuadraticLoss LossT = SquaredLoss>
 class FactorSystem : public SmoothFlow {
 public:
   using TeamType = TeamT;

@@ -9,7 +9,7 @@
 
 KRF_BEGIN_NAMESPACE
 
-template <Team TeamT, QuadraticLoss LossT, class KernelT> class TangentSolver {
+template <Team TeamT, QuadraticLoss LossT, TangentKernel KernelT> class TangentSolver {
   using T = typename TeamT::Value;
 
 public:
