@@ -75,7 +75,7 @@ def fake_cupy():
 
     cp.asarray, cp.asnumpy = asarray, asnumpy
     cp.from_dlpack = lambda a: on_device(a.array)
-    for name in ("stack", "concatenate", "ones", "sqrt", "swapaxes", "broadcast_to", "where",
+    for name in ("abs", "stack", "concatenate", "ones", "sqrt", "swapaxes", "broadcast_to", "where",
                  "broadcast_arrays", "linalg", "squeeze", "einsum", "isfinite", "sum",
                  "all"):  # fmt: skip
         setattr(cp, name, getattr(np, name))

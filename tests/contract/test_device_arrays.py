@@ -94,6 +94,29 @@ def test_factorization_data_on_the_device_stay_there(stand_in, dense, width):
     expect_same(got, krf.flow_factorization(y, **where, **drawn, backend="cpu"), ("M", "loss"))
 
 
+@pytest.mark.parametrize("moments", [False, True])
+@pytest.mark.parametrize("width", [3, 30])
+def test_linear_data_on_the_device_stay_there(stand_in, moments, width):
+    stand_in(most_runs=3)
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((6, 4)), rng.standard_normal((6, 3))
+    data = dict(S=X.T @ X, C=Y.T @ X) if moments else dict(X=X, Y=Y)
+    W1, W2 = rng.standard_normal((2, width, 4)), rng.standard_normal((3, width))
+    options = dict(t_eval=[0.1, 0.5], rtol=[[1e-6], [1e-8]])
+    expected = krf.flow_linear(**data, W1=W1, W2=W2, **options, backend="cpu")
+    sys.modules["cupy"].moved.clear()
+    there = {name: on_device(array) for name, array in data.items()}
+    got = krf.flow_linear(**there, W1=on_device(W1), W2=on_device(W2), **options)
+    assert got.backend == "cuda"
+    layers = ("W1", "W2") if width == 3 else ()
+    expect_same(got, expected, ("M", "gram", *layers, "loss", "t", "status"))
+    assert largest_move() <= 6  # numbers per run
+    # Data there and a start that is drawn here.
+    drawn = dict(alpha=0.5, width=width, **options)
+    got = krf.flow_linear(**there, **drawn)
+    expect_same(got, krf.flow_linear(**data, **drawn, backend="cpu"), ("M", "loss"))
+
+
 @pytest.mark.parametrize("bias", [False, True])
 def test_network_data_on_the_device_stay_there(stand_in, bias):
     stand_in(most_runs=2)
