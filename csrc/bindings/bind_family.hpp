@@ -6,8 +6,9 @@
 
 namespace krf::bindings {
 
-// Where arrays must be: at plan time some are still on the host.
-enum class Place { kHost, kDevice, kEither };
+// Where arrays must be.  Planning reads the numbers of every run, which are still on the host, and
+// of the others their shapes alone.
+enum class Place { kHost, kDevice, kPlanning };
 
 // Fills a struct.  Takes members out of `arguments` by name; what is left at the end is unknown.
 template <class Struct> class Binder {
@@ -116,7 +117,8 @@ private:
   template <class T>
   ArrayView checked(py::handle given, const char *name, Axes axes, bool write = false) {
     const ArrayView view = view_of<T>(given, name, write);
-    if (place_ != Place::kEither && view.on_device != (place_ == Place::kDevice))
+    const bool anywhere = place_ == Place::kPlanning && axes.axis[0] != Axis::kRuns;
+    if (!anywhere && view.on_device != (place_ == Place::kDevice))
       refuse(name, place_ == Place::kDevice ? "expected an array on the device, got one on the host"
                                             : "expected an array on the host, got one on a device");
     bool fits = view.rank == axes.rank();

@@ -25,9 +25,13 @@ template <class T> T number(const py::dict &arrays, const char *name) {
   return arrays[name].cast<T>();
 }
 
-template <class T> T *pointer(const py::object &array, const char *name) {
-  return static_cast<T *>(
-      view_on_device<T>(array.attr("__cuda_array_interface__"), name, true).data);
+// Of an array of one axis with room for so many.
+template <class T> T *pointer(const py::object &array, const char *name, long long least) {
+  const auto view = view_on_device<T>(array.attr("__cuda_array_interface__"), name, true);
+  if (view.rank != 1 || view.shape[0] < least)
+    refuse(name, "expected one axis of at least " + std::to_string(least) + ", got shape " +
+                     text_of(view));
+  return static_cast<T *>(view.data);
 }
 
 krf::cuda::Plan plan_of(const py::dict &a) {
@@ -66,7 +70,7 @@ void run(const py::dict &queue, Address stream, const py::object &progress, cons
     }
   };
   try {
-    long long *counters = pointer<long long>(queue["counters"], "counters");
+    long long *counters = pointer<long long>(queue["counters"], "counters", 2);
     const auto order =
         view_on_device<long long>(queue["order"].attr("__cuda_array_interface__"), "order", false);
     const krf::cuda::Queue device_queue{static_cast<long long *>(order.data), order.shape[0],
@@ -108,7 +112,7 @@ void *stream_of(Address stream) { return reinterpret_cast<void *>(stream); }
 // expected to take longest first; the results it wants, as (name, shape, dtype); and the room for
 // packed data.  Numbers per run are still on the host here, where indices are checked.
 template <class Family> py::dict plan(const py::dict &arguments, int threads) {
-  const Call<Family> call(arguments, Place::kEither);
+  const Call<Family> call(arguments, Place::kPlanning);
   const auto &batch = call.batch;
   std::vector<std::vector<long long>> runs(Family::kVariants);
   for (long long run = 0; run < batch.count; ++run)
@@ -164,7 +168,8 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not
         return with_family(family, krf::Families{}, [&](auto chosen) -> py::object {
           using Family = decltype(chosen);
           const Call<Family> call(arguments, Place::kDevice);
-          krf::cuda::pack_family<Family>(call.batch, pointer<double>(packed, "packed"),
+          const long long room = Family::sets(call.batch) * Family::packed_doubles(call.batch);
+          krf::cuda::pack_family<Family>(call.batch, pointer<double>(packed, "packed", room),
                                          stream_of(stream));
           return py::none();
         });
@@ -179,9 +184,10 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not
           using Family = decltype(chosen);
           Call<Family> call(arguments, Place::kDevice);
           const auto rows = call.rows_in(results, Place::kDevice);
-          const auto *data = pointer<double>(packed, "packed");
-          auto *room = pointer<double>(workspace, "workspace");
           const auto p = plan_of(launch);
+          const auto *data = pointer<double>(
+              packed, "packed", Family::sets(call.batch) * Family::packed_doubles(call.batch));
+          auto *room = pointer<double>(workspace, "workspace", p.teams * p.doubles_per_team);
           const int variant = number<int>(launch, "variant");
           run(queue, stream, progress, [&](const krf::cuda::Queue &q) {
             krf::cuda::launch_family<Family>(call.batch, call.settings, rows, variant, data, q, p,

@@ -184,7 +184,7 @@ py::dict check_call(const std::string &family, const py::dict &arguments,
   using namespace krf::bindings;
   const Place where = place == "device" ? Place::kDevice
                       : place == "host" ? Place::kHost
-                                        : Place::kEither;
+                                        : Place::kPlanning;
   return with_family(family, krf::Families{}, [&](auto chosen) {
     const Call<decltype(chosen)> call(arguments, where);
     py::dict extents;

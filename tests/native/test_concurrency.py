@@ -12,6 +12,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import families
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -21,22 +22,10 @@ from kernelrich_fast._blas import one_blas_thread
 from kernelrich_fast.backends import available_backends
 
 X, Y, _ = krf.datasets.sparse_regression(6, 12, 2)
-MATRIX = krf.datasets.low_rank_completion(4, 5, 1, 12)
 CIRCLE = krf.datasets.circle_teacher(5)
 FAMILIES = {
-    "flow_diagonal": lambda **o: krf.flow_diagonal(
-        X, Y, alpha=[[0.01, 0.1, 1.0]], depth=[[2], [3]], t_eval=[0.1, 1.0], **o
-    ),
-    "limit_diagonal": lambda **o: krf.limit_diagonal(X, Y, alpha=[1e-6, 1e-2, 1.0], **o),
-    "flow_factorization": lambda **o: krf.flow_factorization(
-        MATRIX.y, entries=MATRIX.entries, dims=(4, 5), alpha=[0.1, 1.0], width=[[3], [50]], **o
-    ),
-    "flow_linear": lambda **o: krf.flow_linear(
-        X, np.stack([Y, -Y, 2.0 * Y], axis=1), alpha=[0.1, 1.0], width=[[3], [50]], **o
-    ),
-    "flow_mlp": lambda **o: krf.flow_mlp(
-        CIRCLE.X, CIRCLE.y, width=10, alpha=[0.5, 1.0, 2.0], rtol=1e-3, **o
-    ),
+    **{name: family.batch for name, family in families.FAMILIES.items()},
+    "limit": lambda **o: krf.limit_diagonal(X, Y, alpha=[1e-6, 1e-2, 1.0], **o),
 }
 BACKENDS = [
     pytest.param(name, marks=pytest.mark.skipif(missing is not None, reason=f"{name}: {missing}"))
@@ -329,7 +318,7 @@ def test_interrupted_a_hundred_times():
         ),
         lambda: krf.flow_mlp(CIRCLE.X, CIRCLE.y, alpha=np.full(5000, 0.3), backend="cpu"),
     ]  # fmt: skip
-    expected = FAMILIES["flow_diagonal"]()
+    expected = FAMILIES["diagonal"]()
     moments = random.Random(1)
     for count in range(100):
         timer = threading.Timer(moments.uniform(0.0, 0.1), os.kill, (os.getpid(), signal.SIGINT))
@@ -337,4 +326,4 @@ def test_interrupted_a_hundred_times():
             started_by(timer, endless[count % len(endless)])
         timer.join()
         if count % 10 == 9:
-            assert same(FAMILIES["flow_diagonal"](), expected)
+            assert same(FAMILIES["diagonal"](), expected)

@@ -131,7 +131,7 @@ def test_arrays_of_a_device_are_checked_alike(family):
     assert extents == testing.check_call(family, fields, "host")
     # At plan time numbers per run are on the host, where indices are checked.
     mixed = {k: v if np.shape(v)[:1] == (extents["runs"],) else there[k] for k, v in fields.items()}
-    assert testing.check_call(family, mixed, "either") == extents
+    assert testing.check_call(family, mixed, "planning") == extents
     for name, kind, _, axes in native.families()[family][0]:
         value = fields.get(name)
         if not axes or value is None:
@@ -146,6 +146,9 @@ def test_arrays_of_a_device_are_checked_alike(family):
         for bad in odd:
             with pytest.raises(ValueError, match=f"^{name}: expected"):
                 testing.check_call(family, there | {name: OnDevice(bad)}, "device")
+        if axes[0] == "runs":
+            with pytest.raises(ValueError, match=f"^{name}: expected an array on the host"):
+                testing.check_call(family, mixed | {name: there[name]}, "planning")
         if kind in ("index", "integers"):
             with pytest.raises(ValueError, match=f"^{name}: expected integers from"):
-                testing.check_call(family, mixed | {name: value + 2**40}, "either")
+                testing.check_call(family, mixed | {name: value + 2**40}, "planning")
