@@ -10,13 +10,13 @@ namespace krf::bindings {
 // of the others their shapes alone.
 enum class Place { kHost, kDevice, kPlanning };
 
-// Fills a struct.  Takes members out of `arguments` by name; what is left at the end is unknown.
+// Fills a struct from the arguments of its members' names, and counts them.
 template <class Struct> class Binder {
 public:
   Binder(Struct &to, const py::dict &arguments, Extents &extents, Place place)
       : to_(to), arguments_(arguments), extents_(extents), place_(place) {}
 
-  int taken = 0; // names found
+  int taken = 0; // arguments that were found
 
   template <class S, class T> void array(const char *name, const T *S::*member, Axes axes) {
     to_.*member = take<T>(required(name), name, axes);

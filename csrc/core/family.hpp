@@ -76,6 +76,14 @@ template <class Family, Team TeamT, int Variant> struct SolverOf;
 template <class Family, Team TeamT, int Variant>
 using Solver = typename SolverOf<Family, TeamT, Variant>::Type;
 
+// Calls use(Constant<variant>{}).
+template <int Count, class Use> auto with_variant(int variant, const Use &use) {
+  if constexpr (Count > 1)
+    if (variant < Count - 1)
+      return with_variant<Count - 1>(variant, use);
+  return use(Constant<Count - 1>{});
+}
+
 // The arena that a run takes.
 template <class Family, int Variant, Team TeamT>
 KRF_HD long long arena_doubles(TeamT &team, const typename Family::Batch &batch) {

@@ -13,14 +13,6 @@ SerialTeam uninterrupted() {
   return SerialTeam(&never);
 }
 
-// Calls use(variant) with the variant as a constant.
-template <int Count, class Use> auto with_variant(int variant, const Use &use) {
-  if constexpr (Count > 1)
-    if (variant < Count - 1)
-      return with_variant<Count - 1>(variant, use);
-  return use(Constant<Count - 1>{});
-}
-
 template <class Family> long long workspace(const typename Family::Batch &batch, int variant) {
   return with_variant<Family::kVariants>(variant, [&](auto constant) {
     SerialTeam team = uninterrupted();

@@ -26,14 +26,6 @@ template <class Family> __global__ void pack_kernel(typename Family::Batch batch
     Family::pack(batch, k / lines, k % lines, packed + k / lines * Family::packed_doubles(batch));
 }
 
-// Calls use(Constant<variant>).
-template <int Count, class Use> auto with_variant(int variant, const Use &use) {
-  if constexpr (Count > 1)
-    if (variant < Count - 1)
-      return with_variant<Count - 1>(variant, use);
-  return use(Constant<Count - 1>{});
-}
-
 template <class Family> struct Launcher {
   using Batch = typename Family::Batch;
   using Settings = typename Family::Settings;

@@ -9,11 +9,11 @@ from types import ModuleType
 from .. import _validate as check
 from .._runs import thread_count
 from ..backends import BACKENDS
-from . import fig1, fig2, fig3, fig5, fig6, fig6c, fig7, image, saddles
+from . import fig1, fig2, fig3, fig5, fig6, fig6c, fig6d, fig7, image, saddles
 from .output import Settings, writable
 from .report import Section, write_report
 
-__all__ = ["FIGURES", "Settings", "reproduce"]
+__all__ = ["EXTRA", "FIGURES", "Settings", "reproduce"]
 
 # Each has ABOUT and run(settings).
 FIGURES: dict[str, ModuleType] = {
@@ -27,6 +27,10 @@ FIGURES: dict[str, ModuleType] = {
     "image": image,
     "saddles": saddles,
 }
+# The same, but they need packages that the others do not, so that "all" leaves them out.
+EXTRA: dict[str, ModuleType] = {"fig6d": fig6d}
+# Those that read a file or a folder of the user's.
+WITH_DATA = ("fig6c", "fig6d", "all")
 
 
 def reproduce(
@@ -44,11 +48,12 @@ def reproduce(
 
     Parameters
     ----------
-    figure : {"fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig7", "image", "saddles", "all"}
+    figure : {"fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig6d", "fig7", "image", \
+            "saddles", "all"}
         Which figure of the paper, all panels ("fig6": a and b); or the completion of an image; or
-        flows beside their exact path as alpha -> 0.
-        Panel d of figure 6 trains a convolutional network, which is out of scope. "all" makes
-        every one, and report.html with each beside the paper's settings and what must be seen.
+        flows beside their exact path as alpha -> 0. "fig6d" trains a convolutional network in
+        PyTorch, by the extra [torch]. "all" makes every other one, and report.html with each beside
+        the paper's settings and what must be seen.
     out : path
         Directory for FIGURE.png, FIGURE.pdf and one NetCDF file of data per panel.
     quick : bool
@@ -58,8 +63,9 @@ def reproduce(
     progress : bool
         Show a progress bar.
     data : path, optional
-        For "fig6c" (and "all"): an .npz file with x_train, y_train, x_test and y_test, such as
-        MNIST's, instead of the digits that ship with scikit-learn.
+        Instead of the digits that ship with scikit-learn, for "fig6c" (and "all") an .npz file with
+        x_train, y_train, x_test and y_test, such as MNIST's; for "fig6d" the folder of CIFAR-10,
+        binary or for Python, which without ``quick`` is trained on as in the paper: with a GPU.
     seed : int
         The first seed of what is drawn; 0 gives the figures of the documentation.
     num_threads : int, optional
@@ -74,6 +80,8 @@ def reproduce(
     ------
     ValueError
         If there is no such figure or backend, or ``data`` is given for another figure.
+    ImportError
+        If a package that the figure needs is missing.
     OSError
         If ``out`` cannot be written to; found before anything is computed.
 
@@ -88,10 +96,11 @@ def reproduce(
     ...     print(reproduce("fig2", folder).splitlines()[0])
     figure 2: implicit q and explicit r
     """
-    if figure not in (*FIGURES, "all"):
-        raise ValueError(f"figure: expected one of {', '.join(FIGURES)}, all, got {figure!r}")
-    if data is not None and figure not in ("fig6c", "all"):
-        raise ValueError(f"data: expected only for fig6c, got it for {figure}")
+    modules = FIGURES | EXTRA
+    if figure not in (*modules, "all"):
+        raise ValueError(f"figure: expected one of {', '.join(modules)}, all, got {figure!r}")
+    if data is not None and figure not in WITH_DATA:
+        raise ValueError(f"data: expected only for fig6c and fig6d, got it for {figure}")
     check.choice("backend", backend, ("auto", *BACKENDS))
     check.integer("seed", seed, low=0, high=2**31)
     if num_threads is not None:
@@ -101,7 +110,7 @@ def reproduce(
         None if data is None else Path(data).expanduser(), seed, num_threads,
     )  # fmt: skip
     if figure != "all":
-        return str(FIGURES[figure].run(settings).text)
+        return str(modules[figure].run(settings).text)
     sections = []
     for name, module in FIGURES.items():
         start = time.perf_counter()

@@ -1,8 +1,4 @@
-"""Figure 6c: classes of digits, from the kernel to the rich regime.
-
-The paper's panel d trains a VGG-like convolutional network on CIFAR10 for thousands of epochs; this
-package integrates small fully connected models, and leaves that to deep-learning frameworks.
-"""
+"""Figure 6c: classes of digits, from the kernel to the rich regime."""
 
 from __future__ import annotations
 
