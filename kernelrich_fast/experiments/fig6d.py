@@ -22,6 +22,7 @@ from .words import averaged
 
 __all__ = ["ABOUT", "conv_data", "run"]
 
+COLUMNS = ["network", "linearised", "last layer"]
 MODELS = {"test_error": "network", "kernel_error": "kernel", "last_layer_error": "last_layer"}
 
 
@@ -98,6 +99,10 @@ def _images(panels: Panels) -> str:
     return f"{attrs['data']}, {attrs['n_samples']} images"
 
 
+def _selection(panels: Panels) -> str:
+    return averaged("mean", panels[""].sizes["seed"], "seed")
+
+
 def _training(panels: Panels) -> str:
     batch = panels[""].attrs["batch"]
     end = f"until the loss is {panels[''].attrs['goal']:g}"
@@ -119,7 +124,7 @@ ABOUT = About(
             "SGD, batch 128, step 1e-4, 2000 epochs",
             _training,
         ),
-        ("selection", "none", lambda p: averaged("mean", p[""].sizes["seed"], "seed")),
+        ("selection", "none", _selection),
     ),
     (
         Expectation("the test error is smaller at the rich end than at the other", _rich_is_better),
@@ -151,7 +156,11 @@ def run(settings: Settings) -> Outcome:
     ds = conv_data(images, size, settings.seeds(size.seeds), settings.progress)
     ds.attrs["data"] = name
     figure = Figure(figsize=(4.5, 3.4), layout="constrained")
-    plot.class_errors(ds, figure.subplots())
+    axes = plot.class_errors(ds, figure.subplots())
+    axes.legend(axes.get_lines(), COLUMNS)
+    axes.set_xticks(size.alphas, [f"{alpha:g}" for alpha in size.alphas])
+    axes.minorticks_off()
+    axes.set_title(f"{len(images.y)} {name}, {_selection({'': ds})}", fontsize="medium")
     save(settings, "fig6d", figure, {"": ds.drop_vars("model")})
     rows = [
         [float(a), *(100.0 * float(ds[column].sel(alpha=a).mean("seed")) for column in MODELS)]
@@ -162,7 +171,7 @@ def run(settings: Settings) -> Outcome:
         [
             table(
                 f"figure 6d: test error in per cent, {len(images.y)} of {name}",
-                ["alpha", "network", "linearised", "last layer"],
+                ["alpha", *COLUMNS],
                 rows,
             ),
             f"{ds.fits.size} trainings, {unfit} of which did not reach the loss {size.goal:g}",
