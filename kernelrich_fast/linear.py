@@ -89,7 +89,7 @@ def flow_linear(
     Parameters
     ----------
     X, Y : array_like, (..., n_samples, d_in) and (..., n_samples, d_out), optional
-        Inputs and targets.
+        Inputs, of size 1e-50 to 1e50, and targets.
     S, C : array_like, (..., d_in, d_in) and (..., d_out, d_in), optional
         The moments X^T X and Y^T X instead of samples; for a population, their expectations.
     y_norm2 : array_like, (...), optional

@@ -13,7 +13,8 @@ from ._types import FloatArray
 
 __all__ = ["LinearData", "linear_data"]
 
-_LARGEST = 1e140  # squares are summed everywhere
+# Squares of rates must be floating-point numbers: of the data, and of their moments.
+_LARGEST, _LARGEST_MOMENT = 1e50, 1e100
 _OUTSIDE = 1e-8  # part of C that rounding may leave outside the range of S
 
 
@@ -60,7 +61,7 @@ def _samples(X: Any, Y: Any) -> tuple[FloatArray, FloatArray]:
             f"Y: expected {X.shape[-2]} samples (rows) to match X of shape {X.shape}, got shape "
             f"{Y.shape}"
         )
-    _expect_small(X=X, Y=Y)
+    _expect_ordinary("X", X, "Y", Y, _LARGEST)
     return X, Y
 
 
@@ -71,17 +72,25 @@ def _moments(S: Any, C: Any) -> tuple[FloatArray, FloatArray]:
         raise ValueError(
             f"C: expected S (d_in, d_in) and C (d_out, d_in), got shapes {S.shape} and {C.shape}"
         )
-    _expect_small(S=S, C=C)
+    _expect_ordinary("S", S, "C", C, _LARGEST_MOMENT)
     size = np.abs(S).max()
     if np.abs(S - np.swapaxes(S, -1, -2)).max() > 1e-12 * size:
         raise ValueError("S: expected a symmetric matrix, X^T X")
     return S, C
 
 
-def _expect_small(**arrays: FloatArray) -> None:
-    for name, array in arrays.items():
-        if np.abs(array).max() > _LARGEST:
-            raise ValueError(f"{name}: expected values up to {_LARGEST}, got {np.abs(array).max()}")
+def _expect_ordinary(
+    inputs: str, X: FloatArray, targets: str, Y: FloatArray, largest: float
+) -> None:
+    for name, array in ((inputs, X), (targets, Y)):
+        if np.abs(array).max() > largest:
+            raise ValueError(f"{name}: expected values up to {largest}, got {np.abs(array).max()}")
+    sizes = np.abs(X).max(axis=(-2, -1))
+    if bool(((sizes > 0.0) & (sizes < 1.0 / largest)).any()):
+        raise ValueError(
+            f"{inputs}: expected values of size {1.0 / largest} and more, got {sizes.min()}; use "
+            "other units, which change the unit of time"
+        )
 
 
 def _together(

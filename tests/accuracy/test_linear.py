@@ -224,6 +224,33 @@ def test_rotations_and_units(seed, d_in, d_out, c):
     assert np.abs(scaled - M).max() < 1e-7 * size
 
 
+@pytest.mark.parametrize("size", [1e-49, 1e49])
+def test_data_at_the_ends_of_their_range(backend, size):
+    """Other units of inputs and targets are another unit of time."""
+    X, Y, *_ = drawn(3, 4, 2, 1)
+    one, other = (
+        krf.flow_linear(c * X, c * Y, alpha=0.5, width=7, backend=backend) for c in (1.0, size)
+    )
+    assert one.converged
+    assert other.converged
+    assert error(other.M[None], one.M[None]) < 1e-5
+    assert other.t * size**2 == pytest.approx(float(one.t), rel=0.1)
+
+
+@pytest.mark.parametrize("zero", ["X", "Y", "W"])
+def test_zeros(compiled, zero):
+    X, Y, W1, W2 = drawn(5, 3, 2, 4)
+    data = {"X": X, "Y": Y, "W1": W1, "W2": W2}
+    data |= {name: 0.0 * data[name] for name in data if name.startswith(zero)}
+    flow = krf.flow_linear(**data)
+    assert flow.status == Status.STATIONARY
+    if zero == "Y":
+        assert np.abs(flow.M).max() < 1e-9
+    else:
+        assert np.allclose(flow.M, data["W2"] @ data["W1"])
+        assert flow.loss == pytest.approx(np.sum((data["X"] @ flow.M.T - Y) ** 2))
+
+
 BAD = [
     ("X", dict(X=None)),
     ("X", dict(S=np.eye(3), C=np.ones((2, 3)))),
@@ -237,7 +264,10 @@ BAD = [
     ("alpha", dict(alpha=None)),
     ("width", dict(width=None)),
     ("alpha", dict(alpha=1e-150)),
-    ("X", dict(X=np.full((5, 3), 1e150))),
+    ("X", dict(X=np.full((5, 3), 1e51))),
+    ("X", dict(X=np.full((5, 3), 1e-51))),
+    ("Y", dict(Y=np.full((5, 2), 1e51))),
+    ("S", dict(X=None, Y=None, S=1e101 * np.eye(3), C=np.ones((2, 3)))),
     ("leading shapes", dict(X=np.ones((2, 5, 3)), Y=np.ones((3, 5, 2)))),
     ("S", dict(X=None, Y=None, S=np.triu(np.ones((3, 3))), C=np.ones((2, 3)))),
     ("S", dict(X=None, Y=None, S=-np.eye(3), C=np.ones((2, 3)))),
