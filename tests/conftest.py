@@ -133,6 +133,7 @@ def relative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., StandIn]]:
     """Installs a stand-in for CuPy and the CUDA module; see `stand_in_device`."""
+    _works("cpu")
 
     def install(**options):
         device = StandIn(**options)
