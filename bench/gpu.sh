@@ -7,8 +7,8 @@
 #   bash bench/gpu.sh OUTDIR measure   how fast are they, and what limits them?  At most 415 s
 #
 # With names of steps after the stage (`check contact parts`) only those are run.
-# A wheel in .whl/, built with KRF_TESTING=ON, is installed.  Without one the package is built, which adds at most 150 s.  An
-# executable .whl/micro is taken for that of bench/device/micro.  While it runs, OUTDIR receives
+# A wheel in .whl/, built with KRF_TESTING=ON, is installed.  Without one the package is built, which
+# adds at most 150 s.  An executable .whl/micro is taken for that of bench/device/micro.  While it runs, OUTDIR receives
 # log.txt with all output, steps.jsonl with a line for each step, and the results as JSON.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -63,7 +63,8 @@ if ! python3 -c 'import kernelrich_fast._cuda' 2>/dev/null; then
   else
     arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d '. ')
     step build 150 python3 -m pip install --no-build-isolation --no-deps . \
-      -C cmake.define.KRF_TESTING=ON -C cmake.define.KRF_CUDA=ON -C "cmake.define.KRF_CUDA_ARCHITECTURES=${arch}-real"
+      -C cmake.define.KRF_TESTING=ON -C cmake.define.KRF_CUDA=ON \
+      -C "cmake.define.KRF_CUDA_ARCHITECTURES=${arch}-real"
   fi
 fi
 if ! step info 30 python3 -m kernelrich_fast info || ! grep -q 'cuda: works' "$scratch/info.txt"; then

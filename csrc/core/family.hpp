@@ -37,7 +37,7 @@ namespace krf {
 
 inline constexpr long long kSizesOnly = -1;
 
-// Of runs to start first; what is not a number orders nothing.
+// The work of a run, for sorting: NaN counts as none.
 inline double comparable(double work) { return work == work ? work : 0.0; }
 
 template <class F>

@@ -4,6 +4,7 @@ A team of threads on a GPU takes longer for a run than a core does; it pays wher
 many teams.  Numbers are runs for each thread of the CPU backend, measured on an H100 and an H200
 against their 16 cores with AVX-512 (`bench/gpu.py --only crossover`).  A shape that was not
 measured has the number of the next smaller one that was, and the largest where there is none.
+Linear networks, not yet measured, have that of a factorisation with as many entries.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class NativeBackend(ABC):
 
 
 def _row_by_row(value: Any) -> Any:
-    """An array as compiled code reads it, which is nearly always as it is."""
+    """The array aligned and in C order; it is copied only where it is not so already."""
     if type(value) is np.ndarray:
         flags = value.flags
         return value if flags.c_contiguous and flags.aligned else np.array(value, order="C")

@@ -22,7 +22,7 @@ from ..initialization import gaussian_factor
 from ..measurements import check_sensing
 from ..theory.matrices import completion_kernel_distance, nuclear_norm
 from .execute import run_sweep, sweep_options
-from .plan import Block, SweepPlan, Variables, distinct, subset
+from .plan import Block, SweepPlan, Variables, grid_axes, subset
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -143,15 +143,10 @@ def sweep_factorization(
     groups = check.choices("keep", keep, _KEEP)
     check_gaussian_scale(scales)
     options, threads = sweep_options(flow_factorization, flow_options, _OWN)
-    for name, given in (
-        ("alpha", scales), ("width", widths), ("seeds", numbers), ("t_eval", options["t_eval"]),
-    ):  # fmt: skip
-        distinct(name, () if given is None else given)
-    axes = {
-        **({"width": widths.size} if widths.ndim else {}),
-        **({"alpha": scales.size} if scales.ndim else {}),
-        **({"seed": numbers.size} if numbers.ndim else {}),
-    }
+    axes = grid_axes(
+        {"width": ("width", widths), "alpha": ("alpha", scales), "seed": ("seeds", numbers)},
+        options["t_eval"],
+    )
     plan = _FactorizationPlan(
         dims=tuple(axes), shape=tuple(axes.values()), options=options, Y_star=truth, alpha=scales,
         width=widths, seeds=numbers, n_observed=where, keep=groups,

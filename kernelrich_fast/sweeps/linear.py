@@ -21,7 +21,7 @@ from ..linear_data import LinearData, linear_data
 from ..theory.matrices import completion_kernel_distance, effective_rank, nuclear_norm
 from .execute import run_sweep, sweep_options
 from .factorization import start_gram
-from .plan import Block, SweepPlan, Variables, distinct, subset
+from .plan import Block, SweepPlan, Variables, grid_axes, subset
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -141,15 +141,10 @@ def sweep_linear(
     groups = check.choices("keep", keep, _KEEP)
     check_gaussian_scale(scales)
     options, threads = sweep_options(flow_linear, flow_options, _OWN)
-    for name, given in (
-        ("alpha", scales), ("width", widths), ("seeds", numbers), ("t_eval", options["t_eval"]),
-    ):  # fmt: skip
-        distinct(name, () if given is None else given)
-    axes = {
-        **({"width": widths.size} if widths.ndim else {}),
-        **({"alpha": scales.size} if scales.ndim else {}),
-        **({"seed": numbers.size} if numbers.ndim else {}),
-    }
+    axes = grid_axes(
+        {"width": ("width", widths), "alpha": ("alpha", scales), "seed": ("seeds", numbers)},
+        options["t_eval"],
+    )
     moments = {"X": X, "Y": Y, "S": S, "C": C, "y_norm2": y_norm2}
     plan = _LinearPlan(
         dims=tuple(axes), shape=tuple(axes.values()), options=options, data=data,

@@ -22,6 +22,7 @@ __all__ = [
     "block_shape",
     "cut",
     "distinct",
+    "grid_axes",
     "runs_in",
     "shifted",
     "subset",
@@ -180,6 +181,14 @@ def distinct(name: str, array: Any) -> None:
             f"{name}: expected every value once, got {values[counts > 1][0]} "
             f"{counts[counts > 1][0]} times"
         )
+
+
+def grid_axes(coordinates: dict[str, tuple[str, Any]], t_eval: Any) -> dict[str, int]:
+    """Sizes of a grid's dimensions; of each, the name of its argument and its values are given."""
+    times = () if t_eval is None else t_eval
+    for argument, values in (*coordinates.values(), ("t_eval", times)):
+        distinct(argument, values)
+    return {dim: values.size for dim, (_, values) in coordinates.items() if values.ndim}
 
 
 def shifted(progress: Progress, before: int) -> Progress:
