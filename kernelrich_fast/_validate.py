@@ -15,6 +15,7 @@ __all__ = [
     "choices",
     "data_pair",
     "depth_array",
+    "depth_number",
     "flag",
     "host_array",
     "integer",
@@ -27,6 +28,9 @@ __all__ = [
     "scalar",
     "time_grid",
 ]
+
+# Of a diagonal network.
+_MOST_LAYERS = 2**20 - 1
 
 
 def real_array(
@@ -126,8 +130,19 @@ def integer_array(name: str, value: Any, *, low: int, high: int = 2**53) -> IntA
     return whole_numbers
 
 
-def depth_array(name: str, value: Any) -> IntArray:
-    return integer_array(name, value, low=2, high=2**20 - 1)
+def depth_array(name: str, value: Any) -> FloatArray:
+    """Depths of diagonal networks, real numbers from 2."""
+    array = real_array(name, value)
+    if array.min() < 2.0:
+        raise ValueError(f"{name}: expected values of at least 2, got {array.min():g}")
+    if array.max() > _MOST_LAYERS:
+        raise ValueError(f"{name}: expected values of at most {_MOST_LAYERS}, got {array.max()}")
+    return array
+
+
+def depth_number(name: str, value: Any) -> float:
+    """One depth of diagonal networks."""
+    return scalar(name, value, low=2.0, high=_MOST_LAYERS, open_low=False)
 
 
 def scalar(

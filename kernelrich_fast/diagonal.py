@@ -119,8 +119,8 @@ def flow_diagonal(
     alpha : array_like, (...)
         Scale of the initial weights, positive; alpha^(2D-2) and its inverse must be floating-point
         numbers (at depth 2, alpha from 1e-150 on).
-    depth : array_like of int, (...)
-        Number of layers D >= 2.
+    depth : array_like, (...)
+        Number of layers D >= 2, a real number.
     w0 : array_like, (..., n_features) or scalar, optional
         Positive profile of the initial weights; ones by default.
     w_plus0, w_minus0 : array_like, optional
@@ -327,17 +327,17 @@ def start_profiles(
 
 
 def check_weight_range(
-    alpha: FloatArray, depth: IntArray, plus: FloatArray, minus: FloatArray
+    alpha: FloatArray, depth: FloatArray, plus: FloatArray, minus: FloatArray
 ) -> None:
     """w^(2D-2) at the start must be a floating-point number (w^2 at depth 2)."""
     low = np.log10(min(float(plus.min()), float(minus.min())))
     high = np.log10(max(float(plus.max()), float(minus.max())))
     log_alpha = np.log10(alpha)
     for deep in np.unique(depth):
-        power = 2 if deep == 2 else 2 * int(deep) - 2
+        power = 2.0 * float(deep) - 2.0
         for log in (log_alpha.min() + low, log_alpha.max() + high):
             if not _LOG_RANGE[0] <= log * power <= _LOG_RANGE[1]:
                 raise ValueError(
-                    f"alpha: expected weights alpha * w0 whose power {power} (depth {deep}) is a "
+                    f"alpha: expected weights alpha * w0 whose power {power:g} (depth {deep:g}) is a "
                     f"floating-point number, got a weight of 1e{log:.0f}"
                 )

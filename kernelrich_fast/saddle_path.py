@@ -56,7 +56,7 @@ class RichPath(Result):
         least-squares solutions.
     n_jumps, n_pivots : ndarray of int, B
         Jumps, and least-squares fits on the way.
-    depth : ndarray of int, B
+    depth : ndarray, B
         Number of layers.
     status : ndarray of int, B
         A `Status` per problem: CONVERGED where beta fits y, STATIONARY where none does.
@@ -79,7 +79,7 @@ class RichPath(Result):
     unique: NDArray[np.bool_]
     n_jumps: IntArray
     n_pivots: IntArray
-    depth: IntArray
+    depth: FloatArray
     status: IntArray
     backend: str
 
@@ -161,7 +161,7 @@ def rich_path(
         Inputs.
     y : array_like, (..., n_samples)
         Targets.
-    depth : array_like of int, (...)
+    depth : array_like, (...)
         Number of layers D >= 2. With w0 = 1 the saddles and jump times do not depend on it.
     w0 : array_like, (..., n_features) or scalar, optional
         Positive profile of the initial weights, which are alpha w0; ones by default. It matters at
@@ -254,11 +254,11 @@ def _bounds(batch: DiagonalBatch) -> tuple[FloatArray, IntArray]:
     pairs, index = np.unique(
         np.column_stack([batch.depth, batch.w_index]), axis=0, return_inverse=True
     )
-    bound = np.stack([rich_bound(batch.profile_plus[w], float(D)) for D, w in pairs])
+    bound = np.stack([rich_bound(batch.profile_plus[int(w)], D) for D, w in pairs])
     return bound, index.ravel().astype(np.int64)
 
 
-def check_bounds(w0: FloatArray, depth: IntArray) -> None:
+def check_bounds(w0: FloatArray, depth: FloatArray) -> None:
     """Raise unless w0^(2-D) is a floating-point number far from the ends of their range.
 
     Examples

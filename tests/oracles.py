@@ -14,7 +14,7 @@ def weight_space_flow(X, y, w_plus, w_minus, depth, times):
     d = X.shape[1]
 
     def field(_, w):
-        plus, minus = w[:d], w[d:]
+        plus, minus = np.maximum(w, 0.0).reshape(2, d)  # a trial step may leave the domain
         g = 2.0 * depth * (X.T @ (y - X @ (plus**depth - minus**depth)))
         return np.concatenate([g * plus ** (depth - 1), -g * minus ** (depth - 1)])
 

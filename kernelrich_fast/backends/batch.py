@@ -39,7 +39,7 @@ class DiagonalBatch:
     profile_plus: FloatArray
     profile_minus: FloatArray
     alpha: FloatArray
-    depth: IntArray
+    depth: FloatArray
     x_index: IntArray
     y_index: IntArray
     w_index: IntArray
@@ -128,7 +128,7 @@ def make_batch(
     X: FloatArray,
     y: FloatArray,
     alpha: FloatArray,
-    depth: IntArray,
+    depth: FloatArray,
     profile_plus: FloatArray,
     profile_minus: FloatArray,
     extra: tuple[tuple[int, ...], ...] = (),

@@ -108,53 +108,65 @@ class HyperbolicMap:
 class PowerMap:
     """Depth D > 2: w_plus^(2-D) and w_minus^(2-D) are linear in z, with slopes -+2 D (D - 2).
 
-    So beta = u_plus^-p - u_minus^-p with p = D / (D - 2). Both u stay positive along the flow;
-    their difference ``gap`` is kept apart, since in the kernel regime it is small.
+    With e = D - 2 and u = w^-e, a weight at z is w(0) (1 -+ 2 D e z / u)^(-1/e).  Logarithms of
+    weights are kept, so that e may be as small as it likes, and their difference apart, since in
+    the kernel regime it is small.
     """
 
-    def __init__(self, xp: Any, depth: float, u_plus: Any, u_minus: Any, gap: Any) -> None:
-        self.xp, self.depth = xp, depth
-        self.u_plus, self.u_minus, self.gap = u_plus, u_minus, gap
-        self.power = depth / (depth - 2.0)
-        self.speed = 2.0 * depth * (depth - 2.0)
-        self.least = float(np.exp(-_LARGEST_LOG / (self.power + 1.0)))
+    def __init__(self, xp: Any, depth: float, log_plus: Any, log_minus: Any, ratio: Any) -> None:
+        self.xp, self.depth, self.excess = xp, depth, depth - 2.0
+        self.log_plus, self.log_minus, self.ratio = log_plus, log_minus, ratio
+        self.u_plus, self.u_minus = (xp.exp(-self.excess * log) for log in (log_plus, log_minus))
+        self.speed = 2.0 * depth * self.excess
+        # The logarithm of a weight at which slopes are cut.
+        self.largest = _LARGEST_LOG / (2.0 * depth - 2.0)
+
+    def _growth(self, z: Any) -> tuple[Any, Any]:
+        """The growth of log w_plus and log w_minus from 0 to z, none beyond the largest weight."""
+        xp, shift = self.xp, self.speed * z
+        grown = []
+        for log, fall in ((self.log_plus, -shift / self.u_plus), (self.log_minus, shift / self.u_minus)):
+            least = xp.expm1(-self.excess * (self.largest - log))
+            grown.append(-xp.log1p(xp.maximum(fall, least)) / self.excess)
+        return grown[0], grown[1]
 
     def at(self, z: Any) -> MirrorValue:
         """Values at z; beta is free of cancellation where w_plus and w_minus nearly agree."""
-        xp, shift = self.xp, self.speed * z
-        u_plus = xp.clip(self.u_plus - shift, self.least, None)
-        u_minus = xp.clip(self.u_minus + shift, self.least, None)
-        plus, minus = u_plus**-self.power, u_minus**-self.power
-        ratio = (self.gap - 2.0 * shift) / u_minus
+        xp, D = self.xp, self.depth
+        grown_plus, grown_minus = self._growth(z)
+        log_plus, log_minus = self.log_plus + grown_plus, self.log_minus + grown_minus
+        plus, minus = xp.exp(D * log_plus), xp.exp(D * log_minus)
+        ratio = D * (self.ratio + (grown_plus - grown_minus))
         near = xp.abs(ratio) < 0.25
-        small = minus * xp.expm1(-self.power * xp.log1p(xp.where(near, ratio, 0.0 * ratio)))
-        slope = 2.0 * self.depth**2 * (plus / u_plus + minus / u_minus)
+        small = minus * xp.expm1(xp.where(near, ratio, 0.0 * ratio))
+        power = 2.0 * D - 2.0
+        slope = 2.0 * D**2 * (xp.exp(power * log_plus) + xp.exp(power * log_minus))
         return MirrorValue(xp.where(near, small, plus - minus), slope, plus + minus)
 
     def weights(self, z: Any) -> tuple[Any, Any]:
         """The weights at z."""
-        root, shift = -1.0 / (self.depth - 2.0), self.speed * z
-        return (self.u_plus - shift) ** root, (self.u_minus + shift) ** root
+        grown_plus, grown_minus = self._growth(z)
+        return self.xp.exp(self.log_plus + grown_plus), self.xp.exp(self.log_minus + grown_minus)
 
     def moved(self, z: Any) -> PowerMap:
         """The same map with its origin at z."""
-        shift = self.speed * z
+        plus, minus = self._growth(z)
         return PowerMap(
-            self.xp, self.depth, self.u_plus - shift, self.u_minus + shift, self.gap - 2.0 * shift
-        )
+            self.xp, self.depth, self.log_plus + plus, self.log_minus + minus,
+            self.ratio + (plus - minus),
+        )  # fmt: skip
 
     def holds(self, z: Any) -> bool:
         """Whether z lies inside the domain, and no value there is cut."""
-        shift = self.speed * z
-        least = min((self.u_plus - shift).min(), (self.u_minus + shift).min())
-        return bool(least > self.least)
+        plus, minus = self._growth(z)
+        return bool(max((self.log_plus + plus).max(), (self.log_minus + minus).max()) < self.largest)
 
     def newton_length(self, dz: Any) -> float:
-        """The longest multiple of dz that keeps a tenth of every u."""
+        """The longest multiple of dz over which no logarithm grows by more than about 2."""
         xp = self.xp
         shrinking = xp.where(dz > 0.0, self.u_plus, self.u_minus)
         share = (self.speed * xp.abs(dz) / shrinking).max()
-        return float(0.9 / max(share, 1e-300))
+        return float(-xp.expm1(-2.0 * self.excess) / max(share, 1e-300))
 
 
 MirrorMap = HyperbolicMap | PowerMap
@@ -173,5 +185,5 @@ def mirror_map(xp: Any, w_plus0: Any, w_minus0: Any, depth: float) -> MirrorMap:
     if depth == 2:
         log_plus, log_minus = xp.log(w_plus0), xp.log(w_minus0)
         return HyperbolicMap(xp, log_plus + log_minus, log_plus - log_minus)
-    u_plus, u_minus = w_plus0 ** (2.0 - depth), w_minus0 ** (2.0 - depth)
-    return PowerMap(xp, depth, u_plus, u_minus, u_plus - u_minus)
+    log_plus, log_minus = xp.log(w_plus0), xp.log(w_minus0)
+    return PowerMap(xp, depth, log_plus, log_minus, log_plus - log_minus)

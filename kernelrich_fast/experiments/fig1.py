@@ -136,7 +136,7 @@ def critical_table(name: str, ds: xr.Dataset) -> str:
     rows = []
     for n in ds.n_samples.values:
         at = median.sel(n_samples=n)
-        powers = [_power(float(at.sel(depth=D)), int(D)) for D in ds.depth.values]
+        powers = [_power(float(at.sel(depth=D)), float(D)) for D in ds.depth.values]
         rows.append([int(n), *powers, int(failed.sel(n_samples=n))])
     line = ", ".join(f"{x:.0f}" for x in ds.n_samples_l1.values)
     title = (
@@ -144,10 +144,10 @@ def critical_table(name: str, ds: xr.Dataset) -> str:
         f"(minimum l1 needs N = {line})\n"
         "none: the median seed has no scale that generalises; failed: seeds without one"
     )
-    return table(title, ["N", *(f"D={int(D)}" for D in ds.depth.values), "failed"], rows)
+    return table(title, ["N", *(f"D={float(D):g}" for D in ds.depth.values), "failed"], rows)
 
 
-def _power(alpha: float, depth: int) -> float | str:
+def _power(alpha: float, depth: float) -> float | str:
     """log10 of alpha^depth, or in words."""
     if alpha == 0.0:
         return "none"

@@ -85,7 +85,7 @@ def _moves_less(panels: Panels) -> bool:
 
 def _scales(panels: Panels) -> str:
     scale = panels[""].scale
-    return "; ".join(f"D = {int(D)}: {listed(scale.sel(depth=D))}" for D in scale.depth)
+    return "; ".join(f"D = {float(D):g}: {listed(scale.sel(depth=D))}" for D in scale.depth)
 
 
 def _repetitions(panels: Panels) -> str:

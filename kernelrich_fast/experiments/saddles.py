@@ -31,7 +31,7 @@ def halfway_times(
     It is halfway when the coefficient that the jump changes most is; NaN where it never is between
     the middles of the plateaus before and after. ``options`` are those of the flow.
     """
-    unit, depth = float(path.time_unit(alpha)), int(path.depth)
+    unit, depth = float(path.time_unit(alpha)), float(path.depth)
     edges = np.concatenate([[0.0], path.jump_times, [2.0 * path.jump_times[-1]]])
     found = np.full(len(path.jump_times), np.nan)
     for j in range(len(found)):
@@ -117,7 +117,7 @@ ABOUT = About(
             "alpha",
             "not a figure of the paper",
             lambda p: "; ".join(
-                f"{', '.join(f'{alpha:g}' for alpha in own.values)} at depth {int(own.depth)}"
+                f"{', '.join(f'{alpha:g}' for alpha in own.values)} at depth {float(own.depth):g}"
                 for own in p[""].alpha
             ),
         ),

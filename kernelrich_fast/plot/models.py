@@ -31,7 +31,7 @@ def _curves(ds: xr.Dataset, variable: str) -> list[tuple[str, xr.DataArray]]:
     values = ds[variable]
     if "depth" not in values.dims:
         return [("", values)]
-    return [(f"$D={int(D)}$", values.sel(depth=D)) for D in ds.depth.values]
+    return [(f"$D={float(D):g}$", values.sel(depth=D)) for D in ds.depth.values]
 
 
 def population_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
@@ -137,7 +137,7 @@ def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = Fals
     with_variables(ds, "critical_alpha", "n_samples_l1", "depth", "seed", "n_samples")
     check.flag("power", power)
     for index, D in enumerate(ds.depth.values):
-        values = ds.critical_alpha.sel(depth=D) ** (int(D) if power else 1)
+        values = ds.critical_alpha.sel(depth=D) ** (float(D) if power else 1)
         median = median_critical_alpha(values)
         middle = median.where((median > 0) & np.isfinite(median))
         low, high = values.where(values > 0).min("seed"), values.max("seed")
@@ -149,7 +149,7 @@ def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = Fals
             marker="o",
             markersize=3,
             capsize=2,
-            label=f"$D={int(D)}$",
+            label=f"$D={float(D):g}$",
             **line_style(index),
         )
     needed = float(ds.n_samples_l1.median())
@@ -247,7 +247,7 @@ def depth_potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax = axes_of(ax)
     with_variables(ds, "q", "z", "depth")
     for index, D in enumerate(ds.depth.values):
-        ax.plot(ds.z, ds.q.sel(depth=D), label=f"$D={int(D)}$", **line_style(index))
+        ax.plot(ds.z, ds.q.sel(depth=D), label=f"$D={float(D):g}$", **line_style(index))
     ax.set(xlabel="$z$", ylabel="$q_D(z)$, rescaled")
     ax.legend()
     return ax
@@ -278,7 +278,7 @@ def sparsity_ratio(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax = axes_of(ax)
     with_variables(ds, "ratio", "log_scale", "depth")
     for index, D in enumerate(ds.depth.values):
-        ax.plot(ds.log_scale, ds.ratio.sel(depth=D), label=f"$D={int(D)}$", **line_style(index))
+        ax.plot(ds.log_scale, ds.ratio.sel(depth=D), label=f"$D={float(D):g}$", **line_style(index))
     label = r"$Q(e_1)\,/\,Q(\mathbf{1}_d/\sqrt{d})$"
     ax.set(xlabel=r"$\ln\,\alpha^D$", ylabel=label)
     ax.legend()

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from .. import _validate as check
-from .._types import ArrayLike, FloatArray, IntArray, Progress
+from .._types import ArrayLike, FloatArray, Progress
 from ..backends.cost import diagonal_flow_seconds, diagonal_limit_seconds
 from ..backends.crossover import diagonal_crossover
 from ..config import __version__
@@ -64,8 +64,8 @@ def sweep_diagonal(
         Targets.
     alpha : float or array_like, (alpha,)
         Scales of the initial weights.
-    depth : int or array_like of int, (depth,)
-        Numbers of layers.
+    depth : float or array_like, (depth,)
+        Numbers of layers, real numbers from 2.
     limit : bool
         Take the t -> infinity limit instead of integrating the flow.
     beta_star : array_like, (n_features,) or (problem, n_features), optional
@@ -177,7 +177,7 @@ class _DiagonalPlan(SweepPlan):
     X: FloatArray
     y: FloatArray
     alpha: FloatArray
-    depth: IntArray
+    depth: FloatArray
     limit: bool
     beta_star: FloatArray | None
     keep: tuple[str, ...]
@@ -358,7 +358,7 @@ def _kernel_distances(
     X: FloatArray,
     result: Any,
     start: list[FloatArray],
-    layers: IntArray,
+    layers: FloatArray,
     scales: FloatArray,
     problems: tuple[int, ...],
 ) -> FloatArray:
@@ -372,7 +372,7 @@ def _kernel_distances(
         own = [side[rest[0]] for side in start] if profiled else start
         if profiled:
             rest.pop(0)
-        depth = int(layers[rest.pop(0)] if layers.ndim else layers)
+        depth = float(layers[rest.pop(0)] if layers.ndim else layers)
         alpha = float(scales[rest.pop(0)] if scales.ndim else scales)
         K0 = _kernel_direction(inputs[problem], own[0], own[1], depth)
         # The direction of a kernel does not depend on the scale of the weights, so weights are
@@ -384,6 +384,6 @@ def _kernel_distances(
     return distance
 
 
-def _kernel_direction(X: FloatArray, plus: FloatArray, minus: FloatArray, depth: int) -> FloatArray:
+def _kernel_direction(X: FloatArray, plus: FloatArray, minus: FloatArray, depth: float) -> FloatArray:
     top = np.maximum(np.max(plus, axis=-1), np.max(minus, axis=-1))[..., None]
     return tangent_kernel(X, plus / top, minus / top, depth)

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from .. import _validate as check
-from .._types import ArrayLike, FloatArray, IntArray, Progress
+from .._types import ArrayLike, FloatArray, Progress
 from ..config import __version__
 from ..saddle_path import check_bounds, rich_path
 from .execute import run_sweep, sweep_options
@@ -49,7 +49,7 @@ def sweep_rich_path(
         Inputs.
     y : array_like, (n_samples,) or (problem, n_samples)
         Targets.
-    depth : int or array_like of int, (depth,)
+    depth : float or array_like, (depth,)
         Numbers of layers.
     w0 : array_like, (n_features,) or (profile, n_features), optional
         Profiles of the initial weights.
@@ -143,7 +143,7 @@ def sweep_rich_path(
 class _RichPathPlan(SweepPlan):
     X: FloatArray
     y: FloatArray
-    depth: IntArray
+    depth: FloatArray
     w0: FloatArray
     beta_star: FloatArray | None
     keep: tuple[str, ...]

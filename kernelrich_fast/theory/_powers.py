@@ -19,11 +19,13 @@ def split(x: FloatArray) -> Split:
     return mantissa, exponent.astype(np.float64)
 
 
-def power(x: Split, n: int) -> Split:
+def power(x: Split, n: float) -> Split:
     """x^n with a mantissa around 1, its relative error being n units in the last place."""
-    bits = n * np.log2(x[0])
+    shift = n * x[1]
+    whole_shift = np.rint(shift)
+    bits = n * np.log2(x[0]) + (shift - whole_shift)
     whole = np.rint(bits)
-    return np.exp2(bits - whole), whole + n * x[1]
+    return np.exp2(bits - whole), whole + whole_shift
 
 
 def joined(mantissa: FloatArray, exponent: FloatArray) -> FloatArray:

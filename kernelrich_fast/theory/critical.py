@@ -44,7 +44,7 @@ def critical_alpha(
     X: ArrayLike,
     y: ArrayLike,
     beta_star: ArrayLike,
-    depth: int = 2,
+    depth: float = 2,
     threshold: float = 0.025,
     *,
     log10_range: tuple[float, float] = (-24.0, 2.0),
@@ -61,7 +61,7 @@ def critical_alpha(
         Targets.
     beta_star : array_like, (n_features,)
         The teacher; the population error is that of standard normal inputs without noise.
-    depth : int
+    depth : float
         Number of layers.
     threshold : float
         Accepted population error.
@@ -99,7 +99,7 @@ def critical_alpha(
     star = check.real_array("beta_star", beta_star, ndim=1)
     if star.shape != X.shape[-1:]:
         raise ValueError(f"beta_star: expected shape {X.shape[-1:]}, got {star.shape}")
-    depth = check.integer("depth", depth, low=2)
+    depth = check.depth_number("depth", depth)
     threshold = check.scalar("threshold", threshold, low=0.0)
     xtol = check.scalar("xtol", xtol, low=0.0, high=1.0)
     ends = check.pair("log10_range", log10_range, "(low, high)")

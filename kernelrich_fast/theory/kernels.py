@@ -14,7 +14,7 @@ __all__ = ["kernel_distance", "kernel_predictor", "relative_kernel_change", "tan
 
 
 def tangent_kernel(
-    X: ArrayLike, w_plus: ArrayLike, w_minus: ArrayLike, depth: int = 2
+    X: ArrayLike, w_plus: ArrayLike, w_minus: ArrayLike, depth: float = 2
 ) -> FloatArray:
     """K = X diag(D^2 (w_plus^(2D-2) + w_minus^(2D-2))) X^T.
 
@@ -24,7 +24,7 @@ def tangent_kernel(
         Inputs.
     w_plus, w_minus : array_like, (..., n_features)
         Weights, non-negative.
-    depth : int
+    depth : float
         Number of layers.
 
     Returns
@@ -43,7 +43,7 @@ def tangent_kernel(
     array([[40.]])
     """
     X = check.real_array("X", X, ndim=2)
-    depth = check.integer("depth", depth, low=2)
+    depth = check.depth_number("depth", depth)
     plus = check.positive_array("w_plus", w_plus, zero=True)
     minus = check.positive_array("w_minus", w_minus, zero=True)
     top = np.maximum(plus.max(axis=-1), minus.max(axis=-1))[..., None]
@@ -131,7 +131,7 @@ def _scaled(A: FloatArray, exponent: IntArray) -> FloatArray:
 
 
 def kernel_predictor(
-    X: ArrayLike, y: ArrayLike, w_plus: ArrayLike, w_minus: ArrayLike, depth: int = 2
+    X: ArrayLike, y: ArrayLike, w_plus: ArrayLike, w_minus: ArrayLike, depth: float = 2
 ) -> FloatArray:
     """Limit of gradient flow on the model linearised at the given weights.
 
@@ -143,7 +143,7 @@ def kernel_predictor(
         Targets.
     w_plus, w_minus : array_like, (n_features,)
         Positive weights at which the model is linearised.
-    depth : int
+    depth : float
         Number of layers.
 
     Returns
@@ -172,7 +172,7 @@ def kernel_predictor(
     array([0.4, 0.8])
     """
     X, y = check.data_pair(X, y)
-    depth = check.integer("depth", depth, low=2)
+    depth = check.depth_number("depth", depth)
     plus = check.profile("w_plus", w_plus, X.shape[-1])
     minus = check.profile("w_minus", w_minus, X.shape[-1])
     with np.errstate(over="ignore", invalid="ignore"):

@@ -13,6 +13,8 @@ from ._powers import Split, joined, power, split
 __all__ = ["hyperbolic_entropy", "inverse_mirror_map", "mirror_map", "q_potential", "r_potential"]
 
 _LINEAR = 1e-100
+# (p + 8) t below which five terms of a series in (p t)^2 are exact to rounding.
+_SERIES = 0.03
 
 
 def hyperbolic_entropy(z: ArrayLike) -> FloatArray:
@@ -44,14 +46,14 @@ def hyperbolic_entropy(z: ArrayLike) -> FloatArray:
         return np.asarray(z * (np.arcsinh(z / 2.0) - z / (2.0 + np.hypot(2.0, z))))
 
 
-def mirror_map(t: ArrayLike, depth: int = 2) -> FloatArray:
+def mirror_map(t: ArrayLike, depth: float = 2) -> FloatArray:
     """h_D(t), the predictor in units of alpha^D at dual coordinate t.
 
     Parameters
     ----------
     t : array_like
-        Dual coordinates; in (-1, 1) for depth >= 3.
-    depth : int
+        Dual coordinates; in (-1, 1) for depth > 2.
+    depth : float
         Number of layers.
 
     Returns
@@ -69,12 +71,14 @@ def mirror_map(t: ArrayLike, depth: int = 2) -> FloatArray:
     >>> round(float(krf.theory.mirror_map(0.5, depth=4)), 14)
     3.55555555555556
     """
-    t, depth = check.real_array("t", t), check.integer("depth", depth, low=2)
+    t, depth = check.real_array("t", t), check.depth_number("depth", depth)
     if depth == 2:
         with np.errstate(over="ignore"):
             return np.asarray(2.0 * np.sinh(t))
     if np.abs(t).max() >= 1.0:
-        raise ValueError(f"t: expected values in (-1, 1) for depth {depth}, got {np.abs(t).max()}")
+        raise ValueError(
+            f"t: expected values in (-1, 1) for depth {depth:g}, got {np.abs(t).max()}"
+        )
     p = depth / (depth - 2.0)
     # (1-t)^-p (1 - ((1-t)/(1+t))^p): no difference of near numbers around t = 0.
     return np.asarray(-np.sign(t) * _minus(np.abs(t), p))
@@ -85,20 +89,20 @@ def _minus(s: FloatArray, p: float) -> FloatArray:
     return np.asarray(np.exp(-p * np.log1p(-s)) * np.expm1(-2.0 * p * np.arctanh(s)))
 
 
-def inverse_mirror_map(z: ArrayLike, depth: int = 2) -> FloatArray:
+def inverse_mirror_map(z: ArrayLike, depth: float = 2) -> FloatArray:
     """h_D^-1(z), the gradient q_D'(z).
 
     Parameters
     ----------
     z : array_like
         Predictor in units of alpha^D.
-    depth : int
+    depth : float
         Number of layers.
 
     Returns
     -------
     ndarray
-        Dual coordinates; in (-1, 1) for depth >= 3. Close to the ends 1 - |t|
+        Dual coordinates; in (-1, 1) for depth > 2. Close to the ends 1 - |t|
         itself is lost to rounding, as in any floating-point t.
 
     References
@@ -111,14 +115,14 @@ def inverse_mirror_map(z: ArrayLike, depth: int = 2) -> FloatArray:
     >>> round(float(krf.theory.inverse_mirror_map(krf.theory.mirror_map(0.25, 5), 5)), 12)
     0.25
     """
-    z, depth = check.real_array("z", z), check.integer("depth", depth, low=2)
+    z, depth = check.real_array("z", z), check.depth_number("depth", depth)
     if depth == 2:
         return np.asarray(np.arcsinh(z / 2.0))
     _, t = _slack(np.abs(z), depth)
     return np.asarray(np.copysign(t, z))
 
 
-def _slack(z: FloatArray, depth: int) -> tuple[FloatArray, FloatArray]:
+def _slack(z: FloatArray, depth: float) -> tuple[FloatArray, FloatArray]:
     """(log(1 - t), t) with h_D(t) = z >= 0, by Newton on x = arctanh(t).
 
     In x the map is close to exponential on one side and linear on the other, so log h is concave
@@ -128,14 +132,12 @@ def _slack(z: FloatArray, depth: int) -> tuple[FloatArray, FloatArray]:
     linear = z < _LINEAR  # there t = z / 2p, to rounding
     positive = np.where(linear, 1.0, z)
     log_z = np.log(positive)
-    # Small z: h ~ 2 p t. Large z: (1 - t)^-p = z with 1 - t ~ 2 e^-2x.
-    x = np.where(
-        positive < 1.0, np.arcsinh(positive / (2.0 * p)), 0.5 * (log_z / p + np.log(2.0)) + 0.1
-    )
+    # Small z: h ~ 2 p t. Large z: (1 - t)^-p is a little above z.
+    log_z_p = np.maximum(log_z, 0.0) / p
+    large = 0.5 * (log_z_p + np.log1p(-np.expm1(-log_z_p))) + 0.1 / (1.0 + p)
+    x = np.where(positive < 1.0, np.arcsinh(positive / (2.0 * p)), large)
     for _ in range(60):
-        # 1 -+ tanh x = 2 / (1 + e^{+-2x})
-        log_low = np.log(2.0) - np.logaddexp(0.0, 2.0 * x)  # log(1 - t)
-        log_high = np.log(2.0) - np.logaddexp(0.0, -2.0 * x)  # log(1 + t)
+        log_low, log_high = _logs(x)
         log_h = -p * log_low + np.log(-np.expm1(-2.0 * p * x))
         slope_h = np.exp(-(p + 1.0) * log_low - log_h) + np.exp(-(p + 1.0) * log_high - log_h)
         slope = p * slope_h * np.exp(log_low + log_high)  # d log h / dx, dt/dx = 1 - t^2
@@ -145,13 +147,19 @@ def _slack(z: FloatArray, depth: int) -> tuple[FloatArray, FloatArray]:
         x = new
         if done:
             break
-    log_low = np.log(2.0) - np.logaddexp(0.0, 2.0 * x)
     t = 0.5 * z / p
-    return np.where(linear, -t, log_low), np.where(linear, t, np.tanh(x))
+    return np.where(linear, -t, _logs(x)[0]), np.where(linear, t, np.tanh(x))
 
 
-def _q_unit(z: FloatArray, depth: int) -> FloatArray:
-    """q_D(z) for z >= 0 and depth >= 3: t z - H_D(t) at h_D(t) = z."""
+def _logs(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """log(1 - t) and log(1 + t) at t = tanh x, each to its own last digits."""
+    t = np.tanh(np.minimum(x, 1.0))
+    far = np.log(2.0) - np.logaddexp(0.0, 2.0 * x)  # 1 - tanh x = 2 / (1 + e^2x)
+    return np.where(x < 1.0, np.log1p(-t), far), np.log1p(np.tanh(x))
+
+
+def _q_unit(z: FloatArray, depth: float) -> FloatArray:
+    """q_D(z) for z >= 0 and depth > 2: t z - H_D(t) at h_D(t) = z."""
     log_low, t = _slack(z, depth)
     m = (depth - 2.0) / 2.0
     k = 1.0 / m  # 2 / (D - 2)
@@ -167,11 +175,11 @@ def _q_unit(z: FloatArray, depth: int) -> FloatArray:
     c9 = c7 * (p + 7.0) * (p + 8.0) / 72.0
     t2 = t * t
     series = t2 * (p + t2 * (0.75 * c3 + t2 * (5.0 / 6.0 * c5 + t2 * (0.875 * c7 + 0.9 * c9 * t2))))
-    return np.where(t < 0.01, series, direct)
+    return np.where((p + 8.0) * t < _SERIES, series, direct)
 
 
 def q_potential(
-    beta: ArrayLike, alpha: ArrayLike, depth: int = 2, w0: ArrayLike | None = None
+    beta: ArrayLike, alpha: ArrayLike, depth: float = 2, w0: ArrayLike | None = None
 ) -> FloatArray:
     """Q_alpha(beta), the implicit regulariser: its minimiser over X beta = y is the flow's limit.
 
@@ -184,8 +192,8 @@ def q_potential(
         Predictors.
     alpha : array_like, (...)
         Scale of the initial weights; broadcasts with the leading shape of beta.
-    depth : int
-        Number of layers D >= 2.
+    depth : float
+        Number of layers D >= 2, a real number.
     w0 : array_like, (n_features,), optional
         Profile of the initial weights; ones by default.
 
@@ -200,6 +208,10 @@ def q_potential(
     alpha^D and beta / alpha^D need not be doubles: they are kept as a mantissa and an exponent.
     Where Q itself is none it is infinity or 0.
 
+    q_D'(z) is the t of `mirror_map` with h_D(t) = z. So q_D tends to 0 as D tends to 2 from above,
+    and 2 q_D / (D - 2) to the q_2 of depth 2 (`hyperbolic_entropy`): a constant factor moves no
+    minimiser.
+
     References
     ----------
     Woodworth et al. (COLT 2020), Theorems 1 and 3; the closed form of q_D and the profile at depth
@@ -213,7 +225,7 @@ def q_potential(
     """
     b = check.real_array("beta", beta, ndim=1)
     a = split(check.positive_array("alpha", alpha)[..., None])
-    depth = check.integer("depth", depth, low=2)
+    depth = check.depth_number("depth", depth)
     w = split(check.profile("w0", 1.0 if w0 is None else w0, b.shape[-1]))
     scale = power((a[0] * w[0], a[1] + w[1]), depth)
     if depth == 2:

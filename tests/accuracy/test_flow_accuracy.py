@@ -12,6 +12,7 @@ from oracles import single_coordinate_flow, weight_space_flow
 import kernelrich_fast as krf
 
 CASES = [(2, 1.0), (2, 0.1), (2, 0.01), (3, 1.0), (3, 0.1), (4, 0.3), (7, 0.6)]
+CASES += [(2.0 + 1e-9, 0.1), (2.1, 0.3), (2.5, 0.1), (2.9, 1.0), (3.5, 0.3)]
 
 
 def _profiles(kind: str, d: int) -> dict[str, np.ndarray]:
@@ -77,7 +78,7 @@ def test_rows_of_every_condition(backend, condition, depth, alpha):
 
 
 @pytest.mark.parametrize("method", ["auto", "radau5", "dopri5"])
-@pytest.mark.parametrize(("depth", "alpha"), [(2, 0.3), (3, 0.3), (7, 0.6)])
+@pytest.mark.parametrize(("depth", "alpha"), [(2, 0.3), (2.3, 0.3), (3, 0.3), (7, 0.6)])
 def test_tight_tolerance(small, depth, alpha, method):
     X, y, _ = small
     end = float(krf.flow_diagonal(X, y, alpha=alpha, depth=depth, stop_loss=1e-6).t)
@@ -91,7 +92,7 @@ def test_tight_tolerance(small, depth, alpha, method):
 
 def test_end_of_the_flow_is_the_limit(medium, backend):
     X, y, _ = medium
-    for depth, alpha in ((2, 1e-3), (2, 1e-20), (3, 1e-3), (4, 0.05), (8, 0.3)):
+    for depth, alpha in ((2, 1e-3), (2, 1e-20), (2.5, 1e-4), (3, 1e-3), (4, 0.05), (8, 0.3)):
         flow = krf.flow_diagonal(X, y, alpha=alpha, depth=depth, stop_loss=1e-20, backend=backend)
         limit = krf.limit_diagonal(X, y, alpha=alpha, depth=depth, backend=backend)
         assert flow.status == krf.Status.CONVERGED
@@ -100,7 +101,7 @@ def test_end_of_the_flow_is_the_limit(medium, backend):
 
 def test_weights_loss_and_dual_are_consistent(medium, backend):
     X, y, _ = medium
-    for depth in (2, 3, 5):
+    for depth in (2, 2.5, 3, 3.2, 5):
         flow = krf.flow_diagonal(X, y, alpha=0.2, depth=depth, backend=backend)
         beta = flow.w_plus**depth - flow.w_minus**depth
         assert np.allclose(beta, flow.beta, rtol=1e-9, atol=1e-12)
@@ -116,7 +117,7 @@ def test_weights_loss_and_dual_are_consistent(medium, backend):
 
 @pytest.mark.parametrize(
     ("depth", "alpha", "rtol"),
-    [(3, 0.01, 1e-6), (4, 0.1, 1e-6), (5, 0.1, 1e-6), (5, 0.1, 1e-3), (8, 0.1, 1e-6)],
+    [(2.5, 1e-4, 1e-6), (3, 0.01, 1e-6), (4, 0.1, 1e-6), (5, 0.1, 1e-6), (5, 0.1, 1e-3), (8, 0.1, 1e-6)],
 )
 def test_the_moment_of_activation(backend, depth, alpha, rtol):
     """After a plateau of 1 / alpha^(D-2), beta rises from 0.1 to 0.9 within a hundredth of it."""

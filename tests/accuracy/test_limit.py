@@ -11,7 +11,8 @@ import kernelrich_fast as krf
 
 EXTREMES = [
     (2, 1e-300), (2, 1e-40), (2, 1e-6), (2, 1.0), (2, 1e12),
-    (3, 1e-24), (3, 1e-3), (3, 1e12), (4, 1e-24), (5, 1e-12), (6, 1e-24), (8, 1e-24), (8, 1e12),
+    (2.01, 1e-100), (2.5, 1e-24), (2.5, 1e12), (3, 1e-24), (3, 1e-3), (3, 1e12), (3.5, 1e-24),
+    (4, 1e-24), (5, 1e-12), (6, 1e-24), (8, 1e-24), (8, 1e12),
 ]  # fmt: skip
 
 
@@ -29,7 +30,7 @@ def test_feasible_and_stationary(backend, depth, power, noise):
     assert kkt_violation(X, limit.beta, alpha, depth) <= 1e-7
 
 
-@pytest.mark.parametrize("depth", [3, 4, 5, 8])
+@pytest.mark.parametrize("depth", [2.5, 3, 4, 5, 8])
 def test_flow_arrives_in_the_deep_rich_regime(depth, compiled):
     X, y, _ = krf.datasets.sparse_regression(20, 60, 2, noise_variance=0.0, seed=2)
     alpha = 1e-24 ** (1 / depth)
@@ -48,7 +49,7 @@ def test_flow_arrives_at_extreme_scales_of_depth_two(backend, power):
     assert relative(flow.beta, limit.beta) < 1e-4
 
 
-@pytest.mark.parametrize("depth", [2, 3, 5])
+@pytest.mark.parametrize("depth", [2, 3, 3.5, 5])
 def test_kernel_and_rich_limits(medium, backend, depth):
     X, y, _ = medium
     w0 = np.linspace(0.6, 1.5, X.shape[1])
@@ -71,7 +72,7 @@ def test_limit_minimises_q(medium, backend):
     X, y, _ = medium
     rng = np.random.default_rng(0)
     null = np.linalg.svd(X)[2][len(y) :]
-    for depth, alpha in ((2, 0.05), (3, 0.1), (5, 0.5)):
+    for depth, alpha in ((2, 0.05), (2.2, 0.05), (3, 0.1), (5, 0.5)):
         beta = krf.limit_diagonal(X, y, alpha=alpha, depth=depth, backend=backend).beta
         least = krf.theory.q_potential(beta, alpha, depth)
         moves = rng.standard_normal((50, len(null))) @ null
@@ -98,3 +99,20 @@ def test_nearly_dependent_rows(backend):
         limit = krf.limit_diagonal(X, y, alpha=alpha, backend=backend)
         assert limit.status == krf.Status.CONVERGED
         assert np.linalg.norm(X @ limit.beta - y) <= 1e-10 * np.linalg.norm(y)
+
+
+@pytest.mark.parametrize("excess", [1e-15, 1e-12, 1e-9, 1e-6, 1e-4])
+def test_depth_two_is_the_end_of_depths_above_it(medium, backend, excess):
+    """beta moves by a multiple of D - 2 and by no digits."""
+    X, y, _ = medium
+    for alpha in (1e-3, 1.0):
+        options = dict(alpha=alpha, backend=backend, tol=1e-13)
+        two = krf.limit_diagonal(X, y, depth=2, **options).beta
+        above = krf.limit_diagonal(X, y, depth=2.0 + excess, **options).beta
+        assert relative(above, two) < 2.0 * excess + 1e-11
+        times = np.array([0.01, 0.1, 1.0])
+        options = dict(alpha=alpha, backend=backend, t_eval=times, rtol=1e-9)
+        two = krf.flow_diagonal(X, y, depth=2, **options)
+        above = krf.flow_diagonal(X, y, depth=2.0 + excess, **options)
+        assert relative(above.beta, two.beta).max() < 60.0 * excess + 2e-8
+        assert relative(above.dual, two.dual).max() < 60.0 * excess + 2e-8

@@ -24,13 +24,14 @@ HostTeam counting_team() {
 }
 
 struct Diagonal {
-  int n, d, depth, ldn, ldd;
+  int n, d, ldn, ldd;
+  double depth;
   std::vector<double> X, norm, y, plus, minus;
   DiagonalProblem problem;
 
   Diagonal() {
     n = static_cast<int>(number()), d = static_cast<int>(number());
-    depth = static_cast<int>(number());
+    depth = number();
     ldn = padded(n), ldd = padded(d);
     X.assign(static_cast<std::size_t>(ldn) * ldd, 0.0);
     norm.assign(ldd, 0.0), y.assign(ldn, 0.0);
@@ -246,9 +247,12 @@ int main(int argc, char **argv) {
   }
   const Diagonal p;
   if (kind == 0)
-    p.depth == 2 ? diagonal_flow<Depth2Mirror>(threads, p) : diagonal_flow<DeepMirror>(threads, p);
+    p.depth == 2.0   ? diagonal_flow<Depth2Mirror>(threads, p)
+    : p.depth >= 3.0 ? diagonal_flow<DeepMirror>(threads, p)
+                     : diagonal_flow<LogMirror>(threads, p);
   else
-    p.depth == 2 ? diagonal_limit<Depth2Mirror>(threads, p)
-                 : diagonal_limit<DeepMirror>(threads, p);
+    p.depth == 2.0   ? diagonal_limit<Depth2Mirror>(threads, p)
+    : p.depth >= 3.0 ? diagonal_limit<DeepMirror>(threads, p)
+                     : diagonal_limit<LogMirror>(threads, p);
   return 0;
 }

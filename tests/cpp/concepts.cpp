@@ -20,7 +20,8 @@ static_assert(ExponentialSystem<Mlp> && DescentSystem<Mlp> && !DenseSystem<Mlp>)
 static_assert(StiffStepper<Radau> && StiffStepper<Exponential> && !StiffStepper<Dopri>);
 static_assert(Stepper<Dopri> && Stepper<Descent> && Events<KinkEvents>);
 static_assert(TangentKernel<GridKernel<HostTeam>> && ModelFamily<LinearFamily>);
-static_assert(Events<NoEvents<Diagonal>> && Mirror<Depth2Mirror> && Mirror<DeepMirror>);
+static_assert(Events<NoEvents<Diagonal>> && Mirror<Depth2Mirror> && Mirror<DeepMirror> &&
+              Mirror<LogMirror>);
 
 // A name that means something else in a derived class hides every member of that name.
 #define WITHOUT(Concept, Base, member)                                                             \

@@ -64,7 +64,7 @@ def factorization(program, threads, data, W0, d1, *options):
 
 
 @pytest.mark.parametrize("threads", [1, 3, 4])
-@pytest.mark.parametrize(("depth", "alpha"), [(2, 1e-4), (2, 1.0), (3, 0.01), (5, 0.3)])
+@pytest.mark.parametrize(("depth", "alpha"), [(2, 1e-4), (2, 1.0), (2.5, 0.03), (3, 0.01), (5, 0.3)])
 @pytest.mark.parametrize("method", METHODS)
 def test_diagonal_flow(program, threads, depth, alpha, method):
     X, y, _ = krf.datasets.sparse_regression(9, 21, 2, seed=3)
@@ -81,7 +81,7 @@ def test_diagonal_flow(program, threads, depth, alpha, method):
     assert np.linalg.norm(out[4:25] - flow.beta) < 1e-5 * np.linalg.norm(flow.beta)
 
 
-@pytest.mark.parametrize("depth", [2, 4])
+@pytest.mark.parametrize("depth", [2, 2.5, 4])
 def test_diagonal_limit(program, depth):
     X, y, _ = krf.datasets.sparse_regression(9, 21, 2, noise_variance=0.0, seed=3)
     for alpha in (1e-6, 1.0):

@@ -106,7 +106,7 @@ def test_arrays_at_odd_addresses_are_copied(monkeypatch):
     backend = backends.get_backend("cpu")
     rng = np.random.default_rng(0)
     batch = backends.make_batch(
-        rng.standard_normal((3, 5)), rng.standard_normal(3), np.array([0.5, 1.0]), np.array(2),
+        rng.standard_normal((3, 5)), rng.standard_normal(3), np.array([0.5, 1.0]), np.array(2.0),
         np.ones(5), np.ones(5),
     )  # fmt: skip
     options = LimitOptions(1e-10, 50, 1, None)

@@ -16,8 +16,8 @@ SCRIPT = """
 import json, numpy as np, kernelrich_fast as krf
 from kernelrich_fast import _core
 X, y, _ = krf.datasets.sparse_regression(21, 50, 3)
-runs = [krf.flow_diagonal(X, y, alpha=0.01, depth=D, rtol=1e-8) for D in (2, 3, 5)]
-ends = [krf.limit_diagonal(X, y, alpha=1e-5, depth=D) for D in (2, 3, 5)]
+runs = [krf.flow_diagonal(X, y, alpha=0.01, depth=D, rtol=1e-8) for D in (2, 2.5, 3, 5)]
+ends = [krf.limit_diagonal(X, y, alpha=1e-5, depth=D) for D in (2, 2.5, 3, 5)]
 print(json.dumps([_core.instruction_set, [r.beta.tolist() for r in runs + ends]]))
 """
 # The module alone: an emulator takes long to load NumPy.

@@ -82,7 +82,7 @@ def test_expected_costs_have_the_shape_of_the_sweep(monkeypatch):
     )
     X, y = np.ones((2, 3, 4)), np.ones(3)
     for limit in (False, True):
-        krf.sweep_diagonal(X, y, alpha=[1.0, 1e-3], depth=[2, 3, 4], limit=limit)
+        krf.sweep_diagonal(X, y, alpha=[1.0, 1e-3], depth=[2, 2.5, 4], limit=limit)
         krf.sweep_diagonal(X[0], y, alpha=1.0, limit=limit)
     krf.sweep_factorization(np.ones((4, 4)), alpha=[1.0, 0.1], width=3, seeds=[1, 2], n_observed=9)
     krf.sweep_factorization(np.ones((4, 4)), alpha=0.1, width=[3, 5], n_observed=9)

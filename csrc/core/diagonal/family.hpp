@@ -7,6 +7,7 @@
 #include "../ode/radau5.hpp"
 #include "dual_system.hpp"
 #include "limit.hpp"
+#include "log_mirror.hpp"
 
 namespace krf {
 
@@ -14,8 +15,8 @@ namespace krf {
 struct DiagonalBatch {
   int n, d;
   long long count;
-  const double *X, *y, *loss_offset, *profile_plus, *profile_minus, *alpha, *work;
-  const long long *depth, *x_index, *y_index, *w_index;
+  const double *X, *y, *loss_offset, *profile_plus, *profile_minus, *alpha, *depth, *work;
+  const long long *x_index, *y_index, *w_index;
   long long n_problems;
 
   template <class Visit> static void fields(Visit &&visit) {
@@ -27,7 +28,7 @@ struct DiagonalBatch {
     visit.array("profile_plus", &B::profile_plus, {kStarts, kFeatures});
     visit.array("profile_minus", &B::profile_minus, {kStarts, kFeatures});
     visit.array("alpha", &B::alpha, {kRuns});
-    visit.integers("depth", &B::depth, {kRuns}, 0, (1 << 20) - 1);
+    visit.array("depth", &B::depth, {kRuns});
     visit.index("x_index", &B::x_index, {kRuns}, kProblems);
     visit.index("y_index", &B::y_index, {kRuns}, kTargets);
     visit.index("w_index", &B::w_index, {kRuns}, kStarts);
@@ -42,11 +43,18 @@ struct DiagonalBatch {
 // What the flow and the limit share.
 struct DiagonalFamily {
   using Batch = DiagonalBatch;
-  static constexpr int kVariants = 2; // depth 2, and deeper
+  static constexpr int kVariants = 3; // depth 2, from 3 on, and between
 
-  static int variant(const Batch &b, long long run) { return b.depth[run] == 2 ? 0 : 1; }
+  static int variant(const Batch &b, long long run) {
+    return b.depth[run] == 2.0 ? 0 : b.depth[run] >= 3.0 ? 1 : 2;
+  }
   static const char *complete(Batch &, const Extents &) { return nullptr; }
-  static const char *refuse_values(const Batch &) { return nullptr; }
+  static const char *refuse_values(const Batch &b) {
+    for (long long run = 0; run < b.count; ++run)
+      if (!(b.depth[run] >= 2.0 && b.depth[run] < (1 << 20)))
+        return "depth: expected numbers from 2 to 2^20";
+    return nullptr;
+  }
 
   // X feature after feature, then their norms.
   KRF_HD static long long sets(const Batch &b) { return b.n_problems; }
@@ -134,6 +142,9 @@ template <int Variant> struct MirrorOf {
 template <> struct MirrorOf<0> {
   using Type = Depth2Mirror;
 };
+template <> struct MirrorOf<2> {
+  using Type = LogMirror;
+};
 
 template <Team TeamT, Mirror MirrorT>
 using DiagonalFlow = Integrator<DualSystem<TeamT, MirrorT>, Radau5<DualSystem<TeamT, MirrorT>>,
@@ -151,10 +162,10 @@ KRF_HD DiagonalProblem problem(DiagonalFamily, TeamT &team, const DiagonalBatch 
                                const double *packed, Arena &arena) {
   const int ldn = padded(b.n), ldd = padded(b.d);
   double *plus = arena.take(ldd), *minus = arena.take(ldd), *y = arena.take(ldn);
-  DiagonalProblem p{b.n, b.d, 2, packed, nullptr, y, plus, minus};
+  DiagonalProblem p{b.n, b.d, 2.0, packed, nullptr, y, plus, minus};
   if (run == kSizesOnly)
     return p;
-  p.depth = static_cast<int>(b.depth[run]);
+  p.depth = b.depth[run];
   p.feature_norm = packed + static_cast<long long>(ldn) * ldd;
   const double *from_plus = b.profile_plus + b.w_index[run] * b.d;
   const double *from_minus = b.profile_minus + b.w_index[run] * b.d;

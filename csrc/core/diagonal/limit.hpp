@@ -49,7 +49,7 @@ private:
                                 int &n_iterations) {
     using namespace limit_rules;
     newton_.scaled_gram.clear();
-    team_.each(s_.ldd, [&](int i) { phi_[i] = p.depth == 2 ? mirror_phi(p, i) : 0.0; });
+    team_.each(s_.ldd, [&](int i) { phi_[i] = p.depth == 2.0 ? mirror_phi(p, i) : 0.0; });
     const double level = kernel_level(p);
     if (!(level < kInfinity && o.y_norm < kInfinity)) // what is asked is not a number
       return Status::kFailed;
@@ -90,12 +90,12 @@ private:
         below -= drop;
         pace *= kSlower;
       }
-      const double stage = p.depth == 2 ? below : (p.depth == 3 ? 4.0 : 6.0) / p.depth;
+      const double stage = p.depth == 2.0 ? below : (p.depth <= 3.0 ? 4.0 : 6.0) / p.depth;
       drop = smaller(level, pace * stage);
       const double stretch = (below + drop) / below;
       below += drop;
       level -= drop;
-      lower_scale(p, drop, p.depth == 2 ? stretch : 1.0, goal);
+      lower_scale(p, drop, p.depth == 2.0 ? stretch : 1.0, goal);
     }
   }
 

@@ -36,7 +36,7 @@ template <class T> struct MirrorValue {
 // set_accuracy(rtol), kArrays (arrays of storage)
 template <class M>
 concept Mirror = requires(M m, int i, double x, double &out, double *storage, bool &good) {
-  M(i, storage, i);
+  M(x, storage, i);
   { M::kArrays };
   m.set_accuracy(x);
   m.start(i, x, x, x);
@@ -60,7 +60,7 @@ struct Depth2Mirror {
   // Above this kappa / 2 is a normal number, whatever it is multiplied with.
   static constexpr double kOrdinary = 1e-290;
   static constexpr int kArrays = 3;
-  KRF_HD explicit Depth2Mirror(int, double *storage, int ld)
+  KRF_HD explicit Depth2Mirror(double, double *storage, int ld)
       : theta(storage), log_half_kappa(storage + ld), half_kappa(storage + 2 * ld) {}
 
   KRF_HD static void set_accuracy(double) {}
@@ -139,7 +139,7 @@ struct Depth2Mirror {
   }
 };
 
-// Depth D >= 3: u = w^(2-D) is linear in z and beta = u_plus^-p - u_minus^-p, p = D / (D - 2).
+// Depth D >= 3, a real number: u = w^(2-D) is linear in z and beta = u_plus^-p - u_minus^-p, p = D / (D - 2).
 //
 // An error of u stays what it is while u falls by orders of magnitude, and then decides when the
 // coordinate wakes: it is measured by the smallest u that the coordinate can come to.
@@ -155,7 +155,7 @@ struct DeepMirror {
   static constexpr int kArrays = 4;
   // Few coordinates come to that beta: without slack errors stay below rtol where 10 are allowed.
   static constexpr double kSlack = 3.0;
-  KRF_HD DeepMirror(int D, double *storage, int ld)
+  KRF_HD DeepMirror(double D, double *storage, int ld)
       : depth(D), speed(2.0 * D * (D - 2.0)), power(D / (D - 2.0)), u_plus(storage),
         u_minus(storage + ld), u_gap(storage + 2 * ld), u_awake(storage + 3 * ld) {}
 

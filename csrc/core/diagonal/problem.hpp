@@ -10,7 +10,8 @@ namespace krf {
 // Padding is zero in X and y; in w_plus0 and w_minus0 it repeats w_plus0[0], so that its predictor
 // is zero and its size ordinary.
 struct DiagonalProblem {
-  int n, d, depth;
+  int n, d;
+  double depth; // any real number from 2
   const double *X;
   const double *feature_norm;
   const double *y;

@@ -69,7 +69,7 @@ def _flow_diagonal(batch: DiagonalBatch, options: FlowOptions) -> Rows:
     def one(b: int) -> Run:
         plus, minus = _weights(batch, b)
         offset = float(batch.loss_offset[batch.y_index[b]])
-        flow = DualFlow(space(b), plus, minus, int(batch.depth[b]), offset)
+        flow = DualFlow(space(b), plus, minus, float(batch.depth[b]), offset)
         return follow(flow, **_options(options, b))
 
     runs = list(_each(len(batch), one, options.progress))
@@ -81,7 +81,7 @@ def _limit_diagonal(batch: DiagonalBatch, options: LimitOptions) -> Rows:
 
     def one(b: int) -> Any:
         return solve_limit(
-            space(b), *_weights(batch, b), int(batch.depth[b]), tol=options.tol,
+            space(b), *_weights(batch, b), float(batch.depth[b]), tol=options.tol,
             max_iter=options.max_iter, loss_offset=float(batch.loss_offset[batch.y_index[b]]),
         )  # fmt: skip
 

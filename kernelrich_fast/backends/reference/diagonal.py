@@ -47,7 +47,7 @@ class DualFlow:
     """A `ScipyProblem` whose state is m."""
 
     def __init__(
-        self, space: RowSpace, plus: FloatArray, minus: FloatArray, depth: int, loss_offset: float
+        self, space: RowSpace, plus: FloatArray, minus: FloatArray, depth: float, loss_offset: float
     ) -> None:
         self.space, self.loss_offset = space, loss_offset + space.offset
         self.map: MirrorMap = mirror_map(np, plus, minus, depth)
@@ -118,7 +118,7 @@ class DualFlow:
 
 
 def solve_limit(
-    space: RowSpace, plus: FloatArray, minus: FloatArray, depth: int, *,
+    space: RowSpace, plus: FloatArray, minus: FloatArray, depth: float, *,
     tol: float, max_iter: int, loss_offset: float,
 ) -> tuple[Row, Status, int]:  # fmt: skip
     """Argmin Phi(m), convex, with gradient V^T beta - target: damped Newton."""
