@@ -49,6 +49,7 @@ __all__ = [
     "limit_diagonal",
     "plot",
     "rich_path",
+    "schedules",
     "show_config",
     "sweep_diagonal",
     "sweep_factorization",
@@ -62,6 +63,7 @@ __all__ = [
 _HOMES = {
     "datasets": "",
     "plot": "",
+    "schedules": "",
     "theory": "",
     "__version__": "config",
     "show_config": "config",

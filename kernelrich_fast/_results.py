@@ -22,6 +22,7 @@ __all__ = ["FlowResult", "Result"]
 
 _LONG_NAMES = {
     "loss": "training loss",
+    "penalty": "squared norm of the weights",
     "t": "gradient-flow time the row belongs to",
     "status": "how the run ended",
     "n_steps": "accepted steps",
@@ -39,6 +40,8 @@ class Result:
     """
 
     _dims: ClassVar[dict[str, tuple[str, ...]]] = {}
+    # Properties that `to_dataset` holds too.
+    _derived: ClassVar[tuple[str, ...]] = ()
     # What has an axis of times where there were any to evaluate at.
     _timeless: ClassVar[tuple[str, ...]] = (
         "status", "n_steps", "n_rhs", "n_iterations", "n_flops", "weights0", "biases0",
@@ -121,7 +124,8 @@ class Result:
 
         axes = self._axes(dims)
         variables: dict[str, Any] = {}
-        for name, value in self._fields():
+        derived = [(name, getattr(self, name)) for name in self._derived]
+        for name, value in [*self._fields(), *derived]:
             if not (isinstance(value, list) or hasattr(value, "shape")):
                 continue
             layers = value if isinstance(value, list) else [value]

@@ -132,6 +132,8 @@ def integer_array(name: str, value: Any, *, low: int, high: int = 2**53) -> IntA
 
 def depth_array(name: str, value: Any) -> FloatArray:
     """Depths of diagonal networks, real numbers from 2."""
+    if type(value) is int and 2 <= value <= _MOST_LAYERS:
+        return np.array(float(value))
     array = real_array(name, value)
     if array.min() < 2.0:
         raise ValueError(f"{name}: expected values of at least 2, got {array.min():g}")

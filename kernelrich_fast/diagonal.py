@@ -13,6 +13,9 @@ from ._runs import RunBar, backend_for, flow_options, solve_flows, thread_count
 from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import BACKENDS, DiagonalBatch, make_batch
 from .backends.base import LimitOptions
+from .decayed_limit import constant_decay, limit_under_decay
+from .schedules import Schedule
+from .schedules import weight_decay as check_decay
 from .status import warn_unless_converged
 
 __all__ = ["DiagonalFlow", "DiagonalLimit", "flow_diagonal", "limit_diagonal"]
@@ -38,7 +41,10 @@ class DiagonalFlow(FlowResult):
     beta, w_plus, w_minus : ndarray, B + (n_features,) or B + (T, n_features)
         Predictor w_plus^D - w_minus^D and the weights.
     dual : ndarray, B + (n_samples,) or B + (T, n_samples)
-        nu(t), the integral of the residual y - X beta over time.
+        nu(t), the integral of the residual y - X beta over time; under weight decay lambda that of
+        exp(-2 (D - 2) Lambda) (y - X beta), Lambda the integral of lambda.
+    penalty : ndarray, B or B + (T,)
+        |w|^2 = |w_plus|^2 + |w_minus|^2.
     loss, t : ndarray, B or B + (T,)
         |X beta - y|^2, and the time each row belongs to (a run that ended early repeats its last
         state, and says so here).
@@ -54,16 +60,26 @@ class DiagonalFlow(FlowResult):
 
     Notes
     -----
+    At all times w_plus and w_minus are exp(-2 Lambda) times functions of X^T nu, those of the flow
+    without weight decay.
+
     ``flow[i]`` is that of some runs, ``to_dataset`` and ``to_dataframe`` give labelled arrays and a
     table, ``converged`` says which runs reached the loss that was asked for.
     """
 
     _dims: ClassVar[dict[str, tuple[str, ...]]] = _DIMS
+    _derived: ClassVar[tuple[str, ...]] = ("penalty",)
 
     beta: FloatArray
     w_plus: FloatArray
     w_minus: FloatArray
     dual: FloatArray
+
+    @property
+    def penalty(self) -> FloatArray:
+        """|w|^2, of which weight decay lambda adds lambda |w|^2 to the loss."""
+        total: FloatArray = (self.w_plus**2).sum(axis=-1) + (self.w_minus**2).sum(axis=-1)
+        return total
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -92,6 +108,7 @@ def flow_diagonal(
     w_plus0: ArrayLike | None = None,
     w_minus0: ArrayLike | None = None,
     loss: str = "squared",
+    weight_decay: ArrayLike | Schedule = 0.0,
     t_eval: ArrayLike | None = None,
     t_max: ArrayLike = np.inf,
     stop_loss: ArrayLike = 1e-12,
@@ -127,6 +144,10 @@ def flow_diagonal(
         Profiles of w_plus and w_minus where they differ from w0 (a biased start).
     loss : {"squared"}
         The loss.
+    weight_decay : array_like, (...), Schedule or sequence of pairs
+        Weight decay lambda >= 0: the flow is that of L + lambda |w|^2, |w|^2 = |w_plus|^2 +
+        |w_minus|^2. Pairs (t_k, lambda_k) make it piecewise constant,
+        ``krf.schedules.exponential(lambda_0, rate)`` lets it fall.
     t_eval : array_like, (T,), optional
         Ascending times at which the flow is wanted; adds an axis T to the results.  Integration
         then ends at t_eval[-1] or t_max, whatever the loss.
@@ -198,7 +219,8 @@ def flow_diagonal(
         rtol=rtol, t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, atol=atol,
         max_steps=max_steps, method=method, num_threads=num_threads,
     )  # fmt: skip
-    batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, options.shapes)
+    decay = check_decay(weight_decay)
+    batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, options.shapes, decay)
     solved = solve_flows(
         "flow_diagonal", "diagonal_flow", batch, options, batch.y_norm2,
         backend=backend, progress=progress,
@@ -222,6 +244,7 @@ def limit_diagonal(
     w0: ArrayLike | None = None,
     w_plus0: ArrayLike | None = None,
     w_minus0: ArrayLike | None = None,
+    weight_decay: ArrayLike = 0.0,
     tol: float = 1e-10,
     max_iter: int = 500,
     backend: str = "auto",
@@ -234,6 +257,9 @@ def limit_diagonal(
     ----------
     X, y, alpha, depth, w0, w_plus0, w_minus0, backend, num_threads, progress
         As in `flow_diagonal`.
+    weight_decay : array_like, (...)
+        Constant weight decay: zero, or positive in all runs. The limit is then the one of the flow
+        of L + lambda |w|^2.
     tol : float
         Bound on |X beta - y| / |y|, 1e-14 to 0.1.
     max_iter : int
@@ -244,6 +270,8 @@ def limit_diagonal(
     DiagonalLimit
         Arrays with leading shape B. ``dual`` is the nu with beta = beta(X^T nu); for more samples
         than features its part outside the range of X, which diverges if y does, is left out.
+        Under weight decay, where nu diverges, it is 2 (y - X beta) / lambda, which at depth 2
+        certifies the minimiser: |x_i^T dual| <= 1, equal to one where beta_i is not zero.
 
     Raises
     ------
@@ -267,6 +295,15 @@ def limit_diagonal(
     MAX_STEPS.  Cost: 3 to 15 Gram products and Cholesky factorisations for alpha from 1 to 1e-6 at
     depth 2.
 
+    Under weight decay the flow itself is integrated until predictor and |w|^2 rest, since at D > 2
+    it is the start that decides at which stationary point it ends, and Newton's iteration on the
+    coordinates that stay takes what is left. The status is STATIONARY, ``n_iterations`` counts
+    steps, of which ``max_iter`` allows 200 times as many. At depth 2 the limit is the lasso,
+    argmin |X beta - y|^2 + lambda |beta|_1, whatever the start; at D > 2 a stationary point of
+    |X beta - y|^2 + lambda sum |beta_i|^(2/D). It is accurate to 1e-12 times the condition number
+    of the features that stay, and to 1e-7 where a coordinate falls so slowly, or is so small, that
+    it cannot be told whether it stays.
+
     References
     ----------
     Woodworth et al. (COLT 2020), Theorem 1 (depth 2) and Theorem 3 (depth 3 and more).
@@ -274,6 +311,8 @@ def limit_diagonal(
     Examples
     --------
     >>> import kernelrich_fast as krf
+    >>> krf.limit_diagonal([[1.0, 2.0]], [2.0], alpha=1.0, weight_decay=0.4).beta.round(6)
+    array([0.  , 0.95])
     >>> krf.limit_diagonal([[1.0, 2.0]], [2.0], alpha=1e3).beta.round(6)
     array([0.4, 0.8])
     """
@@ -281,11 +320,15 @@ def limit_diagonal(
     tolerance = check.scalar("tol", tol, low=1e-14, high=0.1, open_low=False)
     budget = check.integer("max_iter", max_iter, low=1, high=2**30)
     threads = thread_count(num_threads)
-    batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, ())
+    decay = constant_decay(weight_decay)
+    batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, (), decay)
     chosen = backend_for(backend, batch, threads)
     with RunBar(progress, len(batch), "limit_diagonal") as bar:
-        options = LimitOptions(tolerance, budget, threads, bar.update)
-        rows = chosen.solve("diagonal_limit", batch, options)
+        if decay is None:
+            options = LimitOptions(tolerance, budget, threads, bar.update)
+            rows = chosen.solve("diagonal_limit", batch, options)
+        else:
+            rows = limit_under_decay(batch, chosen, budget, threads, bar.update)
     status = rows["status"].reshape(batch.shape)
     warn_unless_converged(status, "limit_diagonal")
 
@@ -306,6 +349,7 @@ def _batch(
     w_plus0: Any,
     w_minus0: Any,
     extra: tuple[tuple[int, ...], ...],
+    decay: Schedule | None = None,
 ) -> DiagonalBatch:
     X, y = check.data_pair(X, y, device=True)
     d = X.shape[-1]
@@ -313,7 +357,7 @@ def _batch(
     layers = check.depth_array("depth", depth)
     plus, minus = start_profiles(d, w0, w_plus0, w_minus0, device=True)
     check_weight_range(scale, layers, plus, minus)
-    return make_batch(X, y, scale, layers, plus, minus, extra)
+    return make_batch(X, y, scale, layers, plus, minus, extra, decay)
 
 
 def start_profiles(
@@ -333,11 +377,12 @@ def check_weight_range(
     low = np.log10(min(float(plus.min()), float(minus.min())))
     high = np.log10(max(float(plus.max()), float(minus.max())))
     log_alpha = np.log10(alpha)
-    for deep in np.unique(depth):
-        power = 2.0 * float(deep) - 2.0
-        for log in (log_alpha.min() + low, log_alpha.max() + high):
+    ends = float(log_alpha.min() + low), float(log_alpha.max() + high)
+    for deep in {float(depth.min()), float(depth.max())}:
+        power = 2.0 * deep - 2.0
+        for log in ends:
             if not _LOG_RANGE[0] <= log * power <= _LOG_RANGE[1]:
                 raise ValueError(
-                    f"alpha: expected weights alpha * w0 whose power {power:g} (depth {deep:g}) is a "
-                    f"floating-point number, got a weight of 1e{log:.0f}"
+                    f"alpha: expected weights alpha * w0 whose power {power:g} (depth {deep:g}) is "
+                    f"a floating-point number, got a weight of 1e{log:.0f}"
                 )

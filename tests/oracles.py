@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 
 import mpmath
 import numpy as np
@@ -137,3 +138,34 @@ def factor_space_flow(observe, adjoint, y, U0, V0, times):
     assert np.all(np.isfinite(out.y))
     W = out.y.T.reshape(len(times), -1, k)
     return (W, None) if symmetric else (W[:, :d1], W[:, d1:])
+
+
+def weight_decay_flow(X, y, w0, depth, decay, breaks, times):
+    """Beta, w_plus and w_minus at ``times`` > 0 by DOP853 on dw/dt = -grad L - 2 decay(t) w."""
+    d, w = X.shape[1], np.concatenate([w0, w0])
+
+    def field(t, w):
+        plus, minus = np.maximum(w, 0.0).reshape(2, d)
+        g = 2.0 * depth * (X.T @ (y - X @ (plus**depth - minus**depth)))
+        slope = np.concatenate([g * plus ** (depth - 1), -g * minus ** (depth - 1)])
+        return slope - 2.0 * decay(t) * w
+
+    found = []
+    edges = [0.0, *breaks, times[-1]]
+    for start, end in pairwise(edges):
+        asked = [t for t in times if start < t <= end]
+        middle = 0.5 * (start + end)
+
+        def piece(t, w, start=start, end=end, middle=middle):
+            # At the ends of a piece, its own value of what jumps there.
+            return field(t if start < t < end else middle if breaks else t, w)
+
+        out = solve_ivp(
+            piece, (start, end), w, method="DOP853", rtol=1e-12, atol=1e-16,
+            t_eval=sorted({*asked, end}),
+        )  # fmt: skip
+        assert out.success
+        w = out.y[:, -1]
+        found += [out.y[:, i] for i, t in enumerate(out.t) if t in asked]
+    plus, minus = np.array(found).reshape(len(times), 2, d).swapaxes(0, 1)
+    return plus**depth - minus**depth, plus, minus

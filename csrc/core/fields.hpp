@@ -38,15 +38,17 @@ enum class Axis : int {
   kWeights,
   kOutputs,
   kModes,
+  kSchedules,
+  kPieces,
   kCount
 };
 inline constexpr int kAxisCount = static_cast<int>(Axis::kCount);
 
 constexpr const char *name_of(Axis axis) {
   constexpr const char *names[kAxisCount] = {
-      "none",     "runs",     "times",     "rows",       "problems", "targets",
-      "starts",   "sets",     "n_samples", "n_features", "n_factor", "columns",
-      "n_matrix", "m_matrix", "n_weights", "n_outputs",  "n_modes"};
+      "none",      "runs",      "times",      "rows",      "problems", "targets",  "starts",
+      "sets",      "n_samples", "n_features", "n_factor",  "columns",  "n_matrix", "m_matrix",
+      "n_weights", "n_outputs", "n_modes",    "schedules", "pieces"};
   return names[static_cast<int>(axis)];
 }
 

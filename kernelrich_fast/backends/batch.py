@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .._device import namespace, on_device, to_host
 from .._types import FloatArray, IntArray
+from ..schedules import Schedule
 from .cost import diagonal_flow_seconds
 from .crossover import diagonal_crossover
 
@@ -44,6 +45,8 @@ class DiagonalBatch:
     y_index: IntArray
     w_index: IntArray
     y_norm2: FloatArray  # of the whole y, per run
+    decay: Schedule | None  # weight decay, a row for each of some schedules
+    decay_index: IntArray | None
     basis: FloatArray | None  # (n_X, n_samples, n): columns span those of X, where reduced
     y_rest: FloatArray | None  # (n_y, n_samples): the part of y no beta can reach
 
@@ -70,7 +73,17 @@ class DiagonalBatch:
             "profile_plus": self.profile_plus, "profile_minus": self.profile_minus,
             "alpha": self.alpha, "depth": self.depth,
             "x_index": self.x_index, "y_index": self.y_index, "w_index": self.w_index,
+            **({} if self.decay is None else {
+                "decay_start": self.decay.start, "decay_lambda": self.decay.decay,
+                "decay_rate": self.decay.rate, "decay_index": self.decay_index,
+            }),
         }  # fmt: skip
+
+    def decay_of(self, run: int) -> Schedule | None:
+        """The weight decay of a run."""
+        if self.decay is None or self.decay_index is None:
+            return None
+        return self.decay[self.decay_index[run]]
 
     def to_samples(self, dual: FloatArray, t: FloatArray) -> FloatArray:
         """Dual vectors (B, T, n) at times (B, T), in the caller's samples (B, T, n_samples)."""
@@ -80,10 +93,22 @@ class DiagonalBatch:
         x_index, y_index, t = (xp.asarray(a) for a in (self.x_index, self.y_index, t))
         lifted: FloatArray = xp.einsum("bsn,btn->bts", self.basis[x_index], dual)
         # The unreachable residual is constant, so its integral grows with t; at t = inf it is left.
+        if self.decay is not None:
+            t = xp.asarray(self._dual_times(to_host(t)))
         with np.errstate(invalid="ignore"):
             rest = t[:, :, None] * self.y_rest[y_index][:, None, :]
         lifted += xp.where(xp.isfinite(rest), rest, 0.0)
         return lifted
+
+    def _dual_times(self, t: FloatArray) -> FloatArray:
+        """The integral over time of what the dual takes of the residual under weight decay."""
+        times = t.copy()
+        for b, row in enumerate(times):
+            schedule, excess = self.decay_of(b), float(self.depth[b]) - 2.0
+            if schedule is not None and excess > 0.0:
+                for i, end in enumerate(row):
+                    row[i] = schedule.integral_of_share(2.0 * excess, float(end))
+        return times
 
 
 def per_run(array: NDArray[Number], shape: tuple[int, ...]) -> NDArray[Number]:
@@ -132,6 +157,7 @@ def make_batch(
     profile_plus: FloatArray,
     profile_minus: FloatArray,
     extra: tuple[tuple[int, ...], ...] = (),
+    decay: Schedule | None = None,
 ) -> DiagonalBatch:
     """Broadcast validated arguments; ``extra`` are the shapes of further per-run options."""
     xp = namespace(X, y, profile_plus, profile_minus)
@@ -146,6 +172,8 @@ def make_batch(
         "depth": depth.shape,
         "w0": profile_plus.shape[:-1],
     }
+    if decay is not None:
+        leads["weight_decay"] = decay.shape
     try:
         shape = np.broadcast_shapes(*leads.values(), *extra)
     except ValueError:
@@ -173,6 +201,8 @@ def make_batch(
         y_index=run_index(y.shape[:-1], shape),
         w_index=run_index(leads["w0"], shape),
         y_norm2=y_norm2,
+        decay=None if decay is None else decay.flat(),
+        decay_index=None if decay is None else run_index(decay.shape, shape),
         basis=basis,
         y_rest=None if y_rest is None else y_rest.reshape(-1, n_samples),
     )

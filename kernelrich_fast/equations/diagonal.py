@@ -15,6 +15,7 @@ __all__ = [
     "MirrorMap",
     "MirrorValue",
     "PowerMap",
+    "log_weight_field",
     "mirror_map",
     "predictor",
     "rich_bound",
@@ -58,6 +59,19 @@ def weight_field(X: Any, y: Any, w_plus: Any, w_minus: Any, depth: float) -> tup
     """The gradient flow dw/dt = -grad L of both weights."""
     pull = 2.0 * depth * (X.T @ (y - X @ predictor(w_plus, w_minus, depth)))
     return pull * w_plus ** (depth - 1), -pull * w_minus ** (depth - 1)
+
+
+def log_weight_field(
+    force: Any, log_plus: Any, log_minus: Any, depth: float, decay: Any = 0.0
+) -> tuple[Any, Any]:
+    """The flow of the logarithms of both weights, under weight decay ``decay`` |w|^2.
+
+    ``force`` is X^T (y - X beta).
+    """
+    excess = depth - 2.0
+    plus = 2.0 * depth * force * np.exp(excess * log_plus) - 2.0 * decay
+    minus = -2.0 * depth * force * np.exp(excess * log_minus) - 2.0 * decay
+    return plus, minus
 
 
 class MirrorValue(NamedTuple):
@@ -125,7 +139,10 @@ class PowerMap:
         """The growth of log w_plus and log w_minus from 0 to z, none beyond the largest weight."""
         xp, shift = self.xp, self.speed * z
         grown = []
-        for log, fall in ((self.log_plus, -shift / self.u_plus), (self.log_minus, shift / self.u_minus)):
+        for log, fall in (
+            (self.log_plus, -shift / self.u_plus),
+            (self.log_minus, shift / self.u_minus),
+        ):
             least = xp.expm1(-self.excess * (self.largest - log))
             grown.append(-xp.log1p(xp.maximum(fall, least)) / self.excess)
         return grown[0], grown[1]
@@ -159,7 +176,9 @@ class PowerMap:
     def holds(self, z: Any) -> bool:
         """Whether z lies inside the domain, and no value there is cut."""
         plus, minus = self._growth(z)
-        return bool(max((self.log_plus + plus).max(), (self.log_minus + minus).max()) < self.largest)
+        return bool(
+            max((self.log_plus + plus).max(), (self.log_minus + minus).max()) < self.largest
+        )
 
     def newton_length(self, dz: Any) -> float:
         """The longest multiple of dz over which no logarithm grows by more than about 2."""

@@ -39,7 +39,7 @@ _LONG_NAMES = {
     "n_pivots": ("least-squares fits", "1"), "n_steps": ("steps or iterations", "1"),
     "nuclear_norm": ("nuclear norm of M", None),
     "population_error": ("squared distance of beta from the truth", None),
-    "output": ("output", "1"),
+    "output": ("output", "1"), "penalty": ("squared norm of the weights", None),
     "prediction": ("prediction at the test inputs", None), "problem": ("problem", "1"),
     "profile": ("profile of the initial weights", "1"), "row": ("row of the matrix", "1"),
     "rtol": ("relative accuracy", "1"), "scale": ("scale of the initial weights", "1"),
@@ -58,7 +58,7 @@ _LONG_NAMES = {
     "unobserved_movement": ("Frobenius norm of the change of unobserved entries", None),
     "unobserved_rms": ("root mean square of the change of unobserved entries", None),
     "w0": ("initial weights in units of alpha", "1"), "weight_norm": ("norm of all weights", "1"),
-    "width": ("width", "1"),
+    "weight_decay": ("weight decay", None), "width": ("width", "1"),
 }  # fmt: skip
 
 

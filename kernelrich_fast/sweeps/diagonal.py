@@ -15,6 +15,7 @@ from .._types import ArrayLike, FloatArray, Progress
 from ..backends.cost import diagonal_flow_seconds, diagonal_limit_seconds
 from ..backends.crossover import diagonal_crossover
 from ..config import __version__
+from ..decayed_limit import constant_decay
 from ..diagonal import (
     DiagonalFlow,
     DiagonalLimit,
@@ -23,10 +24,8 @@ from ..diagonal import (
     limit_diagonal,
     start_profiles,
 )
-from ..equations.linear import CONSISTENT, row_misfit
-from ..theory.basis_pursuit import min_l1
-from ..theory.interpolants import min_l2
-from ..theory.kernels import kernel_distance, tangent_kernel
+from ..schedules import Schedule, weight_decay
+from ._measures import kernel_distances, least_norms
 from .execute import run_sweep, sweep_options
 from .plan import Block, SweepPlan, Variables, distinct, subset
 
@@ -81,18 +80,21 @@ def sweep_diagonal(
         Show a progress bar; by default on terminals and in notebooks.
     **flow_options
         Passed to `flow_diagonal` (or `limit_diagonal`); ``t_eval`` adds a last dimension "time",
-        profiles (w0, w_plus0, w_minus0) of shape (profile, n_features) a dimension "profile".
+        profiles (w0, w_plus0, w_minus0) of shape (profile, n_features) a dimension "profile",
+        ``weight_decay`` of shape (weight_decay,) a dimension of its name.
         rtol, t_max and stop_loss broadcast to the sweep's dimensions.
 
     Returns
     -------
     xarray.Dataset
-        One dimension per swept argument, in the order (problem, profile, depth, alpha, time); what
-        is not swept is a scalar coordinate, other options are attributes.  Variables: loss, status,
+        One dimension per swept argument, in the order (problem, profile, depth, weight_decay,
+        alpha, time); what is not swept is a scalar coordinate, other options are attributes (a
+        schedule of weight decay as its starts, values and rates).  Variables: loss, status,
         n_steps; t, with ``t_eval`` only where a run ended before its last time; with "norms"
         l1_norm, l2_norm, excess_l1, excess_l2 (over the minimum-norm interpolants; NaN where none
         exists) and kernel_distance (cosine distance of the tangent kernels at start and end);
-        population_error if beta_star is given; beta, and beta_star where it is given, if kept.
+        penalty, |w|^2, under weight decay; population_error if beta_star is given; beta, and
+        beta_star where it is given, if kept.
 
     Raises
     ------
@@ -155,19 +157,25 @@ def sweep_diagonal(
         X.shape[-1], options["w0"], options["w_plus0"], options["w_minus0"]
     )
     count = _profile_count(options)
-    for name, given in (("alpha", scales), ("depth", layers), ("t_eval", options.get("t_eval"))):
+    decay = _swept_decay(options.pop("weight_decay"), limit)
+    swept = () if decay is None or not decay.shape else decay.decay[:, 0]
+    for name, given in (
+        ("alpha", scales), ("depth", layers), ("weight_decay", swept),
+        ("t_eval", options.get("t_eval")),
+    ):  # fmt: skip
         distinct(name, () if given is None else given)
     check_weight_range(scales, layers, plus, minus)
     axes = {
         **({"problem": problems[0]} if problems else {}),
         **({"profile": count} if count else {}),
         **({"depth": layers.size} if layers.ndim else {}),
+        **({"weight_decay": len(swept)} if len(swept) else {}),
         **({"alpha": scales.size} if scales.ndim else {}),
     }
     plan = _DiagonalPlan(
         dims=tuple(axes), shape=tuple(axes.values()), options=options, X=X, y=y, alpha=scales,
         depth=layers, limit=bool(limit), beta_star=star, keep=groups,
-        profiles=(plus, minus), n_profiles=count,
+        profiles=(plus, minus), n_profiles=count, decay=decay,
     )  # fmt: skip
     return run_sweep(plan, num_threads=threads, progress=progress, store=store, client=client)
 
@@ -183,12 +191,15 @@ class _DiagonalPlan(SweepPlan):
     keep: tuple[str, ...]
     profiles: tuple[FloatArray, FloatArray]
     n_profiles: int  # 0 for one that is shared
+    decay: Schedule | None  # of shape () or (weight_decay,)
 
     function: ClassVar[str] = "sweep_diagonal"
 
     def coords(self) -> dict[str, Any]:
         """Coordinates of the Dataset."""
         coords: dict[str, Any] = {"depth": self.depth, "alpha": self.alpha}
+        if self.decay is not None and not _changes(self.decay):
+            coords["weight_decay"] = self.decay.decay[..., 0]
         if self.times is not None:
             coords["time"] = self.times
         for dim, size in zip(self.dims, self.shape, strict=True):
@@ -213,18 +224,23 @@ class _DiagonalPlan(SweepPlan):
             "n_features": self.X.shape[-1],
             "backend": self.options["backend"],
             "kernelrich_fast": __version__,
-        }
+            **({"weight_decay": _table(self.decay).ravel().tolist()}
+               if self.decay is not None and _changes(self.decay) else {}),
+        }  # fmt: skip
 
     def arguments(self) -> dict[str, Any]:
         """Everything that the results depend on."""
         own = {k: getattr(self, k) for k in ("X", "y", "alpha", "depth", "limit", "keep")}
+        if self.decay is not None:  # stores of before know of none
+            own["weight_decay"] = _table(self.decay)
         return {**own, "beta_star": self.beta_star, **self.numeric_options()}
 
     def seconds(self) -> FloatArray:
         """The same for all problems and profiles."""
         n, d = self.X.shape[-2:]
-        layers = self.depth.reshape(self.depth.shape + (1,) * self.alpha.ndim)
-        if self.limit:
+        swept = self.decay is not None and len(self.decay.shape)
+        layers = self.depth.reshape(self.depth.shape + (1,) * (bool(swept) + self.alpha.ndim))
+        if self.limit and self.decay is None:
             return diagonal_limit_seconds(n, d, self.alpha) + 0.0 * layers
         return diagonal_flow_seconds(n, d, self.alpha, layers)
 
@@ -245,14 +261,17 @@ class _DiagonalPlan(SweepPlan):
         layers = subset(self.dims, block, "depth", self.depth)
         problems = np.broadcast_shapes(X.shape[:-2], y.shape[:-1])
         starts = [self._start(side, block) for side in self.profiles]
-        after = (1,) * (layers.ndim + scales.ndim)
+        decay = self._decay_of(block)
+        swept = 0 if decay is None else len(decay.shape)
+        after = (1,) * (layers.ndim + swept + scales.ndim)
         inner = (1,) * bool(self.n_profiles) + after
         X_run = X.reshape(X.shape[:-2] + (inner if X.ndim == 3 else ()) + X.shape[-2:])
         y_run = y.reshape(y.shape[:-1] + (inner if y.ndim == 2 else ()) + y.shape[-1:])
         options = {
             **self.options_in(block),
             "alpha": scales,
-            "depth": layers.reshape(layers.shape + (1,) * scales.ndim),
+            "depth": layers.reshape(layers.shape + (1,) * (swept + scales.ndim)),
+            "weight_decay": 0.0 if decay is None else decay.over((1,) * scales.ndim),
             "num_threads": num_threads,
             "progress": progress,
             "w0": None,
@@ -281,10 +300,13 @@ class _DiagonalPlan(SweepPlan):
             """A value per problem, shaped to broadcast over the rows of every run."""
             return values.reshape(values.shape[:1] + (1,) * (n_rows - 1)) if problems else values
 
+        if decay is not None:
+            total = np.sum(result.w_plus**2 + result.w_minus**2, axis=-1)
+            variables["penalty"] = (time, total)
         if "norms" in self.keep:
             l1, l2 = np.abs(beta).sum(axis=-1), np.linalg.norm(beta, axis=-1)
-            least_l1, least_l2 = _least_norms(X, y, problems)
-            distance = _kernel_distances(X, result, starts, layers, scales, problems)
+            least_l1, least_l2 = least_norms(X, y, problems)
+            distance = kernel_distances(X, result, starts, layers, swept, scales, problems)
             variables |= {
                 "l1_norm": (time, l1),
                 "l2_norm": (time, l2),
@@ -302,6 +324,12 @@ class _DiagonalPlan(SweepPlan):
             variables["beta"] = ((*time, "feature"), beta)
         return variables
 
+    def _decay_of(self, block: Block) -> Schedule | None:
+        """The weight decay of a block."""
+        if self.decay is None or not self.decay.shape:
+            return self.decay
+        return self.decay[block[self.dims.index("weight_decay")]]
+
     def _start(self, side: FloatArray, block: Block) -> FloatArray:
         """The profiles of a block, (profile, n_features), or the one that is shared."""
         if not self.n_profiles:
@@ -312,6 +340,29 @@ class _DiagonalPlan(SweepPlan):
     @staticmethod
     def _over_grid(side: FloatArray, after: tuple[int, ...]) -> FloatArray:
         return side.reshape(side.shape[:-1] + after + side.shape[-1:]) if side.ndim == 2 else side
+
+
+def _swept_decay(value: Any, limit: bool) -> Schedule | None:
+    """Checked weight decay, of one dimension at most."""
+    schedule = constant_decay(value) if limit else weight_decay(value)
+    if schedule is None:
+        return None
+    if len(schedule.shape) > 1 or (schedule.shape and _changes(schedule)):
+        raise ValueError(
+            "weight_decay: expected a number, one schedule, or values (weight_decay,), got shape "
+            f"{schedule.shape}"
+        )
+    return schedule
+
+
+def _changes(schedule: Schedule) -> bool:
+    """Whether weight decay is more than a number."""
+    return schedule.start.shape[-1] > 1 or bool(np.any(schedule.rate > 0.0))
+
+
+def _table(schedule: Schedule) -> FloatArray:
+    """All that a schedule is made of."""
+    return np.stack([schedule.start, schedule.decay, schedule.rate])
 
 
 def _profile_count(options: dict[str, Any]) -> int:
@@ -328,62 +379,3 @@ def _profile_count(options: dict[str, Any]) -> int:
                 f"{name}: expected {min(counts)} profiles like the others, got {shape}"
             )
     return counts.pop() if counts else 0
-
-
-def _each(array: FloatArray, own: int, problems: tuple[int, ...]) -> list[FloatArray]:
-    """An argument once per problem (once in all if there is only one)."""
-    if not problems:
-        return [array]
-    return list(np.broadcast_to(array, problems + array.shape[array.ndim - own :]))
-
-
-def _least_norms(
-    X: FloatArray, y: FloatArray, problems: tuple[int, ...]
-) -> tuple[FloatArray, FloatArray]:
-    """The smallest l1 and l2 norm of an interpolant per problem, NaN where none exists."""
-    l1, l2 = [], []
-    for A, b in zip(_each(X, 2, problems), _each(y, 1, problems), strict=True):
-        least = min_l2(A, b)
-        fits = row_misfit(A, least, b) <= CONSISTENT
-        l2.append(float(np.linalg.norm(least)) if fits else np.nan)
-        try:
-            l1.append(float(np.abs(min_l1(A, b)).sum()) if fits else np.nan)
-        except ValueError:  # at the edge of what fits
-            l1.append(np.nan)
-    shape = problems or ()
-    return np.array(l1).reshape(shape), np.array(l2).reshape(shape)
-
-
-def _kernel_distances(
-    X: FloatArray,
-    result: Any,
-    start: list[FloatArray],
-    layers: FloatArray,
-    scales: FloatArray,
-    problems: tuple[int, ...],
-) -> FloatArray:
-    """Cosine distance between the tangent kernels at the start and at every row."""
-    distance = np.empty(result.beta.shape[:-1])
-    inputs = _each(X, 2, problems)
-    profiled = max(side.ndim for side in start) == 2
-    for index in np.ndindex(result.status.shape):
-        rest = list(index)
-        problem = rest.pop(0) if problems else 0
-        own = [side[rest[0]] for side in start] if profiled else start
-        if profiled:
-            rest.pop(0)
-        depth = float(layers[rest.pop(0)] if layers.ndim else layers)
-        alpha = float(scales[rest.pop(0)] if scales.ndim else scales)
-        K0 = _kernel_direction(inputs[problem], own[0], own[1], depth)
-        # The direction of a kernel does not depend on the scale of the weights, so weights are
-        # taken in units of alpha: alpha^(2D-2) need not be a floating-point number.
-        K1 = _kernel_direction(
-            inputs[problem], result.w_plus[index] / alpha, result.w_minus[index] / alpha, depth
-        )
-        distance[index] = kernel_distance(K0, K1)
-    return distance
-
-
-def _kernel_direction(X: FloatArray, plus: FloatArray, minus: FloatArray, depth: float) -> FloatArray:
-    top = np.maximum(np.max(plus, axis=-1), np.max(minus, axis=-1))[..., None]
-    return tangent_kernel(X, plus / top, minus / top, depth)

@@ -117,7 +117,14 @@ def test_weights_loss_and_dual_are_consistent(medium, backend):
 
 @pytest.mark.parametrize(
     ("depth", "alpha", "rtol"),
-    [(2.5, 1e-4, 1e-6), (3, 0.01, 1e-6), (4, 0.1, 1e-6), (5, 0.1, 1e-6), (5, 0.1, 1e-3), (8, 0.1, 1e-6)],
+    [
+        (2.5, 1e-4, 1e-6),
+        (3, 0.01, 1e-6),
+        (4, 0.1, 1e-6),
+        (5, 0.1, 1e-6),
+        (5, 0.1, 1e-3),
+        (8, 0.1, 1e-6),
+    ],
 )
 def test_the_moment_of_activation(backend, depth, alpha, rtol):
     """After a plateau of 1 / alpha^(D-2), beta rises from 0.1 to 0.9 within a hundredth of it."""

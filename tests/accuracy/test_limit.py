@@ -103,7 +103,7 @@ def test_nearly_dependent_rows(backend):
 
 @pytest.mark.parametrize("excess", [1e-15, 1e-12, 1e-9, 1e-6, 1e-4])
 def test_depth_two_is_the_end_of_depths_above_it(medium, backend, excess):
-    """beta moves by a multiple of D - 2 and by no digits."""
+    """Beta moves by a multiple of D - 2 and by no digits."""
     X, y, _ = medium
     for alpha in (1e-3, 1.0):
         options = dict(alpha=alpha, backend=backend, tol=1e-13)

@@ -16,7 +16,10 @@ SETTINGS = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 problems = st.tuples(
-    st.integers(1, 6), st.integers(0, 8), st.integers(0, 10_000), st.sampled_from([2, 2.25, 2.5, 3, 3.5, 4, 7])
+    st.integers(1, 6),
+    st.integers(0, 8),
+    st.integers(0, 10_000),
+    st.sampled_from([2, 2.25, 2.5, 3, 3.5, 4, 7]),
 )
 scales = st.floats(-2.0, 1.0).map(lambda e: 10.0**e)
 

@@ -64,7 +64,9 @@ def factorization(program, threads, data, W0, d1, *options):
 
 
 @pytest.mark.parametrize("threads", [1, 3, 4])
-@pytest.mark.parametrize(("depth", "alpha"), [(2, 1e-4), (2, 1.0), (2.5, 0.03), (3, 0.01), (5, 0.3)])
+@pytest.mark.parametrize(
+    ("depth", "alpha"), [(2, 1e-4), (2, 1.0), (2.5, 0.03), (3, 0.01), (5, 0.3)]
+)
 @pytest.mark.parametrize("method", METHODS)
 def test_diagonal_flow(program, threads, depth, alpha, method):
     X, y, _ = krf.datasets.sparse_regression(9, 21, 2, seed=3)

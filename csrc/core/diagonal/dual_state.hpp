@@ -6,6 +6,7 @@
 #include "../ode/smooth_flow.hpp"
 #include "mirror.hpp"
 #include "residual_basis.hpp"
+#include "weight_decay.hpp"
 
 KRF_BEGIN_NAMESPACE
 
@@ -64,6 +65,14 @@ template <Team TeamT, Mirror MirrorT, QuadraticLoss LossT> struct DualState {
       basis.is_leading[i] = 0.0;
     });
     return refresh();
+  }
+
+  // Both weights by e^log_factor, where they are; the residual is left as it was.
+  KRF_HD KRF_APART void shrink(double log_factor) {
+    team.each(ldd, [&](int i) { mirror.shrink(i, log_factor); });
+    T bad = splat<T>(0.0);
+    team.for_each(ldd, [&](int i) { evaluate_mirror(i, splat<T>(0.0), bad); });
+    swap(here, next);
   }
 
   // Predictor, slopes and residual at the position.
@@ -174,9 +183,9 @@ template <Team TeamT, Mirror MirrorT, QuadraticLoss LossT> struct DualState {
   }
 
   // To position + dz, whose predictor and slopes are the trial end's.
-  KRF_HD void advance_by(const double *dz, const double *dnu) {
+  KRF_HD void advance_by(const double *dz, const double *dnu, double nu_scale = 1.0) {
     team.for_each(ldd, [&](int i) { mirror.advance(i, read<T>(dz + i)); });
-    axpy(team, 1.0, dnu, nu, ldn);
+    axpy(team, nu_scale, dnu, nu, ldn);
     swap(here, next);
   }
 

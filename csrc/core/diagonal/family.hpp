@@ -17,6 +17,9 @@ struct DiagonalBatch {
   long long count;
   const double *X, *y, *loss_offset, *profile_plus, *profile_minus, *alpha, *depth, *work;
   const long long *x_index, *y_index, *w_index;
+  const double *decay_start, *decay_lambda, *decay_rate; // null without weight decay
+  const long long *decay_index;
+  int n_pieces; // of a schedule of weight decay
   long long n_problems;
 
   template <class Visit> static void fields(Visit &&visit) {
@@ -32,6 +35,11 @@ struct DiagonalBatch {
     visit.index("x_index", &B::x_index, {kRuns}, kProblems);
     visit.index("y_index", &B::y_index, {kRuns}, kTargets);
     visit.index("w_index", &B::w_index, {kRuns}, kStarts);
+    visit.optional("decay_start", &B::decay_start, {kSchedules, kPieces});
+    visit.optional("decay_lambda", &B::decay_lambda, {kSchedules, kPieces});
+    visit.optional("decay_rate", &B::decay_rate, {kSchedules, kPieces});
+    visit.optional_index("decay_index", &B::decay_index, {kRuns}, kSchedules);
+    visit.extent(&B::n_pieces, kPieces, -1, 1 << 20);
     visit.extent(&B::n, kSamples, 1, (1 << 20) - 1);
     visit.extent(&B::d, kFeatures, 1, (1 << 26) - 1);
     visit.array("work", &B::work, {kRuns});
@@ -48,7 +56,15 @@ struct DiagonalFamily {
   static int variant(const Batch &b, long long run) {
     return b.depth[run] == 2.0 ? 0 : b.depth[run] >= 3.0 ? 1 : 2;
   }
-  static const char *complete(Batch &, const Extents &) { return nullptr; }
+  // All of a schedule, or nothing.
+  static const char *complete(Batch &b, const Extents &) {
+    const int given = (b.decay_start != nullptr) + (b.decay_lambda != nullptr) +
+                      (b.decay_rate != nullptr) + (b.decay_index != nullptr);
+    if (given == 4 && b.n_pieces > 0)
+      return nullptr;
+    b.n_pieces = 0;
+    return given == 0 ? nullptr : "decay_index: expected with all that describes a schedule";
+  }
   static const char *refuse_values(const Batch &b) {
     for (long long run = 0; run < b.count; ++run)
       if (!(b.depth[run] >= 2.0 && b.depth[run] < (1 << 20)))
@@ -171,6 +187,10 @@ KRF_HD DiagonalProblem problem(DiagonalFamily, TeamT &team, const DiagonalBatch 
   const double *from_minus = b.profile_minus + b.w_index[run] * b.d;
   const double *from_y = b.y + b.y_index[run] * b.n;
   const double alpha = b.alpha[run];
+  if (b.n_pieces > 0) {
+    const long long at = b.decay_index[run] * b.n_pieces;
+    p.decay = {b.n_pieces, b.decay_start + at, b.decay_lambda + at, b.decay_rate + at};
+  }
   team.each(ldd, [&](int i) {
     plus[i] = alpha * from_plus[i < b.d ? i : 0];
     minus[i] = alpha * (i < b.d ? from_minus[i] : from_plus[0]);

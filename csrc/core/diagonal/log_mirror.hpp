@@ -26,7 +26,8 @@ struct LogMirror {
   static constexpr int kArrays = 6;
   // A prediction holds while log w grows by this, at depth 2 and at 3.
   static constexpr double kGrowthOfLog = 2.0, kHalf = 0.6931471805599453;
-  static constexpr double kSteepest = 18.4; // of e log w: u loses eight digits
+  static constexpr double kLogLargestU = 207.0; // of DeepMirror's
+  static constexpr double kSteepest = 18.4;     // of e log w: u loses eight digits
   // Of a Newton step: log w at depth 2, and what is added to it by depth 3.
   static constexpr double kDamped = 1.0, kDampedDeeper = 1.3;
 
@@ -42,10 +43,9 @@ struct LogMirror {
     log_ratio[i] = log_plus[i] - log_minus[i];
     u_plus[i] = exponential(-excess * log_plus[i]);
     u_minus[i] = exponential(-excess * log_minus[i]);
-    u_awake[i] = largest_beta < kInfinity ? DeepMirror::kSlack *
-                                                exponential(logarithm(largest_beta) *
-                                                            (-excess / depth))
-                                          : 0.0;
+    u_awake[i] = largest_beta < kInfinity
+                     ? DeepMirror::kSlack * exponential(logarithm(largest_beta) * (-excess / depth))
+                     : 0.0;
   }
 
   // By how much the logarithms fall, and the factors of u.
@@ -123,6 +123,16 @@ struct LogMirror {
   }
   KRF_HD double dual_scale(double log_factor, double) const {
     return exponential(-excess * log_factor);
+  }
+  KRF_HD void shrink(int i, double log_factor) {
+    const double least = -kLogLargestU / excess;
+    const double plus = log_plus[i] + log_factor, minus = log_minus[i] + log_factor;
+    log_plus[i] = larger(smaller(least, log_plus[i]), plus);
+    log_minus[i] = larger(smaller(least, log_minus[i]), minus);
+    if (log_plus[i] > plus || log_minus[i] > minus)
+      log_ratio[i] = log_plus[i] - log_minus[i];
+    u_plus[i] = exponential(-excess * log_plus[i]);
+    u_minus[i] = exponential(-excess * log_minus[i]);
   }
   KRF_HD double restore(int i, double beta, double &slope) const {
     const bool positive = beta > 0;

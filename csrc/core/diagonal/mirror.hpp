@@ -33,6 +33,7 @@ template <class T> struct MirrorValue {
 // step_cap(i, velocity, log_felt), damping(i, dz)  the longest step at constant velocity, and the
 //                         longest multiple of dz, over which the coordinate is predictable
 // rescale, dual_scale, restore  for limits: continuation in the scale of the start
+// shrink(i, log_factor)   both weights, where they are, by e^log_factor
 // set_accuracy(rtol), kArrays (arrays of storage)
 template <class M>
 concept Mirror = requires(M m, int i, double x, double &out, double *storage, bool &good) {
@@ -47,6 +48,7 @@ concept Mirror = requires(M m, int i, double x, double &out, double *storage, bo
   { m.damping(i, x) };
   m.rescale(i, x, x, x);
   { m.dual_scale(x, x) };
+  m.shrink(i, x);
   { m.restore(i, x, out) };
 };
 
@@ -126,6 +128,10 @@ struct Depth2Mirror {
     theta[i] = phi + stretch * (theta[i] - phi);
   }
   KRF_HD double dual_scale(double, double stretch) const { return stretch; }
+  KRF_HD void shrink(int i, double log_factor) {
+    log_half_kappa[i] += 2.0 * log_factor;
+    half_kappa[i] = exponential(log_half_kappa[i]);
+  }
   // The move of z that would restore beta after a rescaling, and the slope there.
   KRF_HD double restore(int i, double beta, double &slope) const {
     const double size = beta < 0 ? -beta : beta;
@@ -139,7 +145,8 @@ struct Depth2Mirror {
   }
 };
 
-// Depth D >= 3, a real number: u = w^(2-D) is linear in z and beta = u_plus^-p - u_minus^-p, p = D / (D - 2).
+// Depth D >= 3, a real number: u = w^(2-D) is linear in z and beta = u_plus^-p - u_minus^-p, p = D
+// / (D - 2).
 //
 // An error of u stays what it is while u falls by orders of magnitude, and then decides when the
 // coordinate wakes: it is measured by the smallest u that the coordinate can come to.
@@ -155,6 +162,8 @@ struct DeepMirror {
   static constexpr int kArrays = 4;
   // Few coordinates come to that beta: without slack errors stay below rtol where 10 are allowed.
   static constexpr double kSlack = 3.0;
+  // Weights that decay stop where u comes to this: nothing feels them, and u^3 is a number.
+  static constexpr double kLargestU = 1e90;
   KRF_HD DeepMirror(double D, double *storage, int ld)
       : depth(D), speed(2.0 * D * (D - 2.0)), power(D / (D - 2.0)), u_plus(storage),
         u_minus(storage + ld), u_gap(storage + 2 * ld), u_awake(storage + 3 * ld) {}
@@ -234,6 +243,16 @@ struct DeepMirror {
   }
   KRF_HD double dual_scale(double log_factor, double) const {
     return exponential((2.0 - depth) * log_factor);
+  }
+  KRF_HD void shrink(int i, double log_factor) {
+    const double most_plus = larger(u_plus[i], kLargestU);
+    const double most_minus = larger(u_minus[i], kLargestU);
+    rescale(i, log_factor, 1.0, 0.0);
+    if (u_plus[i] > most_plus || u_minus[i] > most_minus) {
+      u_plus[i] = smaller(u_plus[i], most_plus);
+      u_minus[i] = smaller(u_minus[i], most_minus);
+      u_gap[i] = u_plus[i] - u_minus[i];
+    }
   }
   KRF_HD double restore(int i, double beta, double &slope) const {
     const bool positive = beta > 0;

@@ -6,6 +6,13 @@
 // Outside the per-instruction-set namespaces: no code, so nothing to keep apart.
 namespace krf {
 
+// Weight decay lambda[k] exp(-rate[k] (t - start[k])) from start[k] to start[k + 1]; start[0] is
+// zero.  No pieces: none.
+struct DecaySchedule {
+  int pieces;
+  const double *start, *lambda, *rate;
+};
+
 // X is stored feature after feature, each padded(n) doubles long; there are padded(d) features.
 // Padding is zero in X and y; in w_plus0 and w_minus0 it repeats w_plus0[0], so that its predictor
 // is zero and its size ordinary.
@@ -17,6 +24,7 @@ struct DiagonalProblem {
   const double *y;
   const double *w_plus0;
   const double *w_minus0;
+  DecaySchedule decay{};
 };
 
 struct DiagonalFlowOutput : FlowOutput {

@@ -88,7 +88,7 @@ public:
     return finite(team.dot(W_, W_, length)) && finite(loss());
   }
   KRF_HD void start_stiff() { tangent_.forget(); }
-  KRF_HD void begin_step(double h) { rows_.step = h; }
+  KRF_HD void begin_step(double, double h) { rows_.step = h; }
 
   KRF_HD double loss() { return team.dot(samples_.residual, samples_.residual, sensing_.ldn); }
   // Also keeps M, against which a step's change is measured.

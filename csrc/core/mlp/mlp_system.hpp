@@ -57,7 +57,7 @@ public:
   KRF_HD static void renew_basis(double *) {}
   KRF_HD void set_accuracy(double rtol) { rtol_ = rtol; }
   // Close to interpolation the residual, not the target, says how exact a prediction must be.
-  KRF_HD void begin_step(double) {
+  KRF_HD void begin_step(double, double) {
     const double residual = larger(std::sqrt(base.loss), 1e-9 * scale_);
     residual_weight_ = larger(1.0, rtol_ * scale_ / (kResidualShare * residual));
   }

@@ -22,6 +22,10 @@ KRF_HD inline double a(int stage, int k) {
       {35.0 / 384.0, 0.0, 500.0 / 1113.0, 125.0 / 192.0, -2187.0 / 6784.0, 11.0 / 84.0}};
   return kA[stage][k];
 }
+KRF_HD inline double c(int stage) {
+  static constexpr double kC[7] = {0.0, 0.2, 0.3, 0.8, 8.0 / 9.0, 1.0, 1.0};
+  return kC[stage];
+}
 KRF_HD inline double error(int k) {
   static constexpr double kError[7] = {
       71.0 / 57600.0,      0.0,          -71.0 / 16695.0, 71.0 / 1920.0,
@@ -84,6 +88,8 @@ template <ExplicitSystem System> struct Dopri5 {
         write(at + i, h * sum);
       });
       ++n_rhs;
+      if constexpr (TimedSystem<System>)
+        s.set_fraction(dopri5::c(j));
       if (!s.evaluate(at, k + j * length))
         return -1.0;
     }

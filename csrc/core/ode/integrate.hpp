@@ -131,7 +131,7 @@ private:
     const double until_next =
         state_.row < o.n_eval ? state_.clock.until(o.t_eval[state_.row]) : kInfinity;
     choose_step(o, until_next);
-    system_.begin_step(state_.step);
+    system_.begin_step(state_.clock.time(), state_.step);
     double factor = 1.0;
     const double error = try_step(o, factor);
     if (!(error >= 0.0))
@@ -159,12 +159,14 @@ private:
     state_.cap = system_.step_cap();
     state_.step = smaller(state_.h, state_.cap);
     state_.target = state_.t_end;
+    if constexpr (TimedSystem<System>)
+      state_.target = smaller(state_.t_end, system_.next_break(state_.clock.time()));
     // The stiff method interpolates with an error like its embedded estimate, larger than at the
     // end of a step: it ends a step at a time that it could not interpolate.
     if (kDense && state_.choice.stiff() && until_next < state_.step)
       state_.step = smaller(state_.step, larger(until_next, state_.dense_h));
     if (!kDense && state_.row < o.n_eval)
-      state_.target = smaller(o.t_eval[state_.row], state_.t_end);
+      state_.target = smaller(o.t_eval[state_.row], state_.target);
     const double left = state_.clock.until(state_.target);
     state_.reaches_target = state_.step >= left;
     if (state_.reaches_target)
@@ -234,7 +236,7 @@ private:
     if (state_.descending)
       state_.clock.set(static_cast<double>(out.n_steps) * state_.step);
     else if (state_.reaches_target)
-      state_.clock.set(state_.target);
+      reach_target();
     else
       state_.clock.advance(state_.step);
     if constexpr (!kDense)
@@ -242,6 +244,14 @@ private:
     system_.renew_basis(stiff_.history());
     state_.norm = system_.predictor_norm();
     state_.rest = system_.rest(p, stiff_.history(), progress(o, out));
+  }
+
+  // At a time at which the field changes its formula, what is known of the last step is void.
+  KRF_HD void reach_target() {
+    state_.clock.set(state_.target);
+    if constexpr (TimedSystem<System>)
+      if (state_.target < state_.t_end)
+        stiff_.restart();
   }
 
   KRF_HD KRF_APART void choose_next(double factor) {
@@ -264,7 +274,12 @@ private:
   KRF_HD KRF_APART void interpolate_times(const FlowOptions &o, Output &out) {
     while (state_.row < o.n_eval && o.t_eval[state_.row] <= state_.t_end &&
            state_.clock.until(o.t_eval[state_.row]) <= state_.step) {
-      const double t = o.t_eval[state_.row], x = state_.clock.until(t) / state_.step;
+      const double t = o.t_eval[state_.row];
+      double x = state_.clock.until(t) / state_.step;
+      if constexpr (TimedSystem<System>) {
+        x = system_.own_fraction(x);
+        system_.set_fraction(x);
+      }
       if (state_.choice.stiff())
         stiff_.interpolate(x, state_.step, system_.dense);
       else

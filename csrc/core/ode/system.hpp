@@ -15,7 +15,7 @@ KRF_BEGIN_NAMESPACE
 // team, length, field     the team, and the velocity of the state, `length` doubles
 // start(problem)          the state at t = 0; false where it is outside the floating-point range
 // set_accuracy(rtol)      before start
-// begin_step(h)           before an attempt
+// begin_step(t, h)        before an attempt from time t
 // loss()                  of the state
 // rate()                  relative rate of change of the loss or of a part, for the first step
 // predictor_norm()        what errors of the predictor are relative to
@@ -42,7 +42,7 @@ concept FlowSystem =
       { s.field };
       { s.start(p) };
       s.set_accuracy(x);
-      s.begin_step(x);
+      s.begin_step(x, x);
       { s.loss() };
       { s.rate() };
       { s.predictor_norm() };
@@ -69,6 +69,16 @@ template <class S>
 concept ExplicitSystem = FlowSystem<S> && requires(S s, double *v, const double *u) {
   { s.evaluate(u, v) };
   { s.error_norm_at_end(u, u) };
+};
+
+// set_fraction(x)         `evaluate` and dense rows are at this fraction of the step from here on,
+//                         of the time that the methods see; own_fraction(x) of a fraction of t
+// next_break(t)           the next time at which the field changes its formula, or infinity
+template <class S>
+concept TimedSystem = FlowSystem<S> && requires(S s) {
+  s.set_fraction(0.5);
+  { s.own_fraction(0.5) };
+  { s.next_break(0.0) };
 };
 
 // dense                   room for the shift at a time within the last step

@@ -18,6 +18,7 @@ from ..base import FlowOptions, LimitOptions, RichPathOptions, RichPathRaw, Rows
 from ..batch import DiagonalBatch
 from ..factor_batch import FactorBatch, LinearBatch
 from ..mlp_batch import MLPBatch
+from .decay import DecayFlow
 from .diagonal import DualFlow, RowSpace, solve_limit
 from .factorization import FactorFlow
 from .networks import descend, follow_network
@@ -69,8 +70,12 @@ def _flow_diagonal(batch: DiagonalBatch, options: FlowOptions) -> Rows:
     def one(b: int) -> Run:
         plus, minus = _weights(batch, b)
         offset = float(batch.loss_offset[batch.y_index[b]])
-        flow = DualFlow(space(b), plus, minus, float(batch.depth[b]), offset)
-        return follow(flow, **_options(options, b))
+        depth, decay = float(batch.depth[b]), batch.decay_of(b)
+        if decay is not None:
+            data = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
+            decayed = DecayFlow(*data, plus, minus, depth, decay, offset)
+            return follow(decayed, **_options(options, b))
+        return follow(DualFlow(space(b), plus, minus, depth, offset), **_options(options, b))
 
     runs = list(_each(len(batch), one, options.progress))
     return _rows(runs) | _ends(runs)

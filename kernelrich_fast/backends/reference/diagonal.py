@@ -46,6 +46,8 @@ class RowSpace:
 class DualFlow:
     """A `ScipyProblem` whose state is m."""
 
+    breaks: tuple[float, ...] = ()
+
     def __init__(
         self, space: RowSpace, plus: FloatArray, minus: FloatArray, depth: float, loss_offset: float
     ) -> None:
@@ -94,7 +96,7 @@ class DualFlow:
         whole = rtol * float(np.max(np.abs(at.beta))) + atol  # a square would underflow
         return min(rtol * float(np.min(at.size / at.slope)), whole / float(np.max(at.slope))) / norm
 
-    def at_rest(self, m: FloatArray, tolerance: float) -> bool:
+    def at_rest(self, t: float, m: FloatArray, tolerance: float) -> bool:
         space, r = self.space, self.residual(m)
         if self.loss_offset == 0.0:  # some beta fits, and its loss is still to be reached
             tolerance = min(tolerance, 1e-11)

@@ -18,6 +18,8 @@ class FactorFlow:
     start while the largest entries grow.
     """
 
+    breaks: tuple[float, ...] = ()
+
     def __init__(
         self, sensing: Sensing, y: FloatArray, W0: FloatArray, loss_offset: float = 0.0
     ) -> None:
@@ -64,7 +66,7 @@ class FactorFlow:
         parts = float(np.linalg.norm(left) * np.linalg.norm(right))
         return min(whole / parts if parts > 0.0 else np.inf, rtol * min(1.0, self.size0 / size))
 
-    def at_rest(self, state: FloatArray, tolerance: float) -> bool:
+    def at_rest(self, t: float, state: FloatArray, tolerance: float) -> bool:
         W = state.reshape(self.shape)
         r = self.residual(W)
         S = self.sensing.generator(r)

@@ -29,6 +29,8 @@ SOLVERS: dict[str, Any] = {
 }
 # A run is given this share of the tolerance asked for, since errors of its steps add up.
 SHARE = 0.25
+# Of a step that leaves the domain, the part below which it is not tried again.
+_SHORTEST = 1e-8
 # What the solvers can tell apart.
 LEAST_TOLERANCE = 100 * np.finfo(np.float64).eps
 
@@ -50,6 +52,7 @@ class ScipyProblem(Protocol):
 
     start: FloatArray
     floor: FloatArray  # sizes of the parts of the state, below which relative errors do not count
+    breaks: tuple[float, ...]  # times at which the field changes its formula
 
     def field(self, t: float, state: FloatArray) -> FloatArray: ...
 
@@ -65,8 +68,8 @@ class ScipyProblem(Protocol):
         """The relative error of the state that makes one of rtol (or atol) in the predictor."""
         ...
 
-    def at_rest(self, state: FloatArray, tolerance: float) -> bool:
-        """Whether the predictor is within the tolerance of where the flow ends."""
+    def at_rest(self, t: float, state: FloatArray, tolerance: float) -> bool:
+        """Whether the predictor is within the tolerance of where the flow ends; once a step."""
         ...
 
     def legal(self, state: FloatArray) -> bool: ...
@@ -117,22 +120,29 @@ class _Attempt:
 
     def run(self, kind: Any, max_steps: int) -> Run:
         problem, clock = self.problem, self.clock
-        state, t, steps, status = problem.start, 0.0, 0, None
+        state, t, steps, n_rhs, status = problem.start, 0.0, 0, 0, None
         while clock.due <= 0.0:
             clock.report(0.0, problem.row(state, 0.0))
         status = self.ended(state, t)
-        solver = None
+        solver, shorter = None, 1.0
         while status is None:
-            if solver is None:
-                solver = self.solver(kind)
+            if solver is None or solver.status == "finished":  # at a break
+                n_rhs += 0 if solver is None else int(solver.nfev)
+                solver = self.solver(kind, t, state)
             if steps >= max_steps:
                 status = Status.MAX_STEPS
                 break
             solver.step()
             steps += 1
+            if solver.status != "failed" and not problem.legal(solver.y) and shorter > _SHORTEST:
+                # A step over an activation that its start says nothing of.
+                n_rhs, shorter = n_rhs + int(solver.nfev), 0.1 * shorter
+                solver = self.solver(kind, t, state, 0.1 * (float(solver.t) - t))
+                continue
             if solver.status == "failed" or not problem.legal(solver.y):
                 status = Status.FAILED
                 break
+            shorter = 1.0
             state, t = solver.y, float(solver.t)
             self.resolution = min(self.resolution, problem.resolution(state, *self.accuracy))
             if clock.due <= t:
@@ -140,20 +150,20 @@ class _Attempt:
                 while clock.due <= t:
                     clock.report(clock.due, problem.row(dense(clock.due), clock.due))
             status = self.ended(state, t)
-        n_rhs = 0 if solver is None else int(solver.nfev)
+        n_rhs += 0 if solver is None else int(solver.nfev)
         return clock.finish(t, problem.row(state, t), status, steps, n_rhs)
 
-    def solver(self, kind: Any) -> Any:
+    def solver(self, kind: Any, t: float, state: FloatArray, first: float = np.inf) -> Any:
         problem = self.problem
         rate = problem.rate()
+        end = min([self.clock.t_end, 1e300, *(b for b in problem.breaks if b > t)])
         options: dict[str, Any] = {"rtol": self.tolerance, "atol": self.tolerance * problem.floor}
         if rate > 0.0:
-            options["first_step"] = min(1e-3 / rate, 0.1 * self.clock.t_end)
+            options["first_step"] = min(1e-3 / rate, 0.1 * (end - t), first)
         if kind is not scipy.integrate.RK45:
             options["jac"] = problem.jacobian
-        end = min(self.clock.t_end, 1e300)
-        return kind(problem.field, 0.0, problem.start.copy(), end, **options)
+        return kind(problem.field, t, state.copy(), end, **options)
 
     def ended(self, state: FloatArray, t: float) -> Status | None:
-        at_rest = self.problem.at_rest(state, self.tolerance)
+        at_rest = self.problem.at_rest(t, state, self.tolerance)
         return self.clock.ended(t, self.problem.loss(state), at_rest)

@@ -1,0 +1,227 @@
+// Weight decay lambda(t) |w|^2 of diagonal networks: w' = -grad L - 2 lambda w.
+//
+// With Lambda the integral of lambda since a time t0, every weight is
+//
+//     w(t) = exp(-2 Lambda) W(z),   z = X' nu,   nu' = exp(-2 (D - 2) Lambda) (y - X beta),
+//
+// W the mirror of the flow without decay from w(t0): at depth 2 the scale of the start decays, and
+// at D > 2, where u = w^(2-D) is linear in z, u grows and takes less of the residual.  t0 is the
+// start of a step, so that no factor is far from one; after it the mirror itself is scaled.
+//
+// Where predictor and residual rest, nu still moves, at D > 2 as fast as exp(-2 (D - 2) Lambda)
+// says.  A step that is linear in nu costs nothing; so methods step in a time s of their own, with
+// ds = exp(-2 (D - 2) lambda (t - t0)) dt / unit, lambda as it is at t0, from 0 to the length of
+// the step as t goes over it, and in nu over `unit`.
+#pragma once
+
+#include "../team.hpp"
+#include "problem.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+namespace decay_rules {
+// A step ends before Lambda grows by this over the depth.
+inline constexpr double kLongest = 2.0;
+// Growth of Lambda between two looks at what has moved.
+inline constexpr double kWatch = 2.0;
+// Parts of rtol that a predictor at rest may be seen to move by, after many looks.
+inline constexpr double kMostLenient = 10.0;
+// Decay of which less than this is left is over.
+inline constexpr double kOver = 1e-14;
+} // namespace decay_rules
+
+// What Lambda makes of predictions, of the field of nu, and of its derivative.
+struct DecayFactors {
+  double log_weight = 0; // -2 Lambda
+  double predictor = 1, field = 1, kernel = 1;
+};
+
+// A step from t to t + h: `unit` of nu, and the rate at which its time is slower than t.
+struct DecayStep {
+  double t = 0, h = 0, slowing = 0, unit = 1;
+  // From a fraction of t to that of the methods' time, and back.
+  KRF_HD double to_own(double x) const {
+    return slowing > 0 ? std::expm1(-slowing * x * h) / std::expm1(-slowing * h) : x;
+  }
+  KRF_HD double from_own(double x) const {
+    return slowing > 0 ? -std::log1p(x * std::expm1(-slowing * h)) / (slowing * h) : x;
+  }
+};
+
+class WeightDecay {
+public:
+  KRF_HD WeightDecay(const DecaySchedule &schedule, double depth)
+      : schedule_(schedule), depth_(depth) {}
+
+  KRF_HD bool exists() const { return schedule_.pieces > 0; }
+  KRF_HD double next_break(double t) const {
+    const int next = piece(t) + 1;
+    return next < schedule_.pieces ? schedule_.start[next] : kInfinity;
+  }
+  KRF_HD double at(double t) const {
+    if (!exists())
+      return 0.0;
+    const int k = piece(t);
+    return schedule_.lambda[k] * std::exp(-schedule_.rate[k] * (t - schedule_.start[k]));
+  }
+  // Of lambda from t to t + h, which lie in one piece.
+  KRF_HD double integral(double t, double h) const {
+    if (!exists())
+      return 0.0;
+    const double rate = schedule_.rate[piece(t)];
+    return at(t) * (rate > 0 ? -std::expm1(-rate * h) / rate : h);
+  }
+  KRF_HD double longest_step(double t) const {
+    const double now = at(t);
+    return now > 0 ? decay_rules::kLongest / (depth_ * now) : kInfinity;
+  }
+  // Whether nothing of it is left, and none will come.
+  KRF_HD bool is_over(double t) const {
+    if (!exists())
+      return true;
+    const int k = piece(t);
+    if (k + 1 < schedule_.pieces)
+      return false;
+    const double now = at(t);
+    return !(now > 0) || (schedule_.rate[k] > 0 && now < decay_rules::kOver * schedule_.rate[k]);
+  }
+  // Whether it stays as it is.
+  KRF_HD bool is_constant(double t) const {
+    const int k = piece(t);
+    return exists() && k + 1 == schedule_.pieces && !(schedule_.rate[k] > 0);
+  }
+  KRF_HD DecayStep step(double t, double h) const {
+    DecayStep step{t, h, 2.0 * (depth_ - 2.0) * at(t), 1.0};
+    if (step.slowing > 0)
+      step.unit = -std::expm1(-step.slowing * h) / (step.slowing * h);
+    return step;
+  }
+  // At a fraction of the methods' time.
+  KRF_HD DecayFactors factors(const DecayStep &step, double own) const {
+    DecayFactors f;
+    if (!exists())
+      return f;
+    const double since = own == 1.0 ? step.h : step.from_own(own) * step.h;
+    const double grown = integral(step.t, since);
+    f.log_weight = -2.0 * grown;
+    f.predictor = std::exp(depth_ * f.log_weight);
+    f.field = std::exp(step.slowing * since - 2.0 * (depth_ - 2.0) * grown);
+    f.kernel = step.unit * f.predictor * f.field;
+    return f;
+  }
+  // By what nu, in units of the present step, is divided from here on.
+  KRF_HD double growth_of_unit(const DecayStep &step) const {
+    return std::exp(2.0 * (depth_ - 2.0) * integral(step.t, step.h));
+  }
+
+private:
+  KRF_HD int piece(double t) const {
+    int k = 0;
+    while (k + 1 < schedule_.pieces && t >= schedule_.start[k + 1])
+      ++k;
+    return k;
+  }
+
+  DecaySchedule schedule_;
+  double depth_;
+};
+
+// How far weights and predictor moved while Lambda grew by kWatch or more.  Over less, the rounding
+// of what Newton's iteration leaves would look like a motion.
+struct DecayMotion {
+  double lambda_h = 0;                      // growth of Lambda
+  double growth = kInfinity;                // the largest, of the logarithm of a weight
+  double change = kInfinity, predictor = 0; // norms, of the change of |x_i| beta_i and of itself
+  double fall = 0, penalty = 0;             // the change of |w|^2, and itself
+
+  // Whether predictor and |w|^2 have come to rest under constant decay, and no small weight grows.
+  // What is left of a motion that fades at a rate of its own is as much longer as that is slower
+  // than decay; one that does not fade is rounding that the solver lets pass, `lenient` as large.
+  KRF_HD bool is_rest(const DecayMotion &before, double lambda, double y_norm, double loss,
+                      double tolerance, double lenient) const {
+    const double fading = std::log(before.change / change) / lambda_h;
+    const double most = tolerance * lambda_h, size = predictor + tolerance * y_norm;
+    const bool still =
+        fading > 0 ? change <= most * smaller(1.0, fading) * size : change <= lenient * most * size;
+    return still && growth <= lenient * most &&
+           lambda * fall <= lenient * most * (lambda * penalty + loss);
+  }
+};
+
+// Weights and predictor at an earlier time.
+template <Team TeamT> struct DecayWatch {
+  using T = typename TeamT::Value;
+
+  double *beta, *w_plus, *w_minus;
+  double grown = 0; // Lambda since then
+  DecayMotion last, before;
+  int looks_taken = 0;
+
+  KRF_HD DecayWatch(int ldd, Arena &arena)
+      : beta(arena.take(ldd)), w_plus(arena.take(ldd)), w_minus(arena.take(ldd)) {}
+
+  template <class StateT> KRF_HD void start(StateT &s) {
+    grown = 0;
+    s.team.for_each(s.ldd, [&](int i) { keep(s, i); });
+  }
+
+  KRF_HD double leniency() const {
+    return smaller(decay_rules::kMostLenient, 1.0 + 0.1 * looks_taken);
+  }
+
+  // After a step over which Lambda grew; whether the motion since the last look is known.
+  template <class StateT> KRF_HD KRF_APART bool looks(StateT &s, double growth) {
+    grown += growth;
+    if (grown < decay_rules::kWatch)
+      return false;
+    before = last;
+    ++looks_taken;
+    last = motion(s);
+    last.lambda_h = grown;
+    grown = 0;
+    return true;
+  }
+
+private:
+  template <class StateT> KRF_HD void keep(StateT &s, int i) {
+    T plus, minus;
+    s.mirror.weights(i, splat<T>(0.0), plus, minus);
+    write(beta + i, read<T>(s.here.beta + i));
+    write(w_plus + i, plus);
+    write(w_minus + i, minus);
+  }
+
+  template <class StateT> KRF_HD DecayMotion motion(StateT &s) {
+    const T zero = splat<T>(0.0);
+    T squares[4] = {zero, zero, zero, zero};
+    T growth = zero;
+    s.team.for_each(s.ldd, [&](int i) {
+      const T length = read<T>(s.feature_norm + i);
+      const T old_beta = read<T>(beta + i), old_plus = read<T>(w_plus + i);
+      const T old_minus = read<T>(w_minus + i);
+      keep(s, i);
+      const T plus = read<T>(w_plus + i), minus = read<T>(w_minus + i);
+      const T moved = (read<T>(beta + i) - old_beta) * length, size = read<T>(beta + i) * length;
+      const auto counts = length > 0.0; // padding, and a feature of zeros, only fall
+      squares[0] += select(counts, moved * moved, zero);
+      squares[1] += select(counts, size * size, zero);
+      squares[2] += select(
+          counts, (old_plus - plus) * (old_plus + plus) + (old_minus - minus) * (old_minus + minus),
+          zero);
+      squares[3] += select(counts, plus * plus + minus * minus, zero);
+      const T grown_by = greater_of(logarithm(plus) - logarithm(old_plus),
+                                    logarithm(minus) - logarithm(old_minus));
+      growth = greater_of(growth, select(counts, grown_by, zero));
+    });
+    DecayMotion m;
+    m.growth = s.team.max(growth);
+    m.change = std::sqrt(s.team.sum(squares[0]));
+    m.predictor = std::sqrt(s.team.sum(squares[1]));
+    m.fall = s.team.sum(squares[2]);
+    m.fall = m.fall < 0 ? -m.fall : m.fall;
+    m.penalty = s.team.sum(squares[3]);
+    return m;
+  }
+};
+
+KRF_END_NAMESPACE

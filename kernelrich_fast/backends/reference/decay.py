@@ -1,0 +1,137 @@
+"""Diagonal networks under weight decay: the flow of the logarithms of the weights, and the dual."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..._types import FloatArray
+from ...equations.diagonal import log_weight_field
+from ...schedules import Schedule
+from .rows import Row
+
+__all__ = ["DecayFlow"]
+
+# Decay of which less than this is left is over.
+_OVER = 1e-14
+# A predictor at rest moves by this many tolerances of the solver over 1 / lambda.
+_REST = 4.0
+# Of rtol, that a predictor far smaller than its two parts may ask for.
+_PLATEAU = 0.1
+
+
+class DecayFlow:
+    """A `ScipyProblem` whose state is log w_plus, log w_minus and the dual."""
+
+    def __init__(
+        self, X: FloatArray, y: FloatArray, plus: FloatArray, minus: FloatArray, depth: float,
+        decay: Schedule, loss_offset: float,
+    ) -> None:  # fmt: skip
+        self.X, self.y, self.depth, self.decay = X, y, depth, decay
+        self.loss_offset = loss_offset
+        self.n, self.d = X.shape
+        self.start = np.concatenate([np.log(plus), np.log(minus), np.zeros(self.n)])
+        self.floor = np.ones(len(self.start))
+        if depth > 2.0:  # the dual at which a weight leaves the domain
+            end = np.exp((2.0 - depth) * np.max(self.start[: 2 * self.d]))
+            self.floor[2 * self.d :] = min(1.0, float(end) / (2.0 * depth * (depth - 2.0)))
+        self.breaks = tuple(float(t) for t in decay.start[1:])
+        self.before = (0.0, self.start)
+        self.change = np.inf
+
+    def _parts(self, state: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The logarithms of both weights, and beta."""
+        plus, minus = state[: self.d], state[self.d : 2 * self.d]
+        return plus, minus, self._beta(plus, minus)
+
+    def _beta(self, plus: FloatArray, minus: FloatArray) -> FloatArray:
+        ratio = self.depth * (plus - minus)
+        of_minus = np.exp(self.depth * minus)
+        small = of_minus * np.expm1(np.clip(ratio, -1.0, 1.0))
+        return np.where(np.abs(ratio) < 1.0, small, np.exp(self.depth * plus) - of_minus)
+
+    def field(self, t: float, state: FloatArray) -> FloatArray:
+        plus, minus, beta = self._parts(state)
+        r = self.y - self.X @ beta
+        fields = log_weight_field(self.X.T @ r, plus, minus, self.depth, self.decay.at(t))
+        return np.concatenate([*fields, self._share(t) * r])
+
+    def _share(self, t: float) -> float:
+        """What the dual takes of the residual."""
+        return float(np.exp(-2.0 * (self.depth - 2.0) * self.decay.integral(t)))
+
+    def jacobian(self, t: float, state: FloatArray) -> FloatArray:
+        plus, minus, beta = self._parts(state)
+        D, X, d = self.depth, self.X, self.d
+        force = X.T @ (self.y - X @ beta)
+        speeds = np.stack([2.0 * D * np.exp((D - 2.0) * w) for w in (plus, minus)])
+        speeds[1] *= -1.0
+        slopes = np.concatenate([D * np.exp(D * plus), -D * np.exp(D * minus)])
+        moved = -np.hstack([X, X]) * slopes  # of the residual
+        J = np.zeros((len(state), len(state)))
+        J[: 2 * d, : 2 * d] = (speeds[:, :, None] * (X.T @ moved)).reshape(2 * d, 2 * d)
+        J[np.arange(2 * d), np.arange(2 * d)] += ((D - 2.0) * speeds * force).ravel()
+        J[2 * d :, : 2 * d] = self._share(t) * moved
+        return J
+
+    def rate(self) -> float:
+        J = self.jacobian(0.0, self.start)[: 2 * self.d, : 2 * self.d]
+        return float(
+            np.abs(np.trace(J)) + np.max(np.abs(self.field(0.0, self.start)[: 2 * self.d]))
+        )
+
+    def loss(self, state: FloatArray) -> float:
+        r = self.y - self.X @ self._parts(state)[2]
+        return float(r @ r) + self.loss_offset
+
+    def resolution(self, state: FloatArray, rtol: float, atol: float) -> float:
+        plus, minus, beta = self._parts(state)
+        size = np.exp(self.depth * plus) + np.exp(self.depth * minus)
+        felt = size > 1e-20 * np.max(size)
+        logs = np.abs(np.maximum(plus, minus))
+        digits = self.depth * float(np.max(np.where(felt, np.maximum(logs, 1.0), 1.0)))
+        norm = float(np.linalg.norm(beta))
+        whole = np.inf if norm == 0.0 else (rtol * norm + atol) / float(np.linalg.norm(size))
+        return min(rtol, max(whole, _PLATEAU * rtol)) / digits
+
+    def at_rest(self, t: float, state: FloatArray, tolerance: float) -> bool:
+        """By the motion over the last step, as the compiled backends judge it."""
+        (t0, last), self.before, change_before = self.before, (t, state.copy()), self.change
+        self.change = np.inf
+        h = t - t0
+        lam = float(self.decay.at(t))
+        rate = float(self.decay.rate[-1])
+        final = not self.breaks or t0 >= self.breaks[-1]
+        if not (h > 0.0 and final):
+            return False
+        if lam == 0.0 or (rate > 0.0 and lam < _OVER * rate):
+            force = self.X.T @ (self.y - self.X @ self._parts(state)[2])
+            return float(np.linalg.norm(force)) <= tolerance * float(
+                np.linalg.norm(self.X.T @ self.y)
+            )
+        if rate > 0.0:
+            return False
+        size = np.linalg.norm(self.X, axis=0)
+        beta = self._parts(state)[2] * size
+        self.change = float(np.linalg.norm(beta - self._parts(last)[2] * size)) / (lam * h)
+        weights = [np.exp(2.0 * each[: 2 * self.d]) for each in (last, state)]
+        fall = abs(float(np.sum(weights[1] - weights[0])))
+        growth = float(np.max(state[: 2 * self.d] - last[: 2 * self.d]))
+        most, slow = _REST * tolerance, 1.0
+        if self.change > 0.0 and np.isfinite(change_before):
+            slow = min(1.0, max(0.0, np.log(change_before / self.change) / (lam * h)))
+        rests = self.change <= most * slow * (np.linalg.norm(beta) + most * np.linalg.norm(self.y))
+        objective = lam * float(np.sum(weights[1])) + self.loss(state)
+        return bool(rests and growth <= most * lam * h and lam * fall <= most * lam * h * objective)
+
+    def legal(self, state: FloatArray) -> bool:
+        return bool(np.all(np.isfinite(state)) and np.max(state[: 2 * self.d]) < 300.0)
+
+    def row(self, state: FloatArray, t: float) -> Row:
+        plus, minus, beta = self._parts(state)
+        return {
+            "beta": beta,
+            "w_plus": np.exp(plus),
+            "w_minus": np.exp(minus),
+            "dual": state[2 * self.d :],
+            "loss": np.asarray(self.loss(state)),
+        }

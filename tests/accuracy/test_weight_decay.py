@@ -1,0 +1,238 @@
+"""Weight decay: along the flow against the weights by SciPy, at its end against KKT conditions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import relative
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import weight_decay_flow
+from scipy.integrate import simpson
+
+import kernelrich_fast as krf
+
+SCHEDULES = {
+    "constant": (0.3, lambda t: 0.3, ()),
+    "falling": (krf.schedules.exponential(0.5, 1.0), lambda t: 0.5 * np.exp(-t), ()),
+    "pieces": (
+        [(0.02, 2.0), (0.5, 0.0), (1.5, 0.7)],
+        lambda t: 0.0 if t < 0.02 else 2.0 if t < 0.5 else 0.0 if t < 1.5 else 0.7,
+        (0.02, 0.5, 1.5),
+    ),
+}
+TIMES = np.array([0.05, 0.3, 1.0, 3.0])
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((8, 20))
+    return X, X[:, 0] - X[:, 1] + 0.5 * X[:, 2] + 0.1 * rng.standard_normal(8)
+
+
+def lasso(X, y, lam):
+    """Argmin |X beta - y|^2 + lam |beta|_1 by coordinate descent."""
+    Q, beta = X.T @ X, np.zeros(X.shape[1])
+    for _ in range(200_000):
+        before = beta.copy()
+        for i in range(len(beta)):
+            pull = X[:, i] @ (y - X @ beta) + Q[i, i] * beta[i]
+            beta[i] = np.sign(pull) * max(abs(pull) - lam / 2.0, 0.0) / Q[i, i]
+        if np.max(np.abs(beta - before)) < 1e-15:
+            break
+    return beta
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize(
+    ("depth", "alpha"), [(2, 0.5), (2, 0.01), (2.3, 0.3), (3, 0.5), (3, 0.1), (4, 0.5), (6.5, 0.5)]
+)
+def test_the_flow_on_the_weights(data, backend_and_method, depth, alpha, kind):
+    X, y = data
+    backend, method = backend_and_method
+    decay, function, breaks = SCHEDULES[kind]
+    expected = weight_decay_flow(X, y, np.full(20, alpha), depth, function, breaks, TIMES)
+    flow = krf.flow_diagonal(
+        X, y, alpha=alpha, depth=depth, weight_decay=decay, t_eval=TIMES, rtol=1e-7, method=method,
+        backend=backend,
+    )  # fmt: skip
+    assert relative(flow.beta, expected[0]).max() < 1e-6
+    assert np.allclose(flow.w_plus, expected[1], rtol=1e-6, atol=0.0)
+    assert np.allclose(flow.w_minus, expected[2], rtol=1e-6, atol=0.0)
+    assert np.allclose(flow.penalty, (expected[1] ** 2 + expected[2] ** 2).sum(-1), rtol=1e-6)
+    assert np.allclose(flow.loss, ((flow.beta @ X.T - y) ** 2).sum(-1), rtol=1e-9)
+    if backend == "numpy":  # whose dual has fewer digits than what follows asks for
+        return
+    # What the documentation says of the dual.
+    schedule = decay if kind == "falling" else krf.schedules.piecewise(
+        [(0.0, 0.3)] if kind == "constant" else decay
+    )  # fmt: skip
+    shrunk = np.exp(-2.0 * schedule.integral(TIMES))[:, None]
+    z = flow.dual @ X
+    if depth == 2:
+        w_plus = alpha * np.exp(4.0 * z)
+    else:
+        speed = 2.0 * depth * (depth - 2.0)
+        w_plus = (alpha ** (2.0 - depth) - speed * z) ** (-1.0 / (depth - 2.0))
+    assert np.allclose(shrunk * w_plus, flow.w_plus, rtol=2e-5)
+
+
+@pytest.mark.parametrize("lam", [1e-3, 0.3, 3.0, 50.0])
+@pytest.mark.parametrize("alpha", [0.5, 1e-3, 1e-30])
+def test_depth_two_ends_at_the_lasso(data, backend, lam, alpha):
+    X, y = data
+    expected = lasso(X, y, lam)
+    flow = krf.flow_diagonal(X, y, alpha=alpha, weight_decay=lam, backend=backend)
+    assert flow.status == krf.Status.STATIONARY
+    assert np.linalg.norm(flow.beta - expected) < 1e-5 * np.linalg.norm(expected) + 1e-12
+    limit = krf.limit_diagonal(X, y, alpha=alpha, weight_decay=lam, backend=backend)
+    assert limit.status == krf.Status.STATIONARY
+    assert np.linalg.norm(limit.beta - expected) <= 1e-12 * np.linalg.norm(expected)
+    assert np.max(np.abs(X.T @ limit.dual)) <= 1.0 + 1e-9
+
+
+@pytest.mark.parametrize("depth", [2.5, 3, 4, 8])
+@pytest.mark.parametrize("lam", [1e-3, 0.3])
+def test_deeper_ends_satisfy_kkt(data, backend, depth, lam):
+    X, y = data
+    alpha = np.array([0.5, 0.8])
+    options = dict(alpha=alpha, depth=depth, weight_decay=lam, backend=backend)
+    flows, limits = krf.flow_diagonal(X, y, **options), krf.limit_diagonal(X, y, **options)
+    for flow, limit in zip(flows, limits, strict=True):
+        beta = limit.beta
+        on = beta != 0.0
+        assert flow.status == limit.status == krf.Status.STATIONARY
+        assert on.any()
+        # Where the flow went, and to its last digits.
+        assert np.linalg.norm(flow.beta - beta) < 2e-5 * np.linalg.norm(beta)
+        pull = 2.0 * X[:, on].T @ (y - X @ beta)
+        slope = lam * (2.0 / depth) * np.sign(beta[on]) * np.abs(beta[on]) ** (2.0 / depth - 1.0)
+        assert np.allclose(pull, slope, rtol=1e-9, atol=1e-12)
+
+
+def test_a_small_weight_that_grows_is_no_rest(data):
+    """Saddles are left: the lasso is reached from 1e-100, where every step looks like an end."""
+    X, y = data
+    flow = krf.flow_diagonal(X, y, alpha=1e-100, weight_decay=0.3, rtol=1e-3)
+    expected = lasso(X, y, 0.3)
+    assert np.linalg.norm(flow.beta - expected) < 1e-2 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_decay_that_is_switched_off_is_a_new_start(data, backend, depth):
+    """Then the limit of what is left of the weights."""
+    X, y = data
+    options = dict(depth=depth, backend=backend)
+    flow = krf.flow_diagonal(
+        X,
+        y,
+        alpha=0.5,
+        weight_decay=[(0.0, 0.4), (0.7, 0.0)],
+        stop_loss=1e-20,
+        rtol=1e-8,
+        **options,
+    )
+    at = krf.flow_diagonal(X, y, alpha=0.5, weight_decay=0.4, t_eval=[0.7], rtol=1e-9, **options)
+    limit = krf.limit_diagonal(
+        X, y, alpha=1.0, w_plus0=at.w_plus[0], w_minus0=at.w_minus[0], **options
+    )
+    assert flow.status == krf.Status.CONVERGED
+    assert relative(flow.beta, limit.beta) < 1e-6
+    # A decay that falls fast enough is one of its integral, at once.
+    sudden = krf.flow_diagonal(
+        X,
+        y,
+        alpha=0.5,
+        weight_decay=krf.schedules.exponential(3e5, 1e6),
+        stop_loss=1e-20,
+        **options,
+    )
+    shrunk = krf.limit_diagonal(X, y, alpha=0.5 * np.exp(-0.6), **options)
+    assert relative(sudden.beta, shrunk.beta) < 1e-4
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10_000), depth=st.sampled_from([2, 2.5, 3, 5]), c=st.floats(0.3, 3.0),
+    lam=st.floats(0.01, 3.0),
+)  # fmt: skip
+def test_weights_and_decay_scale_together(seed, depth, c, lam):
+    """W -> c w, y -> c^D y, t -> c^(2-2D) t, lambda -> c^(2D-2) lambda."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((4, 7)), rng.standard_normal(4)
+    times = np.array([0.1, 1.0])
+    a = krf.flow_diagonal(X, y, alpha=0.6, depth=depth, weight_decay=lam, t_eval=times)
+    b = krf.flow_diagonal(
+        X, c**depth * y, alpha=0.6 * c, depth=depth, weight_decay=lam * c ** (2 * depth - 2),
+        t_eval=times * c ** (2 - 2 * depth),
+    )  # fmt: skip
+    assert relative(b.beta, c**depth * a.beta).max() < 2e-5
+    assert np.allclose(b.penalty, c**2 * a.penalty, rtol=2e-5)
+
+
+def test_no_decay_changes_no_bit(data, backend):
+    X, y = data
+    options = dict(alpha=[0.1, 1.0], backend=backend)
+    plain = krf.flow_diagonal(X, y, **options)
+    for none in (0.0, 0, np.zeros(2), [(0.0, 0.0)], krf.schedules.exponential(0.0, 1.0)):
+        assert np.array_equal(
+            krf.flow_diagonal(X, y, weight_decay=none, **options).beta, plain.beta
+        )
+    mixed = krf.flow_diagonal(X, y, weight_decay=[[0.0], [0.2]], **options)
+    assert mixed.status.shape == (2, 2)
+    assert relative(mixed.beta[0], plain.beta).max() < 1e-6
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_tall_data_keep_their_dual(depth, backend):
+    """Its part that no beta reaches is an integral of its own."""
+    rng = np.random.default_rng(1)
+    X, y = rng.standard_normal((30, 6)), rng.standard_normal(30)
+    schedule = krf.schedules.exponential(1.0, 2.0)
+    times = np.linspace(0.0, 1.0, 2001)
+    flow = krf.flow_diagonal(
+        X, y, alpha=0.5, depth=depth, weight_decay=schedule, t_eval=times, rtol=1e-8,
+        backend=backend,
+    )  # fmt: skip
+    share = np.exp(-2.0 * (depth - 2.0) * schedule.integral(times))[:, None]
+    field = share * (y - flow.beta @ X.T)
+    assert relative(flow.dual[-1], simpson(field, x=times, axis=0)) < 1e-6
+
+
+def test_sweeps_take_decay_as_a_dimension(data, tmp_path):
+    X, y = data
+    options = dict(alpha=[0.1, 1.0], depth=[2, 3], progress=False, keep=("norms", "beta"))
+    decays = [0.0, 0.1, 1.0]
+    ds = krf.sweep_diagonal(X, y, weight_decay=decays, store=tmp_path / "s", **options)
+    assert dict(ds.sizes) == {"depth": 2, "weight_decay": 3, "alpha": 2, "feature": 20}
+    for i, depth in enumerate((2, 3)):
+        for j, lam in enumerate(decays):
+            one = krf.flow_diagonal(X, y, alpha=[0.1, 1.0], depth=depth, weight_decay=lam)
+            assert relative(ds.beta.values[i, j], one.beta).max() < 1e-6
+            assert np.allclose(ds.penalty.values[i, j], one.penalty, rtol=1e-6)
+    with pytest.raises(ValueError, match="weight_decay"):
+        krf.sweep_diagonal(X, y, weight_decay=[0.0, 0.1, 2.0], store=tmp_path / "s", **options)
+    limits = krf.sweep_diagonal(X, y, weight_decay=0.1, limit=True, **options)
+    assert float(limits.weight_decay) == 0.1
+    scheduled = krf.sweep_diagonal(X, y, weight_decay=[(0.0, 0.5), (1.0, 0.0)], **options)
+    assert scheduled.attrs["weight_decay"] == [0.0, 1.0, 0.5, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [-0.1, np.nan, np.inf, "much", [(1.0, 0.1), (0.5, 0.2)], [(-1.0, 0.1)], [(0.0, -0.1)],
+     [(0.0, 0.1), (0.0, 0.2)], [[0.1, 0.2, 0.3]], None],
+)  # fmt: skip
+def test_bad_decay_is_refused_by_name(data, bad):
+    X, y = data
+    with pytest.raises((ValueError, TypeError), match=r"weight_decay|leading shapes"):
+        krf.flow_diagonal(X, y, alpha=[0.1, 1.0], weight_decay=bad)
+
+
+@pytest.mark.parametrize("bad", [krf.schedules.exponential(0.1, 1.0), [(0.0, 0.1), (1.0, 0.2)],
+                                 [0.0, 0.1]])  # fmt: skip
+def test_limits_take_constant_decay(data, bad):
+    X, y = data
+    with pytest.raises(ValueError, match="weight_decay: expected"):
+        krf.limit_diagonal(X, y, alpha=[0.1, 1.0], weight_decay=bad)
