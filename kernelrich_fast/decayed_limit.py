@@ -25,7 +25,13 @@ _SLACK = 1e-9
 
 
 def constant_decay(value: Any) -> Schedule | None:
-    """The argument ``weight_decay`` of limits: it does not change, and where it is, is positive."""
+    """The argument ``weight_decay`` of limits: it does not change, and where it is, is positive.
+
+    Examples
+    --------
+    >>> float(constant_decay(0.5).at(3.0))
+    0.5
+    """
     schedule = weight_decay(value)
     if schedule is None:
         return None

@@ -2,111 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from . import _validate as check
-from ._results import FlowResult, Result
+from ._device import to_host
 from ._runs import RunBar, backend_for, flow_options, solve_flows, thread_count
-from ._types import ArrayLike, FloatArray, IntArray, Progress
-from .backends import BACKENDS, DiagonalBatch, make_batch
+from ._types import ArrayLike, Progress
+from .backends import BACKENDS
 from .backends.base import LimitOptions
 from .decayed_limit import constant_decay, limit_under_decay
+from .diagonal_results import DiagonalFlow, DiagonalLimit
+from .diagonal_start import Start, checked_model, continued, diagonal_batch, new_start
 from .schedules import Schedule
 from .schedules import weight_decay as check_decay
 from .status import warn_unless_converged
 
 __all__ = ["DiagonalFlow", "DiagonalLimit", "flow_diagonal", "limit_diagonal"]
 
-# Base-10 logarithms between which powers of the initial weights must lie. Slopes carry a factor of
-# 4 D^2 on top, hence the lower upper end.
-_LOG_RANGE = (-304.0, 296.0)
-
-
-_DIMS: dict[str, tuple[str, ...]] = {
-    "beta": ("feature",), "w_plus": ("feature",), "w_minus": ("feature",), "dual": ("sample",),
-}  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class DiagonalFlow(FlowResult):
-    """Result of `flow_diagonal`; B is the batch shape, T the number of evaluation times.
-
-    Arrays are NumPy's; CuPy's where X, y or a profile was on a CUDA device.
-
-    Attributes
-    ----------
-    beta, w_plus, w_minus : ndarray, B + (n_features,) or B + (T, n_features)
-        Predictor w_plus^D - w_minus^D and the weights.
-    dual : ndarray, B + (n_samples,) or B + (T, n_samples)
-        nu(t), the integral of the residual y - X beta over time; under weight decay lambda that of
-        exp(-2 (D - 2) Lambda) (y - X beta), Lambda the integral of lambda.
-    penalty : ndarray, B or B + (T,)
-        |w|^2 = |w_plus|^2 + |w_minus|^2.
-    loss, t : ndarray, B or B + (T,)
-        |X beta - y|^2, and the time each row belongs to (a run that ended early repeats its last
-        state, and says so here).
-    status : ndarray of int, B
-        A `Status` per run.
-    n_steps, n_rhs : ndarray of int, B
-        Accepted steps, and evaluations of the vector field.
-    n_flops : ndarray, B
-        Multiplications and additions of the dense algebra, the elementwise functions left out; zero
-        from the backend "numpy", which does not count them.
-    backend : str
-        The backend that ran.
-
-    Notes
-    -----
-    At all times w_plus and w_minus are exp(-2 Lambda) times functions of X^T nu, those of the flow
-    without weight decay.
-
-    ``flow[i]`` is that of some runs, ``to_dataset`` and ``to_dataframe`` give labelled arrays and a
-    table, ``converged`` says which runs reached the loss that was asked for.
-    """
-
-    _dims: ClassVar[dict[str, tuple[str, ...]]] = _DIMS
-    _derived: ClassVar[tuple[str, ...]] = ("penalty",)
-
-    beta: FloatArray
-    w_plus: FloatArray
-    w_minus: FloatArray
-    dual: FloatArray
-
-    @property
-    def penalty(self) -> FloatArray:
-        """|w|^2, of which weight decay lambda adds lambda |w|^2 to the loss."""
-        total: FloatArray = (self.w_plus**2).sum(axis=-1) + (self.w_minus**2).sum(axis=-1)
-        return total
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class DiagonalLimit(Result):
-    """Result of `limit_diagonal`; fields as in `DiagonalFlow`, without times."""
-
-    _dims: ClassVar[dict[str, tuple[str, ...]]] = _DIMS
-
-    beta: FloatArray
-    w_plus: FloatArray
-    w_minus: FloatArray
-    dual: FloatArray
-    loss: FloatArray
-    status: IntArray
-    n_iterations: IntArray
-    backend: str
-
 
 def flow_diagonal(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    alpha: ArrayLike,
+    alpha: ArrayLike | None = None,
     depth: ArrayLike = 2,
     w0: ArrayLike | None = None,
     w_plus0: ArrayLike | None = None,
     w_minus0: ArrayLike | None = None,
+    model: str | None = None,
+    balance: ArrayLike | None = None,
+    start: DiagonalFlow | DiagonalLimit | None = None,
+    rescale_layers: tuple[float, float] | None = None,
+    loss_scale: float = 1.0,
     loss: str = "squared",
     weight_decay: ArrayLike | Schedule = 0.0,
     t_eval: ArrayLike | None = None,
@@ -123,9 +52,9 @@ def flow_diagonal(
     """Integrate the gradient flow of diagonal linear networks, a whole batch in one call.
 
     The model is f(x) = <beta, x> with beta = w_plus^D - w_minus^D (coordinate-wise), the loss
-    L = |X beta - y|^2, the flow dw/dt = -grad L from w(0) = alpha * (w_plus0, w_minus0).  Leading
-    axes of X, y, alpha, depth, the profiles, t_max, stop_loss and rtol broadcast to the batch
-    shape B.
+    L = ``loss_scale`` |X beta - y|^2, the flow dw/dt = -grad L from w(0) = alpha (w_plus0,
+    w_minus0).  Leading axes of X, y, alpha, depth, the profiles, balance, weight_decay, t_max,
+    stop_loss and rtol broadcast to the batch shape B.
 
     Parameters
     ----------
@@ -134,14 +63,27 @@ def flow_diagonal(
     y : array_like, (..., n_samples)
         Targets.
     alpha : array_like, (...)
-        Scale of the initial weights, positive; alpha^(2D-2) and its inverse must be floating-point
-        numbers (at depth 2, alpha from 1e-150 on).
+        Scale of the initial weights, positive; required without ``start``. alpha^(2D-2) and its
+        inverse must be floating-point numbers (at depth 2, alpha from 1e-150 on).
     depth : array_like, (...)
         Number of layers D >= 2, a real number.
     w0 : array_like, (..., n_features) or scalar, optional
         Positive profile of the initial weights; ones by default.
     w_plus0, w_minus0 : array_like, optional
         Profiles of w_plus and w_minus where they differ from w0 (a biased start).
+    model : {"difference", "product", "two_products"}, optional
+        beta = w_plus^D - w_minus^D (by default), u v, or u_plus v_plus - u_minus v_minus, the last
+        two at depth 2.
+    balance : array_like, (...), optional
+        In [-1, 1], for the models of products: u(0), v(0) = alpha w0 sqrt(1 +- balance). By default
+        1 for "product" (v(0) = 0), and 0 for "two_products", whose predictor does not depend on it.
+    start : DiagonalFlow or DiagonalLimit, optional
+        Start from the last weights of a result, on data of as many features, instead of from alpha
+        and a profile; time begins at zero again.
+    rescale_layers : (float, float), optional
+        With ``start`` and a model of products, multiply u and v by these factors first.
+    loss_scale : float
+        c > 0 in L = c |X beta - y|^2; with 1 / (2 n_samples), half the mean of the squares.
     loss : {"squared"}
         The loss.
     weight_decay : array_like, (...), Schedule or sequence of pairs
@@ -220,17 +162,30 @@ def flow_diagonal(
         max_steps=max_steps, method=method, num_threads=num_threads,
     )  # fmt: skip
     decay = check_decay(weight_decay)
-    batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, options.shapes, decay)
+    X, y = check.data_pair(X, y, device=True)
+    begin = _start(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start, rescale_layers)
+    scale = check.scalar("loss_scale", loss_scale, low=0.0)
+    pace = begin.time_factor(scale)
+    integrated = options
+    if pace != 1.0:
+        integrated = options.at_pace(pace)
+        decay = None if decay is None else decay.at_pace(pace)
+    batch = diagonal_batch(X, y, begin, options.shapes, decay)
     solved = solve_flows(
-        "flow_diagonal", "diagonal_flow", batch, options, batch.y_norm2,
+        "flow_diagonal", "diagonal_flow", batch, integrated, batch.y_norm2,
         backend=backend, progress=progress,
     )  # fmt: skip
     rows = solved.rows
+    dual = batch.to_samples(rows["dual"], rows["t"])
+    if pace != 1.0:
+        rows["t"] = options.times_at_pace(rows["t"], pace, batch.shape)
+        rows["loss"], dual = rows["loss"] * scale, dual / pace
     return DiagonalFlow(
         beta=solved.shaped(rows["beta"]),
         w_plus=solved.shaped(rows["w_plus"]),
         w_minus=solved.shaped(rows["w_minus"]),
-        dual=solved.shaped(batch.to_samples(rows["dual"], rows["t"])),
+        dual=solved.shaped(dual),
+        **_layers(begin, batch.shape, batch.X.shape[-1]),
         **solved.ends,
     )
 
@@ -239,11 +194,16 @@ def limit_diagonal(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    alpha: ArrayLike,
+    alpha: ArrayLike | None = None,
     depth: ArrayLike = 2,
     w0: ArrayLike | None = None,
     w_plus0: ArrayLike | None = None,
     w_minus0: ArrayLike | None = None,
+    model: str | None = None,
+    balance: ArrayLike | None = None,
+    start: DiagonalFlow | DiagonalLimit | None = None,
+    rescale_layers: tuple[float, float] | None = None,
+    loss_scale: float = 1.0,
     weight_decay: ArrayLike = 0.0,
     tol: float = 1e-10,
     max_iter: int = 500,
@@ -255,7 +215,9 @@ def limit_diagonal(
 
     Parameters
     ----------
-    X, y, alpha, depth, w0, w_plus0, w_minus0, backend, num_threads, progress
+    X, y, alpha, depth, w0, w_plus0, w_minus0, model, balance, start, rescale_layers
+        As in `flow_diagonal`.
+    loss_scale, backend, num_threads, progress
         As in `flow_diagonal`.
     weight_decay : array_like, (...)
         Constant weight decay: zero, or positive in all runs. The limit is then the one of the flow
@@ -321,7 +283,12 @@ def limit_diagonal(
     budget = check.integer("max_iter", max_iter, low=1, high=2**30)
     threads = thread_count(num_threads)
     decay = constant_decay(weight_decay)
-    batch = _batch(X, y, alpha, depth, w0, w_plus0, w_minus0, (), decay)
+    X, y = check.data_pair(X, y, device=True)
+    begin = _start(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start, rescale_layers)
+    scale = check.scalar("loss_scale", loss_scale, low=0.0)
+    if decay is not None:
+        decay = decay.at_pace(begin.time_factor(scale))
+    batch = diagonal_batch(X, y, begin, (), decay)
     chosen = backend_for(backend, batch, threads)
     with RunBar(progress, len(batch), "limit_diagonal") as bar:
         if decay is None:
@@ -334,55 +301,37 @@ def limit_diagonal(
 
     never = np.full((len(batch), 1), np.inf)
     rows["dual"] = batch.to_samples(rows["dual"][:, None, :], never)[:, 0]
+    rows["loss"] = rows["loss"] * scale
+    if decay is None:
+        rows["dual"] = rows["dual"] / begin.time_factor(scale)
     return DiagonalLimit(
         **{name: array.reshape(batch.shape + array.shape[1:]) for name, array in rows.items()},
         backend=chosen.name,
+        **_layers(begin, batch.shape, batch.X.shape[-1]),
     )
 
 
-def _batch(
-    X: Any,
-    y: Any,
-    alpha: Any,
-    depth: Any,
-    w0: Any,
-    w_plus0: Any,
-    w_minus0: Any,
-    extra: tuple[tuple[int, ...], ...],
-    decay: Schedule | None = None,
-) -> DiagonalBatch:
-    X, y = check.data_pair(X, y, device=True)
-    d = X.shape[-1]
-    scale = check.positive_array("alpha", alpha)
-    layers = check.depth_array("depth", depth)
-    plus, minus = start_profiles(d, w0, w_plus0, w_minus0, device=True)
-    check_weight_range(scale, layers, plus, minus)
-    return make_batch(X, y, scale, layers, plus, minus, extra, decay)
+def _start(
+    X: Any, alpha: Any, depth: Any, w0: Any, w_plus0: Any, w_minus0: Any, model: Any, balance: Any,
+    start: Any, rescale_layers: Any,
+) -> Start:  # fmt: skip
+    """Checked weights at the start."""
+    chosen = checked_model(model, start)
+    if start is None:
+        if rescale_layers is not None:
+            raise ValueError("rescale_layers: expected start=, whose layers are multiplied")
+        return new_start(X.shape[-1], alpha, depth, w0, w_plus0, w_minus0, chosen, balance)
+    given = {
+        "alpha": alpha, "w0": w0, "w_plus0": w_plus0, "w_minus0": w_minus0, "balance": balance,
+    }  # fmt: skip
+    return continued(start, X.shape[-1], given, depth, chosen, rescale_layers)
 
 
-def start_profiles(
-    d: int, w0: Any, w_plus0: Any, w_minus0: Any, *, device: bool = False
-) -> tuple[FloatArray, FloatArray]:
-    """Checked profiles of w_plus and w_minus; w0, or ones, where they are not given."""
-    common = check.profile("w0", 1.0 if w0 is None else w0, d, device=device)
-    plus = common if w_plus0 is None else check.profile("w_plus0", w_plus0, d, device=device)
-    minus = common if w_minus0 is None else check.profile("w_minus0", w_minus0, d, device=device)
-    return plus, minus
-
-
-def check_weight_range(
-    alpha: FloatArray, depth: FloatArray, plus: FloatArray, minus: FloatArray
-) -> None:
-    """w^(2D-2) at the start must be a floating-point number (w^2 at depth 2)."""
-    low = np.log10(min(float(plus.min()), float(minus.min())))
-    high = np.log10(max(float(plus.max()), float(minus.max())))
-    log_alpha = np.log10(alpha)
-    ends = float(log_alpha.min() + low), float(log_alpha.max() + high)
-    for deep in {float(depth.min()), float(depth.max())}:
-        power = 2.0 * deep - 2.0
-        for log in ends:
-            if not _LOG_RANGE[0] <= log * power <= _LOG_RANGE[1]:
-                raise ValueError(
-                    f"alpha: expected weights alpha * w0 whose power {power:g} (depth {deep:g}) is "
-                    f"a floating-point number, got a weight of 1e{log:.0f}"
-                )
+def _layers(start: Start, shape: tuple[int, ...], d: int) -> dict[str, Any]:
+    """What a result says of its model."""
+    balance, sign = start.balance, start.layer_sign
+    return {
+        "model": start.model,
+        "balance": None if balance is None else np.broadcast_to(balance, shape).copy(),
+        "layer_sign": None if sign is None else np.broadcast_to(to_host(sign), (*shape, d)).copy(),
+    }

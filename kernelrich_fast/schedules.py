@@ -95,6 +95,10 @@ class Schedule:
         shape = (*self.shape, *after, self.start.shape[-1])
         return Schedule(*(a.reshape(shape) for a in (self.start, self.decay, self.rate)))
 
+    def at_pace(self, factor: float) -> Schedule:
+        """The same decay in a time that is ``factor`` times its own."""
+        return Schedule(factor * self.start, self.decay / factor, self.rate / factor)
+
     def flat(self) -> Schedule:
         """The same with one leading axis."""
         count = self.start.shape[-1]

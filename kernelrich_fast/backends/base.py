@@ -93,6 +93,21 @@ class FlowOptions:
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         return self.rtol.shape, self.t_max.shape, self.stop_loss.shape
 
+    def at_pace(self, factor: float) -> FlowOptions:
+        """The options of the same flow in a time that is ``factor`` times its own."""
+        times = None if self.t_eval is None else factor * self.t_eval
+        return replace(self, t_max=factor * self.t_max, t_eval=times)
+
+    def times_at_pace(self, t: FloatArray, factor: float, shape: tuple[int, ...]) -> FloatArray:
+        """Times (runs, T) of that flow as times of this one; those asked for to the last bit."""
+        found = t / factor
+        asked = [per_run(self.t_max, shape)[:, None]]
+        if self.t_eval is not None:
+            asked.append(self.t_eval[None, :])
+        for times in asked:
+            found = np.where(t == factor * times, times, found)
+        return found
+
     def for_batch(
         self, shape: tuple[int, ...], zero_loss: FloatArray, progress: Progress | None
     ) -> FlowOptions:

@@ -16,14 +16,8 @@ from ..backends.cost import diagonal_flow_seconds, diagonal_limit_seconds
 from ..backends.crossover import diagonal_crossover
 from ..config import __version__
 from ..decayed_limit import constant_decay
-from ..diagonal import (
-    DiagonalFlow,
-    DiagonalLimit,
-    check_weight_range,
-    flow_diagonal,
-    limit_diagonal,
-    start_profiles,
-)
+from ..diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
+from ..diagonal_start import check_weight_range, checked_model, start_profiles
 from ..schedules import Schedule, weight_decay
 from ._measures import kernel_distances, least_norms
 from .execute import run_sweep, sweep_options
@@ -151,7 +145,7 @@ def sweep_diagonal(
         shapes = ((X.shape[-1],), (*problems, X.shape[-1]))
         if star.shape not in shapes:
             raise ValueError(f"beta_star: expected shape {shapes[-1]}, got {star.shape}")
-    own = ("alpha", "depth")
+    own = ("alpha", "depth", "start", "rescale_layers")
     options, threads = sweep_options(limit_diagonal if limit else flow_diagonal, flow_options, own)
     plus, minus = start_profiles(
         X.shape[-1], options["w0"], options["w_plus0"], options["w_minus0"]
@@ -165,6 +159,7 @@ def sweep_diagonal(
     ):  # fmt: skip
         distinct(name, () if given is None else given)
     check_weight_range(scales, layers, plus, minus)
+    _check_model(options)
     axes = {
         **({"problem": problems[0]} if problems else {}),
         **({"profile": count} if count else {}),
@@ -274,9 +269,7 @@ class _DiagonalPlan(SweepPlan):
             "weight_decay": 0.0 if decay is None else decay.over((1,) * scales.ndim),
             "num_threads": num_threads,
             "progress": progress,
-            "w0": None,
-            "w_plus0": self._over_grid(starts[0], after),
-            "w_minus0": self._over_grid(starts[1], after),
+            **self._profiles_in(starts, after),
         }
         result: DiagonalFlow | DiagonalLimit
         if self.limit:
@@ -301,8 +294,7 @@ class _DiagonalPlan(SweepPlan):
             return values.reshape(values.shape[:1] + (1,) * (n_rows - 1)) if problems else values
 
         if decay is not None:
-            total = np.sum(result.w_plus**2 + result.w_minus**2, axis=-1)
-            variables["penalty"] = (time, total)
+            variables["penalty"] = (time, result.penalty)
         if "norms" in self.keep:
             l1, l2 = np.abs(beta).sum(axis=-1), np.linalg.norm(beta, axis=-1)
             least_l1, least_l2 = least_norms(X, y, problems)
@@ -337,9 +329,30 @@ class _DiagonalPlan(SweepPlan):
         whole = np.broadcast_to(side, (self.n_profiles, side.shape[-1]))
         return np.asarray(subset(self.dims, block, "profile", whole))
 
+    def _profiles_in(
+        self, starts: list[FloatArray], after: tuple[int, ...]
+    ) -> dict[str, FloatArray | None]:
+        """The profiles of a block as arguments of the flow."""
+        plus, minus = (self._over_grid(side, after) for side in starts)
+        if self.options["model"] in (None, "difference"):
+            return {"w0": None, "w_plus0": plus, "w_minus0": minus}
+        return {"w0": plus}
+
     @staticmethod
     def _over_grid(side: FloatArray, after: tuple[int, ...]) -> FloatArray:
         return side.reshape(side.shape[:-1] + after + side.shape[-1:]) if side.ndim == 2 else side
+
+
+def _check_model(options: dict[str, Any]) -> None:
+    """What the flow would refuse in the first block, before any work."""
+    model = checked_model(options["model"], None)
+    balance = options["balance"]
+    if model != "difference":
+        for name in ("w_plus0", "w_minus0"):
+            if options[name] is not None:
+                raise ValueError(f"{name}: expected w0 and balance for model={model!r}")
+    if balance is not None:
+        check.scalar("balance", balance, low=-1.0, high=1.0, open_low=False)
 
 
 def _swept_decay(value: Any, limit: bool) -> Schedule | None:

@@ -2,6 +2,7 @@
 
 from .basis_pursuit import min_l1
 from .bounds import alpha_for_l1, alpha_for_l2
+from .conventions import CONVENTIONS, Convention, Converted, convert
 from .critical import critical_alpha
 from .interpolants import min_l2
 from .kernels import kernel_distance, kernel_predictor, relative_kernel_change, tangent_kernel
@@ -24,8 +25,12 @@ from .potentials import (
 )
 
 __all__ = [
+    "CONVENTIONS",
+    "Convention",
+    "Converted",
     "alpha_for_l1",
     "alpha_for_l2",
+    "convert",
     "critical_alpha",
     "effective_rank",
     "factorization_kernel_predictor",

@@ -61,6 +61,7 @@ LEGAL = {
     T.factorization_kernel_predictor: {"y": MATRIX.y, "gram": np.eye(8), **WHERE},
     T.factorization_tangent_kernel: {"gram": np.eye(8), **WHERE},
     T.hyperbolic_entropy: {"z": 1.0},
+    T.convert: {"alpha": 0.1, "from_": "even2023"},
     T.inverse_mirror_map: {"z": 0.1, "depth": 3},
     T.kernel_distance: {"K0": np.eye(2), "K1": np.eye(2)},
     T.kernel_predictor: {"X": X, "y": Y, "w_plus": np.ones(3), "w_minus": np.ones(3)},

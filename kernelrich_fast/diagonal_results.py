@@ -1,0 +1,102 @@
+"""What flows and limits of diagonal networks return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ._results import FlowResult, Result
+from ._types import FloatArray, IntArray
+
+__all__ = ["DiagonalFlow", "DiagonalLimit"]
+
+_DIMS: dict[str, tuple[str, ...]] = {
+    "beta": ("feature",), "w_plus": ("feature",), "w_minus": ("feature",), "dual": ("sample",),
+    "layer_sign": ("feature",),
+}  # fmt: skip
+
+
+class _Layers:
+    """What both results say of their weights."""
+
+    w_plus: FloatArray
+    w_minus: FloatArray
+    model: str
+
+    @property
+    def penalty(self) -> FloatArray:
+        """|w|^2, of which weight decay lambda adds lambda |w|^2 to the loss."""
+        total: FloatArray = (self.w_plus**2).sum(axis=-1) + (self.w_minus**2).sum(axis=-1)
+        return total if self.model == "difference" else 2.0 * total
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DiagonalFlow(_Layers, FlowResult):
+    """Result of `flow_diagonal`; B is the batch shape, T the number of evaluation times.
+
+    Arrays are NumPy's; CuPy's where X, y or a profile was on a CUDA device.
+
+    Attributes
+    ----------
+    beta, w_plus, w_minus : ndarray, B + (n_features,) or B + (T, n_features)
+        Predictor w_plus^D - w_minus^D and the weights; of the models of products, |u + v| / 2 and
+        |u - v| / 2, or what `diagonal_start` says of two products.
+    dual : ndarray, B + (n_samples,) or B + (T, n_samples)
+        nu(t), the integral of the residual y - X beta over time; under weight decay lambda that of
+        exp(-2 (D - 2) Lambda) (y - X beta), Lambda the integral of lambda.
+    penalty : ndarray, B or B + (T,)
+        |w|^2 = |w_plus|^2 + |w_minus|^2; of the models of products the squares of all layers.
+    model, balance, layer_sign : str, ndarray or None, B, and ndarray or None, B + (n_features,)
+        The model; where it has layers, the balance they started from, and the sign of
+        (u + v) (u - v), as far as they are known.
+    loss, t : ndarray, B or B + (T,)
+        L = ``loss_scale`` |X beta - y|^2, and the time each row belongs to (a run that ended early
+        repeats its last state, and says so here).
+    status : ndarray of int, B
+        A `Status` per run.
+    n_steps, n_rhs : ndarray of int, B
+        Accepted steps, and evaluations of the vector field.
+    n_flops : ndarray, B
+        Multiplications and additions of the dense algebra, the elementwise functions left out; zero
+        from the backend "numpy", which does not count them.
+    backend : str
+        The backend that ran.
+
+    Notes
+    -----
+    At all times w_plus and w_minus are exp(-2 Lambda) times functions of X^T nu, those of the flow
+    without weight decay.
+
+    ``flow[i]`` is that of some runs, ``to_dataset`` and ``to_dataframe`` give labelled arrays and a
+    table, ``converged`` says which runs reached the loss that was asked for.
+    """
+
+    _dims: ClassVar[dict[str, tuple[str, ...]]] = _DIMS
+    _derived: ClassVar[tuple[str, ...]] = ("penalty",)
+
+    beta: FloatArray
+    w_plus: FloatArray
+    w_minus: FloatArray
+    dual: FloatArray
+    model: str = "difference"
+    balance: FloatArray | None = None
+    layer_sign: FloatArray | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DiagonalLimit(_Layers, Result):
+    """Result of `limit_diagonal`; fields as in `DiagonalFlow`, without times."""
+
+    _dims: ClassVar[dict[str, tuple[str, ...]]] = _DIMS
+
+    beta: FloatArray
+    w_plus: FloatArray
+    w_minus: FloatArray
+    dual: FloatArray
+    loss: FloatArray
+    status: IntArray
+    n_iterations: IntArray
+    backend: str
+    model: str = "difference"
+    balance: FloatArray | None = None
+    layer_sign: FloatArray | None = None

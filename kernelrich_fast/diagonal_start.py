@@ -1,0 +1,230 @@
+"""The initial weights of a diagonal network: from a scale and a profile, or from a result.
+
+Three models have the flow of one, w_plus^D - w_minus^D, at depth 2:
+
+    difference     beta = w_plus^D - w_minus^D      w_plus(0), w_minus(0) = alpha w0
+    product        beta = u v                       u(0), v(0) = alpha w0 sqrt(1 +- balance)
+    two_products   beta = u_plus v_plus - u_minus v_minus, both pairs from there
+
+With w_plus = |u + v| / 2 and w_minus = |u - v| / 2 a product u v is w_plus^2 - w_minus^2, and
+|u|^2 + |v|^2 is 2 (|w_plus|^2 + |w_minus|^2); so its time is twice as long, as it is for two
+products, whose w_plus^2 is (u_plus + v_plus)^2 / 4 + (u_minus - v_minus)^2 / 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import _validate as check
+from ._device import namespace, to_host
+from ._types import FloatArray
+from .backends import DiagonalBatch, make_batch
+from .diagonal_results import DiagonalFlow, DiagonalLimit
+from .equations.diagonal import predictor
+from .schedules import Schedule
+
+__all__ = [
+    "MODELS", "Start", "check_weight_range", "checked_model", "continued", "diagonal_batch",
+    "new_start", "start_profiles",
+]  # fmt: skip
+
+MODELS = ("difference", "product", "two_products")
+
+# Base-10 logarithms between which powers of the initial weights must lie. Slopes carry a factor of
+# 4 D^2 on top, hence the lower upper end.
+_LOG_RANGE = (-304.0, 296.0)
+# How far w_plus^D - w_minus^D of a result may be from its beta: it tells of another depth.
+_SAME = 1e-6
+
+
+@dataclass(frozen=True)
+class Start:
+    """Checked model, and weights at the start: ``plus`` and ``minus`` times ``alpha``."""
+
+    model: str
+    alpha: FloatArray
+    depth: FloatArray
+    plus: FloatArray
+    minus: FloatArray
+    balance: FloatArray | None  # where it is that of the layers
+    layer_sign: FloatArray | None  # of (u + v) (u - v), where it is known
+
+    def time_factor(self, loss_scale: float) -> float:
+        """Time of the flow that is integrated over that of the model."""
+        return loss_scale if self.model == "difference" else 0.5 * loss_scale
+
+
+def checked_model(model: Any, start: Any) -> str:
+    """The model that is asked for, or that of the result to start from."""
+    if start is not None and not isinstance(start, DiagonalFlow | DiagonalLimit):
+        raise TypeError(
+            "start: expected a result of flow_diagonal or limit_diagonal, got "
+            f"{type(start).__name__}"
+        )
+    if model is None:
+        return "difference" if start is None else str(start.model)
+    check.choice("model", model, MODELS)
+    if start is not None and start.model != model:
+        raise ValueError(f"model: expected that of start, {start.model!r}, got {model!r}")
+    return str(model)
+
+
+def start_profiles(
+    d: int, w0: Any, w_plus0: Any, w_minus0: Any, *, device: bool = False
+) -> tuple[FloatArray, FloatArray]:
+    """Checked profiles of w_plus and w_minus; w0, or ones, where they are not given."""
+    common = check.profile("w0", 1.0 if w0 is None else w0, d, device=device)
+    plus = common if w_plus0 is None else check.profile("w_plus0", w_plus0, d, device=device)
+    minus = common if w_minus0 is None else check.profile("w_minus0", w_minus0, d, device=device)
+    return plus, minus
+
+
+def new_start(
+    d: int, alpha: Any, depth: Any, w0: Any, w_plus0: Any, w_minus0: Any, model: str, balance: Any
+) -> Start:
+    """From a scale and a profile."""
+    if alpha is None:
+        raise TypeError("alpha: expected the scale of the initial weights, or start=, got neither")
+    scale = check.positive_array("alpha", alpha)
+    layers = check.depth_array("depth", depth)
+    if model == "difference":
+        if balance is not None:
+            raise ValueError("balance: expected none for model='difference', which has no layers")
+        plus, minus = start_profiles(d, w0, w_plus0, w_minus0, device=True)
+        return Start(model, scale, layers, plus, minus, None, None)
+    for name, given in (("w_plus0", w_plus0), ("w_minus0", w_minus0)):
+        if given is not None:
+            raise ValueError(f"{name}: expected w0 and balance for model={model!r}, got {name}")
+    _expect_depth_two(layers, model)
+    common, _ = start_profiles(d, w0, None, None, device=True)
+    if model == "two_products":
+        b = _balance(0.0 if balance is None else balance)
+        return Start(model, scale, layers, common, common, b, None)
+    b = _balance(1.0 if balance is None else balance)
+    if np.any(b == 0.0):
+        raise ValueError(
+            "balance: expected values other than 0 for model='product', where u = v stays so and "
+            "beta = u v cannot be negative; got 0"
+        )
+    # (u + v)^2 = 2 (1 + root) and (u - v)^2 = 2 (1 - root) = 2 b^2 / (1 + root), in units of alpha
+    root = 1.0 + np.sqrt(1.0 - b**2)
+    sides = np.sqrt(0.5 * root)[..., None], (np.abs(b) / np.sqrt(2.0 * root))[..., None]
+    sign = np.sign(b)[..., None]
+    return Start(model, scale, layers, sides[0] * common, sides[1] * common, b, sign)
+
+
+def continued(
+    start: Any, d: int, given: dict[str, Any], depth: Any, model: str, layers: Any
+) -> Start:
+    """From the last weights of a result, whose layers are multiplied by ``layers`` = (a, b)."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name}: expected none together with start, whose weights are taken")
+    plus, minus, beta = (_last(start, name) for name in ("w_plus", "w_minus", "beta"))
+    if plus.shape[-1] != d:
+        raise ValueError(f"start: expected a result of {d} features, got {plus.shape[-1]}")
+    D = check.depth_array("depth", depth)
+    xp = namespace(plus)
+    off = xp.linalg.norm(predictor(plus, minus, xp.asarray(D)[..., None]) - beta, axis=-1)
+    if bool(xp.any(off > _SAME * xp.linalg.norm(beta, axis=-1))):
+        raise ValueError(f"depth: expected the depth of start, got {depth!r}")
+    balance, sign = start.balance, start.layer_sign
+    if layers is not None:
+        plus, minus, sign = _rescaled(start, plus, minus, layers, model)
+        balance = None
+    if not bool(xp.all((plus > 0.0) & (minus > 0.0))):
+        raise ValueError(
+            "start: expected positive weights, got zeros; a weight of zero stays zero, so start "
+            "from weights that are small instead"
+        )
+    if model != "difference":
+        _expect_depth_two(D, model)
+    return Start(model, np.array(1.0), D, plus, minus, balance, sign)
+
+
+def _last(start: Any, name: str) -> Any:
+    """The weights at the last time, (..., n_features)."""
+    array = getattr(start, name)
+    return array[..., -1, :] if start._timed else array
+
+
+def _rescaled(
+    start: Any, plus: FloatArray, minus: FloatArray, layers: Any, model: str
+) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+    """Weights after u -> a u and v -> b v."""
+    if model == "difference":
+        raise ValueError("rescale_layers: expected a model of products, got model='difference'")
+    pair = check.pair("rescale_layers", layers, "(a, b) of factors of u and v")
+    a, b = (check.scalar("rescale_layers", each, low=0.0) for each in pair)
+    half_sum, half_gap = 0.5 * (a + b), 0.5 * (a - b)
+    xp = namespace(plus)
+    if model == "product":
+        sign = xp.asarray(start.layer_sign)
+        # u + v = 2 w_plus and u - v = 2 sign w_minus, up to a sign of both
+        total = half_sum * plus + half_gap * sign * minus
+        gap = half_gap * plus + half_sum * sign * minus
+        return abs(total), abs(gap), xp.sign(total) * xp.sign(gap)
+    if start.balance is None:
+        raise ValueError(
+            "rescale_layers: expected once for model='two_products', whose layers after that are "
+            "not those of a balance; got it again"
+        )
+    balance = xp.asarray(start.balance)[..., None]
+    share = 0.5 * (1.0 + xp.sqrt(1.0 - balance**2))  # of w_plus^2 that is (u_plus + v_plus)^2 / 4
+    near, far = xp.sqrt(share), xp.sign(balance) * xp.sqrt(1.0 - share)
+    sums = (
+        half_sum * near * plus + half_gap * far * minus,  # (u_plus + v_plus) / 2
+        half_sum * far * plus + half_gap * near * minus,  # (u_minus - v_minus) / 2
+    )
+    gaps = (
+        half_sum * far * minus + half_gap * near * plus,  # (u_plus - v_plus) / 2
+        half_sum * near * minus + half_gap * far * plus,  # (u_minus + v_minus) / 2
+    )
+    return xp.hypot(*sums), xp.hypot(*gaps), None
+
+
+def _expect_depth_two(depth: FloatArray, model: str) -> None:
+    if np.any(depth != 2.0):
+        raise ValueError(f"depth: expected 2 for model={model!r}, got {float(depth.max()):g}")
+
+
+def _balance(value: Any) -> FloatArray:
+    array = check.real_array("balance", value)
+    if np.abs(array).max() > 1.0:
+        raise ValueError(f"balance: expected values in [-1, 1], got {array}")
+    return array
+
+
+def diagonal_batch(
+    X: Any, y: Any, start: Start, extra: tuple[tuple[int, ...], ...], decay: Schedule | None
+) -> DiagonalBatch:
+    """The batch of checked data and start."""
+    check_weight_range(start.alpha, start.depth, start.plus, start.minus)
+    return make_batch(X, y, start.alpha, start.depth, start.plus, start.minus, extra, decay)
+
+
+def check_weight_range(
+    alpha: FloatArray, depth: FloatArray, plus: FloatArray, minus: FloatArray
+) -> None:
+    """w^(2D-2) at the start must be a floating-point number (w^2 at depth 2).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_weight_range(np.array(1e-3), np.array(2.0), np.ones(3), np.ones(3))
+    """
+    low = np.log10(min(float(to_host(plus.min())), float(to_host(minus.min()))))
+    high = np.log10(max(float(to_host(plus.max())), float(to_host(minus.max()))))
+    log_alpha = np.log10(alpha)
+    ends = float(log_alpha.min() + low), float(log_alpha.max() + high)
+    for deep in {float(depth.min()), float(depth.max())}:
+        power = 2.0 * deep - 2.0
+        for log in ends:
+            if not _LOG_RANGE[0] <= log * power <= _LOG_RANGE[1]:
+                raise ValueError(
+                    f"alpha: expected weights alpha * w0 whose power {power:g} (depth {deep:g}) is "
+                    f"a floating-point number, got a weight of 1e{log:.0f}"
+                )

@@ -1,0 +1,158 @@
+"""Scales and times of papers on diagonal networks, from one to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import _validate as check
+from .._types import ArrayLike, FloatArray
+
+__all__ = ["CONVENTIONS", "Convention", "Converted", "convert"]
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a paper writes a diagonal network of depth 2 (of depth D, where it says so).
+
+    Attributes
+    ----------
+    paper : str
+        Authors, title and year.
+    model : {"difference", "product", "two_products"}
+        As in `flow_diagonal`.
+    balance : float or None
+        As in `flow_diagonal`; None where it follows from a shape.
+    loss_scale : callable
+        c(n_samples, depth) in L = c |X beta - y|^2, as the paper writes the loss.
+    shaped : bool
+        Whether the scale is u_plus v_plus + u_minus v_minus at the start and a shape says how it is
+        shared, rather than the alpha of `flow_diagonal`.
+    """
+
+    paper: str
+    model: str
+    balance: float | None
+    loss_scale: Callable[[int, float], float]
+    shaped: bool = False
+
+
+CONVENTIONS: dict[str, Convention] = {
+    "woodworth2020": Convention(
+        "Woodworth et al., Kernel and Rich Regimes in Overparametrized Models, 2020",
+        "difference", None, lambda n, depth: 1.0,
+    ),
+    "vaskevicius2019": Convention(
+        "Vaskevicius, Kanade, Rebeschini, Implicit Regularization for Optimal Sparse Recovery, "
+        "2019",
+        "difference", None, lambda n, depth: 1.0 / n,
+    ),
+    "pesme2021": Convention(
+        "Pesme, Pillaud-Vivien, Flammarion, Implicit Bias of SGD for Diagonal Linear Networks, "
+        "2021",
+        "difference", None, lambda n, depth: 0.25 / n,
+    ),
+    "even2023": Convention(
+        "Even, Pesme, Gunasekar, Flammarion, (S)GD over Diagonal Linear Networks, 2023",
+        "product", 1.0, lambda n, depth: 0.5 / n,
+    ),
+    "pesme_flammarion2023": Convention(
+        "Pesme, Flammarion, Saddle-to-Saddle Dynamics in Diagonal Linear Networks, 2023",
+        "product", 1.0, lambda n, depth: 0.5 / n,
+    ),
+    "papazov2024": Convention(
+        "Papazov, Pesme, Flammarion, Leveraging Continuous Time to Understand Momentum When "
+        "Training Diagonal Linear Networks, 2024",
+        "product", 1.0, lambda n, depth: 0.5 / n,
+    ),
+    "chou2023": Convention(
+        "Chou, Maly, Rauhut, More is Less: Inducing Sparsity via Overparameterization, 2023 (the "
+        "flow of the reduced factors, of any depth)",
+        "difference", None, lambda n, depth: 0.5 / depth,
+    ),
+    "azulay2021": Convention(
+        "Azulay et al., On the Implicit Bias of Initialization Shape, 2021",
+        "two_products", None, lambda n, depth: 0.5, shaped=True,
+    ),
+}  # fmt: skip
+
+
+class Converted(NamedTuple):
+    """A scale and a time in another convention."""
+
+    alpha: FloatArray
+    t: FloatArray
+
+
+def convert(
+    alpha: ArrayLike,
+    t: ArrayLike = 0.0,
+    *,
+    from_: str,
+    to: str = "woodworth2020",
+    n_samples: int = 1,
+    depth: float = 2,
+    shape: float = 0.0,
+) -> Converted:
+    """Scale and time of one paper in those of another, for which the predictor is the same.
+
+    Parameters
+    ----------
+    alpha, t : array_like
+        Scale of the initial weights and time of the gradient flow, as ``from_`` writes them.
+    from_, to : str
+        Names of `CONVENTIONS`; "woodworth2020" is that of `flow_diagonal` by default.
+    n_samples : int
+        Number of samples, over which some papers take a mean.
+    depth : float
+        Number of layers D >= 2, for the conventions of any depth (those without products).
+    shape : float
+        For "azulay2021": (u - v) / (u + v) at the start, in (-1, 1).
+
+    Returns
+    -------
+    Converted
+        alpha and t, of the shapes given.
+
+    Notes
+    -----
+    Along every one of these flows of depth 2 beta = kappa sinh(z), so that a scale and a factor of
+    time are all that two of them differ by. kappa is 2 alpha^2 where w_plus = w_minus = alpha at
+    the start, alpha^2 where u = sqrt(2) alpha and v = 0, and a (1 + s^2) / (1 - s^2) for a scale a
+    with shape s. The time of L = c |X beta - y|^2 is c t, and that of products u v twice as long as
+    that of w_plus^2 - w_minus^2.
+
+    Examples
+    --------
+    >>> import kernelrich_fast as krf
+    >>> krf.theory.convert(0.1, 300.0, from_="even2023", n_samples=30)
+    Converted(alpha=array(0.07071068), t=array(2.5))
+    """
+    scale = check.positive_array("alpha", alpha)
+    time = check.positive_array("t", t, zero=True)
+    n = check.integer("n_samples", n_samples, low=1)
+    D = check.depth_number("depth", depth)
+    s = check.scalar("shape", shape, low=-1.0, high=1.0)
+    if s == 1.0:
+        raise ValueError("shape: expected a value in (-1, 1), got 1")
+    sides = []
+    for argument, name in (("from_", from_), ("to", to)):
+        side = CONVENTIONS[check.choice(argument, name, tuple(CONVENTIONS))]
+        if side.model != "difference" and D != 2.0:
+            raise ValueError(f"depth: expected 2 for {argument}={name!r}, got {D:g}")
+        pace = side.loss_scale(n, D) * (1.0 if side.model == "difference" else 0.5)
+        sides.append((side, pace))
+    kappa = _kappa(sides[0][0], 1.0, s) * scale ** (1.0 if sides[0][0].shaped else 2.0)
+    there = kappa / _kappa(sides[1][0], 1.0, s)
+    scale = there if sides[1][0].shaped else np.sqrt(there)
+    return Converted(np.asarray(scale), np.asarray(time * (sides[0][1] / sides[1][1])))
+
+
+def _kappa(side: Convention, scale: float, shape: float) -> float:
+    """Kappa of a scale of one in a convention of depth 2; of deeper ones only ratios count."""
+    if side.shaped:
+        return scale * (1.0 + shape * shape) / (1.0 - shape * shape)
+    return abs(side.balance) if side.model == "product" and side.balance else 2.0 * scale
