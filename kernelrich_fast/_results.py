@@ -44,7 +44,8 @@ class Result:
     _derived: ClassVar[tuple[str, ...]] = ()
     # What has an axis of times where there were any to evaluate at.
     _timeless: ClassVar[tuple[str, ...]] = (
-        "status", "n_steps", "n_rhs", "n_iterations", "n_flops", "weights0", "biases0",
+        "status", "n_steps", "n_rhs", "n_iterations", "n_flops", "weights0", "biases0", "balance",
+        "layer_sign",
     )  # fmt: skip
 
     loss: Any

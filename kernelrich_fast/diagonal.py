@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ def flow_diagonal(
     loss_scale: float = 1.0,
     loss: str = "squared",
     weight_decay: ArrayLike | Schedule = 0.0,
+    averaged: bool = False,
     t_eval: ArrayLike | None = None,
     t_max: ArrayLike = np.inf,
     stop_loss: ArrayLike = 1e-12,
@@ -90,6 +92,9 @@ def flow_diagonal(
         Weight decay lambda >= 0: the flow is that of L + lambda |w|^2, |w|^2 = |w_plus|^2 +
         |w_minus|^2. Pairs (t_k, lambda_k) make it piecewise constant,
         ``krf.schedules.exponential(lambda_0, rate)`` lets it fall.
+    averaged : bool
+        Whether ``beta_mean`` is wanted, (1/t) times the integral of beta from 0 to t. Then steps
+        are those of "radau5", and end at the times of ``t_eval``.
     t_eval : array_like, (T,), optional
         Ascending times at which the flow is wanted; adds an axis T to the results.  Integration
         then ends at t_eval[-1] or t_max, whatever the loss.
@@ -167,10 +172,16 @@ def flow_diagonal(
     scale = check.scalar("loss_scale", loss_scale, low=0.0)
     pace = begin.time_factor(scale)
     integrated = options
+    if check.flag("averaged", averaged):
+        if options.method == "dopri5":
+            raise ValueError("method: expected 'auto' or 'radau5' with averaged=True, got 'dopri5'")
+        options = integrated = replace(options, method="radau5")
     if pace != 1.0:
         integrated = options.at_pace(pace)
         decay = None if decay is None else decay.at_pace(pace)
     batch = diagonal_batch(X, y, begin, options.shapes, decay)
+    if averaged:
+        batch = replace(batch, averaged=True)
     solved = solve_flows(
         "flow_diagonal", "diagonal_flow", batch, integrated, batch.y_norm2,
         backend=backend, progress=progress,
@@ -185,6 +196,7 @@ def flow_diagonal(
         w_plus=solved.shaped(rows["w_plus"]),
         w_minus=solved.shaped(rows["w_minus"]),
         dual=solved.shaped(dual),
+        beta_mean=solved.shaped(rows["beta_mean"]) if averaged else None,
         **_layers(begin, batch.shape, batch.X.shape[-1]),
         **solved.ends,
     )

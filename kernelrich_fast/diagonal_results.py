@@ -12,7 +12,7 @@ __all__ = ["DiagonalFlow", "DiagonalLimit"]
 
 _DIMS: dict[str, tuple[str, ...]] = {
     "beta": ("feature",), "w_plus": ("feature",), "w_minus": ("feature",), "dual": ("sample",),
-    "layer_sign": ("feature",),
+    "layer_sign": ("feature",), "beta_mean": ("feature",),
 }  # fmt: skip
 
 
@@ -44,6 +44,9 @@ class DiagonalFlow(_Layers, FlowResult):
     dual : ndarray, B + (n_samples,) or B + (T, n_samples)
         nu(t), the integral of the residual y - X beta over time; under weight decay lambda that of
         exp(-2 (D - 2) Lambda) (y - X beta), Lambda the integral of lambda.
+    beta_mean : ndarray, B + (n_features,) or B + (T, n_features), or None
+        With ``averaged``, the mean of beta from time 0 on; without weight decay
+        y - X beta_mean = nu / t.
     penalty : ndarray, B or B + (T,)
         |w|^2 = |w_plus|^2 + |w_minus|^2; of the models of products the squares of all layers.
     model, balance, layer_sign : str, ndarray or None, B, and ndarray or None, B + (n_features,)
@@ -81,6 +84,7 @@ class DiagonalFlow(_Layers, FlowResult):
     model: str = "difference"
     balance: FloatArray | None = None
     layer_sign: FloatArray | None = None
+    beta_mean: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -41,27 +41,27 @@ inline constexpr long long kSizesOnly = -1;
 inline double comparable(double work) { return work == work ? work : 0.0; }
 
 template <class F>
-concept ModelFamily =
-    requires(typename F::Batch batch, const typename F::Batch &given, long long i, double *to) {
-      { &F::Batch::template fields<int &> }; // of any visitor
-      { &F::Settings::template fields<int &> };
-      { &F::Rows::template fields<int &> };
-      { F::kName };
-      { F::kVariants };
-      { F::variant(given, i) };
-      { F::complete(batch, Extents{}) };
-      { F::refuse_values(given) };
-      { F::sets(given) };
-      { F::set_of(given, i) };
-      { F::packed_doubles(given) };
-      { F::lines(given) };
-      F::pack(given, i, i, to);
-      { F::rows_of_systems(given) };
-      { F::features(given) };
-      { F::samples(given) };
-      { given.count };
-      { given.work };
-    };
+concept ModelFamily = requires(typename F::Batch batch, const typename F::Batch &given, long long i,
+                               double *to, Extents &extents) {
+  { &F::Batch::template fields<int &> }; // of any visitor
+  { &F::Settings::template fields<int &> };
+  { &F::Rows::template fields<int &> };
+  { F::kName };
+  { F::kVariants };
+  { F::variant(given, i) };
+  { F::complete(batch, extents) };
+  { F::refuse_values(given) };
+  { F::sets(given) };
+  { F::set_of(given, i) };
+  { F::packed_doubles(given) };
+  { F::lines(given) };
+  F::pack(given, i, i, to);
+  { F::rows_of_systems(given) };
+  { F::features(given) };
+  { F::samples(given) };
+  { given.count };
+  { given.work };
+};
 
 template <ModelFamily... Family> struct FamilyList {};
 template <int Value> struct Constant {

@@ -40,6 +40,7 @@ enum class Axis : int {
   kModes,
   kSchedules,
   kPieces,
+  kAveraged, // features of which a mean is wanted
   kCount
 };
 inline constexpr int kAxisCount = static_cast<int>(Axis::kCount);
@@ -48,7 +49,7 @@ constexpr const char *name_of(Axis axis) {
   constexpr const char *names[kAxisCount] = {
       "none",      "runs",      "times",      "rows",      "problems", "targets",  "starts",
       "sets",      "n_samples", "n_features", "n_factor",  "columns",  "n_matrix", "m_matrix",
-      "n_weights", "n_outputs", "n_modes",    "schedules", "pieces"};
+      "n_weights", "n_outputs", "n_modes",    "schedules", "pieces",   "averaged"};
   return names[static_cast<int>(axis)];
 }
 

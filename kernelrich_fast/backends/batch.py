@@ -49,6 +49,7 @@ class DiagonalBatch:
     decay_index: IntArray | None
     basis: FloatArray | None  # (n_X, n_samples, n): columns span those of X, where reduced
     y_rest: FloatArray | None  # (n_y, n_samples): the part of y no beta can reach
+    averaged: bool = False  # whether the mean of beta over time is wanted
 
     def __len__(self) -> int:
         return len(self.alpha)
@@ -72,6 +73,7 @@ class DiagonalBatch:
             "X": self.X, "y": self.y, "loss_offset": self.loss_offset,
             "profile_plus": self.profile_plus, "profile_minus": self.profile_minus,
             "alpha": self.alpha, "depth": self.depth,
+            "averaged": int(self.averaged),
             "x_index": self.x_index, "y_index": self.y_index, "w_index": self.w_index,
             **({} if self.decay is None else {
                 "decay_start": self.decay.start, "decay_lambda": self.decay.decay,

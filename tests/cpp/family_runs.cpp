@@ -141,10 +141,9 @@ template <class Family> void run_batch(int threads) {
       Family::pack(batch, set, line, packed.data() + set * length);
   for (long long run = 0; run < batch.count; ++run) {
     const double *data = packed.data() + Family::set_of(batch, run) * length;
-    if (Family::variant(batch, run) == 0)
-      run_one<Family, 0>(threads, batch, settings, rows, run, data);
-    else
-      run_one<Family, Family::kVariants - 1>(threads, batch, settings, rows, run, data);
+    with_variant<Family::kVariants>(Family::variant(batch, run), [&](auto variant) {
+      run_one<Family, variant.value>(threads, batch, settings, rows, run, data);
+    });
   }
   outputs.print_all();
 }

@@ -8,6 +8,7 @@
 
 #include "../linalg/shifted_factors.hpp"
 #include "../ode/radau5.hpp"
+#include "beta_average.hpp"
 #include "dual_state.hpp"
 #include "scaled_gram.hpp"
 
@@ -40,16 +41,15 @@ public:
   DualState<TeamT, MirrorT, LossT> state;
   double *field; // nu' is the residual
   double *dense; // of nu, inside the last step, relative to its start
-  WeightDecay decay;
+  DecayRun<TeamT> decayed;
 
   KRF_HD DualSystem(TeamT &team_, const DiagonalProblem &p, Arena &arena)
       : team(team_), length(padded(p.n)), state(team_, p, arena), field(state.residual),
-        dense(arena.take(length)), decay(p.decay, p.depth), scaled_gram_(state.basis, arena),
-        solver_(team_, p.n, arena), Z_(arena.take(3LL * state.ldd)),
-        mean_slope_(arena.take(state.ldd)), scratch_(arena.take(state.ldd)),
-        dense_z_(arena.take(state.ldd)), row_(arena.take(2LL * state.ldd)),
-        power_(arena.take(length)), image_(arena.take(length)), shift_(arena.take(3LL * length)),
-        depth_(p.depth), watch_(state.ldd, arena) {}
+        dense(arena.take(length)), decayed(p, length, state.ldd, arena),
+        average_(p, state.ldd, arena), scaled_gram_(state.basis, arena), solver_(team_, p.n, arena),
+        Z_(arena.take(3LL * state.ldd)), mean_slope_(arena.take(state.ldd)),
+        scratch_(arena.take(state.ldd)), dense_z_(arena.take(state.ldd)),
+        row_(arena.take(2LL * state.ldd)), power_(arena.take(length)), image_(arena.take(length)) {}
 
   KRF_HD static constexpr bool stiff_available() { return true; }
   // In passes of one vector over X: an explicit step costs 8; a stiff step costs 12.5, the update
@@ -65,33 +65,33 @@ public:
 
   KRF_HD void set_accuracy(double rtol) { state.mirror.set_accuracy(rtol); }
   KRF_HD bool start(const DiagonalProblem &p) {
-    const bool started = state.start(p);
-    if (started && decay.exists())
-      watch_.start(state);
-    return started;
+    if (!state.start(p))
+      return false;
+    decayed.start(state);
+    if (average_.wanted)
+      average_.start(team, state.ldd);
+    return true;
   }
   KRF_HD void start_stiff() {
     scaled_gram_.clear();
     solver_.start();
     fill(team, 0.0, power_, length);
   }
-  KRF_HD void begin_step(double t, double h) {
-    if (!decay.exists())
-      return;
-    step_ = decay.step(t, h);
-    for (int j = 0; j < 3; ++j)
-      of_stage_[j] = decay.factors(step_, radau5::c(j));
-  }
-  KRF_HD void set_fraction(double x) { now_ = decay.factors(step_, x); }
-  KRF_HD double own_fraction(double x) const { return step_.to_own(x); }
-  KRF_HD double next_break(double t) const { return decay.next_break(t); }
+  KRF_HD void begin_step(double t, double h) { decayed.begin_step(t, h), h_ = h; }
+  KRF_HD void set_fraction(double x) { decayed.set_fraction(x); }
+  KRF_HD double own_fraction(double x) const { return decayed.step.to_own(x); }
+  KRF_HD double next_break(double t) const { return decayed.decay.next_break(t); }
+  // A mean is summed step by step.
+  KRF_HD bool ends_at_times() const { return average_.wanted; }
 
   KRF_HD double loss() { return state.loss(); }
   KRF_HD double predictor_norm() { return state.beta_norm(); }
-  KRF_HD double step_cap() { return smaller(state.step_cap(), decay.longest_step(end_time_)); }
+  KRF_HD double step_cap() {
+    return smaller(state.step_cap(), decayed.decay.longest_step(end_time_));
+  }
   // Under decay it is L + lambda |w|^2 that falls.
   KRF_HD bool decreases(const double *end_residual) {
-    return decay.exists() || state.decreases(end_residual);
+    return decayed.exists() || state.decreases(end_residual);
   }
   // Relative rate at which the loss falls.
   KRF_HD double rate() {
@@ -100,7 +100,7 @@ public:
       const T v = read<T>(state.velocity + i);
       sum += read<T>(state.here.slope + i) * v * v;
     });
-    return team.sum(sum) / larger(loss(), 1e-300) + 2.0 * depth_ * decay.at(0.0);
+    return team.sum(sum) / larger(loss(), 1e-300) + decayed.rate();
   }
 
   // A convex flow rests nowhere but where its velocity is rounding: at a minimum, or where only
@@ -108,27 +108,20 @@ public:
   KRF_HD Rest rest(const DiagonalProblem &p, double *history, const Progress &now) {
     end_time_ = now.t;
     const bool still = state.measure_velocity();
-    if (decay.is_over(now.t))
+    if (decayed.decay.is_over(now.t))
       return still ? rest_at_rounding(p, history) : Rest::kNone;
-    const double lambda = decay.at(now.t), y_norm = std::sqrt(state.y_norm2);
-    const bool rests =
-        moved_ && decay.is_constant(now.t) &&
-        watch_.last.is_rest(watch_.before, lambda, y_norm, loss(), now.rtol, watch_.leniency());
-    moved_ = false;
-    return rests ? Rest::kStationary : Rest::kNone;
+    return decayed.rests(state, now.t, now.rtol) ? Rest::kStationary : Rest::kNone;
   }
   // The basis changes in `prepare`.  Under decay nu of the next step has units of its own.
-  KRF_HD void renew_basis(double *history) {
-    if (history && step_field_ != 1.0)
-      scale(team, 1.0 / step_field_, history, 3 * length);
-  }
+  KRF_HD void renew_basis(double *history) { decayed.renew_units(team, history); }
 
   // The field at nu + shift; keeps z and the mirror's values as those of the trial end.
   KRF_HD KRF_APART bool evaluate(const double *shift, double *out) {
     T bad = splat<T>(0.0);
-    team.template map_features<1>(state.X(), length, state.ldd, in_units(shift, 1), out,
+    team.template map_features<1>(state.X(), length, state.ldd, decayed.in_units(team, shift, 1),
+                                  out,
                                   [&](int i, const T *z, T *o) { o[0] = map_end(i, z[0], bad); });
-    to_field(out, now_);
+    decayed.to_field(state, out, decayed.now);
     return !(team.max(bad) > 0.0);
   }
 
@@ -138,17 +131,18 @@ public:
                                     ErrorNorm &change) {
     StageSums sums;
     team.template map_features<3>(
-        state.X(), length, state.ldd, in_units(V, 3), F,
+        state.X(), length, state.ldd, decayed.in_units(team, V, 3), F,
         [&](int i, const T *z, T *out) { map_stages(i, z, add, out, sums); });
     double of[7];
     team.template reduce<5, 2>(sums.parts, of);
     if (of[6] > 0.0)
       return false;
+    const DecayFactors *at = decayed.of_stage;
     for (int j = 0; j < 3; ++j)
-      to_field(F + j * length, of_stage_[j]);
-    const double end = of_stage_[2].predictor;
+      decayed.to_field(state, F + j * length, at[j]);
+    const double end = at[2].predictor;
     for (int j = 0; j < 3; ++j)
-      of[j] *= of_stage_[j].predictor * of_stage_[j].predictor;
+      of[j] *= at[j].predictor * at[j].predictor;
     change = {of[5], std::sqrt(larger(of[0], larger(of[1], of[2]))), end * std::sqrt(of[3]),
               end * std::sqrt(of[4])};
     return true;
@@ -182,21 +176,21 @@ public:
   KRF_HD void solve_stages(double *b) { solver_.solve_stages(b, length); }
 
   KRF_HD ErrorNorm error_norm_at_end(const double *dnu, const double *end_field) {
-    ErrorNorm norm = state.error_norm_at_end(in_units(dnu, 1), end_field);
-    if (decay.exists()) {
-      const double end = of_stage_[2].predictor;
-      norm.predictor *= end, norm.predictor_norm *= end;
-    }
+    ErrorNorm norm = state.error_norm_at_end(decayed.in_units(team, dnu, 1), end_field);
+    norm.predictor *= decayed.of_stage[2].predictor;
+    norm.predictor_norm *= decayed.of_stage[2].predictor;
     return norm;
   }
   // To a trial end that error_norm_at_end has measured.
   KRF_HD void advance(const double *dnu, const double *end_field) {
+    if (average_.wanted)
+      average_.add(state, Z_, decayed, h_);
     copy(team, end_field, field, length);
-    state.advance_by(end_z(), dnu, nu_scale_ * step_.unit);
+    state.advance_by(end_z(), dnu, decayed.nu_scale * decayed.step.unit);
     swap(state.velocity, state.next_velocity);
     state.velocity_is_known = true;
-    if (decay.exists())
-      shrink();
+    if (decayed.exists())
+      decayed.shrink(state, field);
   }
 
   KRF_HD void interpolate_stages(const double w[3]) {
@@ -207,7 +201,7 @@ public:
     });
   }
   KRF_HD void interpolate_state(const double *dnu) {
-    project(team, state.X(), length, state.ldd, in_units(dnu, 1), dense_z_);
+    project(team, state.X(), length, state.ldd, decayed.in_units(team, dnu, 1), dense_z_);
   }
   // A polynomial between two points of the mirror's domain may leave it; the chord cannot.
   KRF_HD void keep_in_domain(double x) {
@@ -285,7 +279,7 @@ private:
       const T moved = v.slope * absolute(dz[j]);
       parts[5] = greater_of(parts[5], v.relative_slope * absolute(dz[j]));
       parts[j] += moved * moved;
-      mean += of_stage_[j].kernel * v.slope;
+      mean += decayed.of_stage[j].kernel * v.slope;
       beta[j] = v.beta;
       if (j < 2)
         continue;
@@ -296,33 +290,6 @@ private:
     }
     if (!add)
       write(mean_slope_ + i, mean * (1.0 / 3.0));
-  }
-
-  // A shift of nu, of `count` vectors, out of the units of the step.
-  KRF_HD const double *in_units(const double *shift, int count) {
-    if (!(step_.unit < 1.0))
-      return shift;
-    copy(team, shift, shift_, count * length);
-    scale(team, step_.unit, shift_, count * length);
-    return shift_;
-  }
-  // Predictions of the mirror become nu'.
-  KRF_HD void to_field(double *f, const DecayFactors &at) {
-    if (!decay.exists())
-      return state.to_residual(f);
-    scale(team, at.predictor, f, length);
-    state.to_residual(f);
-    scale(team, at.field, f, length);
-  }
-  // From the start of a step to its end, where the weights are those that decay has left.
-  KRF_HD KRF_APART void shrink() {
-    const DecayFactors end = of_stage_[2];
-    step_field_ = end.field;
-    nu_scale_ /= decay.growth_of_unit(step_);
-    state.shrink(end.log_weight);
-    moved_ = watch_.looks(state, -0.5 * end.log_weight);
-    scale(team, 1.0 / end.field, field, length);
-    scale(team, 1.0 / end.field, state.velocity, state.ldd);
   }
 
   KRF_HD void forget_matrices() {
@@ -345,18 +312,22 @@ private:
   KRF_HD KRF_APART void write_state(DiagonalFlowOutput &out, int row, bool at_dense, double t) {
     const int d = state.d, n = state.n(), ldd = state.ldd;
     const T zero = splat<T>(0.0);
-    const DecayFactors decayed = at_dense ? now_ : DecayFactors{};
-    const double left = std::exp(decayed.log_weight);
+    const DecayFactors factors = at_dense ? decayed.now : DecayFactors{};
+    const double left = std::exp(factors.log_weight);
+    const double nu_unit = at_dense ? decayed.nu_scale * decayed.step.unit : 0.0;
+    const double gain = at_dense ? 0.0 : decayed.gain_at_rest(t);
     const auto dz = [&](int i) { return at_dense ? read<T>(dense_z_ + i) : zero; };
     double *predictor = row_, *w_plus = row_, *w_minus = row_ + ldd;
     team.for_each(ldd, [&](int i) {
       auto good = zero < zero;
-      write(predictor + i, decayed.predictor * state.mirror.evaluate(i, dz(i), good).beta);
+      write(predictor + i, factors.predictor * state.mirror.evaluate(i, dz(i), good).beta);
     });
     state.residual_of(predictor, image_);
     const double loss_here = team.dot(image_, image_, length);
     const long long at = static_cast<long long>(row) * d;
     team.each(d, [&](int i) { out.beta[at + i] = predictor[i]; });
+    if (average_.wanted)
+      average_.write_row(team, predictor, d, t, out.beta_mean + at);
     team.for_each(ldd, [&](int i) {
       T plus, minus;
       state.mirror.weights(i, dz(i), plus, minus);
@@ -368,30 +339,24 @@ private:
       out.w_minus[at + i] = w_minus[i];
     });
     team.for_each(length, [&](int i) {
-      write(image_ + i, read<T>(state.nu + i) +
-                            (at_dense ? nu_scale_ * step_.unit * read<T>(dense + i) : zero));
+      const T residual = read<T>(image_ + i);
+      write(image_ + i, read<T>(state.nu + i) + gain * residual +
+                            (at_dense ? nu_unit * read<T>(dense + i) : zero));
     });
     state.basis.to_original(image_);
     team.each(n, [&](int i) { out.nu[static_cast<long long>(row) * n + i] = image_[i]; });
     team.once([&] { out.loss[row] = loss_here, out.t[row] = t; });
   }
 
+  BetaAverage<TeamT> average_;
   ScaledGram<TeamT> scaled_gram_;
   ShiftedSolver<TeamT> solver_;
   double *Z_; // stages of z; the third is the trial end
   double *mean_slope_, *scratch_;
-  double *dense_z_;        // of z, as `dense`
-  double *row_;            // of results, 2 ldd
-  double *power_, *image_; // of the power method
-  double *shift_;          // of nu, three vectors
-  double depth_;
-  double end_time_ = 0; // of the last step
-  DecayStep step_;
-  DecayWatch<TeamT> watch_;
-  bool moved_ = false;             // the watch has looked
-  DecayFactors of_stage_[3], now_; // at Radau's stages, and at the fraction that is set
-  double step_field_ = 1;          // what decay made of the field over the last step
-  double nu_scale_ = 1;            // of nu over what a step adds to it
+  double *dense_z_;             // of z, as `dense`
+  double *row_;                 // of results, 2 ldd
+  double *power_, *image_;      // of the power method
+  double h_ = 0, end_time_ = 0; // of the step, and when the last one ended
 };
 
 KRF_END_NAMESPACE

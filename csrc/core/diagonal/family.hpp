@@ -20,6 +20,7 @@ struct DiagonalBatch {
   const double *decay_start, *decay_lambda, *decay_rate; // null without weight decay
   const long long *decay_index;
   int n_pieces; // of a schedule of weight decay
+  int averaged; // whether beta_mean is wanted
   long long n_problems;
 
   template <class Visit> static void fields(Visit &&visit) {
@@ -40,6 +41,7 @@ struct DiagonalBatch {
     visit.optional("decay_rate", &B::decay_rate, {kSchedules, kPieces});
     visit.optional_index("decay_index", &B::decay_index, {kRuns}, kSchedules);
     visit.extent(&B::n_pieces, kPieces, -1, 1 << 20);
+    visit.integer("averaged", &B::averaged, 0, 1);
     visit.extent(&B::n, kSamples, 1, (1 << 20) - 1);
     visit.extent(&B::d, kFeatures, 1, (1 << 26) - 1);
     visit.array("work", &B::work, {kRuns});
@@ -57,7 +59,8 @@ struct DiagonalFamily {
     return b.depth[run] == 2.0 ? 0 : b.depth[run] >= 3.0 ? 1 : 2;
   }
   // All of a schedule, or nothing.
-  static const char *complete(Batch &b, const Extents &) {
+  static const char *complete(Batch &b, Extents &extents) {
+    extents[Axis::kAveraged] = b.averaged ? b.d : 0;
     const int given = (b.decay_start != nullptr) + (b.decay_lambda != nullptr) +
                       (b.decay_rate != nullptr) + (b.decay_index != nullptr);
     if (given == 4 && b.n_pieces > 0)
@@ -96,7 +99,7 @@ struct DiagonalFamily {
 };
 
 struct DiagonalFlowRows : FlowRows {
-  double *beta, *w_plus, *w_minus, *dual;
+  double *beta, *w_plus, *w_minus, *dual, *beta_mean;
 
   template <class Visit> static void fields(Visit &&visit) {
     using enum Axis;
@@ -105,6 +108,7 @@ struct DiagonalFlowRows : FlowRows {
     visit.output("w_plus", &R::w_plus, {kRuns, kRows, kFeatures});
     visit.output("w_minus", &R::w_minus, {kRuns, kRows, kFeatures});
     visit.output("dual", &R::dual, {kRuns, kRows, kSamples});
+    visit.output("beta_mean", &R::beta_mean, {kRuns, kRows, kAveraged});
     FlowRows::fields(visit);
   }
 };
@@ -182,6 +186,7 @@ KRF_HD DiagonalProblem problem(DiagonalFamily, TeamT &team, const DiagonalBatch 
   if (run == kSizesOnly)
     return p;
   p.depth = b.depth[run];
+  p.averaged = b.averaged != 0;
   p.feature_norm = packed + static_cast<long long>(ldn) * ldd;
   const double *from_plus = b.profile_plus + b.w_index[run] * b.d;
   const double *from_minus = b.profile_minus + b.w_index[run] * b.d;
@@ -204,8 +209,12 @@ KRF_HD void solve(DiagonalFlowFamily, SolverT &solver, TeamT &team, const Diagon
                   const DiagonalBatch &b, const FlowSettings &s, const DiagonalFlowRows &r,
                   long long run) {
   const long long rows = row_count(s), d = run * rows * b.d;
-  DiagonalFlowOutput out{output_of(r, run, rows), r.beta + d, r.w_plus + d, r.w_minus + d,
-                         r.dual + run * rows * b.n};
+  DiagonalFlowOutput out{output_of(r, run, rows),
+                         r.beta + d,
+                         r.w_plus + d,
+                         r.w_minus + d,
+                         r.dual + run * rows * b.n,
+                         b.averaged ? r.beta_mean + d : nullptr};
   solver.run(p, options_of(s, run, b.loss_offset[b.y_index[run]]), out);
   write_ends(team, r, run, out);
 }

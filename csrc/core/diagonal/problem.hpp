@@ -25,10 +25,12 @@ struct DiagonalProblem {
   const double *w_plus0;
   const double *w_minus0;
   DecaySchedule decay{};
+  bool averaged = false; // whether the mean of beta over time is wanted
 };
 
 struct DiagonalFlowOutput : FlowOutput {
   double *beta, *w_plus, *w_minus, *nu; // nu has n entries a row, the others d
+  double *beta_mean = nullptr;          // where it is wanted
 };
 
 // X as in DiagonalProblem, its features in any units; bound: d doubles, positive.

@@ -14,6 +14,7 @@
 // the step as t goes over it, and in nu over `unit`.
 #pragma once
 
+#include "../ode/radau5.hpp"
 #include "../team.hpp"
 #include "problem.hpp"
 
@@ -108,6 +109,12 @@ public:
     f.field = std::exp(step.slowing * since - 2.0 * (depth_ - 2.0) * grown);
     f.kernel = step.unit * f.predictor * f.field;
     return f;
+  }
+  // dt over that of the methods' time, in units of nu, at Radau's stage j.
+  KRF_HD double pace(const DecayStep &step, int j) const {
+    if (!(step.slowing > 0))
+      return 1.0;
+    return step.unit * std::exp(step.slowing * step.h * step.from_own(radau5::c(j)));
   }
   // By what nu, in units of the present step, is divided from here on.
   KRF_HD double growth_of_unit(const DecayStep &step) const {

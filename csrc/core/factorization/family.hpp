@@ -61,7 +61,7 @@ struct FactorFamily {
   static constexpr int kVariants = 1;
 
   static int variant(const Batch &, long long) { return 0; }
-  static const char *complete(Batch &b, const Extents &extents) {
+  static const char *complete(Batch &b, Extents &extents) {
     b.q = b.n - b.c0;
     b.n_sets = extents[Axis::kEntrySets];
     if (b.p > b.n || b.q < 1)

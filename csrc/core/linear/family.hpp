@@ -49,7 +49,7 @@ struct LinearFamily {
   static constexpr int kVariants = 1;
 
   static int variant(const Batch &, long long) { return 0; }
-  static const char *complete(Batch &b, const Extents &) {
+  static const char *complete(Batch &b, Extents &) {
     if (b.outputs + b.modes > b.n)
       return "starts: expected n_outputs rows and one for each input, n_modes or more";
     if (static_cast<long long>(b.outputs) * b.modes >= 1LL << 26)

@@ -60,7 +60,7 @@ struct MlpFamily {
   static constexpr int kVariants = 1;
 
   static int variant(const Batch &, long long) { return 0; }
-  static const char *complete(Batch &b, const Extents &extents) {
+  static const char *complete(Batch &b, Extents &extents) {
     const int outputs = b.units[b.units_count - 1];
     if (b.units_count < 3)
       return "units: expected those of at least two layers of weights";

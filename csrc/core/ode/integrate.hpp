@@ -65,6 +65,11 @@ public:
 private:
   // Rows of results can be interpolated within a step; otherwise steps end at evaluation times.
   static constexpr bool kDense = DenseSystem<System>;
+  KRF_HD bool dense() const {
+    if constexpr (TimedSystem<System>)
+      return kDense && !system_.ends_at_times();
+    return kDense;
+  }
 
   // f(stepper) for the method in use.
   template <class Use> KRF_HD auto with_stepper(Use use) {
@@ -145,7 +150,8 @@ private:
     state_.failures = 0;
     ++out.n_steps;
     if constexpr (kDense)
-      interpolate_times(o, out);
+      if (dense())
+        interpolate_times(o, out);
     accept(p, o, out);
     if (!state_.descending)
       choose_next(factor);
@@ -163,15 +169,15 @@ private:
       state_.target = smaller(state_.t_end, system_.next_break(state_.clock.time()));
     // The stiff method interpolates with an error like its embedded estimate, larger than at the
     // end of a step: it ends a step at a time that it could not interpolate.
-    if (kDense && state_.choice.stiff() && until_next < state_.step)
+    if (dense() && state_.choice.stiff() && until_next < state_.step)
       state_.step = smaller(state_.step, larger(until_next, state_.dense_h));
-    if (!kDense && state_.row < o.n_eval)
+    if (!dense() && state_.row < o.n_eval)
       state_.target = smaller(o.t_eval[state_.row], state_.target);
     const double left = state_.clock.until(state_.target);
     state_.reaches_target = state_.step >= left;
     if (state_.reaches_target)
       state_.step = left;
-    else if (kDense && state_.step > 0.5 * left)
+    else if (dense() && state_.step > 0.5 * left)
       state_.step = 0.5 * left; // two halves instead of a step and a sliver
   }
 
@@ -197,7 +203,7 @@ private:
 
   // Where the stiff method passes an evaluation time: whether its interpolant keeps to rtol.
   KRF_HD bool interpolant_is_accurate(const FlowOptions &o, double error, double until_next) {
-    if (!kDense || !state_.choice.stiff() || o.n_eval == 0)
+    if (!dense() || !state_.choice.stiff() || o.n_eval == 0)
       return true;
     const double quality = larger(error, 1e-14) * stiff_.tolerance(o.rtol) / o.rtol;
     state_.dense_h = state_.step * step_control::kSafety * std::pow(quality, -0.25);
@@ -239,7 +245,7 @@ private:
       reach_target();
     else
       state_.clock.advance(state_.step);
-    if constexpr (!kDense)
+    if (!dense())
       write_passed_times(o, out);
     system_.renew_basis(stiff_.history());
     state_.norm = system_.predictor_norm();

@@ -18,13 +18,14 @@ from ..base import FlowOptions, LimitOptions, RichPathOptions, RichPathRaw, Rows
 from ..batch import DiagonalBatch
 from ..factor_batch import FactorBatch, LinearBatch
 from ..mlp_batch import MLPBatch
+from .averaged import Averaged
 from .decay import DecayFlow
 from .diagonal import DualFlow, RowSpace, solve_limit
 from .factorization import FactorFlow
 from .networks import descend, follow_network
 from .rich_path import follow_rich_path
 from .rows import Run
-from .scipy_flow import follow
+from .scipy_flow import ScipyProblem, follow
 
 __all__ = ["ReferenceBackend"]
 
@@ -73,9 +74,10 @@ def _flow_diagonal(batch: DiagonalBatch, options: FlowOptions) -> Rows:
         depth, decay = float(batch.depth[b]), batch.decay_of(b)
         if decay is not None:
             data = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
-            decayed = DecayFlow(*data, plus, minus, depth, decay, offset)
-            return follow(decayed, **_options(options, b))
-        return follow(DualFlow(space(b), plus, minus, depth, offset), **_options(options, b))
+            flow: ScipyProblem = DecayFlow(*data, plus, minus, depth, decay, offset)
+        else:
+            flow = DualFlow(space(b), plus, minus, depth, offset)
+        return follow(Averaged(flow) if batch.averaged else flow, **_options(options, b))
 
     runs = list(_each(len(batch), one, options.progress))
     return _rows(runs) | _ends(runs)

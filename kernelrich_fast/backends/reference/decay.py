@@ -73,6 +73,13 @@ class DecayFlow:
         J[2 * d :, : 2 * d] = self._share(t) * moved
         return J
 
+    def beta_jacobian(self, state: FloatArray) -> FloatArray:
+        """Of beta by the state."""
+        plus, minus, _ = self._parts(state)
+        D = self.depth
+        sides = [np.diag(D * np.exp(D * plus)), np.diag(-D * np.exp(D * minus))]
+        return np.hstack([*sides, np.zeros((self.d, self.n))])
+
     def rate(self) -> float:
         J = self.jacobian(0.0, self.start)[: 2 * self.d, : 2 * self.d]
         return float(
@@ -125,6 +132,13 @@ class DecayFlow:
 
     def legal(self, state: FloatArray) -> bool:
         return bool(np.all(np.isfinite(state)) and np.max(state[: 2 * self.d]) < 300.0)
+
+    def row_at_rest(self, state: FloatArray, t: float, later: float) -> Row:
+        row = self.row(state, t)
+        slowing = 2.0 * (self.depth - 2.0) * float(self.decay.at(t))
+        gain = -np.expm1(-slowing * (later - t)) / slowing if slowing > 0.0 else later - t
+        residual = self.y - self.X @ row["beta"]
+        return {**row, "dual": row["dual"] + self._share(t) * gain * residual}
 
     def row(self, state: FloatArray, t: float) -> Row:
         plus, minus, beta = self._parts(state)

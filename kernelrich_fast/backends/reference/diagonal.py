@@ -76,6 +76,10 @@ class DualFlow:
         slope = self.map.at(space.V @ m).slope
         return np.asarray(-(space.S[:, None] ** 2) * ((space.V.T * slope) @ space.V))
 
+    def beta_jacobian(self, m: FloatArray) -> FloatArray:
+        """Of beta by the state."""
+        return np.asarray(self.map.at(self.space.V @ m).slope[:, None] * self.space.V)
+
     def rate(self) -> float:
         space = self.space
         if not len(space.S):
@@ -105,6 +109,9 @@ class DualFlow:
 
     def legal(self, m: FloatArray) -> bool:
         return bool(np.all(np.isfinite(m))) and self.map.holds(self.space.V @ m)
+
+    def row_at_rest(self, m: FloatArray, t: float, later: float) -> Row:
+        return self.row(m, t)
 
     def row(self, m: FloatArray, t: float) -> Row:
         space = self.space

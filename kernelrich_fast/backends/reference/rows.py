@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,11 +46,17 @@ class Clock:
     def report(self, t: float, row: Row) -> None:
         self.rows.append({**row, "t": np.asarray(t)})
 
-    def finish(self, t: float, row: Row, status: Status, n_steps: int, n_rhs: int) -> Run:
-        """Fill the rows that are missing: a flow at rest stays, others say how far they came."""
+    def finish(
+        self, t: float, row: Row, status: Status, n_steps: int, n_rhs: int,
+        at_rest: Callable[[float], Row] | None = None,
+    ) -> Run:  # fmt: skip
+        """Fill the rows that are missing: a flow at rest stays, others say how far they came.
+
+        ``at_rest`` makes the row of a later time, where that is not ``row`` itself.
+        """
         if status in (Status.CONVERGED, Status.STATIONARY):
             while self.due <= self.t_max and self.due < np.inf:
-                self.report(self.due, row)
+                self.report(self.due, row if at_rest is None else at_rest(self.due))
         while len(self.rows) < (1 if self.t_eval is None else len(self.t_eval)):
             self.report(t, row)
         stacked = {name: np.stack([each[name] for each in self.rows]) for name in self.rows[0]}

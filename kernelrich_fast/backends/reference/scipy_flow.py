@@ -76,6 +76,10 @@ class ScipyProblem(Protocol):
 
     def row(self, state: FloatArray, t: float) -> Row: ...
 
+    def row_at_rest(self, state: FloatArray, t: float, later: float) -> Row:
+        """The row of a later time, for a flow that rests from t on."""
+        ...
+
 
 def follow(
     problem: ScipyProblem, *, rtol: float, atol: float, t_max: float, stop_loss: float,
@@ -151,7 +155,10 @@ class _Attempt:
                     clock.report(clock.due, problem.row(dense(clock.due), clock.due))
             status = self.ended(state, t)
         n_rhs += 0 if solver is None else int(solver.nfev)
-        return clock.finish(t, problem.row(state, t), status, steps, n_rhs)
+        return clock.finish(
+            t, problem.row(state, t), status, steps, n_rhs,
+            lambda later: problem.row_at_rest(state, t, later),
+        )  # fmt: skip
 
     def solver(self, kind: Any, t: float, state: FloatArray, first: float = np.inf) -> Any:
         problem = self.problem

@@ -1,0 +1,97 @@
+// A run under weight decay: what its factors are at the stages of a step, and what its end makes of
+// the state.  Without decay all of it is one, and costs nothing.
+#pragma once
+
+#include "../ode/radau5.hpp"
+#include "weight_decay.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+template <Team TeamT> class DecayRun {
+public:
+  WeightDecay decay;
+  DecayStep step;
+  DecayFactors of_stage[3], now; // at Radau's stages, and at the fraction that is set
+  double nu_scale = 1;           // of nu over what a step adds to it
+
+  KRF_HD DecayRun(const DiagonalProblem &p, int length, int ldd, Arena &arena)
+      : decay(p.decay, p.depth), depth_(p.depth), length_(length), shift_(arena.take(3LL * length)),
+        watch_(ldd, arena) {}
+
+  KRF_HD bool exists() const { return decay.exists(); }
+  KRF_HD double rate() const { return 2.0 * depth_ * decay.at(0.0); }
+
+  template <class StateT> KRF_HD void start(StateT &s) {
+    if (exists())
+      watch_.start(s);
+  }
+  KRF_HD void begin_step(double t, double h) {
+    if (!exists())
+      return;
+    step = decay.step(t, h);
+    for (int j = 0; j < 3; ++j)
+      of_stage[j] = decay.factors(step, radau5::c(j));
+  }
+  KRF_HD void set_fraction(double x) { now = decay.factors(step, x); }
+
+  // A shift of nu, of `count` vectors, out of the units of the step.
+  KRF_HD const double *in_units(TeamT &team, const double *shift, int count) {
+    if (!(step.unit < 1.0))
+      return shift;
+    copy(team, shift, shift_, count * length_);
+    scale(team, step.unit, shift_, count * length_);
+    return shift_;
+  }
+  // Predictions of the mirror become nu'.
+  template <class StateT> KRF_HD void to_field(StateT &s, double *f, const DecayFactors &at) {
+    if (!exists())
+      return s.to_residual(f);
+    scale(s.team, at.predictor, f, length_);
+    s.to_residual(f);
+    scale(s.team, at.field, f, length_);
+  }
+
+  // From the start of a step to its end, where the weights are those that decay has left.
+  template <class StateT> KRF_HD KRF_APART void shrink(StateT &s, double *field) {
+    const DecayFactors end = of_stage[2];
+    field_after_ = end.field;
+    nu_scale /= decay.growth_of_unit(step);
+    s.shrink(end.log_weight);
+    moved_ = watch_.looks(s, -0.5 * end.log_weight);
+    scale(s.team, 1.0 / end.field, field, length_);
+    scale(s.team, 1.0 / end.field, s.velocity, s.ldd);
+  }
+  // Three vectors of the last step, in units of nu as the next one has them.
+  KRF_HD void renew_units(TeamT &team, double *history) {
+    if (history && field_after_ != 1.0)
+      scale(team, 1.0 / field_after_, history, 3 * length_);
+  }
+
+  // Whether the flow of L + lambda |w|^2 rests.
+  template <class StateT> KRF_HD bool rests(StateT &s, double t, double rtol) {
+    const bool looked = moved_;
+    moved_ = false;
+    return looked && decay.is_constant(t) &&
+           watch_.last.is_rest(watch_.before, decay.at(t), std::sqrt(s.y_norm2), s.loss(), rtol,
+                               watch_.leniency());
+  }
+
+  // What nu gains of a residual that rests from the last step on, up to t.
+  KRF_HD double gain_at_rest(double t) const {
+    const double since = t - (step.t + step.h);
+    if (!(since > 0) || !decay.is_constant(t))
+      return 0.0;
+    const double slowing = 2.0 * (depth_ - 2.0) * decay.at(t);
+    return nu_scale * (slowing > 0 ? -std::expm1(-slowing * since) / slowing : since);
+  }
+
+private:
+  double depth_;
+  int length_;
+  double *shift_; // of nu, three vectors
+  DecayWatch<TeamT> watch_;
+  bool moved_ = false;     // the watch has looked
+  double field_after_ = 1; // what decay made of the field over the last step
+};
+
+KRF_END_NAMESPACE

@@ -1,0 +1,85 @@
+"""The mean of the predictor along a flow, and the lasso path that it follows for a while."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import relative
+from scipy.integrate import simpson
+
+import kernelrich_fast as krf
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((8, 20))
+    return X, X[:, 0] - X[:, 1] + 0.5 * X[:, 2] + 0.1 * rng.standard_normal(8)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3, [(0.0, 0.2), (0.7, 0.0)]])
+@pytest.mark.parametrize("depth", [2, 2.5, 4])
+def test_against_quadrature(data, backend, depth, decay):
+    X, y = data
+    options = dict(alpha=0.5, depth=depth, weight_decay=decay)
+    fine = np.linspace(0.0, 0.7, 1401), np.linspace(0.7, 2.0, 2601)
+    path = [krf.flow_diagonal(X, y, t_eval=t, rtol=1e-9, **options).beta for t in fine]
+    expected = sum(simpson(b, x=t, axis=0) for b, t in zip(path, fine, strict=True)) / 2.0
+    flow = krf.flow_diagonal(
+        X, y, t_eval=[0.0, 0.1, 2.0, 1e3], averaged=True, rtol=1e-7, backend=backend, **options
+    )
+    assert relative(flow.beta_mean[2], expected) < 1e-6
+    assert np.array_equal(flow.beta_mean[0], flow.beta[0])
+    if depth == 2 or not np.any(decay):
+        residual = y - flow.beta_mean[1:] @ X.T
+        t = flow.t[1:, None]
+        assert np.max(np.abs(residual - flow.dual[1:] / t)) < 1e-6 * np.linalg.norm(y)
+
+
+def test_one_row_at_the_end(data, backend):
+    X, y = data
+    flow = krf.flow_diagonal(X, y, alpha=[0.5, 1e-3], averaged=True, backend=backend)
+    residual = y - flow.beta_mean @ X.T
+    assert np.max(np.abs(residual - flow.dual / flow.t[:, None])) < 1e-5 * np.linalg.norm(y)
+    assert flow.to_dataset(["alpha"]).beta_mean.dims == ("alpha", "feature")
+    assert np.array_equal(flow[0].beta_mean, flow.beta_mean[0])
+    assert krf.flow_diagonal(X, y, alpha=0.5).beta_mean is None
+
+
+def test_a_model_of_its_own_time(data):
+    X, y = data
+    options = dict(alpha=0.5, averaged=True, rtol=1e-8)
+    one = krf.flow_diagonal(X, y, t_eval=[1.0], **options)
+    other = krf.flow_diagonal(X, y, t_eval=[4.0], loss_scale=0.25, **options)
+    assert relative(other.beta_mean, one.beta_mean).max() < 1e-7
+
+
+def test_an_explicit_method_is_refused(data):
+    with pytest.raises(ValueError, match="method: expected 'auto' or 'radau5'"):
+        krf.flow_diagonal(*data, alpha=0.5, averaged=True, method="dopri5")
+
+
+def lasso(X, y, lam):
+    """Argmin |X beta - y|^2 / 2 + lam |beta|_1, from limits under weight decay."""
+    return krf.limit_diagonal(X, y, alpha=1.0, weight_decay=2.0 * lam).beta
+
+
+def test_the_mean_is_the_lasso_path_until_a_coefficient_leaves():
+    """At lam = T0 / t, for alpha -> 0; and not after."""
+    rng = np.random.default_rng(11)
+    X = rng.standard_normal((10, 30))
+    y = X[:, :4] @ np.array([1.0, -1.0, 0.7, -0.4])
+    path = krf.rich_path(X, y)
+    sizes = path.active.sum(axis=-1)
+    leaves = next(j for j in range(1, len(sizes)) if np.any(path.active[j - 1] & ~path.active[j]))
+    alpha = 1e-60
+    unit = float(path.time_unit(alpha))
+    before, after = 0.95 * path.jump_times[leaves - 1], path.jump_times[-1] * 1.5
+    times = unit * np.array([0.7 * path.jump_times[leaves - 1], before, after])
+    flow = krf.flow_diagonal(X, y, alpha=alpha, t_eval=times, averaged=True, rtol=1e-8)
+    gaps = [
+        np.linalg.norm(mean - lasso(X, y, unit / t)) / np.linalg.norm(mean)
+        for mean, t in zip(flow.beta_mean, times, strict=True)
+    ]
+    assert max(gaps[:2]) < 2e-2
+    assert gaps[2] > 5e-2
