@@ -143,8 +143,8 @@ def depth_array(name: str, value: Any) -> FloatArray:
 
 
 def depth_number(name: str, value: Any) -> float:
-    """One depth of diagonal networks."""
-    return scalar(name, value, low=2.0, high=_MOST_LAYERS, open_low=False)
+    """One depth of formulas of diagonal networks."""
+    return scalar(name, value, low=2.0, high=1e300, open_low=False)
 
 
 def scalar(

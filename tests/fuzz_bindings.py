@@ -76,6 +76,10 @@ def legal_calls() -> tuple[Any, list[Entry]]:
         common: dict[str, Any] = {"backend": "cpu", "num_threads": 2}
         krf.flow_diagonal(X, y, alpha=[[1.0], [0.1]], depth=2, t_eval=[0.0, 0.1], **common)
         krf.flow_diagonal(X, y, alpha=[1.0, 0.1], depth=[2.5, 3], **common)
+        krf.flow_diagonal(
+            X, y, alpha=[1.0, 0.1], depth=[2, 3], t_eval=[0.1, 0.3], averaged=True,
+            weight_decay=[(0.0, 0.5), (0.2, 0.1)], **common,
+        )  # fmt: skip
         krf.limit_diagonal(X, y, alpha=[1.0, 0.1], depth=3, **common)
         krf.rich_path(X, y, depth=[[2], [3]], w0=[1.0, 2.0, 1.0, 3.0, 1.0], **common)
         data = krf.datasets.low_rank_completion(3, 4, 1, 8)

@@ -120,8 +120,10 @@ class StandIn(types.ModuleType):
                 assert not (axes[0] == "runs" and isinstance(value, DeviceArray)), name
                 extents |= dict(zip(axes, value.shape, strict=True))
         extents["rows"] = max(1, extents.get("times", 1))
-        depth = arguments.get("depth", np.zeros(extents["runs"]))
-        groups = [np.flatnonzero(depth == 2), np.flatnonzero(depth != 2)]
+        extents["averaged"] = extents.get("n_features", 0) * arguments.get("averaged", 0)
+        depth = arguments.get("depth", np.full(extents["runs"], 2.0))
+        kinds = [depth == 2, depth >= 3, (depth > 2) & (depth < 3)]
+        groups = [np.flatnonzero(kind) for kind in kinds]
         plan = {"threads": 32, "cluster": 1, "teams": self.teams, "doubles_per_team": 8}
         return {
             "launches": [

@@ -61,7 +61,7 @@ def test_an_error_in_the_progress_callback_arrives():
 
     X, y, _ = krf.datasets.sparse_regression(100, 1000, 5)
     alpha, one = np.full(3000, 1e-6), np.ones(1000)
-    batch = make_batch(X, y, alpha, np.full(3000, 2), one, one)
+    batch = make_batch(X, y, alpha, np.full(3000, 2.0), one, one)
 
     def broken(done):
         raise RuntimeError("no display")
