@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 __all__ = ["main"]
 
 _FIGURES = (
-    "fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig6d", "fig7", "image", "saddles", "all",
+    "fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig6d", "fig7", "image", "saddles", "lasso",
+    "decay", "depths", "all",
 )  # fmt: skip
 _WITH_DATA = {"fig6c", "fig6d", "all"}
 

@@ -101,7 +101,9 @@ def flow_diagonal(
     t_max : array_like, (...)
         Time at which a run ends.
     stop_loss : array_like, (...)
-        A run ends once L <= stop_loss * sum(y^2); not together with ``t_eval``.
+        A run ends once L <= stop_loss * sum(y^2); not together with ``t_eval``. Under weight decay
+        that counts only once decay is over; while it is constant, a run ends where it rests
+        (STATIONARY).
     rtol : array_like, (...)
         Relative accuracy, 1e-12 to 0.1.
     atol : float

@@ -81,6 +81,8 @@ public:
   KRF_HD void set_fraction(double x) { decayed.set_fraction(x); }
   KRF_HD double own_fraction(double x) const { return decayed.step.to_own(x); }
   KRF_HD double next_break(double t) const { return decayed.decay.next_break(t); }
+  // Under decay a small loss says nothing of the end.
+  KRF_HD bool loss_counts(double t) const { return decayed.decay.is_over(t); }
   // A mean is summed step by step.
   KRF_HD bool ends_at_times() const { return average_.wanted; }
 

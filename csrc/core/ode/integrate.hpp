@@ -105,7 +105,7 @@ private:
   }
 
   KRF_HD KRF_APART bool is_over(const FlowOptions &o, Output &out) {
-    const bool low = system_.loss() + o.loss_offset <= o.stop_loss;
+    const bool low = loss_counts() && system_.loss() + o.loss_offset <= o.stop_loss;
     if (o.n_eval == 0 && low)
       out.status = Status::kConverged;
     else if (!(state_.clock.until(state_.t_end) > 0.0))
@@ -117,6 +117,13 @@ private:
     else
       return team_.cancelled() || state_.failures > System::kMaxFailures || !(state_.h > 0.0) ||
              !(state_.clock.time() < 1e300);
+    return true;
+  }
+
+  // Whether a small loss is the end: not while the field is that of more than the loss.
+  KRF_HD bool loss_counts() {
+    if constexpr (TimedSystem<System>)
+      return system_.loss_counts(state_.clock.time());
     return true;
   }
 

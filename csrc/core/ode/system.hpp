@@ -74,6 +74,7 @@ concept ExplicitSystem = FlowSystem<S> && requires(S s, double *v, const double 
 // set_fraction(x)         `evaluate` and dense rows are at this fraction of the step from here on,
 //                         of the time that the methods see; own_fraction(x) of a fraction of t
 // ends_at_times()         whether steps end at evaluation times, though rows could be interpolated
+// loss_counts(t)          whether the run may end at t because its loss is small
 // next_break(t)           the next time at which the field changes its formula, or infinity
 template <class S>
 concept TimedSystem = FlowSystem<S> && requires(S s) {
@@ -81,6 +82,7 @@ concept TimedSystem = FlowSystem<S> && requires(S s) {
   { s.own_fraction(0.5) };
   { s.next_break(0.0) };
   { s.ends_at_times() };
+  { s.loss_counts(0.0) };
 };
 
 // dense                   room for the shift at a time within the last step

@@ -43,6 +43,9 @@ class Averaged:
     def loss(self, state: FloatArray) -> float:
         return self.flow.loss(state[: self.n])
 
+    def loss_counts(self, t: float) -> bool:
+        return self.flow.loss_counts(t)
+
     def resolution(self, state: FloatArray, rtol: float, atol: float) -> float:
         return self.flow.resolution(state[: self.n], rtol, atol)
 

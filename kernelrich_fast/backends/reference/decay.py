@@ -110,7 +110,7 @@ class DecayFlow:
         final = not self.breaks or t0 >= self.breaks[-1]
         if not (h > 0.0 and final):
             return False
-        if lam == 0.0 or (rate > 0.0 and lam < _OVER * rate):
+        if self.loss_counts(t):
             force = self.X.T @ (self.y - self.X @ self._parts(state)[2])
             return float(np.linalg.norm(force)) <= tolerance * float(
                 np.linalg.norm(self.X.T @ self.y)
@@ -132,6 +132,13 @@ class DecayFlow:
 
     def legal(self, state: FloatArray) -> bool:
         return bool(np.all(np.isfinite(state)) and np.max(state[: 2 * self.d]) < 300.0)
+
+    def loss_counts(self, t: float) -> bool:
+        """Decay is over; while it lasts a small loss says nothing of the end."""
+        if self.breaks and t < self.breaks[-1]:
+            return False
+        lam, rate = float(self.decay.at(t)), float(self.decay.rate[-1])
+        return lam == 0.0 or (rate > 0.0 and lam < _OVER * rate)
 
     def row_at_rest(self, state: FloatArray, t: float, later: float) -> Row:
         row = self.row(state, t)

@@ -110,6 +110,9 @@ class DualFlow:
     def legal(self, m: FloatArray) -> bool:
         return bool(np.all(np.isfinite(m))) and self.map.holds(self.space.V @ m)
 
+    def loss_counts(self, t: float) -> bool:
+        return True
+
     def row_at_rest(self, m: FloatArray, t: float, later: float) -> Row:
         return self.row(m, t)
 

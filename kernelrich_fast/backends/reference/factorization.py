@@ -86,6 +86,9 @@ class FactorFlow:
     def legal(self, state: FloatArray) -> bool:
         return bool(np.all(np.abs(state) < 1e150))
 
+    def loss_counts(self, t: float) -> bool:
+        return True
+
     def row_at_rest(self, state: FloatArray, t: float, later: float) -> Row:
         return self.row(state, t)
 

@@ -64,6 +64,10 @@ class ScipyProblem(Protocol):
 
     def loss(self, state: FloatArray) -> float: ...
 
+    def loss_counts(self, t: float) -> bool:
+        """Whether the run may end at t because its loss is small."""
+        ...
+
     def resolution(self, state: FloatArray, rtol: float, atol: float) -> float:
         """The relative error of the state that makes one of rtol (or atol) in the predictor."""
         ...
@@ -173,4 +177,5 @@ class _Attempt:
 
     def ended(self, state: FloatArray, t: float) -> Status | None:
         at_rest = self.problem.at_rest(t, state, self.tolerance)
-        return self.clock.ended(t, self.problem.loss(state), at_rest)
+        loss = self.problem.loss(state) if self.problem.loss_counts(t) else np.inf
+        return self.clock.ended(t, loss, at_rest)
