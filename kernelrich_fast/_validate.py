@@ -217,9 +217,11 @@ def data_pair(X: Any, y: Any, *, device: bool = False) -> tuple[FloatArray, Floa
     return X, y
 
 
-def profile(name: str, value: Any, n_features: int, *, device: bool = False) -> FloatArray:
+def profile(
+    name: str, value: Any, n_features: int, *, device: bool = False, zero: bool = False
+) -> FloatArray:
     """A positive weight profile (..., n_features); a scalar means a constant one."""
-    array = positive_array(name, value, device=device)
+    array = positive_array(name, value, device=device, zero=zero)
     if array.ndim == 0:
         return np.full(n_features, float(array))
     if array.shape[-1] != n_features:

@@ -15,7 +15,14 @@ from .backends import BACKENDS
 from .backends.base import LimitOptions
 from .decayed_limit import constant_decay, limit_under_decay
 from .diagonal_results import DiagonalFlow, DiagonalLimit
-from .diagonal_start import Start, checked_model, continued, diagonal_batch, new_start
+from .diagonal_start import (
+    Start,
+    checked_model,
+    continued,
+    diagonal_batch,
+    expect_both_signs,
+    new_start,
+)
 from .schedules import Schedule
 from .schedules import weight_decay as check_decay
 from .status import warn_unless_converged
@@ -72,7 +79,8 @@ def flow_diagonal(
     w0 : array_like, (..., n_features) or scalar, optional
         Positive profile of the initial weights; ones by default.
     w_plus0, w_minus0 : array_like, optional
-        Profiles of w_plus and w_minus where they differ from w0 (a biased start).
+        Profiles of w_plus and w_minus where they differ from w0 (a biased start). Where w_minus0 is
+        zero, w_minus stays zero and beta = w_plus^D >= 0.
     model : {"difference", "product", "two_products"}, optional
         beta = w_plus^D - w_minus^D (by default), u v, or u_plus v_plus - u_minus v_minus, the last
         two at depth 2.
@@ -193,6 +201,9 @@ def flow_diagonal(
     if pace != 1.0:
         rows["t"] = options.times_at_pace(rows["t"], pace, batch.shape)
         rows["loss"], dual = rows["loss"] * scale, dual / pace
+    absent = begin.minus == 0.0
+    if absent.any():
+        rows["w_minus"] = batch.without(rows["w_minus"], absent)
     return DiagonalFlow(
         beta=solved.shaped(rows["beta"]),
         w_plus=solved.shaped(rows["w_plus"]),
@@ -302,6 +313,8 @@ def limit_diagonal(
     scale = check.scalar("loss_scale", loss_scale, low=0.0)
     if decay is not None:
         decay = decay.at_pace(begin.time_factor(scale))
+    else:
+        expect_both_signs(begin.minus)
     batch = diagonal_batch(X, y, begin, (), decay)
     chosen = backend_for(backend, batch, threads)
     with RunBar(progress, len(batch), "limit_diagonal") as bar:

@@ -28,7 +28,7 @@ from .schedules import Schedule
 
 __all__ = [
     "MODELS", "Start", "check_weight_range", "checked_model", "continued", "diagonal_batch",
-    "new_start", "start_profiles",
+    "expect_both_signs", "new_start", "start_profiles",
 ]  # fmt: skip
 
 MODELS = ("difference", "product", "two_products")
@@ -38,6 +38,15 @@ MODELS = ("difference", "product", "two_products")
 _LOG_RANGE = (-304.0, 296.0)
 # How far w_plus^D - w_minus^D of a result may be from its beta: it tells of another depth.
 _SAME = 1e-6
+
+
+def expect_both_signs(minus: FloatArray) -> None:
+    """A limit is found from both weights; without w_minus there may be none that fits."""
+    if float(to_host(minus.min())) == 0.0:
+        raise ValueError(
+            "w_minus0: expected positive values for a limit, got 0; a weight of zero stays zero, "
+            "and beta = w_plus^D >= 0 may fit no data: integrate by flow_diagonal"
+        )
 
 
 @dataclass(frozen=True)
@@ -78,8 +87,9 @@ def start_profiles(
     """Checked profiles of w_plus and w_minus; w0, or ones, where they are not given."""
     common = check.profile("w0", 1.0 if w0 is None else w0, d, device=device)
     plus = common if w_plus0 is None else check.profile("w_plus0", w_plus0, d, device=device)
-    minus = common if w_minus0 is None else check.profile("w_minus0", w_minus0, d, device=device)
-    return plus, minus
+    if w_minus0 is None:
+        return plus, common
+    return plus, check.profile("w_minus0", w_minus0, d, device=device, zero=True)
 
 
 def new_start(
@@ -135,10 +145,10 @@ def continued(
     if layers is not None:
         plus, minus, sign = _rescaled(start, plus, minus, layers, model)
         balance = None
-    if not bool(xp.all((plus > 0.0) & (minus > 0.0))):
+    if not bool(xp.all(plus > 0.0)):
         raise ValueError(
-            "start: expected positive weights, got zeros; a weight of zero stays zero, so start "
-            "from weights that are small instead"
+            "start: expected positive weights w_plus, got zeros; a weight of zero stays zero, so "
+            "start from weights that are small instead"
         )
     if model != "difference":
         _expect_depth_two(D, model)
@@ -216,7 +226,10 @@ def check_weight_range(
     >>> import numpy as np
     >>> check_weight_range(np.array(1e-3), np.array(2.0), np.ones(3), np.ones(3))
     """
-    low = np.log10(min(float(to_host(plus.min())), float(to_host(minus.min()))))
+    least = float(to_host(minus.min()))
+    if least == 0.0:  # weights that are not there
+        least = float(to_host(minus[minus > 0.0].min())) if bool((minus > 0.0).any()) else np.inf
+    low = np.log10(min(float(to_host(plus.min())), least))
     high = np.log10(max(float(to_host(plus.max())), float(to_host(minus.max()))))
     log_alpha = np.log10(alpha)
     ends = float(log_alpha.min() + low), float(log_alpha.max() + high)

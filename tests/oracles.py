@@ -140,9 +140,12 @@ def factor_space_flow(observe, adjoint, y, U0, V0, times):
     return (W, None) if symmetric else (W[:, :d1], W[:, d1:])
 
 
-def weight_decay_flow(X, y, w0, depth, decay, breaks, times):
-    """Beta, w_plus and w_minus at ``times`` > 0 by DOP853 on dw/dt = -grad L - 2 decay(t) w."""
-    d, w = X.shape[1], np.concatenate([w0, w0])
+def weight_decay_flow(X, y, w0, depth, decay, breaks, times, one_sign=False):
+    """Beta, w_plus and w_minus at ``times`` > 0 by DOP853 on dw/dt = -grad L - 2 decay(t) w.
+
+    With ``one_sign`` w_minus is zero.
+    """
+    d, w = X.shape[1], np.concatenate([w0, 0.0 * w0 if one_sign else w0])
 
     def field(t, w):
         plus, minus = np.maximum(w, 0.0).reshape(2, d)

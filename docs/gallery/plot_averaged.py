@@ -3,8 +3,8 @@ The averaged path and the lasso
 ===============================
 
 From a tiny start, the mean of the predictor over time,
-:math:`\bar\beta(t) = \frac1t \int_0^t \beta`, is the lasso path at :math:`\lambda = T_0 / t`, until a
-coefficient leaves the support for the first time.
+:math:`\bar\beta(t) = \frac1t \int_0^t \beta`, is the lasso path at :math:`\lambda = T_0 / t`,
+until a coefficient leaves the support for the first time.
 """
 
 # %%

@@ -2,8 +2,8 @@ r"""
 Depths between 2 and 3
 ======================
 
-Depth is a real number from 2 on: :math:`\beta = w_+^D - w_-^D` with :math:`D = 2.5`, say. What tends
-to depth 2 as D does keeps all its digits on the way.
+Depth is a real number from 2 on: :math:`\beta = w_+^D - w_-^D` with :math:`D = 2.5`, say. What
+tends to depth 2 as D does keeps all its digits on the way.
 """
 
 # %%

@@ -21,7 +21,12 @@ late = krf.sweep_diagonal(
     X, y, alpha=2.0, weight_decay=[1e-4, 1e-3, 1e-2], t_eval=np.geomspace(1e-2, 1e5, 100),
     beta_star=beta_star, progress=False,
 )  # fmt: skip
-late.population_error.plot.line(x="time", xscale="log", yscale="log", figsize=(6, 3.5))
+ax = plt.subplots(figsize=(6, 3.5), layout="constrained")[1]
+for decay in late.weight_decay.values:
+    error = late.population_error.sel(weight_decay=decay)
+    ax.plot(late.time, error, label=rf"$\lambda={decay:g}$")
+ax.set(xscale="log", yscale="log", xlabel="time $t$", ylabel="population error")
+ax.legend()
 plt.show()
 
 # %%

@@ -81,6 +81,13 @@ class DiagonalBatch:
             }),
         }  # fmt: skip
 
+    def without(self, weights: FloatArray, absent: Any) -> FloatArray:
+        """Weights (B, T, d) with zeros where a profile, of which ``absent`` tells, has none."""
+        xp = namespace(weights)
+        flat = absent.reshape(-1, absent.shape[-1])[xp.asarray(self.w_index)]
+        zeroed: FloatArray = xp.where(flat[:, None, :], 0.0, weights)
+        return zeroed
+
     def decay_of(self, run: int) -> Schedule | None:
         """The weight decay of a run."""
         if self.decay is None or self.decay_index is None:

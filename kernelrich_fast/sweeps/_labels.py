@@ -13,6 +13,7 @@ _LONG_NAMES = {
     "M": ("predictor", None), "M_star": ("the true predictor", None),
     "alpha": ("scale of the initial weights", "1"),
     "beta": ("coefficients of the predictor", None),
+    "beta_mean": ("mean of the coefficients over time", None),
     "beta_star": ("coefficients of the truth", None),
     "column": ("column of the matrix", "1"), "depth": ("number of layers", "1"),
     "excess_l1": ("l1 norm over that of the minimum-l1 interpolant", None),

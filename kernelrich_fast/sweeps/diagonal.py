@@ -87,7 +87,7 @@ def sweep_diagonal(
         n_steps; t, with ``t_eval`` only where a run ended before its last time; with "norms"
         l1_norm, l2_norm, excess_l1, excess_l2 (over the minimum-norm interpolants; NaN where none
         exists) and kernel_distance (cosine distance of the tangent kernels at start and end);
-        penalty, |w|^2, under weight decay; population_error if beta_star is given; beta, and
+        penalty, |w|^2, under weight decay; beta_mean with ``averaged``; population_error if beta_star is given; beta, and
         beta_star where it is given, if kept.
 
     Raises
@@ -200,7 +200,7 @@ class _DiagonalPlan(SweepPlan):
         for dim, size in zip(self.dims, self.shape, strict=True):
             if dim in ("problem", "profile"):
                 coords[dim] = np.arange(size)
-        if "beta" in self.keep or self.n_profiles:
+        if "beta" in self.keep or self.n_profiles or self.options.get("averaged"):
             coords["feature"] = np.arange(self.X.shape[-1])
         named: dict[str, Any] = {k: (k if np.ndim(v) else (), v) for k, v in coords.items()}
         for name in ("w0", "w_plus0", "w_minus0"):
@@ -314,6 +314,9 @@ class _DiagonalPlan(SweepPlan):
             variables["population_error"] = (time, np.sum((beta - star) ** 2, axis=-1))
         if "beta" in self.keep:
             variables["beta"] = ((*time, "feature"), beta)
+        mean = getattr(result, "beta_mean", None)
+        if mean is not None:
+            variables["beta_mean"] = ((*time, "feature"), mean)
         return variables
 
     def _decay_of(self, block: Block) -> Schedule | None:

@@ -54,6 +54,15 @@ def test_a_model_of_its_own_time(data):
     assert relative(other.beta_mean, one.beta_mean).max() < 1e-7
 
 
+def test_sweeps_have_it(data):
+    X, y = data
+    times = [0.1, 1.0]
+    ds = krf.sweep_diagonal(X, y, alpha=[0.1, 0.5], t_eval=times, averaged=True, progress=False)
+    flow = krf.flow_diagonal(X, y, alpha=[0.1, 0.5], t_eval=times, averaged=True)
+    assert ds.beta_mean.dims == ("alpha", "time", "feature")
+    assert np.array_equal(ds.beta_mean.values, flow.beta_mean)
+
+
 def test_an_explicit_method_is_refused(data):
     with pytest.raises(ValueError, match="method: expected 'auto' or 'radau5'"):
         krf.flow_diagonal(*data, alpha=0.5, averaged=True, method="dopri5")

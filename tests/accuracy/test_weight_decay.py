@@ -78,6 +78,24 @@ def test_the_flow_on_the_weights(data, backend_and_method, depth, alpha, kind):
     assert np.allclose(shrunk * w_plus, flow.w_plus, rtol=2e-5)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_random_starts_at_tight_tolerances(seed):
+    """Starts, depths between 2 and 8 and decay drawn at random; ten digits."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((5, 12)), rng.standard_normal(5)
+    depth, lam = rng.uniform(2.0, 8.0), rng.uniform(0.0, 0.5)
+    w0 = rng.uniform(0.5, 1.0, 12)
+    times = np.array([0.05, 0.5, 2.0])
+    expected = weight_decay_flow(X, y, w0, depth, lambda t: lam, (), times)
+    for method in ("auto", "radau5"):
+        flow = krf.flow_diagonal(
+            X, y, alpha=1.0, w0=w0, depth=depth, weight_decay=lam, t_eval=times, rtol=1e-10,
+            method=method,
+        )  # fmt: skip
+        assert relative(flow.beta, expected[0]).max() < 1e-9
+        assert np.allclose(flow.w_plus, expected[1], rtol=1e-9, atol=0.0)
+
+
 @pytest.mark.parametrize("lam", [1e-3, 0.3, 3.0, 50.0])
 @pytest.mark.parametrize("alpha", [0.5, 1e-3, 1e-30])
 def test_depth_two_ends_at_the_lasso(data, backend, lam, alpha):

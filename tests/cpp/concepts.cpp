@@ -108,6 +108,12 @@ WITHOUT(FlowSystem, Diagonal, kFirstStepPower)
 WITHOUT(FlowSystem, Diagonal, kMaxGrowth)
 WITHOUT(FlowSystem, Diagonal, kMaxFailures)
 
+WITHOUT(TimedSystem, Diagonal, set_fraction)
+WITHOUT(TimedSystem, Diagonal, own_fraction)
+WITHOUT(TimedSystem, Diagonal, next_break)
+WITHOUT(TimedSystem, Diagonal, ends_at_times)
+WITHOUT(TimedSystem, Diagonal, loss_counts)
+
 WITHOUT(ExplicitSystem, Diagonal, evaluate)
 WITHOUT(ExplicitSystem, Diagonal, error_norm_at_end)
 
@@ -164,6 +170,7 @@ WITHOUT(Mirror, Depth2Mirror, damping)
 WITHOUT(Mirror, Depth2Mirror, rescale)
 WITHOUT(Mirror, Depth2Mirror, dual_scale)
 WITHOUT(Mirror, Depth2Mirror, restore)
+WITHOUT(Mirror, Depth2Mirror, shrink)
 
 } // namespace
 

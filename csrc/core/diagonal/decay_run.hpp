@@ -21,8 +21,14 @@ public:
   KRF_HD bool exists() const { return decay.exists(); }
   KRF_HD double rate() const { return 2.0 * depth_ * decay.at(0.0); }
 
-  template <class StateT> KRF_HD void start(StateT &s) {
-    if (exists())
+  template <class StateT> KRF_HD void start(StateT &s, const DiagonalProblem &p) {
+    using T = typename TeamT::Value;
+    T absent = splat<T>(0.0);
+    s.team.for_each(s.ldd, [&](int i) {
+      absent = select(read<T>(p.w_minus0 + i) > 0.0, absent, splat<T>(1.0));
+    });
+    of_one_sign_ = s.team.max(absent) > 0.0;
+    if (exists() || of_one_sign_)
       watch_.start(s);
   }
   KRF_HD void begin_step(double t, double h) {
@@ -76,6 +82,14 @@ public:
                                watch_.leniency());
   }
 
+  // Whether a network without w_minus rests, whose nu need not; looked at as time doubles.
+  template <class StateT> KRF_HD bool rests_with_one_sign(StateT &s, double t, double rtol) {
+    if (!of_one_sign_ || !(t >= 2.0 * looked_at_))
+      return false;
+    looked_at_ = t;
+    watch_.looks(s, decay_rules::kWatch);
+    return watch_.last.is_rest_of_one_sign(std::sqrt(s.y_norm2), rtol);
+  }
   // What nu gains of a residual that rests from the last step on, up to t.
   KRF_HD double gain_at_rest(double t) const {
     const double since = t - (step.t + step.h);
@@ -90,7 +104,9 @@ private:
   int length_;
   double *shift_; // of nu, three vectors
   DecayWatch<TeamT> watch_;
-  bool moved_ = false;     // the watch has looked
+  bool moved_ = false; // the watch has looked
+  bool of_one_sign_ = false;
+  double looked_at_ = 0;   // with one sign
   double field_after_ = 1; // what decay made of the field over the last step
 };
 

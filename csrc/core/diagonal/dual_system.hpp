@@ -67,7 +67,7 @@ public:
   KRF_HD bool start(const DiagonalProblem &p) {
     if (!state.start(p))
       return false;
-    decayed.start(state);
+    decayed.start(state, p);
     if (average_.wanted)
       average_.start(team, state.ldd);
     return true;
@@ -110,8 +110,12 @@ public:
   KRF_HD Rest rest(const DiagonalProblem &p, double *history, const Progress &now) {
     end_time_ = now.t;
     const bool still = state.measure_velocity();
-    if (decayed.decay.is_over(now.t))
-      return still ? rest_at_rounding(p, history) : Rest::kNone;
+    if (decayed.decay.is_over(now.t)) {
+      if (still)
+        return rest_at_rounding(p, history);
+      const bool rests = decayed.rests_with_one_sign(state, now.t, now.rtol);
+      return rests ? Rest::kStationary : Rest::kNone;
+    }
     return decayed.rests(state, now.t, now.rtol) ? Rest::kStationary : Rest::kNone;
   }
   // The basis changes in `prepare`.  Under decay nu of the next step has units of its own.

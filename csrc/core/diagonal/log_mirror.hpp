@@ -20,10 +20,11 @@ struct LogMirror {
   double *log_ratio; // log_plus - log_minus, accumulated
   double *u_plus;    // exp(-excess log_plus)
   double *u_minus;
-  double *u_awake;     // as DeepMirror's
+  double *u_awake; // as DeepMirror's, like u_rounded
+  double *u_rounded;
   double rounding = 0; // of u, in units of the tolerance
 
-  static constexpr int kArrays = 6;
+  static constexpr int kArrays = 7;
   // A prediction holds while log w grows by this, at depth 2 and at 3.
   static constexpr double kGrowthOfLog = 2.0, kHalf = 0.6931471805599453;
   static constexpr double kLogLargestU = 207.0; // of DeepMirror's
@@ -34,15 +35,16 @@ struct LogMirror {
   KRF_HD LogMirror(double D, double *storage, int ld)
       : depth(D), excess(D - 2.0), speed(2.0 * D * (D - 2.0)), log_plus(storage),
         log_minus(storage + ld), log_ratio(storage + 2 * ld), u_plus(storage + 3 * ld),
-        u_minus(storage + 4 * ld), u_awake(storage + 5 * ld) {}
+        u_minus(storage + 4 * ld), u_awake(storage + 5 * ld), u_rounded(storage + 6 * ld) {}
 
   KRF_HD void set_accuracy(double rtol) { rounding = 50.0 * kEpsilon / rtol; }
   KRF_HD void start(int i, double w_plus0, double w_minus0, double largest_beta) {
     log_plus[i] = logarithm(w_plus0);
-    log_minus[i] = logarithm(w_minus0);
+    log_minus[i] = w_minus0 > 0 ? logarithm(w_minus0) : -kLogLargestU / excess;
     log_ratio[i] = log_plus[i] - log_minus[i];
     u_plus[i] = exponential(-excess * log_plus[i]);
     u_minus[i] = exponential(-excess * log_minus[i]);
+    u_rounded[i] = w_minus0 > 0 ? kInfinity : 2.0 * u_plus[i];
     u_awake[i] = largest_beta < kInfinity
                      ? DeepMirror::kSlack * exponential(logarithm(largest_beta) * (-excess / depth))
                      : 0.0;
@@ -78,7 +80,7 @@ struct LogMirror {
     const T slope = (2.0 * depth * depth) * (plus / up + minus / um);
     good = (least_factor > 0.0) & (slope < 1e300);
     const T least = greater_of(lesser_of(lesser_of(up, um), read<T>(u_awake + i)),
-                               rounding * greater_of(up, um));
+                               rounding * lesser_of(greater_of(up, um), read<T>(u_rounded + i)));
     return {beta, slope, (2.0 * depth * depth) / least};
   }
 
@@ -133,6 +135,7 @@ struct LogMirror {
       log_ratio[i] = log_plus[i] - log_minus[i];
     u_plus[i] = exponential(-excess * log_plus[i]);
     u_minus[i] = exponential(-excess * log_minus[i]);
+    u_rounded[i] = 2.0 * smaller(u_plus[i], u_minus[i]);
   }
   KRF_HD double restore(int i, double beta, double &slope) const {
     const bool positive = beta > 0;

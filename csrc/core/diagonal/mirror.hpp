@@ -57,7 +57,7 @@ concept Mirror = requires(M m, int i, double x, double &out, double *storage, bo
 struct Depth2Mirror {
   double *theta;
   double *log_half_kappa;
-  double *half_kappa; // its exponential, zero where that underflows
+  double *half_kappa; // its exponential, zero where that underflows; negative without w_minus
 
   // Above this kappa / 2 is a normal number, whatever it is multiplied with.
   static constexpr double kOrdinary = 1e-290;
@@ -68,6 +68,12 @@ struct Depth2Mirror {
   KRF_HD static void set_accuracy(double) {}
   KRF_HD void start(int i, double w_plus0, double w_minus0, double) {
     const double log_plus = logarithm(w_plus0), log_minus = logarithm(w_minus0);
+    if (w_minus0 == 0.0) { // and stays so: beta = exp(log_half_kappa + theta)
+      theta[i] = 2.0 * log_plus;
+      log_half_kappa[i] = 0.0;
+      half_kappa[i] = -1.0;
+      return;
+    }
     theta[i] = log_plus - log_minus;
     log_half_kappa[i] = log_plus + log_minus;
     half_kappa[i] = exponential(log_half_kappa[i]);
@@ -85,7 +91,7 @@ struct Depth2Mirror {
     } else {
       const T level = read<T>(log_half_kappa + i);
       plus = exponential(level + position);
-      minus = exponential(level - position);
+      minus = select(half < 0.0, splat<T>(0.0), exponential(level - position));
     }
     const T one = splat<T>(1.0);
     const T sum = plus + minus;
@@ -93,7 +99,8 @@ struct Depth2Mirror {
     T beta = plus - minus;
     if (!all<T>(absolute(position) >= 1.0)) { // where the difference would lose digits
       const T clipped = greater_of(lesser_of(position, one), 0.0 - one);
-      beta = select(absolute(position) < 1.0, 2.0 * half * sinh_small(clipped), beta);
+      const T small = select(half < 0.0, plus, 2.0 * half * sinh_small(clipped));
+      beta = select(absolute(position) < 1.0, small, beta);
     }
     return {beta, 8.0 * sum, splat<T>(8.0)};
   }
@@ -106,7 +113,8 @@ struct Depth2Mirror {
     const T position = read<T>(theta + i) + 8.0 * dz;
     const T level = read<T>(log_half_kappa + i);
     w_plus = exponential(0.5 * (level + position));
-    w_minus = exponential(0.5 * (level - position));
+    w_minus =
+        select(read<T>(half_kappa + i) < 0.0, splat<T>(0.0), exponential(0.5 * (level - position)));
   }
 
   // Longest step at constant velocity that the coordinate can be predicted over.
@@ -115,7 +123,9 @@ struct Depth2Mirror {
     const T position = read<T>(theta + i);
     const T along = select(velocity > 0.0, position, 0.0 - position);
     const T ahead = log_felt - read<T>(log_half_kappa + i) - along;
-    return greater_of(splat<T>(kGrowth), ahead) / rate;
+    const T longest = greater_of(splat<T>(kGrowth), ahead) / rate;
+    const auto absent = (velocity < 0.0) & (read<T>(half_kappa + i) < 0.0);
+    return select(absent, splat<T>(kInfinity), longest);
   }
 
   // Longest multiple of dz a Newton step may take.
@@ -130,7 +140,8 @@ struct Depth2Mirror {
   KRF_HD double dual_scale(double, double stretch) const { return stretch; }
   KRF_HD void shrink(int i, double log_factor) {
     log_half_kappa[i] += 2.0 * log_factor;
-    half_kappa[i] = exponential(log_half_kappa[i]);
+    if (half_kappa[i] >= 0.0)
+      half_kappa[i] = exponential(log_half_kappa[i]);
   }
   // The move of z that would restore beta after a rescaling, and the slope there.
   KRF_HD double restore(int i, double beta, double &slope) const {
@@ -157,22 +168,26 @@ struct DeepMirror {
   double
       *u_gap; // u_plus - u_minus, accumulated: near the kernel regime the two agree to many digits
   double *u_awake;     // at the largest beta that the targets ask for
+  double *u_rounded;   // bound on the u whose rounding the smaller one carries
   double rounding = 0; // of u, in units of the tolerance
 
-  static constexpr int kArrays = 4;
+  static constexpr int kArrays = 5;
   // Few coordinates come to that beta: without slack errors stay below rtol where 10 are allowed.
   static constexpr double kSlack = 3.0;
-  // Weights that decay stop where u comes to this: nothing feels them, and u^3 is a number.
+  // Weights that decay stop where u comes to this, and a w_minus of zero is there: nothing feels
+  // them, and u^3 is a number.
   static constexpr double kLargestU = 1e90;
   KRF_HD DeepMirror(double D, double *storage, int ld)
       : depth(D), speed(2.0 * D * (D - 2.0)), power(D / (D - 2.0)), u_plus(storage),
-        u_minus(storage + ld), u_gap(storage + 2 * ld), u_awake(storage + 3 * ld) {}
+        u_minus(storage + ld), u_gap(storage + 2 * ld), u_awake(storage + 3 * ld),
+        u_rounded(storage + 4 * ld) {}
 
   KRF_HD void set_accuracy(double rtol) { rounding = 50.0 * kEpsilon / rtol; }
   KRF_HD void start(int i, double w_plus0, double w_minus0, double largest_beta) {
     u_plus[i] = exponential((2.0 - depth) * logarithm(w_plus0));
-    u_minus[i] = exponential((2.0 - depth) * logarithm(w_minus0));
+    u_minus[i] = w_minus0 > 0 ? exponential((2.0 - depth) * logarithm(w_minus0)) : kLargestU;
     u_gap[i] = u_plus[i] - u_minus[i];
+    u_rounded[i] = w_minus0 > 0 ? kInfinity : 2.0 * u_plus[i];
     u_awake[i] =
         largest_beta < kInfinity ? kSlack * exponential(logarithm(largest_beta) / -power) : 0.0;
   }
@@ -200,7 +215,7 @@ struct DeepMirror {
     const T rate = plus / up + minus / um, slope = 2.0 * depth * depth * rate;
     good = (lesser_of(up, um) > 0.0) & (slope < 1e300);
     const T least = greater_of(lesser_of(lesser_of(up, um), read<T>(u_awake + i)),
-                               rounding * greater_of(up, um));
+                               rounding * lesser_of(greater_of(up, um), read<T>(u_rounded + i)));
     return {beta, slope, (2.0 * depth * depth) / least};
   }
 
@@ -248,6 +263,7 @@ struct DeepMirror {
     const double most_plus = larger(u_plus[i], kLargestU);
     const double most_minus = larger(u_minus[i], kLargestU);
     rescale(i, log_factor, 1.0, 0.0);
+    u_rounded[i] = 2.0 * smaller(u_plus[i], u_minus[i]);
     if (u_plus[i] > most_plus || u_minus[i] > most_minus) {
       u_plus[i] = smaller(u_plus[i], most_plus);
       u_minus[i] = smaller(u_minus[i], most_minus);

@@ -27,6 +27,8 @@ inline constexpr double kLongest = 2.0;
 inline constexpr double kWatch = 2.0;
 // Parts of rtol that a predictor at rest may be seen to move by, after many looks.
 inline constexpr double kMostLenient = 10.0;
+// Of the logarithm of a weight, while time doubles, of one that falls for ever.
+inline constexpr double kFalls = 0.01;
 // Decay of which less than this is left is over.
 inline constexpr double kOver = 1e-14;
 } // namespace decay_rules
@@ -138,9 +140,16 @@ private:
 struct DecayMotion {
   double lambda_h = 0;                      // growth of Lambda
   double growth = kInfinity;                // the largest, of the logarithm of a weight
+  double descent = 0;                       // its largest fall
   double change = kInfinity, predictor = 0; // norms, of the change of |x_i| beta_i and of itself
   double fall = 0, penalty = 0;             // the change of |w|^2, and itself
 
+  // Whether the predictor of a network without w_minus has come to rest, over a time that doubles:
+  // where no beta >= 0 fits, some weight falls for ever, and none grows.
+  KRF_HD bool is_rest_of_one_sign(double y_norm, double tolerance) const {
+    return growth <= tolerance && descent > decay_rules::kFalls &&
+           change <= tolerance * (predictor + tolerance * y_norm);
+  }
   // Whether predictor and |w|^2 have come to rest under constant decay, and no small weight grows.
   // What is left of a motion that fades at a rate of its own is as much longer as that is slower
   // than decay; one that does not fade is rounding that the solver lets pass, `lenient` as large.
@@ -201,7 +210,7 @@ private:
   template <class StateT> KRF_HD DecayMotion motion(StateT &s) {
     const T zero = splat<T>(0.0);
     T squares[4] = {zero, zero, zero, zero};
-    T growth = zero;
+    T growth = zero, descent = zero;
     s.team.for_each(s.ldd, [&](int i) {
       const T length = read<T>(s.feature_norm + i);
       const T old_beta = read<T>(beta + i), old_plus = read<T>(w_plus + i);
@@ -219,9 +228,12 @@ private:
       const T grown_by = greater_of(logarithm(plus) - logarithm(old_plus),
                                     logarithm(minus) - logarithm(old_minus));
       growth = greater_of(growth, select(counts, grown_by, zero));
+      const T fallen = logarithm(old_plus) - logarithm(plus);
+      descent = greater_of(descent, select(counts, fallen, zero));
     });
     DecayMotion m;
     m.growth = s.team.max(growth);
+    m.descent = s.team.max(descent);
     m.change = std::sqrt(s.team.sum(squares[0]));
     m.predictor = std::sqrt(s.team.sum(squares[1]));
     m.fall = s.team.sum(squares[2]);

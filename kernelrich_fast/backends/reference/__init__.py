@@ -19,7 +19,7 @@ from ..batch import DiagonalBatch
 from ..factor_batch import FactorBatch, LinearBatch
 from ..mlp_batch import MLPBatch
 from .averaged import Averaged
-from .decay import DecayFlow
+from .decay import NO_DECAY, DecayFlow
 from .diagonal import DualFlow, RowSpace, solve_limit
 from .factorization import FactorFlow
 from .networks import descend, follow_network
@@ -72,9 +72,9 @@ def _flow_diagonal(batch: DiagonalBatch, options: FlowOptions) -> Rows:
         plus, minus = _weights(batch, b)
         offset = float(batch.loss_offset[batch.y_index[b]])
         depth, decay = float(batch.depth[b]), batch.decay_of(b)
-        if decay is not None:
+        if decay is not None or np.any(minus == 0.0):
             data = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
-            flow: ScipyProblem = DecayFlow(*data, plus, minus, depth, decay, offset)
+            flow: ScipyProblem = DecayFlow(*data, plus, minus, depth, decay or NO_DECAY, offset)
         else:
             flow = DualFlow(space(b), plus, minus, depth, offset)
         return follow(Averaged(flow) if batch.averaged else flow, **_options(options, b))

@@ -9,7 +9,13 @@ from ...equations.diagonal import log_weight_field
 from ...schedules import Schedule
 from .rows import Row
 
-__all__ = ["DecayFlow"]
+__all__ = ["NO_DECAY", "DecayFlow"]
+
+NO_DECAY = Schedule(np.zeros(1), np.zeros(1), np.zeros(1))
+# The logarithm that stands for a w_minus of zero, which stays.
+_ABSENT = -1e4
+# Of the logarithm of a weight, while time doubles, of one that falls for ever.
+_FALLS = 0.01
 
 # Decay of which less than this is left is over.
 _OVER = 1e-14
@@ -29,13 +35,16 @@ class DecayFlow:
         self.X, self.y, self.depth, self.decay = X, y, depth, decay
         self.loss_offset = loss_offset
         self.n, self.d = X.shape
-        self.start = np.concatenate([np.log(plus), np.log(minus), np.zeros(self.n)])
+        self.present = minus > 0.0
+        log_minus = np.log(np.where(self.present, minus, 1.0))
+        log_minus = np.where(self.present, log_minus, _ABSENT)
+        self.start = np.concatenate([np.log(plus), log_minus, np.zeros(self.n)])
         self.floor = np.ones(len(self.start))
         if depth > 2.0:  # the dual at which a weight leaves the domain
             end = np.exp((2.0 - depth) * np.max(self.start[: 2 * self.d]))
             self.floor[2 * self.d :] = min(1.0, float(end) / (2.0 * depth * (depth - 2.0)))
         self.breaks = tuple(float(t) for t in decay.start[1:])
-        self.before = (0.0, self.start)
+        self.before = self.looked_at = (0.0, self.start)
         self.change = np.inf
 
     def _parts(self, state: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -53,7 +62,7 @@ class DecayFlow:
         plus, minus, beta = self._parts(state)
         r = self.y - self.X @ beta
         fields = log_weight_field(self.X.T @ r, plus, minus, self.depth, self.decay.at(t))
-        return np.concatenate([*fields, self._share(t) * r])
+        return np.concatenate([fields[0], self.present * fields[1], self._share(t) * r])
 
     def _share(self, t: float) -> float:
         """What the dual takes of the residual."""
@@ -64,7 +73,7 @@ class DecayFlow:
         D, X, d = self.depth, self.X, self.d
         force = X.T @ (self.y - X @ beta)
         speeds = np.stack([2.0 * D * np.exp((D - 2.0) * w) for w in (plus, minus)])
-        speeds[1] *= -1.0
+        speeds[1] *= -1.0 * self.present
         slopes = np.concatenate([D * np.exp(D * plus), -D * np.exp(D * minus)])
         moved = -np.hstack([X, X]) * slopes  # of the residual
         J = np.zeros((len(state), len(state)))
@@ -112,8 +121,9 @@ class DecayFlow:
             return False
         if self.loss_counts(t):
             force = self.X.T @ (self.y - self.X @ self._parts(state)[2])
-            return float(np.linalg.norm(force)) <= tolerance * float(
-                np.linalg.norm(self.X.T @ self.y)
+            size = float(np.linalg.norm(self.X.T @ self.y))
+            return float(np.linalg.norm(force)) <= tolerance * size or self._rests_with_one_sign(
+                t, state, tolerance
             )
         if rate > 0.0:
             return False
@@ -129,6 +139,18 @@ class DecayFlow:
         rests = self.change <= most * slow * (np.linalg.norm(beta) + most * np.linalg.norm(self.y))
         objective = lam * float(np.sum(weights[1])) + self.loss(state)
         return bool(rests and growth <= most * lam * h and lam * fall <= most * lam * h * objective)
+
+    def _rests_with_one_sign(self, t: float, state: FloatArray, tolerance: float) -> bool:
+        """As time doubles: beta stays, no weight grows, and one falls for ever."""
+        if self.present.all() or t < 2.0 * self.looked_at[0]:
+            return False
+        (_, last), self.looked_at = self.looked_at, (t, state.copy())
+        beta, before = self._parts(state)[2], self._parts(last)[2]
+        moved = state[: 2 * self.d] - last[: 2 * self.d]
+        size = float(np.linalg.norm(beta)) + tolerance * float(np.linalg.norm(self.y))
+        most = _REST * tolerance
+        still = float(np.linalg.norm(beta - before)) <= most * size
+        return bool(still and np.max(moved) <= most and np.min(moved) < -_FALLS)
 
     def legal(self, state: FloatArray) -> bool:
         return bool(np.all(np.isfinite(state)) and np.max(state[: 2 * self.d]) < 300.0)
