@@ -148,7 +148,8 @@ def weight_decay_flow(X, y, w0, depth, decay, breaks, times, one_sign=False):
     d, w = X.shape[1], np.concatenate([w0, 0.0 * w0 if one_sign else w0])
 
     def field(t, w):
-        plus, minus = np.maximum(w, 0.0).reshape(2, d)
+        # A trial step may leave the domain.
+        plus, minus = np.clip(w, 0.0, 1e6).reshape(2, d)
         g = 2.0 * depth * (X.T @ (y - X @ (plus**depth - minus**depth)))
         slope = np.concatenate([g * plus ** (depth - 1), -g * minus ** (depth - 1)])
         return slope - 2.0 * decay(t) * w

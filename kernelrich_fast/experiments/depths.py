@@ -1,4 +1,8 @@
-"""Which of many l1 minimisers: depths 2, 2.5, 3 and 4 as alpha -> 0."""
+"""Which of many l1 minimisers: depths 2, 2.5, 3 and 4 as alpha -> 0, on the problems of a paper.
+
+Wind, Antun and Hansen, Implicit Regularization in AI Meets Generalized Hardness of Approximation in
+Optimization, 2023, figure 1: three small problems, of which two have a segment of l1 minimisers.
+"""
 
 from __future__ import annotations
 
@@ -11,85 +15,82 @@ import xarray as xr
 from .._types import FloatArray
 from ..diagonal import limit_diagonal
 from ..plot._axes import line_style
+from ..theory.basis_pursuit import min_l1
 from .output import About, Expectation, Outcome, Panels, Settings, save, table
 
 __all__ = ["ABOUT", "chosen_minimiser", "run"]
 
 DEPTHS = (2.0, 2.5, 3.0, 4.0)
-# Powers alpha^D.
-POWERS, QUICK_POWERS = np.geomspace(1e1, 1e-15, 65), np.geomspace(1e1, 1e-12, 14)
-
-# A problem of 3 samples and 5 features whose l1 minimisers are a polygon: x4 and x5 are means of
-# others, so that (1 - (s + u) / 2, Y2 - s / 2, Y3 - u / 2, s, u) fits, of one norm for all s and u.
-X = np.array([
-    [1.0, 0.0, 0.0, 0.5, 0.5],
-    [0.0, 1.0, 0.0, 0.5, 0.0],
-    [0.0, 0.0, 1.0, 0.0, 0.5],
-])  # fmt: skip
-Y = np.array([1.0, 0.05, 0.5])
-
-
-def _minimiser(s: FloatArray) -> FloatArray:
-    return np.array([Y[0] - 0.5 * (s[0] + s[1]), Y[1] - 0.5 * s[0], Y[2] - 0.5 * s[1], *s])
-
-
-# How a minimiser moves with s and with u.
-_MOVES = np.array([[-0.5, -0.5, 0.0, 1.0, 0.0], [-0.5, 0.0, -0.5, 0.0, 1.0]])
+# Powers alpha^D: the paper's range, and beyond.
+POWERS, QUICK_POWERS = np.geomspace(1.0, 1e-15, 61), np.geomspace(1.0, 1e-12, 13)
+PROBLEMS: dict[str, tuple[FloatArray, FloatArray]] = {
+    "line": (np.array([[1.0, 1.0, 1.0], [3.0, 0.0, 1.0]]), np.array([3.0, 3.0])),
+    "plane": (np.array([[2.0, -1.0, 0.0, 1.0], [0.0, 3.0, 2.0, 0.0]]), np.array([0.0, 6.0])),
+    "random": (
+        np.array([
+            [-0.111, 0.120, -0.370, -0.240, -1.197],
+            [0.209, -0.972, -0.755, 0.324, -0.109],
+            [0.210, -0.391, 0.235, 0.665, 0.353],
+        ]),
+        np.array([0.973, -0.039, -0.886]),
+    ),
+}  # fmt: skip
 
 
-def chosen_minimiser(depth: float) -> FloatArray:
+def chosen_minimiser(name: str, depth: float) -> FloatArray:
     """The l1 minimiser to which the limits of a depth tend as alpha -> 0.
 
-    Q_alpha is l1 to first order; what is next, relative to it, is -sum |b| log |b| at depth 2 and
-    -sum |b|^(2/D) beyond, and largest at the minimiser that is chosen.
+    Q_alpha is l1 to first order. The next term is sum |b| log |b| at depth 2 and -sum |b|^(2/D)
+    beyond, and the minimiser where it is least is chosen. Those of "line" and "plane" are
+    (1 - t, 2 (1 - t), 3 t, 0), that of "random" is alone.
     """
+    X, y = PROBLEMS[name]
+    if name == "random":
+        return min_l1(X, y)
 
-    def second_order(s: Any) -> float:
-        b = np.maximum(_minimiser(s), 1e-300)
-        return float(np.sum(b * np.log(b)) if depth == 2.0 else -np.sum(b ** (2.0 / depth)))
+    def slope(t: float) -> float:
+        """Of the next term along the segment."""
+        b, moves = np.array([1.0 - t, 2.0 - 2.0 * t, 3.0 * t]), np.array([-1.0, -2.0, 3.0])
+        power = 2.0 / depth
+        of_b = np.log(b) + 1.0 if depth == 2.0 else -power * b ** (power - 1.0)
+        return float(moves @ of_b)
 
-    inside: Any = {"type": "ineq", "fun": lambda s: 2.0 * Y[0] - s[0] - s[1]}
-    found = scipy.optimize.minimize(
-        second_order, np.array([0.05, 0.3]), method="SLSQP",
-        bounds=[(0.0, 2.0 * Y[1]), (0.0, 2.0 * Y[2])], constraints=inside,
-        options={"ftol": 1e-15, "maxiter": 500},
-    )  # fmt: skip
-
-    def slope(s: Any) -> FloatArray:
-        b = _minimiser(s)
-        of_b = np.log(b) + 1.0 if depth == 2.0 else -2.0 / depth * b ** (2.0 / depth - 1.0)
-        return np.asarray(_MOVES @ of_b)
-
-    # What the search leaves, a root of the slope inside the polygon takes away.
-    return _minimiser(scipy.optimize.root(slope, found.x, tol=1e-14).x)
+    t = scipy.optimize.brentq(slope, 1e-12, 1.0 - 1e-12, xtol=1e-16, rtol=1e-15)
+    return np.array([1.0 - t, 2.0 - 2.0 * t, 3.0 * t, 0.0])[: X.shape[1]]
 
 
-def _data(settings: Settings) -> xr.Dataset:
+def _data(name: str, settings: Settings) -> xr.Dataset:
     powers = QUICK_POWERS if settings.quick else POWERS
     backend, _, threads = settings.how
     options: dict[str, Any] = {"backend": backend, "num_threads": threads}
     depths = np.array(DEPTHS)[:, None]
-    limit = limit_diagonal(X, Y, alpha=powers ** (1.0 / depths), depth=depths, tol=1e-13, **options)
-    chosen = np.stack([chosen_minimiser(depth) for depth in DEPTHS])
-    distance = np.linalg.norm(limit.beta - chosen[:, None], axis=-1)
+    X, y = PROBLEMS[name]
+    limit = limit_diagonal(X, y, alpha=powers ** (1.0 / depths), depth=depths, tol=1e-13, **options)
+    chosen = np.stack([chosen_minimiser(name, depth) for depth in DEPTHS])
     return xr.Dataset(
         {
             "beta": (("depth", "power", "feature"), limit.beta),
             "chosen": (("depth", "feature"), chosen),
-            "distance": (("depth", "power"), distance),
-            "excess_l1": (("depth", "power"), np.abs(limit.beta).sum(axis=-1) - Y.sum()),
+            "distance": (
+                ("depth", "power"), np.linalg.norm(limit.beta - chosen[:, None], axis=-1)
+            ),
         },
-        coords={"depth": list(DEPTHS), "power": powers, "feature": np.arange(5)},
-        attrs={"n_samples": 3, "n_features": 5},
-    )
+        coords={"depth": list(DEPTHS), "power": powers, "feature": np.arange(X.shape[1])},
+        attrs={"n_samples": X.shape[0], "n_features": X.shape[1]},
+    )  # fmt: skip
 
 
-def _ends(panels: Panels) -> bool:
-    return bool((panels[""].distance.isel(power=-1) < 1e-3).all())
+def _falls(panels: Panels) -> bool:
+    """Every distance is a thousandth of its first at alpha^D = 1e-9, and none grows on the way."""
+    for ds in panels.values():
+        near = ds.distance.sel(power=1e-9, method="nearest")
+        if not bool((near < 1e-3 * ds.distance.isel(power=0)).all()):
+            return False
+    return True
 
 
 def _differ(panels: Panels) -> bool:
-    chosen = panels[""].chosen.values
+    chosen = panels["_line"].chosen.values
     gaps = [np.linalg.norm(a - b) for i, a in enumerate(chosen) for b in chosen[:i]]
     return bool(min(gaps) > 5e-3)
 
@@ -99,54 +100,60 @@ ABOUT = About(
     (
         (
             "data",
-            "a problem of 3 samples and 5 features with many l1 minimisers (Wind, Antun and Hansen "
-            "2023)",
-            "3 samples, 5 features; the l1 minimisers are a polygon of dimension 2",
+            "three problems: 2 x 3, 2 x 4, 3 x 5 (Wind, Antun and Hansen 2023, figure 1)",
+            lambda p: "the same: " + ", ".join(
+                f"{ds.attrs['n_samples']} x {ds.attrs['n_features']}" for ds in p.values()
+            ),
         ),
         ("depth", "2, 2.5, 3, 4", ", ".join(f"{D:g}" for D in DEPTHS)),
         (
             "alpha^D",
-            "1e-3, 1e-6, 1e-9",
-            lambda p: f"{float(p[''].power[0]):g} to {float(p[''].power[-1]):g}",
+            "1 to 1e-9, by powers of ten",
+            lambda p: f"{float(p['_line'].power[0]):g} to {float(p['_line'].power[-1]):.0e}",
         ),
+        ("end of the flow", "Radau on the weights, relative tolerance 2.5e-14", "limits"),
     ),
     (
         Expectation(
-            "every depth ends at the minimiser of its own second-order term, within 1e-3", _ends
+            "at alpha^D = 1e-9 every depth is a thousand times nearer to the minimiser of its own "
+            "second-order term than at 1",
+            _falls,
         ),
-        Expectation("these are different minimisers, more than 5e-3 apart", _differ),
+        Expectation("on the line these are different minimisers, more than 5e-3 apart", _differ),
     ),
-)
+)  # fmt: skip
 
 
 def run(settings: Settings) -> Outcome:
-    """Write a coefficient and the distance over alpha^D; returns the table."""
+    """Write the distance over alpha^D, a panel for each problem; returns the table."""
     from matplotlib.figure import Figure
 
-    ds = _data(settings)
-    figure = Figure(figsize=(10.0, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for k, depth in enumerate(DEPTHS):
-        own = ds.sel(depth=depth)
-        style = line_style(k)
-        left.plot(ds.power, own.beta.isel(feature=3), label=f"$D={depth:g}$", **style)
-        left.axhline(float(own.chosen[3]), color=style["color"], linewidth=0.6)
-        right.plot(ds.power, own.distance, label=f"$D={depth:g}$", **style)
-    left.set(ylabel=r"$\beta_4$; thin: of the minimiser chosen as $\alpha \to 0$")
-    right.set(yscale="log", ylabel="distance from the minimiser chosen")
-    for axis in (left, right):
-        axis.set(xscale="log", xlabel=r"$\alpha^D$")
-        axis.invert_xaxis()
+    panels = {f"_{name}": _data(name, settings) for name in PROBLEMS}
+    figure = Figure(figsize=(11.0, 3.6), layout="constrained")
+    for axis, (name, ds) in zip(
+        figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True
+    ):
+        for k, depth in enumerate(DEPTHS):
+            label = f"$D={depth:g}$"
+            axis.plot(ds.power, ds.distance.sel(depth=depth), label=label, **line_style(k))
+        axis.set(xscale="log", yscale="log", xlabel=r"$\alpha^D$")
+        axis.set_title(
+            f"{name[1:]}: $N={ds.attrs['n_samples']}$, $d={ds.attrs['n_features']}$", loc="left"
+        )
+        axis.set_ylabel(r"distance of the limit from the $\ell_1$ minimiser chosen")
+        axis.label_outer()
         axis.legend(fontsize="small")
-    left.set_title("$N=3$, $d=5$, limits", loc="left")
-    save(settings, "depths", figure, {"": ds})
-    rows = [
-        [f"{depth:g}", *(f"{b:.4f}" for b in ds.chosen.sel(depth=depth).values),
-         float(ds.distance.sel(depth=depth)[-1])]
-        for depth in DEPTHS
-    ]  # fmt: skip
+    save(settings, "depths", figure, panels)
+    rows = []
+    for name, ds in panels.items():
+        for depth in DEPTHS:
+            own = ds.sel(depth=depth)
+            at = [float(own.distance.sel(power=p, method="nearest")) for p in (1e-3, 1e-6, 1e-9)]
+            values = ", ".join(f"{b:.4f}" for b in own.chosen.values)
+            rows.append([name[1:], f"{depth:g}", values, *at])
     title = (
         "depths: the l1 minimiser that each depth chooses as alpha tends to 0, and the distance of "
-        f"the limit from it at alpha^D = {float(ds.power[-1]):.0e}"
+        "the limit from it"
     )
-    return Outcome(table(title, ["D", "b1", "b2", "b3", "b4", "b5", "distance"], rows), {"": ds})
+    header = ["problem", "D", "chosen", "alpha^D = 1e-3", "1e-6", "1e-9"]
+    return Outcome(table(title, header, rows), panels)

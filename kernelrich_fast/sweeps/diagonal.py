@@ -87,8 +87,8 @@ def sweep_diagonal(
         n_steps; t, with ``t_eval`` only where a run ended before its last time; with "norms"
         l1_norm, l2_norm, excess_l1, excess_l2 (over the minimum-norm interpolants; NaN where none
         exists) and kernel_distance (cosine distance of the tangent kernels at start and end);
-        penalty, |w|^2, under weight decay; beta_mean with ``averaged``; population_error if beta_star is given; beta, and
-        beta_star where it is given, if kept.
+        penalty, |w|^2, under weight decay; beta_mean with ``averaged``; population_error if
+        beta_star is given; beta, and beta_star where it is given, if kept.
 
     Raises
     ------
