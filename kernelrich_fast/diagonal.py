@@ -179,7 +179,7 @@ def flow_diagonal(
     decay = check_decay(weight_decay)
     X, y = check.data_pair(X, y, device=True)
     begin = _start(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start, rescale_layers)
-    scale = check.scalar("loss_scale", loss_scale, low=0.0)
+    scale = _checked_scale(loss_scale)
     pace = begin.time_factor(scale)
     integrated = options
     if check.flag("averaged", averaged):
@@ -201,9 +201,8 @@ def flow_diagonal(
     if pace != 1.0:
         rows["t"] = options.times_at_pace(rows["t"], pace, batch.shape)
         rows["loss"], dual = rows["loss"] * scale, dual / pace
-    absent = begin.minus == 0.0
-    if absent.any():
-        rows["w_minus"] = batch.without(rows["w_minus"], absent)
+    if w_minus0 is not None or start is not None:
+        rows["w_minus"] = batch.without(rows["w_minus"], begin.minus == 0.0)
     return DiagonalFlow(
         beta=solved.shaped(rows["beta"]),
         w_plus=solved.shaped(rows["w_plus"]),
@@ -310,7 +309,7 @@ def limit_diagonal(
     decay = constant_decay(weight_decay)
     X, y = check.data_pair(X, y, device=True)
     begin = _start(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start, rescale_layers)
-    scale = check.scalar("loss_scale", loss_scale, low=0.0)
+    scale = _checked_scale(loss_scale)
     if decay is not None:
         decay = decay.at_pace(begin.time_factor(scale))
     else:
@@ -336,6 +335,12 @@ def limit_diagonal(
         backend=chosen.name,
         **_layers(begin, batch.shape, batch.X.shape[-1]),
     )
+
+
+def _checked_scale(loss_scale: Any) -> float:
+    if type(loss_scale) is float and loss_scale == 1.0:  # most calls
+        return 1.0
+    return check.scalar("loss_scale", loss_scale, low=0.0)
 
 
 def _start(

@@ -83,6 +83,8 @@ class DiagonalBatch:
 
     def without(self, weights: FloatArray, absent: Any) -> FloatArray:
         """Weights (B, T, d) with zeros where a profile, of which ``absent`` tells, has none."""
+        if not bool(absent.any()):
+            return weights
         xp = namespace(weights)
         flat = absent.reshape(-1, absent.shape[-1])[xp.asarray(self.w_index)]
         zeroed: FloatArray = xp.where(flat[:, None, :], 0.0, weights)
