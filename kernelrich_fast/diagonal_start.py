@@ -139,13 +139,13 @@ def continued(
     D = check.depth_array("depth", depth)
     xp = namespace(plus)
     off = xp.linalg.norm(predictor(plus, minus, xp.asarray(D)[..., None]) - beta, axis=-1)
-    if bool(xp.any(off > _SAME * xp.linalg.norm(beta, axis=-1))):
+    if bool((off > _SAME * xp.linalg.norm(beta, axis=-1)).any()):
         raise ValueError(f"depth: expected the depth of start, got {depth!r}")
     balance, sign = start.balance, start.layer_sign
     if layers is not None:
         plus, minus, sign = _rescaled(start, plus, minus, layers, model)
         balance = None
-    if not bool(xp.all(plus > 0.0)):
+    if not bool((plus > 0.0).all()):
         raise ValueError(
             "start: expected positive weights w_plus, got zeros; a weight of zero stays zero, so "
             "start from weights that are small instead"

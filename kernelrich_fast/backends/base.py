@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .._device import namespace
 from .._types import FloatArray, IntArray, Progress
 from .batch import DiagonalBatch, per_run
 
@@ -100,12 +101,13 @@ class FlowOptions:
 
     def times_at_pace(self, t: FloatArray, factor: float, shape: tuple[int, ...]) -> FloatArray:
         """Times (runs, T) of that flow as times of this one; those asked for to the last bit."""
+        xp = namespace(t)
         found = t / factor
         asked = [per_run(self.t_max, shape)[:, None]]
         if self.t_eval is not None:
             asked.append(self.t_eval[None, :])
-        for times in asked:
-            found = np.where(t == factor * times, times, found)
+        for times in map(xp.asarray, asked):
+            found = xp.where(t == factor * times, times, found)
         return found
 
     def for_batch(

@@ -86,7 +86,7 @@ class DiagonalBatch:
         if not bool(absent.any()):
             return weights
         xp = namespace(weights)
-        flat = absent.reshape(-1, absent.shape[-1])[xp.asarray(self.w_index)]
+        flat = xp.asarray(absent).reshape(-1, absent.shape[-1])[xp.asarray(self.w_index)]
         zeroed: FloatArray = xp.where(flat[:, None, :], 0.0, weights)
         return zeroed
 

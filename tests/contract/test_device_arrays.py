@@ -160,3 +160,30 @@ def test_what_is_said_of_device_arrays_that_do_not_fit(stand_in, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(TypeError, match=r"X: .* CuPy is missing"):
         krf.flow_diagonal(Tensor(np.ones((1, 2))), [1.0], alpha=1.0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": "product", "balance": 0.5, "loss_scale": 0.1},
+        {"weight_decay": [(0.0, 0.3), (0.2, 0.1)]},
+        {"weight_decay": [0.1, 0.2], "depth": 2.5, "averaged": True},
+        {"w_minus0": 0.0},
+    ],
+)
+def test_options_of_diagonal_networks_take_data_on_the_device(stand_in, options):
+    stand_in(most_runs=4)
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((5, 12)), rng.standard_normal(5)
+    call = dict(alpha=[0.2, 0.4], t_eval=[0.1, 0.5], **options)
+    expected = krf.flow_diagonal(X, y, **call, backend="cpu")
+    got = krf.flow_diagonal(on_device(X), on_device(y), **call)
+    assert got.backend == "cuda"
+    names = ("beta", "w_plus", "w_minus", "dual", "loss", "t", "status", "penalty")
+    expect_same(got, expected, (*names, *(("beta_mean",) if "averaged" in options else ())))
+    # And go on from there.
+    on = {k: v for k, v in options.items() if k in ("depth", "loss_scale")}
+    if "w_minus0" not in options:
+        more = krf.limit_diagonal(on_device(X), on_device(y), start=got, tol=1e-12, **on)
+        here = krf.limit_diagonal(X, y, start=expected, tol=1e-12, **on, backend="cpu")
+        expect_same(more, here, ("beta", "w_plus", "loss"))
