@@ -154,7 +154,8 @@ def flow_diagonal(
     10 rtol of the exact flow, in the Euclidean norm relative to |beta| (for a time inside a step,
     relative to the larger |beta| at the step's ends), or within what one unit in the last place of
     t makes of it, where a coordinate activates.  Cost of a stiff step: about four passes over X and
-    5/3 n_samples^3 operations.
+    5/3 n_samples^3 operations.  Under weight decay the flow has as many dimensions, in steps of at
+    most 2 / (D lambda).
 
     References
     ----------

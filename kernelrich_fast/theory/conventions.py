@@ -73,6 +73,11 @@ CONVENTIONS: dict[str, Convention] = {
         "flow of the reduced factors, of any depth)",
         "difference", None, lambda n, depth: 0.5 / depth,
     ),
+    "wind2023": Convention(
+        "Wind, Antun, Hansen, Implicit Regularization in AI Meets Generalized Hardness of "
+        "Approximation in Optimization, 2023 (any depth)",
+        "difference", None, lambda n, depth: 0.5,
+    ),
     "azulay2021": Convention(
         "Azulay et al., On the Implicit Bias of Initialization Shape, 2021",
         "two_products", None, lambda n, depth: 0.5, shaped=True,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import relative
@@ -58,6 +61,11 @@ PAPERS = {
         * np.stack([w[0] ** 2, -(w[1] ** 2)]),
         lambda a, s: a * np.stack([ONES, ONES]), 3.0,
     ),
+    "wind2023": (
+        lambda w: 2.5 * (X.T @ (Y - X @ (w[0] ** 2.5 - w[1] ** 2.5)))
+        * np.stack([w[0] ** 1.5, -(w[1] ** 1.5)]),
+        lambda a, s: a * np.stack([ONES, ONES]), 0.5,
+    ),
     "azulay2021": (
         # alpha = u_plus v_plus + u_minus v_minus, s = (u - v) / (u + v).
         lambda w: two_products(w, 0.5),
@@ -67,12 +75,14 @@ PAPERS = {
         0.4,
     ),
 }  # fmt: skip
+DEPTHS = {"chou2023": 3, "wind2023": 2.5}  # at which those of any depth are tried
 PAPERS["pesme_flammarion2023"] = PAPERS["papazov2024"] = PAPERS["even2023"]
 
 
-def test_every_convention_has_its_equations():
+def test_every_convention_has_its_equations_and_its_row():
     assert set(PAPERS) == set(CONVENTIONS)
-    assert len(CONVENTIONS) >= 8
+    page = Path(__file__).parents[2] / "docs" / "conventions.md"
+    assert set(re.findall(r"^\| `(\w+)` \|", page.read_text(), re.MULTILINE)) == set(CONVENTIONS)
 
 
 def predictor(name, w):
@@ -80,8 +90,7 @@ def predictor(name, w):
         return w[0] * w[1] - w[2] * w[3]
     if CONVENTIONS[name].model == "product":
         return w[0] * w[1]
-    depth = 3 if name == "chou2023" else 2
-    return w[0] ** depth - w[1] ** depth
+    return w[0] ** DEPTHS.get(name, 2) - w[1] ** DEPTHS.get(name, 2)
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -89,7 +98,7 @@ def predictor(name, w):
 def test_a_papers_own_equations(name, alpha, shape):
     field, start, end = PAPERS[name]
     times = end * np.array([0.2, 0.6, 1.0, 3.0])
-    depth = 3 if name == "chou2023" else 2
+    depth = DEPTHS.get(name, 2)
     expected = np.stack([predictor(name, w) for w in solve(field, start(alpha, shape), times)])
     at = convert(alpha, times, from_=name, n_samples=N, depth=depth, shape=shape)
     flow = krf.flow_diagonal(X, Y, alpha=at.alpha, depth=depth, t_eval=at.t, rtol=1e-8)
