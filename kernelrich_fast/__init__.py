@@ -13,11 +13,12 @@ from .errors import BackendUnavailableError, ConvergenceWarning, FallbackWarning
 from .status import Status
 
 if TYPE_CHECKING:
-    from . import datasets, plot, theory
+    from . import datasets, plot, schedules, theory
     from .config import __version__, show_config
     from .diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
     from .factorization import FactorizationFlow, flow_factorization
     from .linear import LinearFlow, flow_linear
+    from .margin import MarginLimit, margin_limit
     from .mlp import MLPFlow, flow_mlp
     from .saddle_path import RichPath, rich_path
     from .sweeps import (
@@ -37,6 +38,7 @@ __all__ = [
     "FallbackWarning",
     "LinearFlow",
     "MLPFlow",
+    "MarginLimit",
     "RichPath",
     "Status",
     "StoreError",
@@ -47,6 +49,7 @@ __all__ = [
     "flow_linear",
     "flow_mlp",
     "limit_diagonal",
+    "margin_limit",
     "plot",
     "rich_path",
     "schedules",
@@ -75,6 +78,8 @@ _HOMES = {
     "flow_factorization": "factorization",
     "LinearFlow": "linear",
     "flow_linear": "linear",
+    "MarginLimit": "margin",
+    "margin_limit": "margin",
     "MLPFlow": "mlp",
     "flow_mlp": "mlp",
     "RichPath": "saddle_path",

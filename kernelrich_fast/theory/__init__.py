@@ -7,6 +7,7 @@ from .critical import critical_alpha
 from .interpolants import min_l2
 from .kernels import kernel_distance, kernel_predictor, relative_kernel_change, tangent_kernel
 from .linearised import last_layer_predictor, mlp_kernel_predictor
+from .margins import max_margin
 from .matrices import (
     effective_rank,
     factorization_kernel_predictor,
@@ -40,6 +41,7 @@ __all__ = [
     "kernel_distance",
     "kernel_predictor",
     "last_layer_predictor",
+    "max_margin",
     "min_l1",
     "min_l2",
     "min_nuclear_norm",

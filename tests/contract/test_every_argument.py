@@ -38,6 +38,7 @@ COUNTS = xr.Dataset(
 LEGAL = {
     krf.flow_diagonal: {"X": X, "y": Y, "alpha": 1.0},
     krf.limit_diagonal: {"X": X, "y": Y, "alpha": 1.0},
+    krf.margin_limit: {"X": X, "y": np.ones(len(X)), "mu": 1.0},
     krf.flow_factorization: {"y": MATRIX.y, **WHERE, "alpha": 0.1, "width": 2},
     krf.flow_linear: {"X": X, "Y": X, "alpha": 0.1, "width": 2},
     krf.flow_mlp: {"X": X, "y": Y, "width": 4},
@@ -61,6 +62,7 @@ LEGAL = {
     T.factorization_kernel_predictor: {"y": MATRIX.y, "gram": np.eye(8), **WHERE},
     T.factorization_tangent_kernel: {"gram": np.eye(8), **WHERE},
     T.hyperbolic_entropy: {"z": 1.0},
+    T.max_margin: {"X": X, "y": np.ones(len(X))},
     T.convert: {"alpha": 0.1, "from_": "even2023"},
     T.inverse_mirror_map: {"z": 0.1, "depth": 3},
     T.kernel_distance: {"K0": np.eye(2), "K1": np.eye(2)},

@@ -1,0 +1,33 @@
+r"""
+Classification: from the l2 to the l1 margin
+============================================
+
+With the logistic or the exponential loss the weights never stop growing. Where they go, divided by
+their size, depends on how accurate training gets for its scale: on
+:math:`\mu = \alpha^D / \ln(1/L)` as both grow.
+"""
+
+# %%
+# `margin_limit` computes this joint limit: the least :math:`Q_\mu` with all margins at least 1. At large
+# :math:`\mu` it is the support vector machine, and as :math:`\mu \to 0` the sparse direction of largest
+# l1 margin. At depth 2 the loss must be astonishingly small for that: :math:`\mu` counts logarithms.
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import kernelrich_fast as krf
+
+rng = np.random.default_rng(0)
+X = rng.standard_normal((30, 100))
+y = np.sign(X[:, 0] - X[:, 1] + 0.5 * X[:, 2])
+mu = np.geomspace(1e2, 1e-12, 60)
+ax = plt.subplots(figsize=(5.5, 3.5), layout="constrained")[1]
+for depth in (2, 2.5, 3):
+    limit = krf.margin_limit(X, y, mu=mu, depth=depth)
+    ax.plot(mu, np.abs(limit.beta).sum(axis=-1), label=f"$D={depth:g}$")
+for norm, style in (("l2", "--"), ("l1", ":")):
+    beta = krf.theory.max_margin(X, y, norm=norm)
+    ax.axhline(np.abs(beta).sum(), color="0.4", linestyle=style, label=f"{norm} maximum margin")
+ax.set(xscale="log", xlabel=r"$\mu$", ylabel=r"$\|\beta\|_1$, least margin 1")
+ax.legend(fontsize="small")
+plt.show()
