@@ -19,7 +19,11 @@ __all__ = ["constant_decay", "limit_under_decay"]
 _RTOL = 1e-8
 # The slowest relative rates at which a coordinate may still fall, and count as one that stays.
 _STAYS = (1e-4, 1e-6, 1e-2)
-_ITERATIONS = 20
+_ITERATIONS = 30
+# The longest step of a logarithm of a weight, and the longest that may be left in the end.
+_FAR, _SETTLED = 0.5, 1e-9
+# How far Newton's iteration may lead from the end of the flow, in predictions.
+_NEAR = 1e-3
 # What rounding may leave of an inequality.
 _SLACK = 1e-9
 
@@ -93,6 +97,14 @@ def _finish(
             rows["w_plus"][b] = np.where(beta > 0.0, size, 0.0)
             rows["w_minus"][b] = np.where(beta < 0.0, size, 0.0)
             break
+    else:  # what falls too slowly to be told from what stays is left; what falls fast is zero
+        size = np.abs(beta) ** (1.0 / depth)
+        pull = depth * size ** (depth - 2.0) * np.sign(beta) * (X.T @ (y - X @ beta))
+        gone = pull < 0.5 * lam
+        beta = np.where(gone, 0.0, beta)
+        rows["beta"][b] = beta
+        rows["w_plus"][b] = np.where(gone, 0.0, rows["w_plus"][b])
+        rows["w_minus"][b] = np.where(gone, 0.0, rows["w_minus"][b])
     residual = y - X @ beta
     rows["loss"][b] = float(residual @ residual) + offset
     rows["dual"][b] = 2.0 / lam * residual
@@ -121,16 +133,17 @@ def _stationary_point(
             field = slope * (A.T @ r) - lam
             J = np.diag((depth - 2.0) * slope * (A.T @ r))
             J -= (slope[:, None] * (A.T @ A)) * (depth * w**depth)
-            try:
-                step = np.linalg.solve(J, field)
-            except np.linalg.LinAlgError:
-                return None
+            # Of least norm, where features are copies of each other: their shares stay.
+            step = np.linalg.lstsq(J, field, rcond=1e-13)[0]
             logs = logs - step
-            if not np.max(np.abs(step)) < 0.1:
+            if not np.max(np.abs(step)) < _FAR:
                 return None
             if np.max(np.abs(step)) < 1e-14:
                 break
+        if np.max(np.abs(step)) > _SETTLED:
+            return None
         found[on] = s * np.exp(depth * logs)
     others = np.abs(X.T @ (y - X @ found))[~on]
     falls = depth > 2.0 or not np.any(others > 0.5 * lam * (1.0 + _SLACK))
-    return found if falls else None
+    near = np.linalg.norm(X @ (found - beta)) <= _NEAR * np.linalg.norm(y)
+    return found if falls and near else None

@@ -8,9 +8,10 @@ their size, depends on how accurate training gets for its scale: on
 """
 
 # %%
-# `margin_limit` computes this joint limit: the least :math:`Q_\mu` with all margins at least 1. At large
-# :math:`\mu` it is the support vector machine, and as :math:`\mu \to 0` the sparse direction of largest
-# l1 margin. At depth 2 the loss must be astonishingly small for that: :math:`\mu` counts logarithms.
+# `margin_limit` computes this joint limit: the least :math:`Q_\mu` with all margins at least 1.
+# At large :math:`\mu` it is the support vector machine, and as :math:`\mu \to 0` the sparse
+# direction of largest l1 margin. At depth 2 that takes an astonishingly small loss: :math:`\mu`
+# counts logarithms.
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -254,3 +254,23 @@ def test_limits_take_constant_decay(data, bad):
     X, y = data
     with pytest.raises(ValueError, match="weight_decay: expected"):
         krf.limit_diagonal(X, y, alpha=[0.1, 1.0], weight_decay=bad)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_lassos_of_all_kinds(seed):
+    """Tall and wide, features of very different size, copies of features: the KKT conditions."""
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(1, 25)), int(rng.integers(1, 60))
+    X, y = rng.standard_normal((n, d)), 10.0 ** rng.uniform(-2, 2) * rng.standard_normal(n)
+    if seed % 3 == 1:
+        X = X * 10.0 ** rng.uniform(-3, 3, d)
+    if seed % 3 == 2:
+        X = X[:, rng.integers(0, d, d)]
+    most = 2.0 * np.max(np.abs(X.T @ y))
+    lam = most * 10.0 ** rng.uniform(-6, 0.2)
+    limit = krf.limit_diagonal(X, y, alpha=10.0 ** rng.uniform(-4, 1), weight_decay=lam)
+    assert limit.status == krf.Status.STATIONARY
+    pull, on = 2.0 * X.T @ (y - X @ limit.beta), limit.beta != 0.0
+    assert np.max(np.abs(pull)) < lam * (1.0 + 1e-6)
+    assert np.allclose(pull[on], lam * np.sign(limit.beta[on]), rtol=1e-6)
+    assert on.any() == (lam < most)
