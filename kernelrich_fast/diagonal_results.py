@@ -39,8 +39,9 @@ class DiagonalFlow(_Layers, FlowResult):
     Attributes
     ----------
     beta, w_plus, w_minus : ndarray, B + (n_features,) or B + (T, n_features)
-        Predictor w_plus^D - w_minus^D and the weights; of the models of products, |u + v| / 2 and
-        |u - v| / 2, or what `diagonal_start` says of two products.
+        Predictor w_plus^D - w_minus^D and the weights. Of a product u v these are |u + v| / 2 and
+        |u - v| / 2; of two products w_plus^2 = (u_plus + v_plus)^2 / 4 + (u_minus - v_minus)^2 / 4
+        and w_minus^2 = (u_plus - v_plus)^2 / 4 + (u_minus + v_minus)^2 / 4.
     dual : ndarray, B + (n_samples,) or B + (T, n_samples)
         nu(t), the integral of the residual y - X beta over time; under weight decay lambda that of
         exp(-2 (D - 2) Lambda) (y - X beta), Lambda the integral of lambda.
