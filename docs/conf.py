@@ -23,14 +23,14 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "sphinx-mathjax-offline",
 ]
-exclude_patterns = ["gallery", "auto_gallery/*.ipynb", "**.ipynb_checkpoints"]
+exclude_patterns = ["_templates", "gallery", "auto_gallery/*.ipynb", "**.ipynb_checkpoints"]
 html_theme = "pydata_sphinx_theme"
 html_title = "kernelrich_fast"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
 html_show_sourcelink = False
 # Pages without pages below them would have an empty column there.
 _LEAVES = "index quickstart tasks concepts choosing scaling_out benchmarks gpu how_it_works "
-_LEAVES += "add_a_model_family"
+_LEAVES += "add_a_model_family conventions"
 html_sidebars = {name: [] for name in (*_LEAVES.split(), "notebooks/start_a_paper")}
 
 # Pages and notebooks are executed, and an exception in one is an error of the build.
@@ -42,6 +42,7 @@ myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
 
 autosummary_generate = True
+templates_path = ["_templates"]  # titles are names without their modules
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
