@@ -90,7 +90,7 @@ ABOUT = About(
         ("alpha", "not a figure of the paper", lambda p: f"{p['_switched'].attrs['alpha']:g}"),
         (
             "weight decay",
-            "constant, and switched off (Jacobs and Burkholz 2024)",
+            "constant, and switched off (Jacobs, Zhou and Burkholz 2025)",
             ", ".join(f"{lam:g}" for lam in DECAYS),
         ),
     ),
