@@ -274,3 +274,22 @@ def test_lassos_of_all_kinds(seed):
     assert np.max(np.abs(pull)) < lam * (1.0 + 1e-6)
     assert np.allclose(pull[on], lam * np.sign(limit.beta[on]), rtol=1e-6)
     assert on.any() == (lam < most)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_a_predictor_that_dies_away_keeps_its_digits(data, backend, depth):
+    """More decay than the lasso needs to be zero: at every time within 10 rtol of its own size."""
+    X, y = data
+    times = np.array([0.05, 0.2, 0.5])
+    lam = 40.0 + 2.0 * np.max(np.abs(X.T @ y))
+    expected = weight_decay_flow(X, y, np.full(20, 0.5), depth, lambda t: lam, (), times)[0]
+    flow = krf.flow_diagonal(
+        X, y, alpha=0.5, depth=depth, weight_decay=lam, t_eval=times, rtol=1e-5, backend=backend
+    )
+    size = np.linalg.norm(expected, axis=-1)
+    assert size[-1] < 1e-12 * size[0]
+    assert np.all(np.linalg.norm(flow.beta - expected, axis=-1) < 1e-4 * size + 1e-27)
+    assert (
+        krf.flow_diagonal(X, y, alpha=0.5, depth=depth, weight_decay=lam, backend=backend).status
+        == krf.Status.STATIONARY
+    )

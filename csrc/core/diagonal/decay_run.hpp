@@ -74,21 +74,21 @@ public:
   }
 
   // Whether the flow of L + lambda |w|^2 rests.
-  template <class StateT> KRF_HD bool rests(StateT &s, double t, double rtol) {
+  template <class StateT> KRF_HD bool rests(StateT &s, const Progress &now) {
     const bool looked = moved_;
     moved_ = false;
-    return looked && decay.is_constant(t) &&
-           watch_.last.is_rest(watch_.before, decay.at(t), std::sqrt(s.y_norm2), s.loss(), rtol,
+    return looked && decay.is_constant(now.t) &&
+           watch_.last.is_rest(watch_.before, decay.at(now.t), nothing(s, now), s.loss(), now.rtol,
                                watch_.leniency());
   }
 
   // Whether a network without w_minus rests, whose nu need not; looked at as time doubles.
-  template <class StateT> KRF_HD bool rests_with_one_sign(StateT &s, double t, double rtol) {
-    if (!of_one_sign_ || !(t >= 2.0 * looked_at_))
+  template <class StateT> KRF_HD bool rests_with_one_sign(StateT &s, const Progress &now) {
+    if (!of_one_sign_ || !(now.t >= 2.0 * looked_at_))
       return false;
-    looked_at_ = t;
+    looked_at_ = now.t;
     watch_.looks(s, decay_rules::kWatch);
-    return watch_.last.is_rest_of_one_sign(std::sqrt(s.y_norm2), rtol);
+    return watch_.last.is_rest_of_one_sign(nothing(s, now), now.rtol);
   }
   // What nu gains of a residual that rests from the last step on, up to t.
   KRF_HD double gain_at_rest(double t) const {
@@ -100,6 +100,12 @@ public:
   }
 
 private:
+  // What predictions are small against: the targets, unless each of its times wants a predictor
+  // that dies away to its own accuracy.
+  template <class StateT> KRF_HD static double nothing(StateT &s, const Progress &now) {
+    return now.timed ? 0.0 : std::sqrt(s.y_norm2);
+  }
+
   double depth_;
   int length_;
   double *shift_; // of nu, three vectors

@@ -113,10 +113,10 @@ public:
     if (decayed.decay.is_over(now.t)) {
       if (still)
         return rest_at_rounding(p, history);
-      const bool rests = decayed.rests_with_one_sign(state, now.t, now.rtol);
+      const bool rests = decayed.rests_with_one_sign(state, now);
       return rests ? Rest::kStationary : Rest::kNone;
     }
-    return decayed.rests(state, now.t, now.rtol) ? Rest::kStationary : Rest::kNone;
+    return decayed.rests(state, now) ? Rest::kStationary : Rest::kNone;
   }
   // The basis changes in `prepare`.  Under decay nu of the next step has units of its own.
   KRF_HD void renew_basis(double *history) { decayed.renew_units(team, history); }

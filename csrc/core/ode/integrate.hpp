@@ -101,7 +101,7 @@ private:
   }
 
   KRF_HD Progress progress(const FlowOptions &o, const Output &out) const {
-    return {out.n_steps, state_.clock.time(), o.rtol, state_.descending};
+    return {out.n_steps, state_.clock.time(), o.rtol, state_.descending, o.n_eval > 0};
   }
 
   KRF_HD KRF_APART bool is_over(const FlowOptions &o, Output &out) {

@@ -10,6 +10,7 @@ struct Progress {
   long long steps = 0;
   double t = 0, rtol = 0;
   bool descending = false; // by gradient descent instead of the flow
+  bool timed = false;      // asked for at times
 };
 
 // The state of a run at an earlier step, against which its loss is compared.

@@ -74,7 +74,9 @@ def _flow_diagonal(batch: DiagonalBatch, options: FlowOptions) -> Rows:
         depth, decay = float(batch.depth[b]), batch.decay_of(b)
         if decay is not None or np.any(minus == 0.0):
             data = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
-            flow: ScipyProblem = DecayFlow(*data, plus, minus, depth, decay or NO_DECAY, offset)
+            timed = options.t_eval is not None
+            schedule = decay or NO_DECAY
+            flow: ScipyProblem = DecayFlow(*data, plus, minus, depth, schedule, offset, timed)
         else:
             flow = DualFlow(space(b), plus, minus, depth, offset)
         return follow(Averaged(flow) if batch.averaged else flow, **_options(options, b))

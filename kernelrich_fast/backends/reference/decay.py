@@ -30,10 +30,12 @@ class DecayFlow:
 
     def __init__(
         self, X: FloatArray, y: FloatArray, plus: FloatArray, minus: FloatArray, depth: float,
-        decay: Schedule, loss_offset: float,
+        decay: Schedule, loss_offset: float, timed: bool,
     ) -> None:  # fmt: skip
         self.X, self.y, self.depth, self.decay = X, y, depth, decay
         self.loss_offset = loss_offset
+        # What predictions are small against; asked for at times, each to its own accuracy.
+        self.y_norm = 0.0 if timed else float(np.linalg.norm(y))
         self.n, self.d = X.shape
         self.present = minus > 0.0
         log_minus = np.log(np.where(self.present, minus, 1.0))
@@ -136,7 +138,7 @@ class DecayFlow:
         most, slow = _REST * tolerance, 1.0
         if self.change > 0.0 and np.isfinite(change_before):
             slow = min(1.0, max(0.0, np.log(change_before / self.change) / (lam * h)))
-        rests = self.change <= most * slow * (np.linalg.norm(beta) + most * np.linalg.norm(self.y))
+        rests = self.change <= most * slow * (np.linalg.norm(beta) + most * self.y_norm)
         objective = lam * float(np.sum(weights[1])) + self.loss(state)
         return bool(rests and growth <= most * lam * h and lam * fall <= most * lam * h * objective)
 
@@ -147,7 +149,7 @@ class DecayFlow:
         (_, last), self.looked_at = self.looked_at, (t, state.copy())
         beta, before = self._parts(state)[2], self._parts(last)[2]
         moved = state[: 2 * self.d] - last[: 2 * self.d]
-        size = float(np.linalg.norm(beta)) + tolerance * float(np.linalg.norm(self.y))
+        size = float(np.linalg.norm(beta)) + tolerance * self.y_norm
         most = _REST * tolerance
         still = float(np.linalg.norm(beta - before)) <= most * size
         return bool(still and np.max(moved) <= most and np.min(moved) < -_FALLS)
