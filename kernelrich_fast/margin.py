@@ -15,20 +15,23 @@ from ._results import Result
 from ._types import ArrayLike, FloatArray, IntArray
 from .equations.margins import MarginMap, signed_rows
 from .status import Status, warn_unless_converged
-from .theory.margins import checked_labels
+from .theory.margins import checked_labels, max_margin
 
 __all__ = ["MarginLimit", "margin_limit"]
 
 # Bound on |margin - 1| of a sample that counts.
 _TOL = 1e-11
+# Newton iterations for one mu.
 _ITERATIONS = 200
-# By how much the logarithm of the scale falls from one solution to the next, and at least.
+# By how much log(mu) falls from one solution to the next: at first, and at least.
 _STAGE, _LEAST_STAGE = 1.0, 0.01
+# Added to the diagonal of the Hessian, relative to its mean: repeated samples make H singular.
 _RIDGE = 1e-13
-# Newton iterations on the free variables alone, before the bounds have their say.
+# Newton iterations on the free variables alone; later ones also try `_bounded_step`.
 _SIMPLE = 15
+# Halvings of a step before the search gives up.
 _SEARCH = 40
-# Of a dual coordinate, relative to its terms.
+# Rounding error of (Z^T theta)_i, relative to sum_n |Z_ni| theta_n.
 _ROUNDED = 2.0 * float(np.finfo(np.float64).eps)
 
 
@@ -187,8 +190,6 @@ class _Path:
     """The minimiser along falling mu."""
 
     def __init__(self, Z: FloatArray, w0: FloatArray, depth: float) -> None:
-        from .theory.margins import max_margin
-
         self.Z, self.w0, self.depth = Z, w0, depth
         size = float(np.max(np.abs(max_margin(Z, np.ones(len(Z))) / w0**depth)))
         self.first = 100.0 * size  # of the kernel regime
@@ -240,7 +241,7 @@ class _Path:
         return False
 
     def _bounded_step(self, H: FloatArray, gap: FloatArray) -> FloatArray:
-        """Newton's step to the least quadratic model with theta >= 0: dear, but no zigzag.
+        """Newton's step to the minimiser of the quadratic model over theta >= 0; costs an NNLS.
 
         With repeated samples H is singular, and only the bounds say which of them counts.
         """
@@ -250,12 +251,12 @@ class _Path:
         return np.asarray(scipy.optimize.nnls(root, target, maxiter=most)[0] - self.theta)
 
     def _rounding(self, at: Any) -> float:
-        """What the rounding of theta makes of a margin: much, where z is near its bound."""
+        """Error of a margin that the rounding of theta causes: large where z is near its bound."""
         z = np.abs(self.Z).T @ self.theta
         return _ROUNDED * float(np.max(np.abs(self.Z) @ (at.slope * z)))
 
     def _search(self, at: Any, gap: FloatArray, step: FloatArray) -> Any:
-        """Along the projected direction to a lower value of the dual; None where there is none."""
+        """The point on the projected step that lowers the dual; None if no step length does."""
         value = float(np.sum(at.integral)) - float(np.sum(self.theta))
         length = 1.0
         for _ in range(_SEARCH):

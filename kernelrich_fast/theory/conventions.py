@@ -150,14 +150,14 @@ def convert(
             raise ValueError(f"depth: expected 2 for {argument}={name!r}, got {D:g}")
         pace = side.loss_scale(n, D) * (1.0 if side.model == "difference" else 0.5)
         sides.append((side, pace))
-    kappa = _kappa(sides[0][0], 1.0, s) * scale ** (1.0 if sides[0][0].shaped else 2.0)
-    there = kappa / _kappa(sides[1][0], 1.0, s)
+    kappa = _kappa(sides[0][0], s) * scale ** (1.0 if sides[0][0].shaped else 2.0)
+    there = kappa / _kappa(sides[1][0], s)
     scale = there if sides[1][0].shaped else np.sqrt(there)
     return Converted(np.asarray(scale), np.asarray(time * (sides[0][1] / sides[1][1])))
 
 
-def _kappa(side: Convention, scale: float, shape: float) -> float:
-    """Kappa of a scale of one in a convention of depth 2; of deeper ones only ratios count."""
+def _kappa(side: Convention, shape: float) -> float:
+    """Kappa at scale 1 and depth 2; at other depths only ratios of it are used."""
     if side.shaped:
-        return scale * (1.0 + shape * shape) / (1.0 - shape * shape)
-    return abs(side.balance) if side.model == "product" and side.balance else 2.0 * scale
+        return (1.0 + shape * shape) / (1.0 - shape * shape)
+    return abs(side.balance) if side.model == "product" and side.balance else 2.0
