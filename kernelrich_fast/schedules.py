@@ -119,6 +119,11 @@ def exponential(initial: ArrayLike, rate: ArrayLike) -> Schedule:
     -------
     Schedule
 
+    Raises
+    ------
+    ValueError, TypeError
+        For negative or infinite values, and for shapes that do not broadcast.
+
     Examples
     --------
     >>> import kernelrich_fast as krf
@@ -148,6 +153,11 @@ def piecewise(pairs: Iterable[tuple[float, float]]) -> Schedule:
     Returns
     -------
     Schedule
+
+    Raises
+    ------
+    ValueError, TypeError
+        For anything but pairs, for times that do not ascend, and for negative values.
 
     Examples
     --------
