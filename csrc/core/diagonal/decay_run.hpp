@@ -1,5 +1,6 @@
-// A run under weight decay: what its factors are at the stages of a step, and what its end makes of
-// the state.  Without decay all of it is one, and costs nothing.
+// Weight decay along a run: its factors at the stages of a step, and the state after a step.
+// Without decay all factors are 1.  A network without w_minus ends by its own rule, which also
+// stands here.
 #pragma once
 
 #include "../ode/radau5.hpp"
