@@ -8,7 +8,7 @@
 
 namespace krf {
 
-using Families =
-    FamilyList<DiagonalFlowFamily, DiagonalLimitFamily, FactorFamily, LinearFamily, MlpFamily>;
+using Families = FamilyList<DiagonalFlowFamily, DiagonalLimitFamily, MarginFlowFamily, FactorFamily,
+                            LinearFamily, MlpFamily>;
 
 } // namespace krf

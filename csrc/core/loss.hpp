@@ -6,6 +6,7 @@
 namespace krf {
 // Values are those of kernelrich_fast/backends.
 enum class LossKind : int { kSquared = 0, kCrossEntropy = 1 };
+enum class MarginLossKind : int { kExponential = 0, kLogistic = 1 };
 } // namespace krf
 
 KRF_BEGIN_NAMESPACE
@@ -65,6 +66,49 @@ struct CrossEntropyLoss {
   KRF_HD static double prediction_scale2(double) { return 1.0; }
 };
 
+// Losses of a margin m = y f, y = -1 or +1, as functions of a value type T.  They are convex, fall,
+// and are only known by their logarithms, since margins of 1e10 are ordinary:
+// kKind
+// log_value(m)           ln l(m)
+// log_slope(m)           ln(-l'(m))
+// log_curvature(m)       ln(-l''(m) / l'(m)), not positive
+template <class L>
+concept MarginLoss = requires(double m) {
+  { L::kKind };
+  { L::log_value(m) };
+  { L::log_slope(m) };
+  { L::log_curvature(m) };
+};
+
+struct ExponentialLoss {
+  static constexpr MarginLossKind kKind = MarginLossKind::kExponential;
+  template <class T> KRF_HD static T log_value(T m) { return 0.0 - m; }
+  template <class T> KRF_HD static T log_slope(T m) { return 0.0 - m; }
+  template <class T> KRF_HD static T log_curvature(T) { return splat<T>(0.0); }
+};
+
+// ln(1 + e^-m)
+struct LogisticLoss {
+  static constexpr MarginLossKind kKind = MarginLossKind::kLogistic;
+  // ln(1 + e^-|m|), to its own accuracy: by the rounding error of 1 + x.
+  template <class T> KRF_HD static T small_part(T m) {
+    const T x = exponential(0.0 - absolute(m)), u = 1.0 + x;
+    const T lost = u - 1.0;
+    return select(lost > 0.0, logarithm(u) * (x / greater_of(lost, splat<T>(1e-300))), x);
+  }
+  template <class T> KRF_HD static T log_value(T m) {
+    const T zero = splat<T>(0.0), far = splat<T>(40.0);
+    const T value = small_part(m) + greater_of(0.0 - m, zero);
+    return select(m > far, 0.0 - m, logarithm(value));
+  }
+  template <class T> KRF_HD static T log_slope(T m) {
+    return lesser_of(0.0 - m, splat<T>(0.0)) - small_part(m);
+  }
+  template <class T> KRF_HD static T log_curvature(T m) {
+    return lesser_of(m, splat<T>(0.0)) - small_part(m);
+  }
+};
+
 // use(loss) for the struct of a kind; a new loss is a struct and a line here.
 template <class Use> KRF_HD auto with_loss(LossKind kind, Use use) {
   switch (kind) {
@@ -74,6 +118,9 @@ template <class Use> KRF_HD auto with_loss(LossKind kind, Use use) {
     break;
   }
   return use(SquaredLoss{});
+}
+template <class Use> KRF_HD auto with_margin_loss(MarginLossKind kind, Use use) {
+  return kind == MarginLossKind::kLogistic ? use(LogisticLoss{}) : use(ExponentialLoss{});
 }
 
 KRF_END_NAMESPACE

@@ -2,14 +2,14 @@
 //
 // The Jacobian -X diag(s) X' is one Gram matrix, moved column by column (scaled_gram.hpp).  Its
 // slopes are the mean over the predicted stages, so that an activation inside the step does not
-// surprise Newton.  Every iteration is one fused pass over X that moves the stages z by X' dN, so
-// each z_i keeps the precision of its own small change.
+// surprise Newton.
 #pragma once
 
 #include "../linalg/shifted_factors.hpp"
 #include "../ode/radau5.hpp"
 #include "beta_average.hpp"
 #include "dual_state.hpp"
+#include "mirror_stages.hpp"
 #include "scaled_gram.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -47,9 +47,8 @@ public:
       : team(team_), length(padded(p.n)), state(team_, p, arena), field(state.residual),
         dense(arena.take(length)), decayed(p, length, state.ldd, arena),
         average_(p, state.ldd, arena), scaled_gram_(state.basis, arena), solver_(team_, p.n, arena),
-        Z_(arena.take(3LL * state.ldd)), mean_slope_(arena.take(state.ldd)),
-        scratch_(arena.take(state.ldd)), dense_z_(arena.take(state.ldd)),
-        row_(arena.take(2LL * state.ldd)), power_(arena.take(length)), image_(arena.take(length)) {}
+        stages_(state, arena), scratch_(arena.take(state.ldd)), row_(arena.take(2LL * state.ldd)),
+        power_(arena.take(length)), image_(arena.take(length)) {}
 
   KRF_HD static constexpr bool stiff_available() { return true; }
   // In passes of one vector over X: an explicit step costs 8; a stiff step costs 12.5, the update
@@ -124,9 +123,9 @@ public:
   // The field at nu + shift; keeps z and the mirror's values as those of the trial end.
   KRF_HD KRF_APART bool evaluate(const double *shift, double *out) {
     T bad = splat<T>(0.0);
-    team.template map_features<1>(state.X(), length, state.ldd, decayed.in_units(team, shift, 1),
-                                  out,
-                                  [&](int i, const T *z, T *o) { o[0] = map_end(i, z[0], bad); });
+    team.template map_features<1>(
+        state.X(), length, state.ldd, decayed.in_units(team, shift, 1), out,
+        [&](int i, const T *z, T *o) { o[0] = stages_.map_end(i, z[0], bad); });
     decayed.to_field(state, out, decayed.now);
     return !(team.max(bad) > 0.0);
   }
@@ -135,10 +134,11 @@ public:
   // stage leaves the domain of the mirror.
   KRF_HD KRF_APART bool move_stages(const double *, const double *V, bool add, double *F,
                                     ErrorNorm &change) {
-    StageSums sums;
+    typename Stages::Sums sums;
+    const auto share = [&](int j) { return decayed.of_stage[j].kernel; };
     team.template map_features<3>(
         state.X(), length, state.ldd, decayed.in_units(team, V, 3), F,
-        [&](int i, const T *z, T *out) { map_stages(i, z, add, out, sums); });
+        [&](int i, const T *z, T *out) { stages_.map_stages(i, z, add, out, sums, share); });
     double of[7];
     team.template reduce<5, 2>(sums.parts, of);
     if (of[6] > 0.0)
@@ -161,13 +161,13 @@ public:
     using namespace dual_rules;
     basis_changed = false;
     const double drift = newton_rate > kSlowRate ? kFineDrift : kGramDrift;
-    if (!scaled_gram_.update(mean_slope_, radau5::kGamma / h, drift) && h == solver_.h)
+    if (!scaled_gram_.update(stages_.mean_slope, radau5::kGamma / h, drift) && h == solver_.h)
       return true;
     const double kept =
         solver_.prepare(scaled_gram_.matrix, h, {radau5::kGamma, radau5::kAlpha, radau5::kBeta});
     if (kept > kGraded)
       return true;
-    state.weigh(h, mean_slope_, scratch_);
+    state.weigh(h, stages_.mean_slope, scratch_);
     const int known = state.basis.n_reflectors;
     if (state.rotate_stiff_first(scratch_, kStiff, scaled_gram_.change)) {
       for (int j = 0; j < 3; ++j)
@@ -190,37 +190,19 @@ public:
   // To a trial end that error_norm_at_end has measured.
   KRF_HD void advance(const double *dnu, const double *end_field) {
     if (average_.wanted)
-      average_.add(state, Z_, decayed, h_);
+      average_.add(state, stages_.Z, decayed, h_);
     copy(team, end_field, field, length);
-    state.advance_by(end_z(), dnu, decayed.nu_scale * decayed.step.unit);
-    swap(state.velocity, state.next_velocity);
-    state.velocity_is_known = true;
+    state.advance_by(stages_.end(), dnu, decayed.nu_scale * decayed.step.unit);
+    state.take_velocity_of_end();
     if (decayed.exists())
       decayed.shrink(state, field);
   }
 
-  KRF_HD void interpolate_stages(const double w[3]) {
-    const int ldd = state.ldd;
-    team.for_each(ldd, [&](int i) {
-      write(dense_z_ + i, w[0] * read<T>(Z_ + i) + w[1] * read<T>(Z_ + ldd + i) +
-                              w[2] * read<T>(Z_ + 2 * ldd + i));
-    });
-  }
+  KRF_HD void interpolate_stages(const double w[3]) { stages_.interpolate(w); }
   KRF_HD void interpolate_state(const double *dnu) {
-    project(team, state.X(), length, state.ldd, decayed.in_units(team, dnu, 1), dense_z_);
+    project(team, state.X(), length, state.ldd, decayed.in_units(team, dnu, 1), stages_.dense_z);
   }
-  // A polynomial between two points of the mirror's domain may leave it; the chord cannot.
-  KRF_HD void keep_in_domain(double x) {
-    T bad = splat<T>(0.0);
-    team.for_each(state.ldd, [&](int i) {
-      const T dz = read<T>(dense_z_ + i);
-      auto good = dz < dz;
-      state.mirror.evaluate(i, dz, good);
-      bad = select(good, bad, splat<T>(1.0));
-    });
-    if (team.max(bad) > 0.0)
-      team.for_each(state.ldd, [&](int i) { write(dense_z_ + i, x * read<T>(end_z() + i)); });
-  }
+  KRF_HD void keep_in_domain(double x) { stages_.keep_in_domain(x); }
 
   // One step of the power method on the Gram matrix, from the vector of the step before; negative
   // where that would not be faithful.
@@ -256,47 +238,7 @@ public:
   }
 
 private:
-  KRF_HD double *end_z() const { return Z_ + 2LL * state.ldd; }
-
-  // What a pass over X computes at feature i: its z at the trial end, kept; beta there.
-  KRF_HD T map_end(int i, T z, T &bad) {
-    write(end_z() + i, z);
-    return state.evaluate_mirror(i, z, bad);
-  }
-
-  struct StageSums {
-    // Squares of the change of the predictor, one per stage; of the predictor and of its change
-    // over the step, at the end; the largest change of a part; whether a stage is out of domain.
-    T parts[7] = {};
-  };
-  // What a pass over X computes at feature i, where the stages z of the step move by dz (from zero,
-  // unless `add`): beta at the stages.  Slopes are kept for the Jacobian at the predicted stages,
-  // and the mirror's values of the end at those that Newton's iteration has corrected.
-  KRF_HD void map_stages(int i, const T *dz, bool add, T *beta, StageSums &sums) {
-    T mean = splat<T>(0.0);
-    T *const parts = sums.parts;
-    for (int j = 0; j < 3; ++j) {
-      double *at = Z_ + j * state.ldd + i;
-      const T z = add ? read<T>(at) + dz[j] : dz[j];
-      write(at, z);
-      auto good = z < z;
-      const MirrorValue<T> v = state.mirror.evaluate(i, z, good);
-      parts[6] = select(good, parts[6], splat<T>(1.0));
-      const T moved = v.slope * absolute(dz[j]);
-      parts[5] = greater_of(parts[5], v.relative_slope * absolute(dz[j]));
-      parts[j] += moved * moved;
-      mean += decayed.of_stage[j].kernel * v.slope;
-      beta[j] = v.beta;
-      if (j < 2)
-        continue;
-      parts[3] += v.beta * v.beta;
-      parts[4] += v.slope * z * (v.slope * z);
-      if (add)
-        state.next.store(i, v);
-    }
-    if (!add)
-      write(mean_slope_ + i, mean * (1.0 / 3.0));
-  }
+  using Stages = MirrorStages<TeamT, MirrorT>;
 
   KRF_HD void forget_matrices() {
     scaled_gram_.clear();
@@ -322,7 +264,7 @@ private:
     const double left = std::exp(factors.log_weight);
     const double nu_unit = at_dense ? decayed.nu_scale * decayed.step.unit : 0.0;
     const double gain = at_dense ? 0.0 : decayed.gain_at_rest(t);
-    const auto dz = [&](int i) { return at_dense ? read<T>(dense_z_ + i) : zero; };
+    const auto dz = [&](int i) { return at_dense ? read<T>(stages_.dense_z + i) : zero; };
     double *predictor = row_, *w_plus = row_, *w_minus = row_ + ldd;
     team.for_each(ldd, [&](int i) {
       auto good = zero < zero;
@@ -357,9 +299,8 @@ private:
   BetaAverage<TeamT> average_;
   ScaledGram<TeamT> scaled_gram_;
   ShiftedSolver<TeamT> solver_;
-  double *Z_; // stages of z; the third is the trial end
-  double *mean_slope_, *scratch_;
-  double *dense_z_;             // of z, as `dense`
+  Stages stages_;
+  double *scratch_;
   double *row_;                 // of results, 2 ldd
   double *power_, *image_;      // of the power method
   double h_ = 0, end_time_ = 0; // of the step, and when the last one ended

@@ -8,6 +8,7 @@
 #include "dual_system.hpp"
 #include "limit.hpp"
 #include "log_mirror.hpp"
+#include "margin_system.hpp"
 
 namespace krf {
 
@@ -119,6 +120,41 @@ struct DiagonalFlowFamily : DiagonalFamily {
   using Rows = DiagonalFlowRows;
 };
 
+// Flows of a margin loss: the rows `loss` and `t` are ln L and ln t, and the settings t_eval and
+// t_max are values of the clock, minus ln L or, `by_time`, ln t.
+struct MarginBatch : DiagonalBatch {
+  int loss, by_time;
+
+  template <class Visit> static void fields(Visit &&visit) {
+    DiagonalBatch::fields(visit);
+    visit.integer("loss", &MarginBatch::loss, 0, static_cast<int>(MarginLossKind::kLogistic));
+    visit.integer("by_time", &MarginBatch::by_time, 0, 1);
+  }
+};
+
+struct MarginFlowFamily : DiagonalFamily {
+  static constexpr const char *kName = "margin_flow";
+  using Batch = MarginBatch;
+  using Settings = FlowSettings;
+  using Rows = DiagonalFlowRows;
+
+  static const char *complete(Batch &b, Extents &extents) {
+    if (const char *wrong = DiagonalFamily::complete(b, extents))
+      return wrong;
+    return b.n_pieces > 0 || b.averaged ? "loss: expected neither weight decay nor a mean"
+                                        : nullptr;
+  }
+  static const char *refuse_values(const Batch &b) {
+    if (const char *wrong = DiagonalFamily::refuse_values(b))
+      return wrong;
+    for (long long run = 0; run < b.count; ++run)
+      for (int j = 0; j < b.n; ++j)
+        if (square(b.y[b.y_index[run] * b.n + j]) != 1.0)
+          return "y: expected labels -1 and +1";
+    return nullptr;
+  }
+};
+
 struct LimitSettings {
   double tolerance;
   int max_iterations;
@@ -170,6 +206,13 @@ template <Team TeamT, Mirror MirrorT>
 using DiagonalFlow = Integrator<DualSystem<TeamT, MirrorT>, Radau5<DualSystem<TeamT, MirrorT>>,
                                 NoEvents<DualSystem<TeamT, MirrorT>>>;
 
+template <Team TeamT, Mirror MirrorT>
+using MarginFlow = Integrator<MarginSystem<TeamT, MirrorT>, Radau5<MarginSystem<TeamT, MirrorT>>,
+                              NoEvents<MarginSystem<TeamT, MirrorT>>>;
+
+template <Team TeamT, int Variant> struct SolverOf<MarginFlowFamily, TeamT, Variant> {
+  using Type = MarginFlow<TeamT, typename MirrorOf<Variant>::Type>;
+};
 template <Team TeamT, int Variant> struct SolverOf<DiagonalFlowFamily, TeamT, Variant> {
   using Type = DiagonalFlow<TeamT, typename MirrorOf<Variant>::Type>;
 };
@@ -204,18 +247,41 @@ KRF_HD DiagonalProblem problem(DiagonalFamily, TeamT &team, const DiagonalBatch 
   return p;
 }
 
+template <Team TeamT>
+KRF_HD DiagonalProblem problem(MarginFlowFamily, TeamT &team, const MarginBatch &b, long long run,
+                               const double *packed, Arena &arena) {
+  DiagonalProblem p = problem(DiagonalFamily{}, team, b, run, packed, arena);
+  p.margin_loss = static_cast<MarginLossKind>(b.loss);
+  p.by_time = b.by_time != 0;
+  return p;
+}
+
+KRF_HD inline DiagonalFlowOutput output_of(const DiagonalBatch &b, const FlowSettings &s,
+                                           const DiagonalFlowRows &r, long long run) {
+  const long long rows = row_count(s), d = run * rows * b.d;
+  return {output_of(r, run, rows),
+          r.beta + d,
+          r.w_plus + d,
+          r.w_minus + d,
+          r.dual + run * rows * b.n,
+          b.averaged ? r.beta_mean + d : nullptr};
+}
+
 template <class SolverT, Team TeamT>
 KRF_HD void solve(DiagonalFlowFamily, SolverT &solver, TeamT &team, const DiagonalProblem &p,
                   const DiagonalBatch &b, const FlowSettings &s, const DiagonalFlowRows &r,
                   long long run) {
-  const long long rows = row_count(s), d = run * rows * b.d;
-  DiagonalFlowOutput out{output_of(r, run, rows),
-                         r.beta + d,
-                         r.w_plus + d,
-                         r.w_minus + d,
-                         r.dual + run * rows * b.n,
-                         b.averaged ? r.beta_mean + d : nullptr};
+  DiagonalFlowOutput out = output_of(b, s, r, run);
   solver.run(p, options_of(s, run, b.loss_offset[b.y_index[run]]), out);
+  write_ends(team, r, run, out);
+}
+
+template <class SolverT, Team TeamT>
+KRF_HD void solve(MarginFlowFamily, SolverT &solver, TeamT &team, const DiagonalProblem &p,
+                  const MarginBatch &b, const FlowSettings &s, const DiagonalFlowRows &r,
+                  long long run) {
+  DiagonalFlowOutput out = output_of(b, s, r, run);
+  solver.run(p, options_of(s, run, 0.0), out);
   write_ends(team, r, run, out);
 }
 

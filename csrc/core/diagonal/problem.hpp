@@ -1,6 +1,7 @@
 // A diagonal network's problem and results: plain data, no ownership.
 #pragma once
 
+#include "../loss.hpp"
 #include "../ode/flow_options.hpp"
 
 // Outside the per-instruction-set namespaces: no code, so nothing to keep apart.
@@ -26,6 +27,9 @@ struct DiagonalProblem {
   const double *w_minus0;
   DecaySchedule decay{};
   bool averaged = false; // whether the mean of beta over time is wanted
+  // Of a margin loss, where y are labels: which, and whether results are wanted at times.
+  MarginLossKind margin_loss = MarginLossKind::kExponential;
+  bool by_time = false;
 };
 
 struct DiagonalFlowOutput : FlowOutput {

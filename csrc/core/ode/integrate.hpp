@@ -22,6 +22,7 @@ struct RunState {
   Clock clock;
   MethodChoice choice{false, false, 1.0};
   double t_end = 0;
+  double clock_end = 0;        // where the system has a clock of its own
   double h = 0;                // the step that the controller asks for
   double step = 0, cap = 0;    // the step under way, and the longest the system allows
   double target = 0;           // time at which the step under way ends, where it is the last before
@@ -65,6 +66,7 @@ public:
 private:
   // Rows of results can be interpolated within a step; otherwise steps end at evaluation times.
   static constexpr bool kDense = DenseSystem<System>;
+  static constexpr bool kClocked = ClockedSystem<System>;
   KRF_HD bool dense() const {
     if constexpr (TimedSystem<System>)
       return kDense && !system_.ends_at_times();
@@ -90,6 +92,8 @@ private:
     state_.choice =
         MethodChoice(free, stiff || (free && system_.starts_stiff()), system_.cost_ratio());
     state_.t_end = o.n_eval > 0 ? smaller(o.t_eval[o.n_eval - 1], o.t_max) : o.t_max;
+    if constexpr (kClocked)
+      state_.clock_end = state_.t_end, state_.t_end = kInfinity;
     state_.rest = system_.rest(p, stiff_.history(), progress(o, out));
     const double rate = system_.rate();
     state_.h = rate > 0 ? std::pow(o.rtol, System::kFirstStepPower) / rate : kInfinity;
@@ -105,6 +109,11 @@ private:
   }
 
   KRF_HD KRF_APART bool is_over(const FlowOptions &o, Output &out) {
+    if constexpr (kClocked)
+      if (state_.row == target_count(o) || system_.passed(state_.clock_end)) {
+        out.status = o.n_eval > 0 ? Status::kTimeEnd : Status::kConverged;
+        return true;
+      }
     const bool low = loss_counts() && system_.loss() + o.loss_offset <= o.stop_loss;
     if (o.n_eval == 0 && low)
       out.status = Status::kConverged;
@@ -141,7 +150,7 @@ private:
   KRF_HD KRF_APART void attempt(const Problem &p, const FlowOptions &o, Output &out) {
     ++state_.attempts;
     const double until_next =
-        state_.row < o.n_eval ? state_.clock.until(o.t_eval[state_.row]) : kInfinity;
+        !kClocked && state_.row < o.n_eval ? state_.clock.until(o.t_eval[state_.row]) : kInfinity;
     choose_step(o, until_next);
     system_.begin_step(state_.clock.time(), state_.step);
     double factor = 1.0;
@@ -152,11 +161,16 @@ private:
       return reject(step_control::after_rejection(state_.step, factor));
     if (!interpolant_is_accurate(o, error, until_next))
       return; // again, shorter
+    if constexpr (kClocked)
+      if (!clock_is_met(o, error))
+        return; // again, to little beyond the value
     if (!resolve_events(o, factor))
       return;
     state_.failures = 0;
     ++out.n_steps;
-    if constexpr (kDense)
+    if constexpr (kClocked)
+      interpolate_clock(o, out);
+    else if constexpr (kDense)
       if (dense())
         interpolate_times(o, out);
     accept(p, o, out);
@@ -215,6 +229,32 @@ private:
     const double quality = larger(error, 1e-14) * stiff_.tolerance(o.rtol) / o.rtol;
     state_.dense_h = state_.step * step_control::kSafety * std::pow(quality, -0.25);
     return !(until_next < state_.step && quality > 1.0);
+  }
+
+  // With a clock of the system: the values at which results are wanted, or the end alone.
+  KRF_HD static int target_count(const FlowOptions &o) { return o.n_eval > 0 ? o.n_eval : 1; }
+  KRF_HD double target(const FlowOptions &o, int row) const {
+    return o.n_eval > 0 ? smaller(o.t_eval[row], state_.clock_end) : state_.clock_end;
+  }
+  // Whether the interpolant keeps to rtol where the trial step meets the next value.  It is exact
+  // at the end of a step.
+  KRF_HD KRF_APART bool clock_is_met(const FlowOptions &o, double error) {
+    const double value = target(o, state_.row);
+    if (!(error * stiff_.tolerance(o.rtol) > o.rtol) || !system_.reaches(value))
+      return true;
+    const double x = system_.fraction_at(value);
+    if (x * (1.0 + 2.0 * kBeyond) >= 1.0)
+      return true;
+    state_.h = state_.step * x * (1.0 + kBeyond);
+    return false;
+  }
+  KRF_HD KRF_APART void interpolate_clock(const FlowOptions &o, Output &out) {
+    while (state_.row < target_count(o) && system_.reaches(target(o, state_.row))) {
+      const double x = system_.fraction_at(target(o, state_.row));
+      stiff_.interpolate(x, state_.step, system_.dense);
+      system_.keep_in_domain(x);
+      system_.write_dense_row(out, state_.row++, x);
+    }
   }
 
   // Whether the step stands.
@@ -304,6 +344,11 @@ private:
 
   // The evaluation times that the clock has reached.
   KRF_HD void write_passed_times(const FlowOptions &o, Output &out) {
+    if constexpr (kClocked) {
+      for (; state_.row < o.n_eval && system_.passed(o.t_eval[state_.row]); ++state_.row)
+        system_.write_row(out, state_.row, 0.0);
+      return;
+    }
     for (; state_.row < o.n_eval && !(state_.clock.until(o.t_eval[state_.row]) > 0.0); ++state_.row)
       system_.write_row(out, state_.row, o.t_eval[state_.row]);
   }
@@ -327,7 +372,7 @@ private:
     if (o.loss_offset > 0)
       team_.each(rows, [&](int r) { out.loss[r] += o.loss_offset; });
     // What is returned, rounded, must be what the status says.
-    if (out.status == Status::kConverged && o.n_eval == 0 &&
+    if (!kClocked && out.status == Status::kConverged && o.n_eval == 0 &&
         !(out.loss[0] <= kRounded * o.stop_loss))
       out.status = Status::kFailed;
     for (int r = 0; r < rows; ++r)
@@ -335,6 +380,7 @@ private:
         out.status = Status::kFailed;
   }
 
+  static constexpr double kBeyond = 3e-3;        // by which a step goes past a value of the clock
   static constexpr double kRounded = 1.0 + 1e-6; // what rounding may add to a loss that converged
 
   TeamType &team_;

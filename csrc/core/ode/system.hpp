@@ -85,6 +85,18 @@ concept TimedSystem = FlowSystem<S> && requires(S s) {
   { s.loss_counts(0.0) };
 };
 
+// A system with a clock of its own, which shows other values than the time of the methods: results
+// and the end of a run are at values of it, found within the step that passes them.
+// passed(value)           whether the clock of the state shows at least this
+// reaches(value)          the same of the trial end
+// fraction_at(value)      at which fraction of the trial step it shows the value
+template <class S>
+concept ClockedSystem = FlowSystem<S> && requires(S s) {
+  { s.passed(1.0) };
+  { s.reaches(1.0) };
+  { s.fraction_at(1.0) };
+};
+
 // dense                   room for the shift at a time within the last step
 // interpolate_state(shift)  what belongs to `dense`, after an explicit step
 // keep_in_domain(x)       `dense`, at fraction x of the step, where interpolation left the domain
