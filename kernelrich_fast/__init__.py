@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .factorization import FactorizationFlow, flow_factorization
     from .linear import LinearFlow, flow_linear
     from .margin import MarginLimit, margin_limit
+    from .margin_flow import MarginFlow
     from .mlp import MLPFlow, flow_mlp
     from .saddle_path import RichPath, rich_path
     from .sweeps import (
@@ -38,6 +39,7 @@ __all__ = [
     "FallbackWarning",
     "LinearFlow",
     "MLPFlow",
+    "MarginFlow",
     "MarginLimit",
     "RichPath",
     "Status",
@@ -78,6 +80,7 @@ _HOMES = {
     "flow_factorization": "factorization",
     "LinearFlow": "linear",
     "flow_linear": "linear",
+    "MarginFlow": "margin_flow",
     "MarginLimit": "margin",
     "margin_limit": "margin",
     "MLPFlow": "mlp",

@@ -20,6 +20,7 @@ __all__ = [
     "host_array",
     "integer",
     "integer_array",
+    "labelled_pair",
     "pair",
     "positive_array",
     "profile",
@@ -214,6 +215,20 @@ def data_pair(X: Any, y: Any, *, device: bool = False) -> tuple[FloatArray, Floa
         # Squares are summed everywhere.
         if np.abs(array).max() > 1e140:
             raise ValueError(f"{name}: expected values up to 1e140, got {np.abs(array).max()}")
+    return X, y
+
+
+def labelled_pair(X: Any, y: Any, *, device: bool = False) -> tuple[FloatArray, FloatArray]:
+    """Inputs, and labels of -1 and +1.
+
+    Examples
+    --------
+    >>> labelled_pair([[1.0, 2.0]], [-1])[1]
+    array([-1.])
+    """
+    X, y = data_pair(X, y, device=device)
+    if not bool((abs(y) == 1.0).all()):
+        raise ValueError(f"y: expected labels -1 and +1, got {np.unique(to_host(y))[:5]}")
     return X, y
 
 

@@ -11,7 +11,7 @@ from . import _validate as check
 from ._device import to_host
 from ._runs import RunBar, backend_for, flow_options, solve_flows, thread_count
 from ._types import ArrayLike, Progress
-from .backends import BACKENDS
+from .backends import BACKENDS, MARGIN_LOSSES
 from .backends.base import LimitOptions
 from .decayed_limit import constant_decay, limit_under_decay
 from .diagonal_results import DiagonalFlow, DiagonalLimit
@@ -23,6 +23,7 @@ from .diagonal_start import (
     expect_both_signs,
     new_start,
 )
+from .margin_flow import MarginFlow, flow_margin, refuse_with_margins, refuse_without_margins
 from .schedules import Schedule
 from .schedules import weight_decay as check_decay
 from .status import warn_unless_converged
@@ -50,6 +51,9 @@ def flow_diagonal(
     t_eval: ArrayLike | None = None,
     t_max: ArrayLike = np.inf,
     stop_loss: ArrayLike = 1e-12,
+    stop_log_loss: ArrayLike | None = None,
+    log_loss_eval: ArrayLike | None = None,
+    log_t_eval: ArrayLike | None = None,
     rtol: ArrayLike = 1e-6,
     atol: float = 0.0,
     method: str = "auto",
@@ -61,16 +65,17 @@ def flow_diagonal(
     """Integrate the gradient flow of diagonal linear networks, a whole batch in one call.
 
     The model is f(x) = <beta, x> with beta = w_plus^D - w_minus^D (coordinate-wise), the loss
-    L = ``loss_scale`` |X beta - y|^2, the flow dw/dt = -grad L from w(0) = alpha (w_plus0,
-    w_minus0).  Leading axes of X, y, alpha, depth, the profiles, balance, weight_decay, t_max,
-    stop_loss and rtol broadcast to the batch shape B.
+    L = ``loss_scale`` |X beta - y|^2, or with ``loss`` a sum over margins y_n <beta, x_n>, the flow
+    dw/dt = -grad L from w(0) = alpha (w_plus0, w_minus0).  Leading axes of X, y, alpha, depth, the
+    profiles, balance, weight_decay, t_max, stop_loss, stop_log_loss and rtol broadcast to the batch
+    shape B.
 
     Parameters
     ----------
     X : array_like, (..., n_samples, n_features)
         Inputs.
     y : array_like, (..., n_samples)
-        Targets.
+        Targets; with a margin loss labels, -1 or +1.
     alpha : array_like, (...)
         Scale of the initial weights, positive; required without ``start``. alpha^(2D-2) and its
         inverse must be floating-point numbers (at depth 2, alpha from 1e-150 on).
@@ -94,8 +99,9 @@ def flow_diagonal(
         With ``start`` and a model of products, multiply u and v by these factors first.
     loss_scale : float
         c > 0 in L = c |X beta - y|^2; with 1 / (2 n_samples), half the mean of the squares.
-    loss : {"squared"}
-        The loss.
+    loss : {"squared", "exponential", "logistic"}
+        The loss: of samples with margins m_n = y_n <beta, x_n> sum exp(-m_n) or
+        sum log(1 + exp(-m_n)), the margin losses, for which the result is a `MarginFlow`.
     weight_decay : array_like, (...), Schedule or sequence of pairs
         Weight decay lambda >= 0: the flow is that of L + lambda |w|^2, |w|^2 = |w_plus|^2 +
         |w_minus|^2. Pairs (t_k, lambda_k) make it piecewise constant,
@@ -111,7 +117,12 @@ def flow_diagonal(
     stop_loss : array_like, (...)
         A run ends once L <= stop_loss * sum(y^2); not together with ``t_eval``. Under weight decay
         that counts only once decay is over; while it is constant, a run ends where it rests
-        (STATIONARY).
+        (STATIONARY). Not with a margin loss.
+    stop_log_loss : array_like, (...), optional
+        With a margin loss: a run ends where ln L is this, log(1e-12) by default, down to -1e12.
+    log_loss_eval, log_t_eval : array_like, (T,), optional
+        With a margin loss, instead of ``t_eval``: descending values of ln L, or ascending ones of
+        ln t, at which the flow is wanted. The last ends a run.
     rtol : array_like, (...)
         Relative accuracy, 1e-12 to 0.1.
     atol : float
@@ -157,6 +168,11 @@ def flow_diagonal(
     5/3 n_samples^3 operations.  Under weight decay the flow has as many dimensions, in steps of at
     most 2 / (D lambda).
 
+    With a margin loss the dual is half the integral of -l'(m_n) y_n and the flow is integrated in
+    the integral of sum -l'(m_n), in which its velocity stays of order one, so that losses of
+    exp(-1e12) are ordinary. beta at a given ln L is as accurate as said above, ln t within 1e-5 at
+    the default rtol. Where no beta separates the classes a run ends STATIONARY at the minimum.
+
     References
     ----------
     .. [1] Woodworth et al., Kernel and Rich Regimes in Overparametrized Models, COLT 2020,
@@ -171,8 +187,21 @@ def flow_diagonal(
     array([[0. , 1. ],
            [0.4, 0.8]])
     """
-    check.choice("loss", loss, ("squared",))
+    check.choice("loss", loss, ("squared", *MARGIN_LOSSES))
     check.choice("backend", backend, ("auto", *BACKENDS))
+    if loss != "squared":
+        refuse_with_margins(loss, t_max, stop_loss, weight_decay, averaged)
+        fields, begin, ran = flow_margin(
+            X, y,
+            lambda X: _start(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start,
+                             rescale_layers),
+            loss=loss, loss_scale=_checked_scale(loss_scale), stop_log_loss=stop_log_loss,
+            log_loss_eval=log_loss_eval, log_t_eval=log_t_eval, t_eval=t_eval, rtol=rtol,
+            atol=atol, method=method, max_steps=max_steps, backend=backend,
+            num_threads=num_threads, progress=progress,
+        )  # fmt: skip
+        return MarginFlow(**fields, **_layers(begin, ran.shape, ran.X.shape[-1]))
+    refuse_without_margins(stop_log_loss, log_loss_eval, log_t_eval)
     options = flow_options(
         rtol=rtol, t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, atol=atol,
         max_steps=max_steps, method=method, num_threads=num_threads,

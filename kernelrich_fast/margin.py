@@ -15,7 +15,7 @@ from ._results import Result
 from ._types import ArrayLike, FloatArray, IntArray
 from .equations.margins import MarginMap, signed_rows
 from .status import Status, warn_unless_converged
-from .theory.margins import checked_labels, max_margin
+from .theory.margins import max_margin
 
 __all__ = ["MarginLimit", "margin_limit"]
 
@@ -138,7 +138,7 @@ def margin_limit(
     array([[0.333333, 0.333333],
            [0.333333, 0.333333]])
     """
-    X, y = checked_labels(X, y)
+    X, y = check.labelled_pair(X, y)
     d = X.shape[-1]
     scales, depths = check.positive_array("mu", mu), check.depth_array("depth", depth)
     profile = check.profile("w0", 1.0 if w0 is None else w0, d)

@@ -81,6 +81,14 @@ def legal_calls() -> tuple[Any, list[Entry]]:
             weight_decay=[(0.0, 0.5), (0.2, 0.1)], **common,
         )  # fmt: skip
         krf.limit_diagonal(X, y, alpha=[1.0, 0.1], depth=3, **common)
+        labels = np.sign(y)
+        krf.flow_diagonal(
+            X, labels, alpha=[1.0, 0.1], depth=[2, 3], loss="exponential",
+            log_loss_eval=[0.0, -50.0, -2000.0], **common,
+        )  # fmt: skip
+        krf.flow_diagonal(
+            X, labels, alpha=[[1.0], [0.1]], depth=2.5, loss="logistic", t_eval=[0.0, 0.1], **common
+        )
         krf.rich_path(X, y, depth=[[2], [3]], w0=[1.0, 2.0, 1.0, 3.0, 1.0], **common)
         data = krf.datasets.low_rank_completion(3, 4, 1, 8)
         krf.flow_factorization(

@@ -11,13 +11,21 @@ from typing import Any, cast
 
 from ..errors import BackendUnavailableError, FallbackWarning
 from .base import Backend, RichPathBackend
-from .batch import DiagonalBatch, make_batch, per_run, run_index
+from .batch import (
+    MARGIN_LOSSES,
+    DiagonalBatch,
+    MarginBatch,
+    make_batch,
+    per_run,
+    run_index,
+)
 from .crossover import cuda_pays
 from .factor_batch import FactorBatch, LinearBatch
 from .mlp_batch import MAX_EXACT_SAMPLES, MLP_METHODS, MLPBatch, MLPLayout
 
 __all__ = [
     "BACKENDS",
+    "MARGIN_LOSSES",
     "MAX_EXACT_SAMPLES",
     "MLP_METHODS",
     "Backend",
@@ -26,6 +34,7 @@ __all__ = [
     "LinearBatch",
     "MLPBatch",
     "MLPLayout",
+    "MarginBatch",
     "available_backends",
     "cuda_pays",
     "get_backend",

@@ -18,6 +18,7 @@ __all__ = [
     "Batch",
     "FlowOptions",
     "LimitOptions",
+    "MarginOptions",
     "Options",
     "RichPathBackend",
     "RichPathOptions",
@@ -133,6 +134,30 @@ class FlowOptions:
             "method": self.methods.index(self.method),
             "t_eval": np.empty(0) if self.t_eval is None else self.t_eval,
         }
+
+
+@dataclass(frozen=True)
+class MarginOptions(FlowOptions):
+    """Of a flow of a margin loss: ``t_eval`` and ``t_max`` are values of its clock.
+
+    The clock is minus ln L or, ``by_time``, ln t; ``stop_loss`` is not used.
+    """
+
+    by_time: bool = False
+
+    def for_batch(
+        self, shape: tuple[int, ...], zero_loss: FloatArray, progress: Progress | None
+    ) -> MarginOptions:
+        return replace(
+            self,
+            rtol=per_run(self.rtol, shape),
+            t_max=per_run(self.t_max, shape),
+            stop_loss=np.full(zero_loss.shape, -np.inf),
+            progress=progress,
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        return super().arguments() | {"by_time": int(self.by_time)}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,12 @@ from ..schedules import Schedule
 from .cost import diagonal_flow_seconds
 from .crossover import diagonal_crossover
 
-__all__ = ["DiagonalBatch", "make_batch", "per_run", "run_index"]
+__all__ = [
+    "MARGIN_LOSSES", "DiagonalBatch", "MarginBatch", "make_batch", "per_run", "run_index",
+]  # fmt: skip
+
+# Positions are the numbers of csrc/core/loss.hpp.
+MARGIN_LOSSES = ("exponential", "logistic")
 
 Number = TypeVar("Number", np.float64, np.int64)
 
@@ -122,6 +127,31 @@ class DiagonalBatch:
         return times
 
 
+@dataclass(frozen=True)
+class MarginBatch(DiagonalBatch):
+    """Runs with a margin loss, whose y are labels."""
+
+    loss: str = MARGIN_LOSSES[0]
+
+    def arguments(self) -> dict[str, Any]:
+        return super().arguments() | {"loss": MARGIN_LOSSES.index(self.loss)}
+
+    def labels(self) -> FloatArray:
+        """Y of every run, with an axis for its times."""
+        labels: FloatArray = namespace(self.y).asarray(self.y)[self.y_index][:, None, :]
+        return labels
+
+    def margins(self, beta: FloatArray) -> FloatArray:
+        """Y times the predictions of beta (B, T, d), without a copy of X for every run."""
+        xp = namespace(self.X)
+        found = xp.empty((*beta.shape[:2], self.X.shape[-2]))
+        for which in np.unique(self.x_index):
+            runs = np.flatnonzero(self.x_index == which)
+            found[runs] = beta[runs] @ self.X[which].T
+        margins: FloatArray = found * self.labels()
+        return margins
+
+
 def per_run(array: NDArray[Number], shape: tuple[int, ...]) -> NDArray[Number]:
     """The entry of ``array`` that each run of a batch of shape ``shape`` uses."""
     if array.size == 1:  # broadcast_to takes longer than all else that a single small run needs
@@ -169,8 +199,13 @@ def make_batch(
     profile_minus: FloatArray,
     extra: tuple[tuple[int, ...], ...] = (),
     decay: Schedule | None = None,
+    *,
+    reduce: bool = True,
 ) -> DiagonalBatch:
-    """Broadcast validated arguments; ``extra`` are the shapes of further per-run options."""
+    """Broadcast validated arguments; ``extra`` are the shapes of further per-run options.
+
+    Without ``reduce`` more samples than features stay as they are.
+    """
     xp = namespace(X, y, profile_plus, profile_minus)
     X, y = xp.asarray(X), xp.asarray(y)
     profile_plus, profile_minus = xp.broadcast_arrays(
@@ -195,7 +230,7 @@ def make_batch(
     y_norm2 = to_host(xp.sum(y * y, axis=-1)).ravel()[run_index(y.shape[:-1], shape)]
     basis = y_rest = None
     n_samples, d = X.shape[-2:]
-    if n_samples > d:
+    if reduce and n_samples > d:
         basis, X, y, y_rest = _reduce(xp, X, y)
         basis = basis.reshape(-1, n_samples, X.shape[-2])
     offset = xp.zeros(y.shape[:-1]) if y_rest is None else xp.sum(y_rest**2, axis=-1)

@@ -14,7 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["MarginMap", "MarginValue", "signed_rows"]
+__all__ = [
+    "MarginMap",
+    "MarginValue",
+    "log_loss_slopes",
+    "log_loss_values",
+    "loss_curvatures",
+    "margin_weight_field",
+    "signed_rows",
+]
 
 
 def signed_rows(X: Any, y: Any) -> Any:
@@ -80,3 +88,29 @@ class MarginMap:
         else:
             there = 1.0 - (1.0 - t) * float((mu / self.mu) ** (1.0 / self.power))
         return there / t
+
+
+def log_loss_values(loss: str, m: Any) -> Any:
+    """Ln l(m) of margins m, for l = exp(-m) or log(1 + exp(-m))."""
+    if loss == "exponential":
+        return -m
+    small = np.log1p(np.exp(-np.abs(m))) + np.maximum(-m, 0.0)
+    return np.where(m > 40.0, -m, np.log(np.where(m > 40.0, 1.0, small)))
+
+
+def log_loss_slopes(loss: str, m: Any) -> Any:
+    """Ln(-l'(m))."""
+    return -m if loss == "exponential" else -np.logaddexp(0.0, m)
+
+
+def loss_curvatures(loss: str, m: Any) -> Any:
+    """The ratio -l''(m) / l'(m)."""
+    return np.ones_like(m) if loss == "exponential" else np.exp(-np.logaddexp(0.0, -m))
+
+
+def margin_weight_field(
+    Z: Any, w_plus: Any, w_minus: Any, depth: float, loss: str
+) -> tuple[Any, Any]:
+    """The gradient flow dw/dt = -grad L of both weights, Z = diag(y) X."""
+    pull = depth * (Z.T @ np.exp(log_loss_slopes(loss, Z @ (w_plus**depth - w_minus**depth))))
+    return pull * w_plus ** (depth - 1), -pull * w_minus ** (depth - 1)

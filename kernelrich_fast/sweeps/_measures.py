@@ -12,10 +12,10 @@ from ..theory.basis_pursuit import min_l1
 from ..theory.interpolants import min_l2
 from ..theory.kernels import kernel_distance, tangent_kernel
 
-__all__ = ["kernel_distances", "least_norms"]
+__all__ = ["each_problem", "kernel_distances", "least_norms"]
 
 
-def _each(array: FloatArray, own: int, problems: tuple[int, ...]) -> list[FloatArray]:
+def each_problem(array: FloatArray, own: int, problems: tuple[int, ...]) -> list[FloatArray]:
     """An argument once per problem (once in all if there is only one)."""
     if not problems:
         return [array]
@@ -27,7 +27,7 @@ def least_norms(
 ) -> tuple[FloatArray, FloatArray]:
     """The smallest l1 and l2 norm of an interpolant per problem, NaN where none exists."""
     l1, l2 = [], []
-    for A, b in zip(_each(X, 2, problems), _each(y, 1, problems), strict=True):
+    for A, b in zip(each_problem(X, 2, problems), each_problem(y, 1, problems), strict=True):
         least = min_l2(A, b)
         fits = row_misfit(A, least, b) <= CONSISTENT
         l2.append(float(np.linalg.norm(least)) if fits else np.nan)
@@ -50,7 +50,7 @@ def kernel_distances(
 ) -> FloatArray:
     """Cosine distance between the tangent kernels at the start and at every row."""
     distance = np.empty(result.beta.shape[:-1])
-    inputs = _each(X, 2, problems)
+    inputs = each_problem(X, 2, problems)
     profiled = max(side.ndim for side in start) == 2
     for index in np.ndindex(result.status.shape):
         rest = list(index)

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from .. import _validate as check
-from .._types import ArrayLike, FloatArray, Progress
-from ..backends.cost import diagonal_flow_seconds, diagonal_limit_seconds
-from ..backends.crossover import diagonal_crossover
-from ..config import __version__
+from .._types import ArrayLike, FloatArray
 from ..decayed_limit import constant_decay
-from ..diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
+from ..diagonal import flow_diagonal, limit_diagonal
 from ..diagonal_start import check_weight_range, checked_model, start_profiles
+from ..margin_flow import margin_clock, refuse_with_margins
 from ..schedules import Schedule, weight_decay
-from ._measures import kernel_distances, least_norms
+from ._diagonal_plan import DiagonalPlan, changes
+from ._margin_plan import EVALUATED, MarginPlan
 from .execute import run_sweep, sweep_options
-from .plan import Block, SweepPlan, Variables, distinct, subset
+from .plan import distinct
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -41,6 +40,7 @@ def sweep_diagonal(
     depth: ArrayLike = 2,
     limit: bool = False,
     beta_star: ArrayLike | None = None,
+    eps: float = 0.1,
     keep: Sequence[str] = ("norms",),
     store: str | PathLike[str] | None = None,
     client: Client | None = None,
@@ -63,6 +63,9 @@ def sweep_diagonal(
         Take the t -> infinity limit instead of integrating the flow.
     beta_star : array_like, (n_features,) or (problem, n_features), optional
         Teacher, for the population error.
+    eps : float
+        With a margin loss, the excess of l1 norm below which ``critical_loss`` takes a direction
+        for that of the l1 maximum margin.
     keep : sequence of {"norms", "beta"}
         Groups of variables to keep; "norms" are the norms, their excess and the kernel distance.
     store : path, optional
@@ -76,7 +79,8 @@ def sweep_diagonal(
         Passed to `flow_diagonal` (or `limit_diagonal`); ``t_eval`` adds a last dimension "time",
         profiles (w0, w_plus0, w_minus0) of shape (profile, n_features) a dimension "profile",
         ``weight_decay`` of shape (weight_decay,) a dimension of its name.
-        rtol, t_max and stop_loss broadcast to the sweep's dimensions.
+        rtol, t_max, stop_loss and stop_log_loss broadcast to the sweep's dimensions. With a margin
+        ``loss``, ``log_loss_eval`` and ``log_t_eval`` add a last dimension "log_loss" or "log_t".
 
     Returns
     -------
@@ -89,6 +93,12 @@ def sweep_diagonal(
         exists) and kernel_distance (cosine distance of the tangent kernels at start and end);
         penalty, |w|^2, under weight decay; beta_mean with ``averaged``; population_error if
         beta_star is given; beta, and beta_star where it is given, if kept.
+        With a margin loss: log_loss, log_t, and margin, the least one; norms are those of the
+        direction (beta over the least margin; NaN where that is not positive), excesses are
+        relative to the least norms with all margins at least 1, critical_loss (with
+        ``log_loss_eval``) is the ln L below which excess_l1 stays at most ``eps``, interpolated
+        between the values asked for, and -inf where the last of them is above; population_error
+        is |beta / |beta| - beta_star|^2.
 
     Raises
     ------
@@ -147,6 +157,10 @@ def sweep_diagonal(
             raise ValueError(f"beta_star: expected shape {shapes[-1]}, got {star.shape}")
     own = ("alpha", "depth", "start", "rescale_layers")
     options, threads = sweep_options(limit_diagonal if limit else flow_diagonal, flow_options, own)
+    margin = options.get("loss", "squared") != "squared"
+    for name in ("stop_log_loss", "log_loss_eval", "log_t_eval"):
+        if options.get(name, 0.0) is None:  # stores of before know of none
+            del options[name]
     plus, minus = start_profiles(
         X.shape[-1], options["w0"], options["w_plus0"], options["w_minus0"]
     )
@@ -155,7 +169,7 @@ def sweep_diagonal(
     swept = () if decay is None or not decay.shape else decay.decay[:, 0]
     for name, given in (
         ("alpha", scales), ("depth", layers), ("weight_decay", swept),
-        ("t_eval", options.get("t_eval")),
+        *((name, options.get(name)) for name in EVALUATED),
     ):  # fmt: skip
         distinct(name, () if given is None else given)
     check_weight_range(scales, layers, plus, minus)
@@ -167,7 +181,10 @@ def sweep_diagonal(
         **({"weight_decay": len(swept)} if len(swept) else {}),
         **({"alpha": scales.size} if scales.ndim else {}),
     }
-    plan = _DiagonalPlan(
+    if margin:
+        _check_margins(options, y, decay)
+    kind = partial(MarginPlan, eps=check.scalar("eps", eps, low=0.0)) if margin else DiagonalPlan
+    plan = kind(
         dims=tuple(axes), shape=tuple(axes.values()), options=options, X=X, y=y, alpha=scales,
         depth=layers, limit=bool(limit), beta_star=star, keep=groups,
         profiles=(plus, minus), n_profiles=count, decay=decay,
@@ -175,175 +192,15 @@ def sweep_diagonal(
     return run_sweep(plan, num_threads=threads, progress=progress, store=store, client=client)
 
 
-@dataclass(frozen=True)
-class _DiagonalPlan(SweepPlan):
-    X: FloatArray
-    y: FloatArray
-    alpha: FloatArray
-    depth: FloatArray
-    limit: bool
-    beta_star: FloatArray | None
-    keep: tuple[str, ...]
-    profiles: tuple[FloatArray, FloatArray]
-    n_profiles: int  # 0 for one that is shared
-    decay: Schedule | None  # of shape () or (weight_decay,)
-
-    function: ClassVar[str] = "sweep_diagonal"
-
-    def coords(self) -> dict[str, Any]:
-        """Coordinates of the Dataset."""
-        coords: dict[str, Any] = {"depth": self.depth, "alpha": self.alpha}
-        if self.decay is not None and not _changes(self.decay):
-            coords["weight_decay"] = self.decay.decay[..., 0]
-        if self.times is not None:
-            coords["time"] = self.times
-        for dim, size in zip(self.dims, self.shape, strict=True):
-            if dim in ("problem", "profile"):
-                coords[dim] = np.arange(size)
-        if "beta" in self.keep or self.n_profiles or self.options.get("averaged"):
-            coords["feature"] = np.arange(self.X.shape[-1])
-        named: dict[str, Any] = {k: (k if np.ndim(v) else (), v) for k, v in coords.items()}
-        for name in ("w0", "w_plus0", "w_minus0"):
-            if np.ndim(self.options[name]) == 2:
-                named[name] = (("profile", "feature"), np.asarray(self.options[name], dtype=float))
-        if "beta" in self.keep and self.beta_star is not None:
-            named["beta_star"] = (("problem", "feature")[-self.beta_star.ndim :], self.beta_star)
-        return named
-
-    def attrs(self) -> dict[str, Any]:
-        """Attributes of the Dataset."""
-        return {
-            "model": "diagonal network",
-            "limit": int(self.limit),
-            "n_samples": self.X.shape[-2],
-            "n_features": self.X.shape[-1],
-            "backend": self.options["backend"],
-            "kernelrich_fast": __version__,
-            **({"weight_decay": _table(self.decay).ravel().tolist()}
-               if self.decay is not None and _changes(self.decay) else {}),
-        }  # fmt: skip
-
-    def arguments(self) -> dict[str, Any]:
-        """Everything that the results depend on."""
-        own = {k: getattr(self, k) for k in ("X", "y", "alpha", "depth", "limit", "keep")}
-        if self.decay is not None:  # stores of before know of none
-            own["weight_decay"] = _table(self.decay)
-        return {**own, "beta_star": self.beta_star, **self.numeric_options()}
-
-    def seconds(self) -> FloatArray:
-        """The same for all problems and profiles."""
-        n, d = self.X.shape[-2:]
-        swept = self.decay is not None and len(self.decay.shape)
-        layers = self.depth.reshape(self.depth.shape + (1,) * (bool(swept) + self.alpha.ndim))
-        if self.limit and self.decay is None:
-            return diagonal_limit_seconds(n, d, self.alpha) + 0.0 * layers
-        return diagonal_flow_seconds(n, d, self.alpha, layers)
-
-    def crossover(self) -> float:
-        return diagonal_crossover(min(self.X.shape[-2:]))
-
-    def bytes_per_run(self) -> int:
-        """Weights, predictor and dual at every time, twice while they are gathered."""
-        n, d = self.X.shape[-2:]
-        rows = 1 if self.times is None else self.times.size
-        return int(16 * rows * (4 * d + n))
-
-    def compute(self, block: Block, num_threads: int | None, progress: Progress) -> Variables:
-        """Flows (or limits) of a block, and what is measured on them."""
-        X = subset(self.dims, block, "problem", self.X) if self.X.ndim == 3 else self.X
-        y = subset(self.dims, block, "problem", self.y) if self.y.ndim == 2 else self.y
-        scales = subset(self.dims, block, "alpha", self.alpha)
-        layers = subset(self.dims, block, "depth", self.depth)
-        problems = np.broadcast_shapes(X.shape[:-2], y.shape[:-1])
-        starts = [self._start(side, block) for side in self.profiles]
-        decay = self._decay_of(block)
-        swept = 0 if decay is None else len(decay.shape)
-        after = (1,) * (layers.ndim + swept + scales.ndim)
-        inner = (1,) * bool(self.n_profiles) + after
-        X_run = X.reshape(X.shape[:-2] + (inner if X.ndim == 3 else ()) + X.shape[-2:])
-        y_run = y.reshape(y.shape[:-1] + (inner if y.ndim == 2 else ()) + y.shape[-1:])
-        options = {
-            **self.options_in(block),
-            "alpha": scales,
-            "depth": layers.reshape(layers.shape + (1,) * (swept + scales.ndim)),
-            "weight_decay": 0.0 if decay is None else decay.over((1,) * scales.ndim),
-            "num_threads": num_threads,
-            "progress": progress,
-            **self._profiles_in(starts, after),
-        }
-        result: DiagonalFlow | DiagonalLimit
-        if self.limit:
-            ended = limit_diagonal(X_run, y_run, **options)
-            t = np.full(ended.status.shape, np.inf)
-            n_steps, result = ended.n_iterations, ended
-        else:
-            flow = flow_diagonal(X_run, y_run, **options)
-            t, n_steps, result = flow.t, flow.n_steps, flow
-        time = () if self.times is None else ("time",)
-        beta: FloatArray = result.beta
-        variables: Variables = {
-            "loss": (time, result.loss),
-            "t": (time, t),
-            "status": ((), result.status),
-            "n_steps": ((), n_steps),
-        }
-        n_rows = beta.ndim - 1
-
-        def per_problem(values: FloatArray) -> FloatArray:
-            """A value per problem, shaped to broadcast over the rows of every run."""
-            return values.reshape(values.shape[:1] + (1,) * (n_rows - 1)) if problems else values
-
-        if decay is not None:
-            variables["penalty"] = (time, result.penalty)
-        if "norms" in self.keep:
-            l1, l2 = np.abs(beta).sum(axis=-1), np.linalg.norm(beta, axis=-1)
-            least_l1, least_l2 = least_norms(X, y, problems)
-            distance = kernel_distances(X, result, starts, layers, swept, scales, problems)
-            variables |= {
-                "l1_norm": (time, l1),
-                "l2_norm": (time, l2),
-                "excess_l1": (time, l1 - per_problem(least_l1)),
-                "excess_l2": (time, l2 - per_problem(least_l2)),
-                "kernel_distance": (time, distance),
-            }
-        if self.beta_star is not None:
-            star = self.beta_star
-            if star.ndim == 2:
-                star = subset(self.dims, block, "problem", star)
-                star = star.reshape(star.shape[:1] + (1,) * (n_rows - 1) + star.shape[-1:])
-            variables["population_error"] = (time, np.sum((beta - star) ** 2, axis=-1))
-        if "beta" in self.keep:
-            variables["beta"] = ((*time, "feature"), beta)
-        mean = getattr(result, "beta_mean", None)
-        if mean is not None:
-            variables["beta_mean"] = ((*time, "feature"), mean)
-        return variables
-
-    def _decay_of(self, block: Block) -> Schedule | None:
-        """The weight decay of a block."""
-        if self.decay is None or not self.decay.shape:
-            return self.decay
-        return self.decay[block[self.dims.index("weight_decay")]]
-
-    def _start(self, side: FloatArray, block: Block) -> FloatArray:
-        """The profiles of a block, (profile, n_features), or the one that is shared."""
-        if not self.n_profiles:
-            return side
-        whole = np.broadcast_to(side, (self.n_profiles, side.shape[-1]))
-        return np.asarray(subset(self.dims, block, "profile", whole))
-
-    def _profiles_in(
-        self, starts: list[FloatArray], after: tuple[int, ...]
-    ) -> dict[str, FloatArray | None]:
-        """The profiles of a block as arguments of the flow."""
-        plus, minus = (self._over_grid(side, after) for side in starts)
-        if self.options["model"] in (None, "difference"):
-            return {"w0": None, "w_plus0": plus, "w_minus0": minus}
-        return {"w0": plus}
-
-    @staticmethod
-    def _over_grid(side: FloatArray, after: tuple[int, ...]) -> FloatArray:
-        return side.reshape(side.shape[:-1] + after + side.shape[-1:]) if side.ndim == 2 else side
+def _check_margins(options: dict[str, Any], y: FloatArray, decay: Schedule | None) -> None:
+    """What the flow would refuse in the first block, before any work."""
+    if not np.all(np.abs(y) == 1.0):
+        raise ValueError(f"y: expected labels -1 and +1, got {np.unique(y)[:5]}")
+    refuse_with_margins(
+        options["loss"], options["t_max"], options["stop_loss"], 0.0 if decay is None else decay,
+        options["averaged"],
+    )  # fmt: skip
+    margin_clock(options.get("stop_log_loss"), *(options.get(name) for name in EVALUATED))
 
 
 def _check_model(options: dict[str, Any]) -> None:
@@ -363,22 +220,12 @@ def _swept_decay(value: Any, limit: bool) -> Schedule | None:
     schedule = constant_decay(value) if limit else weight_decay(value)
     if schedule is None:
         return None
-    if len(schedule.shape) > 1 or (schedule.shape and _changes(schedule)):
+    if len(schedule.shape) > 1 or (schedule.shape and changes(schedule)):
         raise ValueError(
             "weight_decay: expected a number, one schedule, or values (weight_decay,), got shape "
             f"{schedule.shape}"
         )
     return schedule
-
-
-def _changes(schedule: Schedule) -> bool:
-    """Whether weight decay is more than a number."""
-    return schedule.start.shape[-1] > 1 or bool(np.any(schedule.rate > 0.0))
-
-
-def _table(schedule: Schedule) -> FloatArray:
-    """All that a schedule is made of."""
-    return np.stack([schedule.start, schedule.decay, schedule.rate])
 
 
 def _profile_count(options: dict[str, Any]) -> int:

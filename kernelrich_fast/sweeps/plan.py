@@ -34,7 +34,7 @@ Block = tuple[slice, ...]
 Variables = dict[str, tuple[tuple[str, ...], Any]]
 
 # Per-run options of a flow, which broadcast to the grid.
-PER_RUN = ("rtol", "t_max", "stop_loss")
+PER_RUN = ("rtol", "t_max", "stop_loss", "stop_log_loss")
 
 
 @dataclass(frozen=True)

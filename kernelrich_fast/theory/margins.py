@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy.optimize
 
@@ -11,25 +9,11 @@ from .. import _validate as check
 from .._types import ArrayLike, FloatArray
 from ..equations.margins import signed_rows
 
-__all__ = ["checked_labels", "max_margin"]
+__all__ = ["max_margin"]
 
 _NORMS = ("l1", "l2")
 # By how much a margin may fall short of one.
 _FIT = 1e-9
-
-
-def checked_labels(X: Any, y: Any) -> tuple[FloatArray, FloatArray]:
-    """Inputs, and labels of -1 and +1.
-
-    Examples
-    --------
-    >>> checked_labels([[1.0, 2.0]], [-1])[1]
-    array([-1.])
-    """
-    X, y = check.data_pair(X, y)
-    if not np.all(np.abs(y) == 1.0):
-        raise ValueError(f"y: expected labels -1 and +1, got {np.unique(y)[:5]}")
-    return X, y
 
 
 def max_margin(X: ArrayLike, y: ArrayLike, norm: str = "l2") -> FloatArray:
@@ -71,7 +55,7 @@ def max_margin(X: ArrayLike, y: ArrayLike, norm: str = "l2") -> FloatArray:
     >>> krf.theory.max_margin([[2.0, 0.0], [0.0, 1.0]], [1, -1]).round(9)
     array([ 0.5, -1. ])
     """
-    X, y = checked_labels(X, y)
+    X, y = check.labelled_pair(X, y)
     check.choice("norm", norm, _NORMS)
     if X.ndim != 2:
         raise ValueError(f"X: expected shape (n_samples, n_features), got {X.shape}")

@@ -18,7 +18,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-FAMILIES = ("diagonal_flow", "diagonal_limit", "factorization_flow", "linear_flow", "mlp_flow")
+FAMILIES = (
+    "diagonal_flow", "diagonal_limit", "margin_flow", "factorization_flow", "linear_flow",
+    "mlp_flow",
+)  # fmt: skip
 
 
 def call_of(name):

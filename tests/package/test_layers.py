@@ -17,7 +17,7 @@ PYTHON = [
     ("theory.critical", 4), ("theory.basis_pursuit", 4), ("theory.__init__", 4),
     ("diagonal", 3), ("factorization", 3), ("mlp", 3), ("mlp_start", 3), ("_runs", 3),
     ("saddle_path", 3), ("diagonal_start", 3), ("diagonal_results", 3), ("decayed_limit", 3),
-    ("margin", 3), ("linear", 3), ("linear_data", 3), ("factor_start", 3),
+    ("margin", 3), ("margin_flow", 3), ("linear", 3), ("linear_data", 3), ("factor_start", 3),
     ("backends", 2), ("_core", 1), ("_cuda", 1), ("_testing", 1),
     ("theory", 1), ("datasets", 1), ("equations", 1), ("initialization", 1), ("measurements", 1),
     ("errors", 0), ("_device", 0), ("_validate", 0), ("_blas", 0), ("_types", 0), ("status", 0),

@@ -14,14 +14,23 @@ import numpy as np
 from ..._blas import one_blas_thread
 from ..._types import Progress
 from ...equations.factorization import Sensing
-from ..base import FlowOptions, LimitOptions, RichPathOptions, RichPathRaw, Rows
-from ..batch import DiagonalBatch
+from ...errors import BackendUnavailableError
+from ..base import (
+    FlowOptions,
+    LimitOptions,
+    MarginOptions,
+    RichPathOptions,
+    RichPathRaw,
+    Rows,
+)
+from ..batch import DiagonalBatch, MarginBatch
 from ..factor_batch import FactorBatch, LinearBatch
 from ..mlp_batch import MLPBatch
 from .averaged import Averaged
 from .decay import NO_DECAY, DecayFlow
 from .diagonal import DualFlow, RowSpace, solve_limit
 from .factorization import FactorFlow
+from .margins import MarginDual, follow_margins
 from .networks import descend, follow_network
 from .rich_path import follow_rich_path
 from .rows import Run
@@ -80,6 +89,24 @@ def _flow_diagonal(batch: DiagonalBatch, options: FlowOptions) -> Rows:
         else:
             flow = DualFlow(space(b), plus, minus, depth, offset)
         return follow(Averaged(flow) if batch.averaged else flow, **_options(options, b))
+
+    runs = list(_each(len(batch), one, options.progress))
+    return _rows(runs) | _ends(runs)
+
+
+def _flow_margin(batch: MarginBatch, options: MarginOptions) -> Rows:
+    def one(b: int) -> Run:
+        plus, minus = _weights(batch, b)
+        if np.any(minus == 0.0):
+            raise BackendUnavailableError(
+                "backend 'numpy': expected positive w_minus0 with a margin loss; use backend='cpu'"
+            )
+        data = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
+        flow = MarginDual(*data, plus, minus, float(batch.depth[b]), batch.loss)
+        return follow_margins(
+            flow, rtol=float(options.rtol[b]), end=float(options.t_max[b]), values=options.t_eval,
+            by_time=options.by_time, max_steps=options.max_steps,
+        )  # fmt: skip
 
     runs = list(_each(len(batch), one, options.progress))
     return _rows(runs) | _ends(runs)
@@ -149,6 +176,7 @@ def _flow_mlp(batch: MLPBatch, options: FlowOptions) -> Rows:
 _FAMILIES: dict[str, Callable[[Any, Any], Rows]] = {
     "diagonal_flow": _flow_diagonal,
     "diagonal_limit": _limit_diagonal,
+    "margin_flow": _flow_margin,
     "factorization_flow": _flow_factorization,
     "linear_flow": _flow_linear,
     "mlp_flow": _flow_mlp,

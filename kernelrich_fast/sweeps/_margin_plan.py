@@ -1,0 +1,147 @@
+"""A sweep of diagonal networks with a margin loss: margins, directions, and when they settle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._types import FloatArray, Progress
+from ..theory.margins import max_margin
+from ._diagonal_plan import DiagonalPlan
+from ._measures import each_problem
+from .plan import Block, Variables
+
+__all__ = ["EVALUATED", "MarginPlan", "critical_losses"]
+
+# Options at whose values the flow is wanted, with the dimension that they add.
+EVALUATED = {"t_eval": "time", "log_t_eval": "log_t", "log_loss_eval": "log_loss"}
+
+
+@dataclass(frozen=True)
+class MarginPlan(DiagonalPlan):
+    """``eps`` bounds the excess of l1 norm from which on a direction counts as settled."""
+
+    eps: float = 0.1
+
+    @property
+    def evaluated(self) -> tuple[str, FloatArray] | None:
+        """The dimension of evaluation, and its values."""
+        for name, dim in EVALUATED.items():
+            if self.options.get(name) is not None:
+                return dim, np.asarray(self.options[name], dtype=np.float64)
+        return None
+
+    @property
+    def times(self) -> FloatArray | None:
+        return None if self.evaluated is None else self.evaluated[1]
+
+    def coords(self) -> dict[str, Any]:
+        named = super().coords()
+        if self.evaluated is not None:
+            del named["time"]
+            dim, values = self.evaluated
+            named[dim] = (dim, values)
+        return named
+
+    def recorded(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        attrs, coords = super().recorded()
+        return {k: v for k, v in attrs.items() if k not in EVALUATED}, coords
+
+    def arguments(self) -> dict[str, Any]:
+        return super().arguments() | {"eps": self.eps}
+
+    def compute(self, block: Block, num_threads: int | None, progress: Progress) -> Variables:
+        """Flows of a block, and what is measured on them."""
+        solved = self.solve(block, num_threads, progress)
+        flow = solved.result
+        dim = () if self.evaluated is None else (self.evaluated[0],)
+        levels = "log_loss" in dim
+        variables: Variables = {
+            **({} if levels else {"log_loss": (dim, flow.log_loss)}),
+            **({} if "log_t" in dim else {"log_t": (dim, flow.log_t)}),
+            "loss": (dim, flow.loss),
+            "t": (dim, flow.t),
+            "status": ((), flow.status),
+            "n_steps": ((), flow.n_steps),
+            "margin": (dim, flow.margins.min(axis=-1)),
+        }
+        if "norms" in self.keep:
+            least_l1, least_l2 = (
+                solved.per_problem(each)
+                for each in least_norms_of_margins(solved.X, solved.y, solved.problems)
+            )
+            l1, l2 = np.abs(flow.direction).sum(axis=-1), np.linalg.norm(flow.direction, axis=-1)
+            excess = l1 / least_l1 - 1.0
+            variables |= {
+                "l1_norm": (dim, l1),
+                "l2_norm": (dim, l2),
+                "excess_l1": (dim, excess),
+                "excess_l2": (dim, l2 / least_l2 - 1.0),
+                "kernel_distance": (dim, solved.kernel_distance()),
+            }
+            if levels:
+                critical = critical_losses(flow.log_loss, excess, self.eps)
+                variables["critical_loss"] = ((), critical)
+        if self.beta_star is not None:
+            cosine = self.population_error(block, _unit(flow.beta))
+            variables["population_error"] = (dim, cosine)
+        if "beta" in self.keep:
+            variables["beta"] = ((*dim, "feature"), flow.beta)
+        return variables
+
+
+def _unit(beta: FloatArray) -> FloatArray:
+    size = np.linalg.norm(beta, axis=-1, keepdims=True)
+    return np.asarray(beta / np.where(size > 0.0, size, 1.0))
+
+
+def least_norms_of_margins(
+    X: FloatArray, y: FloatArray, problems: tuple[int, ...]
+) -> tuple[FloatArray, FloatArray]:
+    """The smallest l1 and l2 norm with all margins at least 1, NaN where the classes overlap."""
+    found = []
+    for A, b in zip(each_problem(X, 2, problems), each_problem(y, 1, problems), strict=True):
+        try:
+            l1, l2 = max_margin(A, b, "l1"), max_margin(A, b, "l2")
+            found.append((np.abs(l1).sum(), np.linalg.norm(l2)))
+        except ValueError:
+            found.append((np.nan, np.nan))
+    l1_norms, l2_norms = np.array(found, dtype=np.float64).T
+    return l1_norms.reshape(problems), l2_norms.reshape(problems)
+
+
+def critical_losses(log_loss: FloatArray, excess: FloatArray, eps: float) -> FloatArray:
+    """The ln L below which ``excess`` stays at most ``eps``, between values of ln L (last axis).
+
+    In between, ln(excess) is linear in ln(-ln L); minus infinity where the last value is above.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> critical_losses(np.array([-1.0, -10.0, -100.0]), np.array([1.0, 0.1, 0.01]), 0.1)
+    array(-10.)
+    """
+    flat = log_loss.reshape(-1, log_loss.shape[-1])
+    found = np.array([
+        _critical(levels, above, eps)
+        for levels, above in zip(flat, excess.reshape(flat.shape), strict=True)
+    ])  # fmt: skip
+    return found.reshape(log_loss.shape[:-1])
+
+
+def _critical(log_loss: FloatArray, excess: FloatArray, eps: float) -> float:
+    outside = np.flatnonzero(~(excess <= eps))
+    if not len(outside):
+        return float(log_loss[0])
+    last = int(outside[-1])
+    if last + 1 == len(log_loss):
+        return -np.inf
+    pair = slice(last, last + 2)
+    if not (np.isfinite(excess[last]) and excess[last + 1] > 0.0 and log_loss[last] < 0.0):
+        return float(log_loss[last + 1])
+    share = np.diff(np.log(excess[pair])).item()
+    x = (np.log(eps) - np.log(excess[last])) / share
+    logs = np.log(-log_loss[pair])
+    return float(-np.exp(logs[0] + x * (logs[1] - logs[0])))

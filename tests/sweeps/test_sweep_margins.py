@@ -1,0 +1,96 @@
+"""Sweeps of margin losses: named axes, what they measure, and the critical loss."""
+
+import numpy as np
+import pytest
+
+import kernelrich_fast as krf
+from kernelrich_fast.sweeps._margin_plan import critical_losses
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((8, 20))
+Y = np.sign(X[:, 0] - X[:, 1])
+LEVELS = -np.geomspace(1.0, 1e10, 21)
+
+
+@pytest.fixture(scope="module")
+def swept():
+    return krf.sweep_diagonal(
+        X, Y, alpha=[0.1, 1.0], depth=[2, 3], loss="exponential", log_loss_eval=LEVELS
+    )
+
+
+def test_axes_and_values_are_those_of_the_flows(swept):
+    assert dict(swept.sizes) == {"depth": 2, "alpha": 2, "log_loss": 21}
+    flow = krf.flow_diagonal(X, Y, alpha=1.0, depth=3, loss="exponential", log_loss_eval=LEVELS)
+    own = swept.sel(depth=3, alpha=1.0)
+    np.testing.assert_array_equal(own.log_t, flow.log_t)
+    np.testing.assert_allclose(own.margin, flow.margins.min(axis=-1))
+    least = np.abs(krf.theory.max_margin(X, Y, "l1")).sum()
+    np.testing.assert_allclose(own.excess_l1, np.abs(flow.direction).sum(axis=-1) / least - 1.0)
+    assert np.all(swept.excess_l1 > -1e-9)
+    assert np.all(swept.excess_l2 > -1e-9)
+
+
+def test_the_critical_loss_is_where_the_excess_crosses(swept):
+    at = swept.critical_loss.sel(depth=2)
+    assert float(at.sel(alpha=0.1)) > float(at.sel(alpha=1.0))
+    flow = krf.flow_diagonal(
+        X, Y, alpha=1.0, loss="exponential", log_loss_eval=[float(at.sel(alpha=1.0))]
+    )
+    least = np.abs(krf.theory.max_margin(X, Y, "l1")).sum()
+    assert np.abs(flow.direction).sum() / least - 1.0 == pytest.approx(0.1, rel=0.05)
+
+
+def test_critical_losses_by_hand():
+    levels = np.array([[-1.0, -10.0, -100.0]] * 4)
+    excess = np.array([[1.0, 0.1, 0.01], [0.05, 0.04, 0.03], [1.0, 0.5, 0.2], [np.nan, 0.2, 0.05]])
+    found = critical_losses(levels, excess, 0.1)
+    np.testing.assert_allclose(found[:3], [-10.0, -1.0, -np.inf])
+    assert -100.0 < found[3] < -10.0
+
+
+@pytest.mark.parametrize("name", ["t_eval", "log_t_eval"])
+def test_other_clocks_are_axes_too(name):
+    dim = {"t_eval": "time", "log_t_eval": "log_t"}[name]
+    ds = krf.sweep_diagonal(X, Y, alpha=[0.5, 1.0], loss="logistic", **{name: [1.0, 2.0]})
+    assert dict(ds.sizes) == {"alpha": 2, dim: 2}
+    assert "critical_loss" not in ds
+    assert ds.sel(alpha=1.0)["log_loss"].dims == (dim,)
+
+
+def test_problems_that_are_not_separable_have_no_directions():
+    labels = np.stack([Y, -Y])
+    wide = np.stack([X, np.repeat(X[:, :1], 20, axis=1)])
+    ds = krf.sweep_diagonal(wide, labels, alpha=0.5, loss="logistic", keep=["norms", "beta"])
+    assert list(ds.status) == [krf.Status.CONVERGED, krf.Status.STATIONARY]
+    assert np.isnan(ds.excess_l1[1])
+    assert ds.beta.dims == ("problem", "feature")
+
+
+def test_a_store_goes_on(tmp_path):
+    pytest.importorskip("zarr")
+    options = {"alpha": [0.5, 1.0], "loss": "logistic", "log_loss_eval": [-1.0, -10.0]}
+    path = tmp_path / "margins.zarr"
+    first = krf.sweep_diagonal(X, Y, store=path, **options).load()
+    again = krf.sweep_diagonal(X, Y, store=path, **options).load()
+    np.testing.assert_array_equal(first.excess_l1, again.excess_l1)
+    with pytest.raises(ValueError, match="eps"):
+        krf.sweep_diagonal(X, Y, store=path, eps=0.2, **options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"y": np.zeros(8)}, "y"),
+        ({"stop_loss": 1e-3}, "stop_loss"),
+        ({"log_loss_eval": [-1.0, -1.0]}, "log_loss_eval"),
+        ({"log_loss_eval": [-2.0, -1.0]}, "log_loss_eval"),
+        ({"weight_decay": 0.1}, "weight_decay"),
+        ({"eps": 0.0}, "eps"),
+        ({"limit": True}, "loss"),
+    ],
+)
+def test_what_does_not_go_is_named_before_any_work(changes, name):
+    arguments = {"y": Y, "alpha": 1.0, "loss": "exponential"} | changes
+    with pytest.raises((ValueError, TypeError), match=name):
+        krf.sweep_diagonal(X, **arguments)
