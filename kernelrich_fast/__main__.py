@@ -12,7 +12,7 @@ __all__ = ["main"]
 
 _FIGURES = (
     "fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig6d", "fig7", "image", "saddles", "lasso",
-    "decay", "depths", "all",
+    "decay", "depths", "margins", "all",
 )  # fmt: skip
 _WITH_DATA = {"fig6c", "fig6d", "all"}
 

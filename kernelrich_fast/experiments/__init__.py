@@ -9,7 +9,22 @@ from types import ModuleType
 from .. import _validate as check
 from .._runs import thread_count
 from ..backends import BACKENDS
-from . import decay, depths, fig1, fig2, fig3, fig5, fig6, fig6c, fig6d, fig7, image, lasso, saddles
+from . import (
+    decay,
+    depths,
+    fig1,
+    fig2,
+    fig3,
+    fig5,
+    fig6,
+    fig6c,
+    fig6d,
+    fig7,
+    image,
+    lasso,
+    margins,
+    saddles,
+)
 from .output import Settings, writable
 from .report import Section, write_report
 
@@ -29,6 +44,7 @@ FIGURES: dict[str, ModuleType] = {
     "lasso": lasso,
     "decay": decay,
     "depths": depths,
+    "margins": margins,
 }
 # The same, but they need packages that the others do not, so that "all" leaves them out.
 EXTRA: dict[str, ModuleType] = {"fig6d": fig6d}
@@ -52,11 +68,12 @@ def reproduce(
     Parameters
     ----------
     figure : {"fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig6d", "fig7", "image", \
-            "saddles", "lasso", "decay", "depths", "all"}
+            "saddles", "lasso", "decay", "depths", "margins", "all"}
         Which figure of the paper, all panels ("fig6": a and b); or the completion of an image; or
         flows beside their exact path as alpha -> 0; or the mean of a flow beside the lasso path
         ("lasso"), weight decay that switches regimes ("decay"), the l1 minimisers that depths from
-        2 to 4 choose ("depths"). "fig6d" trains a convolutional network in
+        2 to 4 choose ("depths"), classification down to a loss of exp(-1e12) ("margins"). "fig6d"
+        trains a convolutional network in
         PyTorch, by the extra [torch]. "all" makes every other one, and report.html with each beside
         the paper's settings and what must be seen.
     out : path

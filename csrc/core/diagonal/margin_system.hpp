@@ -250,7 +250,7 @@ public:
     const long long at = static_cast<long long>(row) * d, at_nu = static_cast<long long>(row) * n;
     team.each(d, [&](int i) { out.beta[at + i] = out.w_plus[at + i] = out.w_minus[at + i] = 0.0; });
     team.each(n, [&](int i) { out.nu[at_nu + i] = 0.0; });
-    team.once([&] { out.loss[row] = std::log(n), out.t[row] = -kInfinity; });
+    team.once([&] { out.loss[row] = std::log(static_cast<double>(n)), out.t[row] = -kInfinity; });
   }
 
 private:
