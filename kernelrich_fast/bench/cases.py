@@ -13,7 +13,7 @@ from .formulation import Problem
 
 __all__ = ["CASES", "FAMILIES", "QUICK", "Against", "Case", "cases_of"]
 
-FAMILIES = ("diagonal", "factorization", "linear", "mlp")
+FAMILIES = ("diagonal", "margins", "factorization", "linear", "mlp")
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,10 @@ def _linear(width: int, alpha: float) -> Case:
     )  # fmt: skip
 
 
+def _margins(name: str, title: str, against: tuple[Against, ...], **arguments: Any) -> Case:
+    return Case(name, "margins", title, "MarginFlows", arguments, OURS[1:], against)
+
+
 CASES = (
     _flow(
         "flow-1e-6", "13 scales 1e-6 .. 1, N = 100, d = 1000, to relative loss 1e-6",
@@ -152,6 +156,25 @@ CASES = (
         "MinimumL1", {"n": 100, "d": 1000, "alpha": 1e-100}, (1e-6, 1e-10, 1e-13),
         (Against("HiGHS dual simplex", None), Against("HiGHS interior point", None)),
         slack=None,
+    ),
+    _margins(
+        "margins-1e-300", "exponential loss, alpha = 0.1 and 1, N = 100, d = 1000, to 1e-300",
+        (
+            Against("SciPy LSODA", "weights", (1e-3, 1e-6)),
+            Against("SciPy LSODA", "dual", (1e-3, 1e-6)),
+            Against("SciPy BDF", "dual", (1e-3, 1e-6)),
+            Against("SUNDIALS CVODE", "dual", (1e-4, 1e-6)),
+        ),
+        n=100, d=1000, alphas=(0.1, 1.0), log_loss=float(np.log(1e-300)),
+    ),
+    _margins(
+        "margins-1e-4", "exponential loss, alpha = 0.1 and 1, N = 20, d = 50, to 1e-4",
+        (
+            Against("SciPy DOP853", "time", (1e-3, 1e-6)),
+            Against("SciPy LSODA", "weights", (1e-3, 1e-6)),
+            Against("PyTorch descent", "time"),
+        ),
+        n=20, d=50, alphas=(0.1, 1.0), log_loss=float(np.log(1e-4)),
     ),
     _cell(1e-2, 10),
     _cell(1e-2, 500_000),
@@ -193,6 +216,14 @@ QUICK = (
         "quick-l1", "diagonal", "minimum l1 norm, N = 10, d = 30 (ours: the limit at 1e-100)",
         "MinimumL1", {"n": 10, "d": 30, "alpha": 1e-100}, (1e-8, 1e-13),
         (Against("HiGHS dual simplex", None),), slack=None,
+    ),
+    _margins(
+        "quick-margins", "exponential loss, two scales, N = 8, d = 20, to 1e-100",
+        (
+            Against("SciPy LSODA", "weights", (1e-6,)),
+            Against("SciPy LSODA", "dual", (1e-6,)),
+        ),
+        n=8, d=20, alphas=(0.1, 1.0), log_loss=float(np.log(1e-100)),
     ),
     Case(
         "quick-cells", "factorization", "3 cells of figure 5", "Completions",

@@ -41,6 +41,14 @@ def _diagonal(N: int, d: int) -> Callable[..., Any]:
     return lambda runs, **options: flow_diagonal(X, y, alpha=np.full(runs, 1e-3), **options)
 
 
+def _margins(N: int, d: int) -> Callable[..., Any]:
+    X, y, _ = datasets.sparse_regression(N, d, 5, noise_variance=0.0)
+    labels = np.sign(y)
+    return lambda runs, **options: flow_diagonal(
+        X, labels, alpha=np.full(runs, 0.1), loss="exponential", stop_log_loss=-690.0, **options
+    )
+
+
 def _factorization() -> Callable[..., Any]:
     data = datasets.low_rank_completion(10, 10, 1, 60, seed=0)
     return lambda runs, **options: flow_factorization(
@@ -73,6 +81,7 @@ def measure_scaling(
     N, d = (10, 30) if quick else (100, 1000)
     standard = {
         "diagonal": lambda: _diagonal(N, d),
+        "margins": lambda: _margins(N, d),
         "factorization": _factorization,
         "linear": _linear,
         "mlp": _mlp,

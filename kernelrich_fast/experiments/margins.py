@@ -73,7 +73,11 @@ def _joint(panels: Panels) -> bool:
 
 def _turns(panels: Panels) -> bool:
     """The scale at which 10 % are reached first is neither the smallest nor the largest."""
-    return 0 < int(np.argmax(panels["_scale"].critical_loss.values)) < panels["_scale"].sizes["alpha"] - 1
+    return (
+        0
+        < int(np.argmax(panels["_scale"].critical_loss.values))
+        < panels["_scale"].sizes["alpha"] - 1
+    )
 
 
 def _apart(panels: Panels) -> bool:
