@@ -108,8 +108,8 @@ def run(settings: Settings) -> Outcome:
     plot.population_error(sweeps["a"], axes[0])
     plot.excess_norms(sweeps["b"], axes[1])
     plot.critical_alpha(critical, axes[2])
-    drawn = f"$N={size[0]}$, $d={size[1]}$, one draw"
-    titles = (f"a  generalisation, {drawn}", f"b  norms, {drawn}", "c  samples")
+    drawn = f"$N={size[0]}$, $d={size[1]}$, seed {settings.seed}"
+    titles = (f"a  generalisation, {drawn}", f"b  norms, {drawn}", "c  critical scale")
     for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title, loc="left", fontsize="medium")
     panels = {**sweeps, "c": critical}
@@ -130,21 +130,27 @@ def _sweep_table(title: str, ds: xr.Dataset, names: list[str]) -> str:
 
 
 def critical_table(name: str, ds: xr.Dataset) -> str:
-    """Median log10 of critical alpha^D per number of samples."""
+    """Median log10 of critical alpha^D, and how many seeds have none, per number of samples."""
     median = median_critical_alpha(ds.critical_alpha)
-    failed = (ds.critical_alpha == 0).any("depth").sum("seed")
+    failed = (ds.critical_alpha == 0).sum("seed")
     rows = []
     for n in ds.n_samples.values:
-        at = median.sel(n_samples=n)
-        powers = [_power(float(at.sel(depth=D)), float(D)) for D in ds.depth.values]
-        rows.append([int(n), *powers, int(failed.sel(n_samples=n))])
+        row: list[object] = [int(n)]
+        for D in ds.depth.values:
+            at = {"n_samples": n, "depth": D}
+            row += [_power(float(median.sel(at)), float(D)), int(failed.sel(at))]
+        rows.append(row)
     line = ", ".join(f"{x:.0f}" for x in ds.n_samples_l1.values)
     title = (
-        f"{name}: log10 of critical alpha^D, median of {ds.sizes['seed']} seeds "
+        f"{name}: log10 of critical alpha^D, {averaged('median', ds.sizes['seed'], 'seed')} "
         f"(minimum l1 needs N = {line})\n"
-        "none: the median seed has no scale that generalises; failed: seeds without one"
+        "failed: seeds for which no scale generalises, counted as alpha = 0; none: the median seed "
+        "is one of them"
     )
-    return table(title, ["N", *(f"D={float(D):g}" for D in ds.depth.values), "failed"], rows)
+    header = ["N"]
+    for D in ds.depth.values:
+        header += [f"D={float(D):g}", "failed"]
+    return table(title, header, rows)
 
 
 def _power(alpha: float, depth: float) -> float | str:

@@ -123,7 +123,10 @@ def run(settings: Settings) -> Outcome:
     plot.depth_potentials(a, axes[0])
     plot.sparsity_ratio(b, axes[1])
     plot.critical_alpha(c, axes[2], power=True)
-    for axis, title in zip(axes, "abc", strict=True):
+    titles = (
+        rf"a  $\alpha=1$, equal at $|z|={MEETING:g}$", f"b  $d={N_FEATURES_B}$", "c  critical scale"
+    )  # fmt: skip
+    for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title, loc="left")
     panels = {"a": a, "b": b, "c": c}
     save(settings, "fig3", figure, panels)

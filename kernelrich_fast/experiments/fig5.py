@@ -92,7 +92,10 @@ def run(settings: Settings) -> Outcome:
     plot.factorization_heatmap(ds, "excess_nuclear_norm", left, clip=10.0)
     plot.factorization_heatmap(ds, "unobserved_movement", right)
     for axis, panel in ((left, "a"), (right, "b")):
-        axis.set_title(f"{panel}  {SIZE} x {SIZE}, {N_OBSERVED} entries observed", loc="left")
+        drawn = f"seed {settings.seed}" if len(seeds) == 1 else f"{len(seeds)} seeds"
+        axis.set_title(
+            rf"{panel}  ${SIZE} \times {SIZE}$, {N_OBSERVED} entries observed, {drawn}", loc="left"
+        )
     save(settings, "fig5", figure, {"": ds})
     header = ["alpha^2", *(f"k={k}" for k in TABLE_WIDTHS)]
     tables = []
@@ -102,7 +105,8 @@ def run(settings: Settings) -> Outcome:
             [a2, *(float(mean.sel(width=k)[i]) for k in TABLE_WIDTHS)]
             for i, a2 in enumerate(ALPHA2)
         ]
-        tables.append(table(f"figure 5: {variable}, mean of {len(seeds)} seeds", header, rows))
+        title = f"figure 5: {variable}, {averaged('mean', len(seeds), 'seed')}"
+        tables.append(table(title, header, rows))
     unfinished = int(np.sum(ds.status.values != 0))
     text = "\n\n".join([*tables, f"{ds.status.size} runs, {unfinished} not converged"])
     return Outcome(text, {"": ds})

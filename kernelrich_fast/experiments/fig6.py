@@ -123,12 +123,12 @@ def run(settings: Settings) -> Outcome:
     columns = slice(2, None, 6) if settings.quick else slice(None)
     seeds = settings.seeds(2 if settings.quick else 10)
     ds = circle_data(columns, seeds, *settings.how)
-    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     plot.network_curves(ds, "test_rmse", left, zero=ZERO_RMSE)
     plot.network_curves(ds, "feature_distance", right)
     for axis, panel in ((left, "a"), (right, "b")):
-        axis.set_title(f"{panel}  {N_SAMPLES} samples, width {WIDTH}", loc="left")
+        axis.set_title(f"{panel}  $N={N_SAMPLES}$, width {WIDTH}, {len(seeds)} seeds", loc="left")
     save(settings, "fig6", figure, {"": ds})
     shown = range(ds.sizes["alpha"]) if settings.quick else TABLE_COLUMNS
     tables = []

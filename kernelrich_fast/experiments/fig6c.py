@@ -129,14 +129,16 @@ def run(settings: Settings) -> Outcome:
     ds = class_data(data, alphas, width, seeds, *settings.how)
     ds.attrs["data"] = "scikit-learn" if settings.data is None else settings.data.name
     figure = Figure(figsize=(4.5, 3.4), layout="constrained")
-    plot.class_errors(ds, figure.subplots())
+    axes = plot.class_errors(ds, figure.subplots())
+    drawn = averaged("mean", len(seeds), "seed")
+    axes.set_title(f"$N={n_train}$, width {width}, {drawn}", loc="left", fontsize="medium")
     save(settings, "fig6c", figure, {"": ds})
     rows = [
         [float(a), *(100.0 * float(ds[name].sel(alpha=a).mean("seed")) for name in _COLUMNS)]
         for a in ds.alpha
     ]
     unfinished = int(np.sum(ds.status.values != 0))
-    title = f"figure 6c: test error in per cent, {n_train} digits, width {width}"
+    title = f"figure 6c: test error in per cent, {n_train} digits, width {width}, {drawn}"
     text = "\n\n".join(
         [
             table(title, ["alpha", "flow", "kernel", "last layer"], rows),

@@ -152,15 +152,19 @@ def run(settings: Settings) -> Outcome:
     """Write the panel; returns the table."""
     from matplotlib.figure import Figure
 
-    images, size, name = _data(settings)
+    images, size, data_name = _data(settings)
     ds = conv_data(images, size, settings.seeds(size.seeds), settings.progress)
-    ds.attrs["data"] = name
+    ds.attrs["data"] = data_name
     figure = Figure(figsize=(4.5, 3.4), layout="constrained")
     axes = plot.class_errors(ds, figure.subplots())
-    axes.legend(axes.get_lines(), COLUMNS)
+    for line, name in zip(axes.get_lines(), COLUMNS, strict=True):
+        line.set_label(name)
+    axes.legend(fontsize="small")
     axes.set_xticks(size.alphas, [f"{alpha:g}" for alpha in size.alphas])
     axes.minorticks_off()
-    axes.set_title(f"{len(images.y)} {name}, {_selection({'': ds})}", fontsize="medium")
+    axes.set_title(
+        f"$N={len(images.y)}$, {data_name}, {_selection({'': ds})}", loc="left", fontsize="medium"
+    )
     save(settings, "fig6d", figure, {"": ds.drop_vars("model")})
     rows = [
         [float(a), *(100.0 * float(ds[column].sel(alpha=a).mean("seed")) for column in MODELS)]
@@ -170,7 +174,7 @@ def run(settings: Settings) -> Outcome:
     text = "\n\n".join(
         [
             table(
-                f"figure 6d: test error in per cent, {len(images.y)} of {name}",
+                f"figure 6d: test error in per cent, {len(images.y)} of {data_name}",
                 ["alpha", *COLUMNS],
                 rows,
             ),

@@ -112,10 +112,10 @@ def run(settings: Settings) -> Outcome:
     width = QUICK_WIDTH if settings.quick else WIDTH
     points = 201 if settings.quick else 1001
     ds = univariate_data(width, points, *settings.how, seed=settings.seed)
-    figure = Figure(figsize=(12.0, 3.4), layout="constrained")
+    figure = Figure(figsize=(12.0, 4.4), layout="constrained")
     for axis, panel in zip(figure.subplots(1, 3), PANELS, strict=True):
         plot.univariate_functions(ds.sel(panel=panel), axis)
-        axis.set_title(f"{panel}  width {width}, one draw", loc="left")
+        axis.set_title(f"{panel}  $N={len(X)}$, width {width}, seed {settings.seed}", loc="left")
     # Names are no numbers: NetCDF 3 keeps panels by position.
     save(settings, "fig7", figure, {"": ds.assign_coords(panel=np.arange(len(PANELS)))})
     header = ["panel", *(f"alpha={a:g}" for a in ALPHAS)]

@@ -121,12 +121,18 @@ def run(settings: Settings) -> Outcome:
         ds = image_data(size, alphas, widths, SEED + settings.seed, *settings.how)
         panels[f"-{size}"] = ds
         plot.factorization_error(ds, row[0])
-        row[0].axhline(float(ds.min_nuclear_rmse), color="0.4", linewidth=0.8)
+        least = float(ds.min_nuclear_rmse)
+        row[0].axhline(least, color="0.4", linewidth=0.8, label="minimum nuclear norm")
+        row[0].legend(fontsize="small")
+        row[0].set_title(
+            rf"${size} \times {size}$, $N={ds.attrs['n_observed']}$, seed {SEED + settings.seed}",
+            loc="left",
+        )
         wide = ds.M.sel(width=widths[1])
         shown: list[tuple[str, FloatArray]] = [
             ("observed", ds.observed.values),
-            (rf"$\alpha={ds.alpha.values[-1]:g}$", wide.values[-1]),
-            (rf"$\alpha={ds.alpha.values[0]:g}$", wide.values[0]),
+            (rf"$\alpha={ds.alpha.values[-1]:g}$, $k={widths[1]}$", wide.values[-1]),
+            (rf"$\alpha={ds.alpha.values[0]:g}$, $k={widths[1]}$", wide.values[0]),
             ("minimum nuclear norm", ds.min_nuclear_norm.values),
         ]
         for ax, (title, pixels) in zip(row[1:], shown, strict=True):

@@ -129,16 +129,17 @@ def run(settings: Settings) -> Outcome:
             label = {"beta_mean": "mean of the flow", "lasso": "lasso"}[name] if k == 0 else None
             left.plot(ds.time, ds[name].sel(feature=feature), color=colour, linestyle=style,
                       label=label)  # fmt: skip
-    left.set(ylabel=r"coefficients, the six largest of the lasso")
-    right.plot(ds.time, ds.gap, color=COLOURS[0])
-    right.set(yscale="log", ylim=(1e-4, 1.0), ylabel="distance of the mean from the lasso")
-    right.set_title("relative to the end of the lasso path", loc="left")
+    left.set(ylabel="coefficients, the six largest of the lasso")
+    right.plot(ds.time, ds.gap, color=COLOURS[0], label="mean of the flow")
+    distance = r"$\|\bar\beta - \beta_{\mathrm{lasso}}\|_2$, relative"
+    right.set(yscale="log", ylim=(1e-4, 1.0), ylabel=distance)
+    right.set_title("distance relative to the end of the lasso path", loc="left")
     for axis in (left, right):
         leave = ds.attrs["first_leave"]
         if np.isfinite(leave):
             axis.axvline(leave, color="0.5", linestyle=":", label="a coefficient leaves")
         axis.set(xscale="log", xlabel=r"time $t / T_0 = 1 / \lambda$")
-    left.legend(fontsize="small")
+        axis.legend(fontsize="small")
     left.set_title(
         f"$N={ds.attrs['n_samples']}$, $d={ds.attrs['n_features']}$, seed {settings.seed}, "
         rf"$\alpha=10^{{{np.log10(ALPHA):.0f}}}$", loc="left",

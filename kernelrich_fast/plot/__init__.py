@@ -1,7 +1,7 @@
 """Pictures: one function per kind of figure, each takes a Dataset and returns the Axes."""
 
+from .critical import critical_alpha
 from .models import (
-    critical_alpha,
     depth_potentials,
     excess_norms,
     factorization_error,

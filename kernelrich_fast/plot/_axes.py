@@ -16,7 +16,9 @@ __all__ = [
     "axes_of",
     "draw_mean",
     "label_of",
+    "legend_below",
     "line_style",
+    "log_ticks",
     "with_variable",
     "with_variables",
 ]
@@ -86,6 +88,30 @@ _LABELS = {
 def label_of(variable: str) -> str:
     """How a variable is written on an axis."""
     return _LABELS.get(variable, variable.replace("_", " "))
+
+
+def log_ticks(ax: Axes, which: str) -> None:
+    """Make the x or y axis logarithmic; over less than two decades ticks are at 1, 2 and 5.
+
+    The labels that matplotlib writes there, such as 3 x 10^-1 and 4 x 10^-1, overlap.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    set_scale, axis = {"x": (ax.set_xscale, ax.xaxis), "y": (ax.set_yscale, ax.yaxis)}[which]
+    set_scale("log")
+    low, high = axis.get_view_interval()
+    if high < 100.0 * low:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def legend_below(ax: Axes, **options: Any) -> None:
+    """A legend under the axes, for curves that leave no room within them."""
+    ax.legend(
+        fontsize="small", title_fontsize="small", ncols=2, loc="upper center",
+        bbox_to_anchor=(0.5, -0.2), **options,
+    )  # fmt: skip
 
 
 def draw_mean(

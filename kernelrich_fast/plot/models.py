@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import xarray as xr
 
 from .. import _validate as check
-from ..theory.critical import median_critical_alpha
-from ._axes import COLOURS, axes_of, draw_mean, label_of, line_style, with_variable, with_variables
+from ._axes import (
+    COLOURS,
+    axes_of,
+    draw_mean,
+    label_of,
+    line_style,
+    log_ticks,
+    with_variable,
+    with_variables,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
-    "critical_alpha",
     "depth_potentials",
     "excess_norms",
     "factorization_error",
@@ -62,7 +68,8 @@ def population_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     with_variables(ds, "alpha", "population_error")
     for index, (label, curve) in enumerate(_curves(ds, "population_error")):
         draw_mean(ax, ds.alpha, curve, label, index, marker="o", markersize=3)
-    ax.set(xscale="log", xlabel=r"$\alpha$", ylabel=label_of("population_error"))
+    ax.set(xlabel=r"$\alpha$", ylabel=label_of("population_error"))
+    log_ticks(ax, "x")
     return ax
 
 
@@ -96,99 +103,9 @@ def excess_norms(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
         for _, curve in _curves(ds, name):
             draw_mean(axis, ds.alpha, curve, "", index, marker="os"[index], markersize=3)
         axis.set_ylabel(label_of(name), color=COLOURS[index])
-    ax.set(xscale="log", xlabel=r"$\alpha$")
+    ax.set_xlabel(r"$\alpha$")
+    log_ticks(ax, "x")
     return ax
-
-
-def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = False) -> Axes:
-    r"""Largest scale that generalises against the number of samples (figures 1c and 3c).
-
-    Parameters
-    ----------
-    ds : xarray.Dataset
-        ``critical_alpha`` (depth, seed, n_samples), 0 where no scale generalises;
-        ``n_samples_l1`` (seed); the attribute ``n_features``, if there, is named.
-    ax : matplotlib.axes.Axes, optional
-        Axes to draw in.
-    power : bool
-        Show alpha^D instead of alpha.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The axes; the median over seeds with the range of those that have such a scale as error
-        bars. Triangles at the lower edge stand where the median (filled) or another seed (hollow)
-        has none. The dashed line is at the number of samples that the minimum-l1 interpolant needs.
-
-    Examples
-    --------
-    >>> import xarray as xr
-    >>> import kernelrich_fast as krf
-    >>> ds = xr.Dataset(
-    ...     {"critical_alpha": (("depth", "seed", "n_samples"), [[[1e-3, 1e-2]]]),
-    ...      "n_samples_l1": ("seed", [51.0])},
-    ...     coords={"depth": [2], "n_samples": [60, 100]})
-    >>> krf.plot.critical_alpha(ds).get_yscale()
-    'log'
-    """
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
-
-    ax = axes_of(ax)
-    with_variables(ds, "critical_alpha", "n_samples_l1", "depth", "seed", "n_samples")
-    check.flag("power", power)
-    for index, D in enumerate(ds.depth.values):
-        values = ds.critical_alpha.sel(depth=D) ** (float(D) if power else 1)
-        median = median_critical_alpha(values)
-        middle = median.where((median > 0) & np.isfinite(median))
-        low, high = values.where(values > 0).min("seed"), values.max("seed")
-        _mark_failures(ax, values, median, index)
-        ax.errorbar(
-            ds.n_samples,
-            middle,
-            yerr=np.nan_to_num(np.stack([middle - low, high - middle]), posinf=0.0),
-            marker="o",
-            markersize=3,
-            capsize=2,
-            label=f"$D={float(D):g}$",
-            **line_style(index),
-        )
-    needed = float(ds.n_samples_l1.median())
-    if np.isfinite(needed):
-        label = rf"minimum $\ell_1$: $N = {needed:g}$"
-        ax.axvline(needed, color="0.4", linestyle="--", linewidth=1, label=label)
-    ylabel = r"critical $\alpha^D$" if power else r"critical $\alpha$"
-    ax.set(xlabel="number of samples $N$", ylabel=ylabel)
-    if bool((ds.critical_alpha > 0).any()):
-        ax.set_yscale("log")
-        ax.margins(y=0.05 + 0.05 * len(ds.depth) * bool((ds.critical_alpha == 0).any()))
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.xaxis.set_major_formatter(ScalarFormatter())
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    size = f"$d={ds.attrs['n_features']}$, " if "n_features" in ds.attrs else ""
-    seeds = ds.sizes["seed"]
-    title = f"{size}median and range of {seeds} seeds" if seeds > 1 else f"{size}one seed"
-    ax.legend(title=title, fontsize="small", title_fontsize="small")
-    return ax
-
-
-def _mark_failures(ax: Axes, values: xr.DataArray, median: xr.DataArray, index: int) -> None:
-    """Triangles at the lower edge, a row a curve, where seeds have no scale that generalises."""
-    failed = (values == 0).any("seed")
-    colour = line_style(index)["color"]
-    kinds = (
-        (median == 0, colour, "no scale: the median seed"),
-        (failed & (median > 0), "none", "no scale: some seed"),
-    )
-    for where, face, label in kinds:
-        n = values.n_samples.values[where.values]
-        named = label in [line.get_label() for line in ax.lines]
-        if n.size:
-            ax.plot(
-                n, np.full(n.shape, 0.03 + 0.04 * index), linestyle="none", marker="v",
-                markersize=5, color=colour, markerfacecolor=face,
-                transform=ax.get_xaxis_transform(), label=None if named else label,
-            )  # fmt: skip
 
 
 def potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
@@ -217,7 +134,7 @@ def potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     with_variables(ds, "q", "r", "z")
     for index, name in enumerate(("q", "r")):
         ax.plot(ds.z, ds[name] / ds[name][-1], label=f"${name}(z)$, rescaled", **line_style(index))
-    ax.set(xlabel="$z$")
+    ax.set(xlabel="$z$", ylabel="potential, relative to its end")
     ax.legend()
     return ax
 
@@ -349,13 +266,15 @@ def factorization_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     ds : xarray.Dataset
-        From `sweep_factorization` over width and alpha; seeds are averaged.
+        From `sweep_factorization` over width and alpha; of several seeds the mean is drawn, with a
+        band of one standard error.
     ax : matplotlib.axes.Axes, optional
         Axes to draw in.
 
     Returns
     -------
     matplotlib.axes.Axes
+        The axes.
 
     Examples
     --------
@@ -369,16 +288,13 @@ def factorization_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     """
     ax = axes_of(ax)
     with_variables(ds, "alpha", "width", "test_rmse")
-    values = ds.test_rmse.mean("seed") if "seed" in ds.test_rmse.dims else ds.test_rmse
     for i, k in enumerate(ds.width.values):
-        ax.plot(
-            ds.alpha, values.sel(width=k), label=f"$k={_short(k)}$", marker="o", **line_style(i)
-        )
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+        curve = ds.test_rmse.sel(width=k)
+        draw_mean(ax, ds.alpha, curve, f"$k={_short(k)}$", i, marker="o", markersize=3)
     ax.set_xlabel(r"$\alpha$")
     ax.set_ylabel("RMSE, unobserved entries")
-    ax.legend(frameon=False)
+    log_ticks(ax, "x")
+    log_ticks(ax, "y")
     return ax
 
 

@@ -9,7 +9,16 @@ import xarray as xr
 
 from .. import _validate as check
 from ..status import Status
-from ._axes import axes_of, label_of, line_style, with_variable, with_variables
+from ._axes import (
+    axes_of,
+    draw_mean,
+    label_of,
+    legend_below,
+    line_style,
+    log_ticks,
+    with_variable,
+    with_variables,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,26 +55,27 @@ def network_curves(
     >>> krf.plot.network_curves(ds, "feature_distance").get_xlabel()
     '$\\alpha^D$'
     """
-    ax = axes_of(ax)
+    ax = axes_of(ax, (4.0, 3.8))
     with_variables(ds, "alpha", "depth")
     with_variable(ds, variable, "seed")
     if zero is not None:
         zero = check.scalar("zero", zero, low=0.0, open_low=False)
-    depths = np.atleast_1d(ds.depth.values)
+    depths, seeds = np.atleast_1d(ds.depth.values), ds.sizes["seed"]
     for index, depth in enumerate(depths):
         one = ds.sel(depth=depth) if "depth" in ds.dims else ds
         scale = np.asarray(one.get("scale", one.alpha), dtype=np.float64)
         mean = one[variable].mean("seed")
-        error = one[variable].std("seed") / np.sqrt(max(1, ds.sizes["seed"] - 1))
+        error = one[variable].std("seed", ddof=1) / np.sqrt(seeds) if seeds > 1 else None
         ax.errorbar(
             scale ** float(depth), mean, error, marker="o", markersize=3, capsize=2,
             label=f"$D={int(depth)}$", **line_style(index),
         )  # fmt: skip
     if zero is not None:
         ax.axhline(zero, color="0.5", linestyle="--", linewidth=1.0, label="zero predictor")
-    ax.set(xscale="log", xlabel=r"$\alpha^D$", ylabel=label_of(variable))
-    title = f"mean and standard error, {ds.sizes['seed']} seeds"
-    ax.legend(title=title, title_fontsize="x-small", fontsize="small")
+    ax.set(xlabel=r"$\alpha^D$", ylabel=label_of(variable))
+    log_ticks(ax, "x")
+    title = f"mean and standard error, {seeds} seeds" if seeds > 1 else "one seed"
+    legend_below(ax, title=title)
     return ax
 
 
@@ -93,7 +103,7 @@ def univariate_functions(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> krf.plot.univariate_functions(ds.sel(panel="a")).get_xlabel()  # doctest: +SKIP
     '$x$'
     """
-    ax = axes_of(ax)
+    ax = axes_of(ax, (4.0, 4.2))
     with_variables(ds, "alpha", "x", "prediction", "linear_spline", "cubic_spline", "X", "y")
     unfinished = False
     for index, alpha in enumerate(ds.alpha.values):
@@ -104,10 +114,10 @@ def univariate_functions(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
         ax.plot(one.x, one.prediction, label=label, **line_style(index))
     ax.plot(ds.x, ds.linear_spline, color="0.6", linewidth=0.8, label="linear spline")
     ax.plot(ds.x, ds.cubic_spline, color="0.6", linewidth=0.8, linestyle=":", label="cubic spline")
-    ax.plot(ds.X, ds.y, "ko", markersize=3)
+    ax.plot(ds.X, ds.y, "ko", markersize=3, label="samples")
     ax.set(xlabel="$x$", ylabel="$f(x)$")
     title = "* not converged" if unfinished else None
-    ax.legend(title=title, fontsize="x-small", title_fontsize="x-small")
+    legend_below(ax, title=title)
     return ax
 
 
@@ -117,7 +127,8 @@ def class_errors(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     ds : xarray.Dataset
-        From `sweep_mlp` with classes and ``keep="kernel_predictors"``.
+        From `sweep_mlp` with classes and ``keep="kernel_predictors"``; of several seeds the mean is
+        drawn, with a band of one standard error.
     ax : matplotlib.axes.Axes, optional
         Axes to draw in.
 
@@ -145,10 +156,7 @@ def class_errors(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
         ("last_layer_error", "last layer"),
     )
     for index, (name, label) in enumerate(curves):
-        values = ds[name].mean("seed") if "seed" in ds[name].dims else ds[name]
-        ax.plot(
-            ds.alpha, 100.0 * values, marker="o", markersize=3, label=label, **line_style(index)
-        )
-    ax.set(xscale="log", xlabel=r"$\alpha$", ylabel="test error in %")
-    ax.legend()
+        draw_mean(ax, ds.alpha, 100.0 * ds[name], label, index, marker="o", markersize=3)
+    ax.set(xlabel=r"$\alpha$", ylabel="test error in %")
+    log_ticks(ax, "x")
     return ax

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..diagonal import DiagonalFlow
 from ..saddle_path import RichPath
-from ._axes import COLOURS, STYLES, axes_of, label_of
+from ._axes import COLOURS, STYLES, axes_of, label_of, legend_below
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,9 +105,7 @@ def _legend(ax: Axes, curves: list[tuple[str, Any, Any, dict[str, Any]]], rest: 
 
     handles = [Line2D([], [], color="0.2", label=r"$\alpha \to 0$, exact")]
     handles += [Line2D([], [], color="0.2", label=label, **look) for label, _, _, look in curves]
+    handles.append(Line2D([], [], color="0.6", linewidth=0.6, linestyle=":", label="a jump"))
     if rest:
         handles.append(Line2D([], [], color="0.75", linewidth=0.6, label="other features"))
-    # Below the axes: within them it would hide jumps.
-    ax.legend(
-        handles=handles, fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2)
-    )
+    legend_below(ax, handles=handles)

@@ -166,27 +166,90 @@ def test_fewest_samples_for_l1_where_the_error_is_not_monotone(seed):
     assert samples_for_l1(few) == np.inf
 
 
+def draws(by_depth, n_samples, needed):
+    """Critical scales by depth, number of samples and seed, written by hand."""
+    values = xr.DataArray(
+        by_depth, dims=("depth", "n_samples", "seed"),
+        coords={"depth": [2, 3][: len(by_depth)], "n_samples": n_samples},
+    )  # fmt: skip
+    return xr.Dataset({"critical_alpha": values, "n_samples_l1": ("seed", needed)})
+
+
+SEEDS = [4.8e-16**0.5, 3.1e-9**0.5, 0.0]
+MIXED = draws(
+    [[SEEDS, [0.0, 1e-3, 0.0], [0.0, 0.0, 0.0], [1e-2, 3e-2, 2e-2], [np.inf, 1.0, np.inf]]],
+    [57, 60, 61, 90, 500], [55.0, 48.0, 64.0],
+)  # fmt: skip
+
+
+def bars_of(ax):
+    """The error bars that are drawn, by number of samples."""
+    drawn = {}
+    for container in ax.collections:
+        for segment in container.get_segments():
+            if len(segment) and segment[1, 1] > segment[0, 1]:  # empty where there is none
+                drawn[round(segment[0, 0])] = tuple(segment[:, 1])
+    return drawn
+
+
 def test_seeds_without_a_critical_scale_count():
     """A median of those that succeed alone would be too large just where some fail."""
-    seeds = [4.8e-16**0.5, 3.1e-9**0.5, 0.0]
-    values = xr.DataArray(
-        [[seeds, [0.0, 1e-3, 0.0], [np.inf, 1.0, np.inf]]], dims=("depth", "n_samples", "seed"),
-        coords={"depth": [2], "n_samples": [57, 60, 500]},
-    )  # fmt: skip
-    ds = xr.Dataset({"critical_alpha": values, "n_samples_l1": ("seed", [55.0, 48.0, 64.0])})
+    rows = [line.split() for line in critical_table("figure", MIXED).splitlines()[2:]]
+    assert rows == [
+        ["N", "D=2", "failed"], ["57", "-15.32", "1"], ["60", "none", "2"], ["61", "none", "3"],
+        ["90", "-3.398", "0"], ["500", "all", "0"],
+    ]  # fmt: skip
+    ax = krf.plot.critical_alpha(MIXED)
+    curve = next(line for line in ax.lines if line.get_linestyle() == "-")
+    drawn = curve.get_ydata().astype(float)
+    assert np.allclose(drawn[[0, 3]], [SEEDS[0], 2e-2])
+    assert np.all(np.isnan(drawn[[1, 2, 4]]))
+    triangles = {(line.get_marker(), line.get_label()): list(line.get_xdata()) for line in ax.lines}
+    assert triangles["v", "no scale generalises: median seed"] == [60, 61]
+    assert triangles["v", "no scale generalises: some seeds"] == [57]
+    assert triangles["^", "every scale generalises: median seed"] == [500]
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert r"minimum $\ell_1$ needs $N=55$" in texts
+
+
+def test_error_bars_of_the_critical_scale_are_order_statistics():
+    """From the smallest to the largest seed, failures included: such a bar reaches the edge."""
+    ax = krf.plot.critical_alpha(MIXED)
+    bars = bars_of(ax)
+    assert set(bars) == {57, 60, 90}  # at 61 every seed failed, at 500 the median has no bound
+    assert np.allclose(bars[57], (0.0, SEEDS[1]))
+    assert np.allclose(bars[60], (0.0, 1e-3))
+    assert np.allclose(bars[90], (1e-2, 3e-2))
+    ax.figure.draw_without_rendering()
+    bottom = ax.transAxes.transform((0.0, 0.0))[1]
+    for n in (57, 60):
+        assert ax.transData.transform((n, bars[n][0]))[1] < bottom
+    assert not bars_of(krf.plot.critical_alpha(MIXED.isel(seed=[0])))
+
+
+def test_every_depth_counts_its_own_failures():
+    """Depth 3 generalises where depth 2 does not; of an even number the lower middle counts."""
+    ds = draws([[[0.0, 0.0, 1e-4, 1e-3]], [[0.0, 1e-2, 1e-1, 1.0]]], [70], [48.0, 50.0, 60.0, 64.0])
     rows = [line.split() for line in critical_table("figure", ds).splitlines()[2:]]
     assert rows == [
-        ["N", "D=2", "failed"], ["57", "-15.32", "1"], ["60", "none", "2"], ["500", "all", "0"],
+        ["N", "D=2", "failed", "D=3", "failed"], ["70", "none", "2", "-6", "1"],
     ]  # fmt: skip
-    ax = krf.plot.critical_alpha(ds)
-    curve = next(line for line in ax.lines if line.get_linestyle() == "-")
-    assert np.allclose(curve.get_ydata()[0], seeds[0])
-    assert np.all(np.isnan(curve.get_ydata()[1:].astype(float)))
-    triangles = [list(line.get_xdata()) for line in ax.lines if line.get_marker() == "v"]
-    assert triangles == [[60], [57]]
-    assert "55" in ax.get_legend().get_texts()[2].get_text()
-    even = median_critical_alpha(values.isel(seed=[0, 2]))
-    assert np.array_equal(even, [[0.0, 0.0, np.inf]])
+    texts = [t.get_text() for t in krf.plot.critical_alpha(ds).get_legend().get_texts()]
+    assert r"minimum $\ell_1$ needs $N=60$" in texts
+
+
+@pytest.mark.parametrize(
+    ("seeds", "middle"),
+    [
+        ([4.8e-16, 3.1e-9, 0.0], 4.8e-16), ([0.0, 3.1e-9, 0.0], 0.0), ([1.0, 0.0], 0.0),
+        ([5.0, 0.0, 3.0, 0.0, 4.0], 3.0), ([0.0, 1.0, np.inf, 2.0], 1.0),
+        ([2.0, np.inf, np.inf], np.inf),
+    ],
+)  # fmt: skip
+def test_the_median_is_an_order_statistic(seeds, middle):
+    values = xr.DataArray(seeds, dims="seed")
+    assert median_critical_alpha(values) == middle
+    assert median_critical_alpha(values**2) == middle**2
 
 
 def test_errors_of_the_command_line(tmp_path, capsys):

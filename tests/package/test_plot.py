@@ -209,7 +209,10 @@ def test_curves_can_be_told_apart_in_grey():
     assert len(set(styles)) == 6
     for kind in ("population_error", "depth_potentials", "univariate_functions", "paths"):
         lines = FIGURES[kind]().get_lines()
-        labelled = [line for line in lines if not line.get_label().startswith("_")]
+        labelled = [
+            line for line in lines
+            if not line.get_label().startswith("_") and line.get_linestyle() != "None"
+        ]  # fmt: skip
         looks = {(str(line._unscaled_dash_pattern), line.get_linewidth()) for line in labelled}
         assert len(looks) == len(labelled) >= 3, kind
     shades = lightness(matplotlib.colormaps["viridis"](np.linspace(0, 1, 64))[:, :3])
