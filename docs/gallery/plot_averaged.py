@@ -2,14 +2,16 @@ r"""
 The averaged path and the lasso
 ===============================
 
-From a tiny start, the mean of the predictor over time,
-:math:`\bar\beta(t) = \frac1t \int_0^t \beta`, is the lasso path at :math:`\lambda = T_0 / t`,
-until a coefficient leaves the support for the first time.
+For tiny initial weights, the mean of the coefficients over time,
+:math:`\bar\beta(t) = \frac1t \int_0^t \beta`, follows the lasso path at :math:`\lambda = T_0 / t`
+until a coefficient first returns to zero.
 """
 
 # %%
-# ``averaged=True`` sums the mean along the flow, by the quadrature of its own steps, so that
-# :math:`y - X \bar\beta = \nu / t` holds to rounding. The lasso path is a limit under weight decay.
+# ``averaged=True`` integrates the mean along the flow with the quadrature of the flow's own steps,
+# so that :math:`y - X \bar\beta = \nu / t` holds up to rounding. Here :math:`\nu`, the dual
+# variable, is the time integral of the residual. The lasso path is computed as a limit under weight
+# decay.
 
 import matplotlib.pyplot as plt
 import numpy as np

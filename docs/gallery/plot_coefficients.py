@@ -2,12 +2,13 @@ r"""
 Coefficients along training
 ===========================
 
-From a small start the coefficients of the true support wake up one by one and the others stay
-asleep; from a large one all move at once. Dots mark half of the last value.
+From small initial weights the coefficients of the true support become active one by one and the
+others stay near zero; from large ones all move at once. A dot marks where a coefficient first
+reaches half of its last value.
 """
 
 # %%
-# With ``keep="beta"`` the sweep holds every coefficient at every time.
+# With ``keep="beta"`` the sweep keeps every coefficient at every time.
 
 import numpy as np
 
@@ -20,7 +21,7 @@ sweep = krf.sweep_diagonal(
 krf.plot.paths(sweep, "beta", beta_star=beta_star)
 
 # %%
-# Of several problems the mean is drawn, with a band of one standard error.
+# For several problems the picture shows the mean, with a band of one standard error.
 
 problems = [krf.datasets.sparse_regression(40, 100, 4, seed=seed) for seed in range(10)]
 many = krf.sweep_diagonal(

@@ -2,8 +2,9 @@ r"""
 Completing a matrix: width against scale
 ========================================
 
-A rank-one 10 x 10 matrix of which 60 entries are observed, and :math:`UV^\top` of width 10 to
-500,000. Width costs nothing: any factor of the same Gram matrix moves alike.
+A rank-one 10 x 10 matrix with 60 observed entries is completed by :math:`UV^\top` of widths 10 to
+500,000. The cost does not grow with the width, because all factors with the same Gram matrix
+:math:`WW^\top`, where :math:`W` stacks :math:`U` on :math:`V`, follow the same flow.
 """
 
 # %%
@@ -28,4 +29,4 @@ krf.plot.factorization_heatmap(sweep, "unobserved_movement", right)
 plt.show()
 
 # %%
-# Both pictures change where :math:`\alpha^2 k` is about one: the scale of Theorem 4.
+# Both pictures change where :math:`\alpha^2 k` is about one, as Theorem 4 predicts.

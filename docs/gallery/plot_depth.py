@@ -1,10 +1,10 @@
 r"""
-Depth and scale: who finds a sparse truth?
-==========================================
+Depth and scale: which networks find sparse coefficients?
+=========================================================
 
-Forty samples of a hundred features, three of which matter, no noise. The end of gradient flow for
-depths 2 to 8 and scales over four decades, with eight draws of the problem: the transition from the
-kernel to the rich regime, and what depth does to it.
+The data are forty samples of a hundred features, of which three matter, without noise. The picture
+shows where gradient flow ends for depths 2 to 8 and scales over four decades, for eight draws of
+the problem: the transition from the kernel to the rich regime, and how it depends on depth.
 """
 
 # %%
@@ -31,9 +31,9 @@ krf.plot.population_error(sweep, ax)
 plt.show()
 
 # %%
-# Over :math:`\alpha^D`, the scale of the predictor, the depths nearly fall onto each other on the
-# kernel side; on the rich side deeper networks are ahead: at equal :math:`\alpha^D` they are closer
-# to the least :math:`\ell_1` norm.
+# As functions of :math:`\alpha^D`, the scale of the predictor, the curves nearly coincide in the
+# kernel regime. In the rich regime deeper networks are closer to the minimum :math:`\ell_1` norm at
+# equal :math:`\alpha^D`.
 
 figure, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")
 for depth, style in zip(sweep.depth.values, ("-", "--", "-.", ":", (0, (5, 1))), strict=True):

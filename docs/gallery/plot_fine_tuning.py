@@ -2,12 +2,13 @@ r"""
 Pre-training and fine-tuning
 ============================
 
-A second task starts from the weights of the first. Multiplying the two layers by a and 1/a in
-between leaves the predictor as it is, but not the regime in which the second task is learned.
+A second task starts from the final weights of the first. Multiplying the two layers by a and 1/a
+in between does not change the predictor, but it changes the regime in which the second task is
+learned.
 """
 
 # %%
-# Two tasks share three of their five features. Both are trained to the end, by two calls.
+# The two tasks share three of their five features. Each call trains one of them to the end.
 
 import matplotlib.pyplot as plt
 import numpy as np

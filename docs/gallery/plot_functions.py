@@ -1,9 +1,10 @@
 r"""
-What a wide ReLU network draws through nine points
-==================================================
+The function that a wide ReLU network fits to nine points
+=========================================================
 
-A univariate network of 200 units and biases, unbiased start. Rich: the linear spline, with as few
-kinks as the data need. Kernel: a smooth curve that overshoots.
+A network of one variable has 200 units with biases, and its output at the start is zero. In the
+rich regime it fits the linear spline, which has as few kinks as the data require; in the kernel
+regime it fits a smooth curve that overshoots.
 """
 
 # %%

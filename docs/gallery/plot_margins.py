@@ -2,16 +2,16 @@ r"""
 Classification: from the l2 to the l1 margin
 ============================================
 
-With the logistic or the exponential loss the weights never stop growing. Where they go, divided by
-their size, depends on how accurate training gets for its scale: on
-:math:`\mu = \alpha^D / \ln(1/L)` as both grow.
+Under the logistic or the exponential loss the weights never stop growing. The direction they take
+depends on how small the loss :math:`L` becomes compared with the scale of the start: on
+:math:`\mu = \alpha^D / \ln(1/L)` as both the scale and the accuracy grow.
 """
 
 # %%
 # `margin_limit` computes this joint limit: the least :math:`Q_\mu` with all margins at least 1.
 # At large :math:`\mu` it is the support vector machine, and as :math:`\mu \to 0` the sparse
-# direction of largest l1 margin. At depth 2 that takes an astonishingly small loss: :math:`\mu`
-# counts logarithms.
+# direction of the largest l1 margin. At depth 2 the second takes an extremely small loss, because
+# :math:`\mu` depends on the loss only through its logarithm.
 
 import matplotlib.pyplot as plt
 import numpy as np

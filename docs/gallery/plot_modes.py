@@ -3,8 +3,8 @@ Linear networks: one mode after the other, or all at once
 =========================================================
 
 A linear network :math:`x \mapsto W_2 W_1 x` with ten inputs, ten outputs and a thousand hidden
-units learns four patterns of unequal strength. From a small start it learns one after the other,
-with plateaus between; from a large one they move together.
+units learns four modes (singular directions) of unequal strength. From a small start it learns one
+after the other, with plateaus in between; from a large start it learns all at once.
 """
 
 # %%
@@ -17,7 +17,7 @@ import kernelrich_fast as krf
 rng = np.random.default_rng(0)
 left, right = (np.linalg.qr(rng.standard_normal((10, 10)))[0][:, :4] for _ in range(2))
 truth = left @ np.diag([4.0, 2.0, 1.0, 0.5]) @ right.T
-# The large start is done in a fortieth of the time.
+# The large start needs only a fortieth of the time.
 times = np.unique([*np.linspace(0.0, 12.0, 121), *np.linspace(0.0, 0.3, 61)])
 sweep = krf.sweep_linear(
     S=np.eye(10), C=truth, alpha=[1e-6, 0.1], width=1000, t_eval=times, keep=("norms", "modes"),
@@ -34,6 +34,7 @@ axes[0].set_ylabel("singular values of M")
 plt.show()
 
 # %%
-# How far the tangent kernel turned: the small start leaves the kernel regime, the large one hardly.
+# The distance of the tangent kernel from its initial value is large for the small start, which
+# leaves the kernel regime, and small for the large one.
 
 sweep.kernel_distance.isel(time=-1).values.round(3)

@@ -2,13 +2,13 @@ r"""
 Depths between 2 and 3
 ======================
 
-Depth is a real number from 2 on: :math:`\beta = w_+^D - w_-^D` with :math:`D = 2.5`, say. What
-tends to depth 2 as D does keeps all its digits on the way.
+The depth may be any real number from 2, for example :math:`\beta = w_+^D - w_-^D` with
+:math:`D = 2.5`. Results lose no digits as D approaches 2.
 """
 
 # %%
 # The excess of the l1 norm falls like a power of alpha at every depth above 2, and like one over
-# its logarithm at depth 2. Depth 2.5 lies between.
+# its logarithm at depth 2. Depth 2.5 lies in between.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,7 +28,7 @@ ax.legend()
 plt.show()
 
 # %%
-# From 2 + 1e-12 the limit differs by about 1e-12.
+# At depth 2 + 1e-12 the limit differs from that of depth 2 by about 1e-12.
 
 two, above = krf.limit_diagonal(X, y, alpha=0.01, depth=[2.0, 2.0 + 1e-12], tol=1e-14).beta
 print(np.linalg.norm(above - two) / np.linalg.norm(two))

@@ -2,13 +2,14 @@ r"""
 From saddle to saddle
 =====================
 
-With a tiny start the flow waits at saddles and jumps between them: coordinates wake up one after
-the other. In units of :math:`\ln(1/\alpha)` the times of the jumps settle as :math:`\alpha \to 0`.
+From tiny initial weights the flow rests near saddle points of the loss and jumps from one to the
+next: coordinates become active one after the other. In units of :math:`\ln(1/\alpha)` the times of
+the jumps converge as :math:`\alpha \to 0`.
 """
 
 # %%
-# Scales down to 1e-100 are ordinary here: weights are kept as logarithms. The dotted black steps
-# are the limit itself, which `rich_path` computes without integrating.
+# Scales down to 1e-100 are no difficulty, because the logarithms of the weights are stored. The
+# dotted black steps are the limit itself, which `rich_path` computes without integration.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,7 +35,7 @@ plt.show()
 
 # %%
 # At depth 3 the corrections are powers of alpha instead of 1 / log(1 / alpha), and the flow from
-# 1e-4 can hardly be told from the limit. Dotted vertical lines are the jumps.
+# 1e-4 can hardly be distinguished from the limit. Dotted vertical lines are the jumps.
 
 X, y, _ = krf.datasets.sparse_regression(10, 30, 3)
 path = krf.rich_path(X, y, depth=3)

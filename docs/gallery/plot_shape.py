@@ -1,14 +1,15 @@
 r"""
-The shape of the start does not wash out
-========================================
+The shape of the start matters from depth 3 on
+==============================================
 
-At depth 2 the rich limit minimises the :math:`\ell_1` norm whatever the profile :math:`w_0`; from
-depth 3 on it minimises :math:`\sum_i w_{0,i}^{2-D} |\beta_i|`, a norm weighted by the start. Here
-one feature of two that explain the data equally well starts at twice the weight of the other.
+At depth 2 the rich limit minimises the :math:`\ell_1` norm, whatever the profile :math:`w_0` (the
+shape of the initial weights). From depth 3 on it minimises :math:`\sum_i w_{0,i}^{2-D} |\beta_i|`,
+a norm weighted by the start. Here two features explain the data equally well, and one of them
+starts with twice the weight of the other.
 """
 
 # %%
-# Two identical columns: only their sum is determined by the data.
+# The two columns are identical, so the data determine only the sum of the two coefficients.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,6 +27,6 @@ ax.legend()
 plt.show()
 
 # %%
-# At the kernel end the shares are as :math:`w_0^{2D-2}`: 4, 16 and 64 to one. At the rich end
-# depth 2 still has 4 to one, because its norm is indifferent and the entropy breaks the tie; deeper
-# networks give everything to the first feature.
+# In the kernel regime the shares are proportional to :math:`w_0^{2D-2}`: 4, 16 and 64 to one. In
+# the rich regime depth 2 still has 4 to one: all splits have the same norm, and the next term of
+# the potential, an entropy, decides. Deeper networks give everything to the first feature.

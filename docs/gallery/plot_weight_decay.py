@@ -3,13 +3,13 @@ Weight decay
 ============
 
 Weight decay :math:`\lambda |w|^2` shrinks the scale of the weights while the flow runs: at depth 2
-the flow at time t is one from :math:`\alpha e^{-2 \lambda t}`. So a start in the kernel regime ends
-in the rich one, at a time that :math:`\lambda` sets.
+the flow at time t behaves like one started from :math:`\alpha e^{-2 \lambda t}`. A flow that starts
+in the kernel regime thus ends in the rich regime, after a time that :math:`\lambda` determines.
 """
 
 # %%
-# From :math:`\alpha = 2` the flow first goes to the kernel predictor and stays there. When
-# :math:`\lambda t` is about 1, it leaves.
+# From :math:`\alpha = 2` the flow first reaches the kernel predictor and stays there until
+# :math:`\lambda t` is about 1.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,16 +30,16 @@ ax.legend()
 plt.show()
 
 # %%
-# Its end under constant decay is the lasso at depth 2, whatever the start. `limit_diagonal` goes
-# there; ``dual`` certifies it.
+# Under constant decay the flow at depth 2 ends at the lasso solution, whatever the start.
+# `limit_diagonal` computes it directly, and ``dual`` certifies it.
 
 X, y, beta_star = krf.datasets.sparse_regression(20, 50, 3)
 lasso = krf.limit_diagonal(X, y, alpha=1.0, weight_decay=0.2)
 print(lasso.status, np.flatnonzero(lasso.beta), np.abs(X.T @ lasso.dual).max().round(9))
 
 # %%
-# Decay that is switched off at time 5 leaves a smaller start behind, and the flow ends where that
-# one would have. Schedules are pairs (time, decay), or ``krf.schedules.exponential``.
+# Decay that is switched off at time 5 acts like a smaller start: the flow ends where a flow from
+# that start would end. Schedules are pairs (time, decay), or ``krf.schedules.exponential``.
 
 switched = krf.flow_diagonal(X, y, alpha=1.0, weight_decay=[(0.0, 0.2), (5.0, 0.0)])
 small = krf.limit_diagonal(X, y, alpha=np.exp(-2 * 0.2 * 5.0))
