@@ -41,7 +41,7 @@ def device_view(name: str, value: Any) -> Any:
     try:
         return cupy.from_dlpack(value)
     except (BufferError, RuntimeError) as error:  # a tensor that wants gradients, another device
-        raise TypeError(f"{name}: expected an array that DLPack can hand over ({error})") from error
+        raise TypeError(f"{name}: expected an array that DLPack can export ({error})") from error
 
 
 def to_host(value: Any) -> Any:

@@ -64,8 +64,8 @@ def _checked(
     least_loss = check.positive_array("stop_loss", stop_loss, zero=True)
     if t_eval is not None and np.any(least_loss != STOP_LOSS):
         raise ValueError(
-            "stop_loss: expected none together with t_eval, whose last time ends a run "
-            "whatever its loss; give one of them"
+            "stop_loss: expected none together with t_eval, with which a run goes to the last time "
+            "whatever its loss; give one of the two"
         )
     return FlowOptions(
         rtol=tolerance,

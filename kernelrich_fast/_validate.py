@@ -38,10 +38,10 @@ def real_array(
     name: str, value: Any, *, ndim: int | None = None, finite: bool = True, nan: bool = False,
     device: bool = False,
 ) -> FloatArray:  # fmt: skip
-    """A float64 array from anything real; never a view that could be written through.
+    """A float64 array from anything real; never written to, so that inputs are not changed.
 
-    ``nan`` lets any value pass, for arrays of which parts are never looked at.
-    What a CUDA device holds is copied to the host, or, with ``device``, stays there as CuPy's.
+    ``nan`` accepts all values, for arrays of which parts are never read. An array on a CUDA device
+    is copied to the host or, with ``device``, stays there as a CuPy array.
     """
     stays = on_device(value)
     if stays:
@@ -68,12 +68,12 @@ def real_array(
 
 
 def host_array(name: str, value: Any) -> Any:
-    """NumPy's array of anything that has one, or a TypeError that names the argument."""
+    """Convert to a NumPy array; a TypeError names the argument if that is not possible."""
     if np.ma.is_masked(value):
         count = int(np.count_nonzero(np.ma.getmaskarray(value)))
         raise TypeError(
-            f"{name}: expected no masked values, got {count}; leave these samples out, give their "
-            "entries by entries= (matrices), or fill them by .filled()"
+            f"{name}: expected no masked values, got {count}; drop these samples, list the "
+            "observed entries in entries= (matrices), or replace masked values with .filled()"
         )
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(f"{name}: expected a dense array, got a sparse one; pass .toarray()")
@@ -92,7 +92,7 @@ def _what(value: Any, array: Any) -> str:
     if dtypes is None or not hasattr(dtypes, "items"):
         return f"dtype {array.dtype}"
     columns = [str(k) for k, v in dtypes.items() if getattr(v, "kind", "O") not in "fiub"]
-    return f"the columns {', '.join(columns)} of other kinds; encode or drop them"
+    return f"the non-numeric columns {', '.join(columns)}; encode or drop them"
 
 
 def real_arrays(name: str, value: Any, *, ndim: int, device: bool = False) -> list[FloatArray]:
@@ -195,7 +195,7 @@ def choices(name: str, value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(value, str):
         value = (value,)
     if not isinstance(value, Iterable):
-        raise TypeError(f"{name}: expected some of {', '.join(allowed)}, got {value!r}")
+        raise TypeError(f"{name}: expected one or more of {', '.join(allowed)}, got {value!r}")
     chosen = {choice(name, each, allowed) for each in value}
     return tuple(each for each in allowed if each in chosen)
 

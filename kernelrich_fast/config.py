@@ -24,7 +24,7 @@ except PackageNotFoundError:  # imported from a source tree that was never insta
 
 
 def show_config() -> str:
-    """Versions, paths, threads and backends; for one that does not work, why and what would help.
+    """Versions, paths, threads and backends; for one that fails, the reason and a remedy.
 
     Examples
     --------

@@ -40,7 +40,7 @@ def _sizes(data: Any) -> str:
 
 
 class SparseRegression(NamedTuple):
-    """Inputs (n_samples, n_features), targets (n_samples,) and the sparse truth (n_features,)."""
+    """Inputs (n_samples, n_features), targets (n_samples,), true coefficients (n_features,)."""
 
     X: FloatArray
     y: FloatArray
@@ -64,11 +64,12 @@ def sparse_regression(
     n_samples, n_features : int
         Shape of X, whose entries are i.i.d. N(0, 1).
     sparsity : int
-        Number of non-zero entries of beta_star, each 1 / sqrt(sparsity); the first ones.
+        Number of non-zero entries of beta_star. They are the first ones, and each is 1 /
+        sqrt(sparsity).
     noise_variance : float
         Variance of the Gaussian noise added to X beta_star.
     seed : int
-        Seed. Data sets of the same seed are nested: fewer samples are the first rows of more.
+        Seed. Data sets with equal seeds are nested: fewer samples are the first rows of more.
 
     Returns
     -------
@@ -102,7 +103,7 @@ def sparse_regression(
 
 
 class LowRankCompletion(NamedTuple):
-    """Truth (d1, d2), (rows, columns) of the observed entries, and their values (n_observed,)."""
+    """True matrix (d1, d2), (rows, columns) of the observed entries, their values (n_observed,)."""
 
     Y_star: FloatArray
     entries: tuple[IntArray, IntArray]
@@ -126,7 +127,7 @@ def low_rank_completion(
     n_observed : int
         Number of observed entries, drawn uniformly without repetition.
     seed : int
-        Seed. Choices of the same seed are nested: fewer entries are the first ones of more.
+        Seed. Choices with equal seeds are nested: fewer entries are the first ones of more.
 
     Returns
     -------
@@ -165,7 +166,7 @@ def observed_entries(d1: int, d2: int, n_observed: int, seed: int = 0) -> tuple[
     n_observed : int
         Number of entries, at most d1 d2.
     seed : int
-        Seed. Choices of the same seed are nested.
+        Seed. Choices with equal seeds are nested.
 
     Returns
     -------
@@ -190,7 +191,7 @@ def observed_entries(d1: int, d2: int, n_observed: int, seed: int = 0) -> tuple[
 
 
 class CircleTeacher(NamedTuple):
-    """Points of the unit circle and a teacher's values: (n, 2), (n,) to fit, and to test on."""
+    """Points on the unit circle (n, 2) and a teacher's values (n,), to train and to test on."""
 
     X: FloatArray
     y: FloatArray
@@ -209,14 +210,15 @@ def circle_teacher(
     Parameters
     ----------
     n_samples : int
-        Training inputs, uniform on the circle.
+        Number of training inputs, which are uniform on the circle.
     n_units : int
         Hidden units of the teacher, a network of depth 2 without biases; its weights are uniform
         He draws.
     n_test : int
-        Test inputs, equally spaced on the circle.
+        Number of test inputs, which are equally spaced on the circle.
     seed : int
-        Seed. Data sets of the same seed share the teacher, and are nested.
+        Seed. Data sets with equal seeds share the teacher and are nested: fewer samples are the
+        first rows of more.
 
     Returns
     -------
@@ -225,8 +227,8 @@ def circle_teacher(
 
     References
     ----------
-    Woodworth et al. (COLT 2020), figure 6a and 6b; the law of the teacher's weights is not stated
-    there.
+    Woodworth et al. (COLT 2020), figure 6a and 6b; the paper does not state the distribution of the
+    teacher's weights.
 
     Examples
     --------
@@ -254,7 +256,7 @@ def circle_teacher(
 
 
 class Digits(NamedTuple):
-    """Images (n, 64) and their classes (n,), to fit and to test on."""
+    """Images (n, 64) and their classes (n,), to train and to test on."""
 
     X: FloatArray
     y: IntArray
@@ -271,7 +273,7 @@ def digits(n_train: int = 1000, seed: int = 0) -> Digits:
     Parameters
     ----------
     n_train : int
-        Training images, 1 to 1796; the others are for testing.
+        Number of training images, 1 to 1796; the others are test images.
     seed : int
         Seed of the split.
 

@@ -6,7 +6,7 @@ __all__ = ["BackendUnavailableError", "ConvergenceWarning", "FallbackWarning", "
 
 
 class BackendUnavailableError(RuntimeError):
-    """A backend was asked for by name and cannot work here; the message says what is missing."""
+    """A backend that was requested by name does not work here; the message says what is missing."""
 
 
 class ConvergenceWarning(UserWarning):
@@ -14,8 +14,8 @@ class ConvergenceWarning(UserWarning):
 
 
 class FallbackWarning(UserWarning):
-    """No compiled backend works here: calls run on NumPy and SciPy, slower, and promise less."""
+    """No compiled backend works here: calls use NumPy and SciPy, slower and less accurate."""
 
 
 class StoreError(OSError):
-    """A sweep's store cannot be written or read now; what it held before it still holds."""
+    """The store of a sweep cannot be written or read; data stored before are unchanged."""

@@ -34,28 +34,28 @@ _MAX_STIFF_SAMPLES = 4096
 class FactorizationFlow(FlowResult):
     """Result of `flow_factorization`; B is the batch shape, T the number of evaluation times.
 
-    Arrays are NumPy's; CuPy's where y, measurements, U0 or V0 was on a CUDA device.
+    Arrays are NumPy arrays, or CuPy arrays if y, measurements, U0 or V0 was on a CUDA device.
 
     Attributes
     ----------
     M : ndarray, B + (d1, d2) or B + (T, d1, d2)
         Predictor U V^T, or W W^T for the symmetric model.
     gram : ndarray, B + (n, n) or B + (T, n, n)
-        [U; V] [U; V]^T with n = d1 + d2 (W W^T with n = d1 for the symmetric model): all that
-        matters of the weights.
+        The Gram matrix W W^T, where W = [U; V] stacks the factors and n = d1 + d2 (W alone and n =
+        d1 for the symmetric model). The flow of M depends on the weights only through it.
     U, V : ndarray or None, B + (d1, k) and B + (d2, k), or with T before the last two axes
-        The factors themselves, where all runs have the same width k <= n; None otherwise. The
+        The factors themselves if all runs have the same width k <= n, and None otherwise. The
         symmetric model has V = U.
     loss, t : ndarray, B or B + (T,)
-        Sum of squared residuals, and the time each row belongs to (a run that ended early repeats
-        its last state, and says so here).
+        The sum of squared residuals, and the time of each row. After a run has ended, its last
+        state and time are repeated.
     status : ndarray of int, B
         A `Status` per run.
     n_steps, n_rhs : ndarray of int, B
         Accepted steps, and evaluations of the vector field.
     n_flops : ndarray, B
-        Multiplications and additions of the dense algebra, the elementwise functions left out; zero
-        from the backend "numpy", which does not count them.
+        Multiplications and additions of the dense linear algebra, not counting elementwise
+        functions; zero for the backend "numpy", which does not count them.
     backend : str
         The backend that ran.
 
@@ -100,38 +100,38 @@ def flow_factorization(
 ) -> FactorizationFlow:
     """Integrate the gradient flow of matrix factorisation, a whole batch in one call.
 
-    The model is M = U V^T with U (d1, k), V (d2, k) (or M = W W^T, W (d1, k)), the loss
-    L = sum_i (<X_i, M> - y_i)^2, the flow dU/dt = -dL/dU and so on.  Leading axes of y, of entries,
-    of the start (alpha, width, seed, or U0 and V0) and t_max, stop_loss and rtol broadcast to the
-    batch shape B; measurements are shared.
+    The model is M = U V^T with U (d1, k), V (d2, k) (or M = W W^T, W (d1, k)), the loss is L =
+    sum_i (<X_i, M> - y_i)^2, and the flow is dU/dt = -dL/dU and likewise for V or W. The leading
+    axes of y, of entries, of the start (alpha, width, seed, or U0 and V0) and of t_max, stop_loss
+    and rtol broadcast to the batch shape B; all runs share the measurements.
 
     Parameters
     ----------
     y : array_like, (..., n_samples)
         Targets.
     entries : pair of integer array_like, (..., n_samples) each, or boolean array_like, (d1, d2)
-        Matrix completion: rows and columns of the observed entries, without repetition (for the
-        symmetric model, (i, j) and (j, i) are the same entry); with leading axes, of every run. Or
-        a boolean matrix of shape dims that is True where y, in the order of rows, is observed.
+        For matrix completion: rows and columns of the observed entries, without repetition (in the
+        symmetric model (i, j) and (j, i) are the same entry). Leading axes give every run its own
+        entries. Or a boolean matrix of shape dims that is True at the observed entries; y then
+        lists them row by row.
     measurements : array_like, (n_samples, d1, d2)
-        Matrix sensing: the X_i, instead of ``entries``.
+        For matrix sensing: the matrices X_i, instead of ``entries``.
     dims : (int, int), optional
-        (d1, d2); needed with ``entries`` unless they are boolean or U0 is given.
+        The shape (d1, d2); required with ``entries``, unless they are boolean or U0 is given.
     symmetric : bool
         Use M = W W^T, with W drawn or given as U0.
     alpha : array_like, (...)
         Standard deviation of the i.i.d. Gaussian initial weights, 1e-140 to 1e140.
     width : array_like of int, (...)
-        Number of columns k >= 1, as large as wanted: cost and memory do not depend on it beyond
-        d1 + d2.
+        Number of columns k >= 1. Beyond d1 + d2 it changes neither the cost nor the memory.
     seed : array_like of int, (...), optional
-        Seed of the draw, 0 by default. The same (seed, width) gives the same weights up to the
-        factor alpha, in any batch.
+        Seed of the draw, 0 by default. Equal (seed, width) give equal weights up to the factor
+        alpha, in any batch.
     U0, V0 : array_like, (..., d1, k) and (..., d2, k), optional
         Initial weights, instead of alpha, width and seed.
     t_eval : array_like, (T,), optional
-        Ascending times at which the flow is wanted; adds an axis T to the results.  Integration
-        then ends at t_eval[-1] or t_max, whatever the loss.
+        Ascending times at which to return the flow; adds an axis T to the results. Integration then
+        ends at t_eval[-1] or t_max, whatever the loss.
     t_max : array_like, (...)
         Time at which a run ends.
     stop_loss : array_like, (...)
@@ -141,19 +141,20 @@ def flow_factorization(
     atol : float
         Absolute part of the tolerance on |M|.
     method : {"auto", "dopri5", "radau5"}
-        "dopri5" is explicit, "radau5" stiff; "auto" chooses, and may change, per run. Beyond 4096
-        samples there is only the explicit one.
+        "dopri5" is explicit and "radau5" implicit, for stiff problems. "auto" chooses for each run
+        and may switch during it. Above 4096 samples only "dopri5" is available.
     max_steps : int
-        Budget of attempted steps.
+        Largest number of attempted steps per run.
     backend : {"auto", "cuda", "cpu", "numpy"}
-        Where to compute; "auto" takes a GPU where there are enough runs for it (docs/gpu.md);
-        "numpy", the fallback, promises less (docs/promises.md). y,
-        measurements, U0 and V0 that a CUDA device holds (CuPy's, or any through DLPack) stay there,
-        need "cuda" or "auto", and make the results CuPy arrays.
+        Where to compute. "auto" takes a GPU if there are enough runs for it (docs/gpu.md); "numpy",
+        the fallback, is slower and promises less (docs/promises.md). If y, measurements, U0 or V0
+        are on a CUDA device (CuPy arrays, or others through DLPack), they stay there, the results
+        are CuPy arrays, and the backend must be "cuda" or "auto".
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use.
     progress : bool or callable
-        Show a progress bar, or call with the number of finished runs a few times a second.
+        Whether to show a progress bar, or a function that is called with the number of finished
+        runs a few times a second.
 
     Returns
     -------
@@ -163,9 +164,9 @@ def flow_factorization(
     Raises
     ------
     ValueError, TypeError
-        For illegal arguments, by name, before any work.
+        If an argument is invalid; the message names it, and nothing has been computed.
     BackendUnavailableError
-        If the backend asked for cannot work here.
+        If the requested backend does not work on this machine.
 
     Warns
     -----
@@ -174,13 +175,14 @@ def flow_factorization(
 
     Notes
     -----
-    With W = [U; V] the flow is W' = -S W, S symmetric and a function of W W^T alone, so any factor
-    of W W^T with n = d1 + d2 columns stands for all k [1]_.  For k > n the factor of an i.i.d.
-    Gaussian start is drawn directly (Bartlett), exactly in distribution; for k <= n the draw is W.
-    Accuracy: M at t_eval and at the end lies within 10 rtol of the exact flow, in the Frobenius
-    norm relative to |M|; U^T U - V^T V is put back to its initial value in what is returned.  Cost
-    of an evaluation of the field: 3 n_samples n multiplications for entries,
-    (2 n_samples + 3 n) d1 d2 for measurements; a stiff step adds about n_samples^3.
+    With W = [U; V] the flow is dW/dt = -S W, where S is symmetric and depends only on W W^T. Any
+    factor of W W^T with n = d1 + d2 columns therefore represents every width k [1]_. For k > n such
+    a factor of an i.i.d. Gaussian start is drawn directly (Bartlett), with the exact distribution;
+    for k <= n W itself is drawn. Accuracy: M at t_eval and at the end lies within 10 rtol of the
+    exact flow, in the Frobenius norm relative to |M|. The flow conserves U^T U - V^T V, and the
+    returned factors have its initial value restored. Evaluating the velocity dW/dt costs 3
+    n_samples n multiplications for entries, and (2 n_samples + 3 n) d1 d2 for measurements; a stiff
+    step adds about n_samples^3.
 
     References
     ----------

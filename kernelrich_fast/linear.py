@@ -26,19 +26,20 @@ _MAX_DOUBLES = 2**26
 class LinearFlow(FlowResult):
     """Result of `flow_linear`; B is the batch shape, T the number of evaluation times.
 
-    Arrays are NumPy's; CuPy's where data or weights were on a CUDA device.
+    Arrays are NumPy arrays, or CuPy arrays if data or weights were on a CUDA device.
 
     Attributes
     ----------
     M : ndarray, B + (d_out, d_in) or B + (T, d_out, d_in)
         The product W2 W1: the network is x -> M x.
     gram : ndarray, B + (n, n) or B + (T, n, n)
-        [W2; W1^T] [W2; W1^T]^T with n = d_out + d_in: all that matters of the weights.
+        The Gram matrix W W^T of W = [W2; W1^T], with n = d_out + d_in. The flow of M depends on the
+        weights only through it.
     W1, W2 : ndarray or None, B + (k, d_in) and B + (d_out, k), or with T before the last two axes
-        The layers themselves, where all runs have the same width k <= n; None otherwise.
+        The layers themselves if all runs have the same width k <= n, and None otherwise.
     loss, t, status, n_steps, n_rhs, n_flops, backend
-        As in `FactorizationFlow`; the loss is |X M^T - Y|^2, or with S and C alone its excess over
-        the least one.
+        As in `FactorizationFlow`; the loss is |X M^T - Y|^2, or, if only S and C are given, its
+        excess over the minimum.
 
     Notes
     -----
@@ -81,33 +82,33 @@ def flow_linear(
 ) -> LinearFlow:
     """Integrate the gradient flow of two-layer linear networks, a whole batch in one call.
 
-    The network is x -> W2 W1 x with W1 (k, d_in) and W2 (d_out, k), the loss
-    L = |X M^T - Y|^2 with M = W2 W1, the flow dW/dt = -grad L.  Leading axes of the data and of the
-    start (alpha, width, seed, or W1 and W2) and t_max, stop_loss and rtol broadcast to the batch
-    shape B.
+    The network is x -> W2 W1 x with W1 (k, d_in) and W2 (d_out, k), the loss is L = |X M^T - Y|^2
+    with M = W2 W1, and the flow is dW/dt = -grad L for both layers. The leading axes of the data,
+    of the start (alpha, width, seed, or W1 and W2) and of t_max, stop_loss and rtol broadcast to
+    the batch shape B.
 
     Parameters
     ----------
     X, Y : array_like, (..., n_samples, d_in) and (..., n_samples, d_out), optional
         Inputs, of size 1e-50 to 1e50, and targets.
     S, C : array_like, (..., d_in, d_in) and (..., d_out, d_in), optional
-        The moments X^T X and Y^T X instead of samples; for a population, their expectations.
+        The second moments X^T X and Y^T X instead of samples; for a distribution, the expectations.
     y_norm2 : array_like, (...), optional
-        |Y|^2, with S and C. Where it is left out the loss is its excess over the least one, and
-        ``stop_loss`` refers to the excess of M = 0.
+        |Y|^2, if S and C are given. Without it, the loss is its excess over the minimum, and
+        ``stop_loss`` is relative to that excess at M = 0.
     width : array_like of int, (...)
-        Hidden units k >= 1, as many as wanted: cost and memory do not depend on them beyond
-        d_in + d_out.
+        Hidden units k >= 1. Beyond d_in + d_out their number changes neither the cost nor the
+        memory.
     alpha : array_like, (...)
         Standard deviation of the i.i.d. Gaussian initial weights, 1e-140 to 1e140.
     seed : array_like of int, (...), optional
-        Seed of the draw, 0 by default. The same (seed, width) gives the same weights up to the
-        factor alpha, in any batch.
+        Seed of the draw, 0 by default. Equal (seed, width) give equal weights up to the factor
+        alpha, in any batch.
     W1, W2 : array_like, (..., k, d_in) and (..., d_out, k), optional
         Initial weights, instead of alpha, width and seed.
     t_eval : array_like, (T,), optional
-        Ascending times at which the flow is wanted; adds an axis T to the results.  Integration
-        then ends at t_eval[-1] or t_max, whatever the loss.
+        Ascending times at which to return the flow; adds an axis T to the results. Integration then
+        ends at t_eval[-1] or t_max, whatever the loss.
     t_max : array_like, (...)
         Time at which a run ends.
     stop_loss : array_like, (...)
@@ -117,19 +118,21 @@ def flow_linear(
     atol : float
         Absolute part of the tolerance on |M|.
     method : {"auto", "dopri5", "radau5"}
-        "dopri5" is explicit, "radau5" stiff; "auto" chooses, and may change, per run. Where
-        d_out r^2, r the rank of X, exceeds 2.2e7 there is only the explicit one.
+        "dopri5" is explicit and "radau5" implicit, for stiff problems. "auto" chooses for each run
+        and may switch during it. If d_out r^2 exceeds 2.2e7, where r is the rank of X, only
+        "dopri5" is available.
     max_steps : int
-        Budget of attempted steps.
+        Largest number of attempted steps per run.
     backend : {"auto", "cuda", "cpu", "numpy"}
-        Where to compute; "auto" takes a GPU where there are enough runs for it (docs/gpu.md);
-        "numpy", the fallback, promises less (docs/promises.md). Data and weights that a CUDA device
-        holds (CuPy's, or any through DLPack) stay there, need "cuda" or "auto", and make the
-        results CuPy arrays.
+        Where to compute. "auto" takes a GPU if there are enough runs for it (docs/gpu.md); "numpy",
+        the fallback, is slower and promises less (docs/promises.md). If data or weights are on a
+        CUDA device (CuPy arrays, or others through DLPack), they stay there, the results are CuPy
+        arrays, and the backend must be "cuda" or "auto".
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use.
     progress : bool or callable
-        Show a progress bar, or call with the number of finished runs a few times a second.
+        Whether to show a progress bar, or a function that is called with the number of finished
+        runs a few times a second.
 
     Returns
     -------
@@ -139,9 +142,9 @@ def flow_linear(
     Raises
     ------
     ValueError, TypeError
-        For illegal arguments, by name, before any work.
+        If an argument is invalid; the message names it, and nothing has been computed.
     BackendUnavailableError
-        If the backend asked for cannot work here.
+        If the requested backend does not work on this machine.
 
     Warns
     -----
@@ -150,17 +153,17 @@ def flow_linear(
 
     Notes
     -----
-    With X = sum_j sigma_j u_j v_j^T the loss is sum_oj (sigma_j <M_o, v_j> - <u_j, Y_o>)^2 plus
-    what no M reaches: the flow is that of completing a matrix whose entries in the basis v_j are
-    all observed, with weights sigma_j. As there, W = [W2; W1^T] obeys W' = -A W, A symmetric and a
-    function of W W^T alone, so a factor with d_in + d_out columns stands for any width [1]_. From
-    samples, sigma is taken from X itself, never from X^T X: modes are resolved down to about 1e-7
-    of the largest sigma, and from moments down to 1e-5.  Accuracy: M at t_eval and at the end
-    lies within 10 rtol of the exact flow, in the Frobenius norm relative to |M|; W2^T W2 - W1 W1^T
-    is conserved in what is returned.  Targets that no M fits end as STATIONARY.  Cost: with r the
-    rank of X, 3 d_out r (d_in + d_out) multiplications for the field.  The tangent kernel falls
-    apart into d_out blocks of size r in the basis of the eigenvectors of W2 W2^T, so that a stiff
-    step adds about d_out r^3.
+    With X = sum_j sigma_j u_j v_j^T the loss is sum_oj (sigma_j <M_o, v_j> - <u_j, Y_o>)^2 plus a
+    constant, the part that no M can fit. The flow is thus that of completing a matrix whose entries
+    in the basis v_j are all observed, with weights sigma_j. As in `flow_factorization`, W = [W2;
+    W1^T] obeys dW/dt = -A W, where A is symmetric and depends only on W W^T, so a factor with d_in
+    + d_out columns represents any width [1]_. For samples, sigma is computed from X itself, never
+    from X^T X, and modes are resolved down to about 1e-7 of the largest sigma; from moments, down
+    to 1e-5.  Accuracy: M at t_eval and at the end lies within 10 rtol of the exact flow, in the
+    Frobenius norm relative to |M|; The returned weights conserve W2^T W2 - W1 W1^T. Runs whose
+    targets no M fits end as STATIONARY. Evaluating the velocity costs 3 d_out r (d_in + d_out)
+    multiplications, where r is the rank of X. In the basis of the eigenvectors of W2 W2^T the
+    tangent kernel consists of d_out blocks of size r, so a stiff step adds about d_out r^3.
 
     References
     ----------

@@ -157,7 +157,7 @@ def _of_moments(S: FloatArray, C: FloatArray, y_norm2: Any) -> LinearData:
             raise ValueError(f"y_norm2: expected a shape that broadcasts to {lead}") from None
         if np.any(total < fitted * (1.0 - 1e-9)):
             raise ValueError(
-                f"y_norm2: expected at least {fitted.max()}, the part that is fitted, got {y_norm2}"
+                f"y_norm2: expected at least {fitted.max()}, the part that M can fit, got {y_norm2}"
             )
     offset = xp.asarray(np.maximum(total - fitted, 0.0))
     return _data(xp, lead, basis, sigma, target, kept, offset, total)

@@ -1,4 +1,4 @@
-"""What of a matrix is observed: some of its entries, or its products with given matrices."""
+"""Observations of a matrix: some of its entries, or its products with given matrices."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_sensing(
     """
     check.flag("symmetric", symmetric)
     if (entries is None) == (measurements is None):
-        raise ValueError("entries: expected entries or measurements, and not both")
+        raise ValueError("entries: expected either entries or measurements, got both or none")
     shape = None if dims is None else _dims(dims)
     none = np.empty(0, dtype=np.int64)
     if measurements is not None:

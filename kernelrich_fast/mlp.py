@@ -43,23 +43,24 @@ class MLPFlow(FlowResult):
     Attributes
     ----------
     weights : list of ndarray, B + (fan_out, fan_in) or B + (T, fan_out, fan_in)
-        Layers; an antisymmetric model has an axis of its two copies before the last two.
+        Weights of the layers; an antisymmetric model has an axis for its two copies before the last
+        two.
     biases : list of ndarray, B + (fan_out,) or B + (T, fan_out), or None
         Biases of the layers, likewise.
     weights0, biases0 : list of ndarray, without the T axis
-        The start, alpha included.
+        The initial weights and biases, including the factor alpha.
     loss, t : ndarray, B or B + (T,)
-        Loss, and the time each row belongs to (a run that ended early repeats its last state, and
-        says so here).
+        The loss, and the time of each row. After a run has ended, its last state and time are
+        repeated.
     status : ndarray of int, B
         A `Status` per run.
     n_steps, n_rhs : ndarray of int, B
-        Accepted steps, and gradients of the loss computed.
+        Accepted steps, and evaluations of the gradient of the loss.
     antisymmetric : bool
         Whether the predictor is the difference of two copies.
     n_flops : ndarray, B
-        Multiplications and additions of the dense algebra, the elementwise functions left out; zero
-        from the backend "numpy", which does not count them.
+        Multiplications and additions of the dense linear algebra, not counting elementwise
+        functions; zero for the backend "numpy", which does not count them.
     backend : str
         The backend that ran.
 
@@ -75,7 +76,7 @@ class MLPFlow(FlowResult):
     antisymmetric: bool
 
     def predict(self, X_new: ArrayLike) -> FloatArray:
-        """Outputs of the trained networks at X_new.
+        """Predictions of the trained networks at X_new.
 
         Parameters
         ----------
@@ -84,7 +85,7 @@ class MLPFlow(FlowResult):
 
         Returns
         -------
-        ndarray, B + (n_new,) or B + (T, n_new); with classes one more axis of their scores
+        ndarray, B + (n_new,) or B + (T, n_new); with classes, one more axis for their scores
             Predictions.
 
         Raises
@@ -130,9 +131,9 @@ def flow_mlp(
 ) -> MLPFlow:
     """Integrate the gradient flow of many small ReLU networks, a whole batch in one call.
 
-    The network has ``depth`` layers of weights with ReLUs between them, the loss is
-    L = sum_n (f(x_n) - y_n)^2 (or the sum of cross-entropies), the flow dw/dt = -dL/dw from
-    w(0) = alpha w0.  Leading axes of X, y, the starts and alpha, seed, t_max, stop_loss and rtol
+    The network has ``depth`` layers of weights with ReLUs between them, the loss is L = sum_n
+    (f(x_n) - y_n)^2 (or the sum of cross-entropies), and the flow is dw/dt = -dL/dw from w(0) =
+    alpha w0. The leading axes of X, y, the initial weights, alpha, seed, t_max, stop_loss and rtol
     broadcast to the batch shape B.
 
     Parameters
@@ -148,21 +149,21 @@ def flow_mlp(
     alpha : array_like, (...)
         Scale of the start.
     seed : array_like of int, (...)
-        Seed of the drawn start; the same seed gives the same w0 at any alpha.
+        Seed of the random w0; equal seeds give equal w0 at any alpha.
     weights0 : sequence of array_like, (..., fan_out, fan_in) each, optional
-        Layers of w0, instead of a draw; depth and width are then theirs.
+        Weights of w0, instead of random ones; they then determine depth and width.
     biases0 : sequence of array_like, (..., fan_out) each, optional
         Biases in w0, with ``weights0``; zero by default.
     bias : bool
         Whether every layer has trained biases.
     antisymmetric : bool
-        The unbiased model: the difference of two copies with the same start, so F(w0) = 0. Both are
-        trained.
+        Use the unbiased model, the difference of two copies with equal initial weights, so that its
+        initial output is zero. Both copies are trained.
     init : {"he_uniform", "he_normal"}
-        Law of the drawn weights: uniform on +-sqrt(6 / fan_in), or N(0, 2 / fan_in).
+        Distribution of the random weights: uniform on +-sqrt(6 / fan_in), or N(0, 2 / fan_in).
     layer_scales : float or array_like, (depth,), optional
-        Factors of the layers of w0, biases included: the shape of the start. Factors of product
-        one leave the outputs of a network without biases as they were.
+        Factors that multiply the layers of w0, including biases: the shape of the start. If their
+        product is one, the initial outputs of a network without biases do not change.
     loss : {"squared", "cross_entropy"}
         Loss; "cross_entropy" has one output per class.
     n_classes : int, optional
@@ -170,8 +171,8 @@ def flow_mlp(
     step_size : float, optional
         Step of ``method="gradient_descent"``; a step of size h advances t by h.
     t_eval : array_like, (T,), optional
-        Ascending times at which the flow is wanted; adds an axis T to the results.  Integration
-        then ends at t_eval[-1] or t_max, whatever the loss.
+        Ascending times at which to return the flow; adds an axis T to the results. Integration then
+        ends at t_eval[-1] or t_max, whatever the loss.
     t_max : array_like, (...)
         Time at which a run ends.
     stop_loss : array_like, (...)
@@ -183,20 +184,21 @@ def flow_mlp(
     atol : float
         Absolute part of the tolerance on the norm of the predictions.
     method : {"auto", "dopri5", "exponential", "gradient_descent"}
-        "exponential" treats the tangent kernel exactly (squared loss, up to 1024 samples), "dopri5"
-        is explicit, "auto" chooses between them per run as it goes; "gradient_descent" takes
+        "exponential" treats the tangent kernel exactly (squared loss, up to 1024 samples), and
+        "dopri5" is explicit; "auto" chooses between them during each run. "gradient_descent" takes
         full-batch steps of ``step_size``.
     max_steps : int
-        Budget of attempted steps.
+        Largest number of attempted steps per run.
     backend : {"auto", "cuda", "cpu", "numpy"}
-        Where to compute; "auto" takes a GPU where there are enough runs for it (docs/gpu.md);
-        "numpy", the fallback, promises less (docs/promises.md). X, y,
-        weights0 and biases0 that a CUDA device holds (CuPy's, or any through DLPack) stay there,
-        need "cuda" or "auto", and make the results CuPy arrays.
+        Where to compute. "auto" takes a GPU if there are enough runs for it (docs/gpu.md); "numpy",
+        the fallback, is slower and promises less (docs/promises.md). If X, y, weights0 or biases0
+        are on a CUDA device (CuPy arrays, or others through DLPack), they stay there, the results
+        are CuPy arrays, and the backend must be "cuda" or "auto".
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use.
     progress : bool or callable
-        Show a progress bar, or call with the number of finished runs a few times a second.
+        Whether to show a progress bar, or a function that is called with the number of finished
+        runs a few times a second.
 
     Returns
     -------
@@ -206,9 +208,9 @@ def flow_mlp(
     Raises
     ------
     ValueError, TypeError
-        For illegal arguments, by name, before any work.
+        If an argument is invalid; the message names it, and nothing has been computed.
     BackendUnavailableError
-        If the backend asked for cannot work here.
+        If the requested backend does not work on this machine.
 
     Warns
     -----
@@ -217,19 +219,20 @@ def flow_mlp(
 
     Notes
     -----
-    The field jumps where a unit's input crosses zero.  Steps hold all kinks as they are, so they
-    see a smooth field; what the part of a step behind a crossing was wrong by counts as error, and
-    a step is cut behind the first crossing where that error exceeds ``rtol``.  A kink that both
-    sides point at is followed as a sliding mode [2]_ until one side lets go.  Predictions along the
-    flow lie within 10 rtol of the norm of y from the flow, as far as the tests can tell: they hold
-    it against extrapolated gradient descent, which resolves about 1e-5, and against SciPy to rtol
-    1e-10 where nothing crosses.  Where several kinks meet in one point the flow may be
-    discontinuous in its start.  relu'(0) = 0.  STATIONARY means a local minimum, or a network
-    without a living unit.
+    The velocity dw/dt jumps where the input of a unit crosses zero (a kink). A step holds the state
+    of every unit (on or off) fixed, so that the velocity within the step is smooth. The error that
+    this causes after a crossing is added to the error estimate, and if the sum exceeds ``rtol`` the
+    step is shortened to end just after the first crossing. Where the velocities on both sides of a
+    kink point towards it, the trajectory slides along the kink [2]_ until one of them points away.
+    Along the flow, predictions lie within 10 rtol times the norm of y of the exact flow. Tests
+    check this against extrapolated gradient descent, which resolves about 1e-5, and, where no kink
+    is crossed, against SciPy for rtol down to 1e-10. Where several kinks meet in one point the flow
+    may depend discontinuously on its start. The derivative relu'(0) is 0. STATIONARY means a local
+    minimum, or a network all of whose units are off.
 
-    A step of the exponential method costs four gradients, as many products with the Jacobian, and
-    an eigendecomposition of the n_samples x n_samples tangent kernel, of which a flow near the
-    kernel regime takes a few dozen.
+    A step of the exponential method costs four gradients, four products with the Jacobian, and an
+    eigendecomposition of the n_samples x n_samples tangent kernel. A flow near the kernel regime
+    takes a few dozen steps.
 
     References
     ----------
@@ -261,7 +264,7 @@ def flow_mlp(
     copies = 2 if antisymmetric else 1
     if weights0 is None:
         if biases0 is not None:
-            raise ValueError("biases0: expected together with weights0, got it alone")
+            raise ValueError("biases0: expected weights0 too, got biases0 alone")
         layout = drawn_layout(inputs.shape[-1], outputs, depth, width, copies, bool(bias))
         w0, w_index = drawn_start(layout, init, check.integer_array("seed", seed, low=0))
     else:

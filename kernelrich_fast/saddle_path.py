@@ -33,7 +33,7 @@ _LARGEST_BOUND = 1e150  # times features of up to 1e140
 class RichPath(Result):
     """Result of `rich_path`; B is the batch shape, J the largest number of jumps in the batch.
 
-    Where a problem has fewer jumps than J, its jump times end with infinities and its last saddle
+    If a problem has fewer jumps than J, its remaining jump times are infinite and its last saddle
     is repeated.
 
     Attributes
@@ -41,25 +41,27 @@ class RichPath(Result):
     jump_times : ndarray, B + (J,)
         Times of the jumps, ascending, in units of `time_unit`.
     beta : ndarray, B + (J + 1, n_features)
-        The saddles: beta[..., 0, :] = 0, then one after every jump; the last is the end.
+        The saddles: beta[..., 0, :] = 0, then the saddle after each jump; the last one is the end
+        of the path.
     active : ndarray of bool, B + (J + 1, n_features)
-        Which features are not zero at a saddle.
+        Which features are not zero at each saddle.
     saddle_loss : ndarray, B + (J + 1,)
         |X beta - y|^2 at every saddle.
     dual : ndarray, B + (n_samples,)
-        s at the last jump, the certificate of the end: |x_i^T s| <= w0_i^(2-D), with equality, and
-        the sign of beta_i, where beta_i is not zero.
+        The dual variable s of the Notes at the last jump. It certifies the end: |x_i^T s| <=
+        w0_i^(2-D) for all i; where beta_i is not zero, equality holds and x_i^T s has the sign of
+        beta_i.
     loss : ndarray, B
         |X beta - y|^2 at the end.
     unique : ndarray of bool, B
-        Whether the end is the only minimiser: of the l1 norm among all beta that fit, or among all
-        least-squares solutions.
+        Whether the end is the only minimiser of the weighted l1 norm among all beta that fit (or,
+        if none fits, among all least-squares solutions).
     n_jumps, n_pivots : ndarray of int, B
-        Jumps, and least-squares fits on the way.
+        Numbers of jumps and of least-squares fits.
     depth : ndarray, B
         Number of layers.
     status : ndarray of int, B
-        A `Status` per problem: CONVERGED where beta fits y, STATIONARY where none does.
+        A `Status` per problem: CONVERGED if beta fits y, STATIONARY if no beta does.
     backend : str
         The backend that ran.
     """
@@ -84,7 +86,7 @@ class RichPath(Result):
     backend: str
 
     def time_unit(self, alpha: float) -> Any:
-        """The time of the gradient flow from scale ``alpha`` that is 1 on this path.
+        """The time of the gradient flow from scale ``alpha`` that is time 1 on this path.
 
         Parameters
         ----------
@@ -110,7 +112,7 @@ class RichPath(Result):
         return rich_time_unit(scale, self.depth)
 
     def at(self, times: ArrayLike) -> FloatArray:
-        """The path at some times; at a jump, what it jumps to.
+        """The path at given times; at the time of a jump, the saddle after it.
 
         Parameters
         ----------
@@ -150,9 +152,9 @@ def rich_path(
 ) -> RichPath:
     """Follow the gradient flow of diagonal networks in the limit alpha -> 0, from saddle to saddle.
 
-    As the initial weights shrink, the flow of `flow_diagonal` rests at one saddle after another
-    and jumps between them. On the time scale of `RichPath.time_unit` its limit is piecewise
-    constant, and is computed here exactly: no flow is integrated and no alpha is chosen. Leading
+    As the initial weights shrink, the flow of `flow_diagonal` rests at one saddle after another and
+    jumps between them. On the time scale of `RichPath.time_unit` its limit is piecewise constant
+    and is computed exactly, without integrating a flow and without choosing an alpha. The leading
     axes of X, y, depth and w0 broadcast to the batch shape B.
 
     Parameters
@@ -164,16 +166,17 @@ def rich_path(
     depth : array_like, (...)
         Number of layers D >= 2. With w0 = 1 the saddles and jump times do not depend on it.
     w0 : array_like, (..., n_features) or scalar, optional
-        Positive profile of the initial weights, which are alpha w0; ones by default. It matters at
+        Positive profile (shape) of the initial weights alpha w0; ones by default. It matters at
         depth 3 and more.
     max_jumps : int
-        Budget of jumps.
+        Largest number of jumps.
     backend : {"auto", "cpu", "numpy"}
-        Where to compute; arrays of a CUDA device are copied to the host.
+        Where to compute; arrays on a CUDA device are copied to the host.
     num_threads : int, optional
-        Threads over problems; by default all cores this process may use.
+        Number of threads, which share the problems; by default all cores that this process may use.
     progress : bool or callable
-        Show a progress bar, or call with the number of finished problems a few times a second.
+        Whether to show a progress bar, or a function that is called with the number of finished
+        problems a few times a second.
 
     Returns
     -------
@@ -183,9 +186,9 @@ def rich_path(
     Raises
     ------
     ValueError, TypeError
-        For illegal arguments, by name, before any work.
+        If an argument is invalid; the message names it, and nothing has been computed.
     BackendUnavailableError
-        If the backend asked for cannot work here.
+        If the requested backend does not work on this machine.
 
     Warns
     -----
@@ -194,24 +197,25 @@ def rich_path(
 
     Notes
     -----
-    Let s be the integral of the residual y - X beta in units of `RichPath.time_unit`. Between jumps
-    beta rests and s moves on a straight line. A feature whose x_i^T s reaches the bound
-    +-w0_i^(2-D) (+-1 at depth 2) can leave zero; beta then jumps to the least-squares fit over the
-    features at their bounds, each with the sign of its bound [1]_ [2]_. A feature that has returned
-    to zero, and that the residual draws inwards, leaves its bound again. The path ends at the
-    interpolant of least sum_i w0_i^(2-D) |beta_i|; where no beta fits, at the least-squares
-    solution of least such norm.
+    Let s be the time integral of the residual y - X beta in units of `RichPath.time_unit` (the dual
+    variable). Between jumps beta is constant and s moves along a straight line. A feature whose
+    x_i^T s reaches the bound +-w0_i^(2-D) (+-1 at depth 2) can leave zero; beta then jumps to the
+    least-squares fit over the features at their bounds, each with the sign of its bound [1]_ [2]_.
+    If a feature has returned to zero and the residual moves its x_i^T s inwards, it leaves its
+    bound again. The path ends at the interpolant that minimises sum_i w0_i^(2-D) |beta_i|, or, if
+    no beta fits, at the least-squares solution that minimises this norm.
 
-    s, the jump times, X beta and the loss are unique. Where features depend on each other, beta is
-    not: several have the same predictions and the same norm, and the one returned has independent
-    features. The flow tends to one that depends on depth. `unique` says whether the end is such a
-    case.
+    s, the jump times, X beta and the loss are unique. If features are linearly dependent, beta need
+    not be: several beta then have the same predictions and the same norm. The one returned uses
+    independent features, while the flow tends to one that depends on the depth. `unique` says
+    whether the end is unique.
 
     Features that reach their bounds within 1e-12 of each other jump together. Saddles are accurate
-    to 1e-15 times the condition number of their features, by orthogonal factorisation; tests hold
-    the path against rational arithmetic. Cost: 4 n_samples n_features operations a jump, one to two
-    fits a jump, each a few n_samples^2; there are about 1.6 n_samples jumps for random data, and at
-    most exponentially many. Memory: J + 1 rows of n_features.
+    to 1e-15 times the condition number of their features, because they are computed by orthogonal
+    factorisation; tests compare the path with rational arithmetic. A jump costs 4 n_samples
+    n_features operations and one to two fits of a few n_samples^2 operations each. Random data have
+    about 1.6 n_samples jumps; in the worst case their number is exponential. The result holds J + 1
+    rows of n_features numbers.
 
     References
     ----------

@@ -23,8 +23,8 @@ class Schedule:
     Attributes
     ----------
     start, decay, rate : ndarray, (..., K)
-        Times, values there, and rates of the exponential decay from there, all >= 0. Leading axes
-        are those of a batch.
+        Start times of the pieces, values of lambda at them, and rates of its exponential decay
+        within the pieces, all >= 0. Leading axes are those of a batch.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def exponential(initial: ArrayLike, rate: ArrayLike) -> Schedule:
     Raises
     ------
     ValueError, TypeError
-        For negative or infinite values, and for shapes that do not broadcast.
+        If a value is negative or infinite, or the shapes do not broadcast.
 
     Examples
     --------
@@ -147,8 +147,8 @@ def piecewise(pairs: Iterable[tuple[float, float]]) -> Schedule:
     Parameters
     ----------
     pairs : sequence of (t_k, lambda_k)
-        Times ascending from 0 on, and values >= 0. ``weight_decay=[(t_0, lambda_0), ...]`` is short
-        for it.
+        Ascending times >= 0, and values >= 0. ``weight_decay=[(t_0, lambda_0), ...]`` means the
+        same.
 
     Returns
     -------
@@ -157,7 +157,7 @@ def piecewise(pairs: Iterable[tuple[float, float]]) -> Schedule:
     Raises
     ------
     ValueError, TypeError
-        For anything but pairs, for times that do not ascend, and for negative values.
+        If ``pairs`` is not a sequence of pairs, the times do not ascend, or a value is negative.
 
     Examples
     --------

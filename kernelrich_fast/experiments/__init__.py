@@ -69,27 +69,28 @@ def reproduce(
     ----------
     figure : {"fig1", "fig2", "fig3", "fig5", "fig6", "fig6c", "fig6d", "fig7", "image", \
             "saddles", "lasso", "decay", "depths", "margins", "all"}
-        Which figure of the paper, all panels ("fig6": a and b); or the completion of an image; or
-        flows beside their exact path as alpha -> 0; or the mean of a flow beside the lasso path
-        ("lasso"), weight decay that switches regimes ("decay"), the l1 minimisers that depths from
-        2 to 4 choose ("depths"), classification down to a loss of exp(-1e12) ("margins"). "fig6d"
-        trains a convolutional network in
-        PyTorch, by the extra [torch]. "all" makes every other one, and report.html with each beside
-        the paper's settings and what must be seen.
+        Which figure of the paper to make, with all panels ("fig6" has panels a and b). Beyond the
+        paper, "image" completes a photograph, "saddles" compares flows with their exact path as
+        alpha -> 0, "lasso" compares the mean of a flow with the lasso path, "decay" shows how
+        weight decay switches regimes, "depths" shows which l1 minimisers depths from 2 to 4 choose,
+        and "margins" follows classification down to a loss of exp(-1e12). "fig6d" trains a convolutional network in PyTorch and needs the extra [torch]. "all"
+        makes every figure but fig6d, and writes report.html, which shows each beside the paper's
+        settings and says whether the paper's qualitative findings hold.
     out : path
-        Directory for FIGURE.png, FIGURE.pdf and one NetCDF file of data per panel.
+        Directory for FIGURE.png, FIGURE.pdf and the data, one NetCDF file per panel.
     quick : bool
-        A small version of the same, for trying out.
+        Whether to make a small version, to try it out.
     backend : str
         As in `flow_diagonal`.
     progress : bool
         Show a progress bar.
     data : path, optional
-        Instead of the digits that ship with scikit-learn, for "fig6c" (and "all") an .npz file with
-        x_train, y_train, x_test and y_test, such as MNIST's; for "fig6d" the folder of CIFAR-10,
-        binary or for Python, which without ``quick`` is trained on as in the paper: with a GPU.
+        Data to use instead of the digits that ship with scikit-learn. For "fig6c" (and "all") an
+        .npz file with x_train, y_train, x_test and y_test, such as that of MNIST. For "fig6d" the
+        folder of CIFAR-10, in its binary or Python version; without ``quick`` the training is that
+        of the paper, which needs a GPU.
     seed : int
-        The first seed of what is drawn; 0 gives the figures of the documentation.
+        The first seed of the random data and starts; 0 gives the figures of the documentation.
     num_threads : int, optional
         Threads; by default all cores this process may use.
 
@@ -101,11 +102,11 @@ def reproduce(
     Raises
     ------
     ValueError
-        If there is no such figure or backend, or ``data`` is given for another figure.
+        If there is no such figure or backend, or ``data`` is given for a figure that takes none.
     ImportError
-        If a package that the figure needs is missing.
+        If a package is missing that the figure needs.
     OSError
-        If ``out`` cannot be written to; found before anything is computed.
+        If ``out`` cannot be written to; this is checked before anything is computed.
 
     References
     ----------

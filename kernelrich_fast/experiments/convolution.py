@@ -73,7 +73,9 @@ class _Network:
                 channels = int(layer)
         self.shapes.append((CLASSES, channels * height * width))
         if height * width == 0:
-            raise ValueError(f"layers: expected images that can be halved so often, got {shape}")
+            raise ValueError(
+                f"layers: expected images large enough for every pooling layer, got shape {shape}"
+            )
 
     def start(self, alpha: float, seed: int) -> tuple[Any, ...]:
         """He's uniform weights times alpha."""

@@ -1,4 +1,4 @@
-"""What every experiment shares: settings, files, tables."""
+"""Settings, files and tables that all experiments share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Panels = dict[str, xr.Dataset]
 
 @dataclass(frozen=True)
 class Expectation:
-    """What must be seen in a figure, and whether its data show it."""
+    """A qualitative finding of the paper, and whether the data of a figure show it."""
 
     text: str
     holds: Callable[[Panels], bool]
@@ -40,10 +40,10 @@ class Expectation:
 
 @dataclass(frozen=True)
 class About:
-    """A figure of the paper: what was set there and here, and what must be seen in it."""
+    """A figure of the paper: its settings there and here, and the findings it must show."""
 
     title: str
-    # What is set, as the paper has it, as it is here: in words, or by what ran.
+    # The setting, its value in the paper, and its value here: a text, or a function of what ran.
     settings: tuple[tuple[str, str, str | Callable[[Panels], str]], ...]
     expectations: tuple[Expectation, ...]
 
@@ -57,7 +57,7 @@ class About:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an experiment made: a table, and the data of its panels."""
+    """The outcome of an experiment: a table, and the data of its panels."""
 
     text: str
     panels: Panels
@@ -72,12 +72,12 @@ class Settings:
     backend: str = "auto"
     progress: bool = False
     data: Path | None = None  # a local file in place of the data that ship with scikit-learn
-    seed: int = 0  # the first, of data and starts that are drawn
+    seed: int = 0  # the first seed of random data and starts
     jobs: int | None = None  # threads
 
     @property
     def how(self) -> tuple[str, bool, int | None]:
-        """Backend, progress bar and number of threads, which change no number."""
+        """Backend, progress bar and number of threads, which do not change results."""
         return self.backend, self.progress, self.jobs
 
     def seeds(self, count: int) -> tuple[int, ...]:
@@ -85,7 +85,7 @@ class Settings:
 
 
 def writable(folder: Path) -> Path:
-    """The folder, made and tried out: nothing is to be computed that cannot be written."""
+    """Create the folder and check that it can be written to, before anything is computed."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
@@ -121,9 +121,9 @@ def _cell(value: object) -> str:
 
 
 def rising(values: xr.DataArray, slack: float = 0.0) -> bool:
-    """Whether values, of which there are some, grow along their last axis.
+    """Whether at least two values grow along the last axis.
 
-    ``slack`` is what they may fall by, relative to their range; positions with NaN are left out.
+    They may fall by ``slack`` times their range; positions with NaN are left out.
     """
     numbers = np.asarray(values, dtype=np.float64)
     numbers = numbers[..., ~np.isnan(numbers).any(axis=tuple(range(numbers.ndim - 1)))]

@@ -1,4 +1,4 @@
-"""A page of all figures, each beside the paper's settings and what must be seen in it."""
+"""A page of all figures, each with the paper's settings and the findings it must show."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def write_report(settings: Settings, sections: Sequence[Section]) -> None:
     body = "\n".join(_section(settings, section) for section in sections)
     links = "".join(f'<li><a href="#{s.name}">{escape(s.about.title)}</a></li>' for s in sections)
     checks = [e.holds(s.outcome.panels) for s in sections for e in s.about.expectations]
-    kind = "small versions, which need not show it all" if settings.quick else "in full"
+    kind = "small versions, which need not show every finding" if settings.quick else "in full size"
     page = _PAGE.format(
         style=_STYLE,
-        summary=f"{len(sections)} figures, {kind}; {sum(checks)} of {len(checks)} expectations "
+        summary=f"{len(sections)} figures, {kind}; {sum(checks)} of {len(checks)} findings "
         f"hold. Computed in {sum(s.seconds for s in sections):.0f} s, "
         f"{time.strftime('%Y-%m-%d')}.",
         links=links,
@@ -58,7 +58,7 @@ def _section(settings: Settings, section: Section) -> str:
     return f"""<section id="{section.name}">
 <h2>{title}</h2>
 <img src="data:image/png;base64,{picture}" alt="{title}">
-<h3>What must be seen</h3>
+<h3>Findings of the paper</h3>
 <ul class="seen">{seen}</ul>
 <h3>Settings</h3>
 <div class="wide"><table><thead><tr><th></th><th>in the paper</th><th>here</th></tr></thead>

@@ -48,11 +48,11 @@ def with_variables(ds: xr.Dataset, *names: str) -> None:
     missing = [name for name in names if name not in ds.variables and name not in ds.dims]
     if missing:
         there = ", ".join(sorted(map(str, ds.variables)))
-        raise ValueError(f"ds: expected a Dataset with {', '.join(missing)}, got one of {there}")
+        raise ValueError(f"ds: expected a Dataset with {', '.join(missing)}, got one with {there}")
 
 
 def with_variable(ds: xr.Dataset, variable: str, *dims: str) -> xr.DataArray:
-    """The variable of that name, refused by name unless it is there and runs over ``dims``."""
+    """The variable of that name; an error names it if it is missing or lacks one of ``dims``."""
     with_variables(ds, *dims)
     if not isinstance(variable, str):
         raise TypeError(f"variable: expected a name, got {variable!r}")
@@ -61,7 +61,9 @@ def with_variable(ds: xr.Dataset, variable: str, *dims: str) -> xr.DataArray:
         raise ValueError(f"variable: expected one of {there}, got {variable!r}")
     values = ds[variable]
     if not set(dims) <= set(values.dims):
-        raise ValueError(f"variable: expected one over {', '.join(dims)}, got {values.dims}")
+        raise ValueError(
+            f"variable: expected one with dimensions {', '.join(dims)}, got {values.dims}"
+        )
     return values
 
 

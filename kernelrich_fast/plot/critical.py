@@ -24,8 +24,8 @@ def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = Fals
     Parameters
     ----------
     ds : xarray.Dataset
-        ``critical_alpha`` (depth, seed, n_samples), 0 where no scale generalises;
-        ``n_samples_l1`` (seed); the attribute ``n_features``, if there, is named.
+        ``critical_alpha`` (depth, seed, n_samples), 0 where no scale generalises; ``n_samples_l1``
+        (seed). The legend shows the attribute ``n_features`` if there is one.
     ax : matplotlib.axes.Axes, optional
         Axes to draw in.
     power : bool

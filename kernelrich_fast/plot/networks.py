@@ -85,8 +85,8 @@ def univariate_functions(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     ds : xarray.Dataset
-        With prediction (alpha, x), linear_spline and cubic_spline (x), and the samples X and y.
-        The legend names runs that have not converged by ``status`` (alpha), if it is there.
+        With prediction (alpha, x), linear_spline and cubic_spline (x), and the samples X and y. If
+        there is ``status`` (alpha), the legend marks runs that have not converged.
     ax : matplotlib.axes.Axes, optional
         Axes to draw in.
 

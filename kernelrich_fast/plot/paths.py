@@ -37,9 +37,10 @@ def paths(
     ax : matplotlib.axes.Axes, optional
         Axes to draw in.
     beta_star : array_like, (n_features,), optional
-        For "beta": its support is coloured, with a dot where a coefficient first passes half of
-        its last value, and all others are grey. By default ``ds.beta_star`` where there is one, or
-        else the six features that end largest.
+        For "beta": features in the support of beta_star are coloured, with a dot where a
+        coefficient first passes half of its last value, and all others are grey. By default
+        ``ds.beta_star`` if there is one, and otherwise the six features that are largest at the
+        end.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def paths(
         others |= set(values.dims) & {"problem", "seed"}
     if others:
         names = ", ".join(sorted(map(str, others)))
-        raise ValueError(f"ds: expected one value of {names}; select it, as by ds.isel or ds.sel")
+        raise ValueError(f"ds: expected one value of {names}; select it with ds.isel or ds.sel")
     ax = axes_of(ax)
     if "feature" in values.dims:
         _coefficients(ax, ds, values, _support(ds, values, star))

@@ -29,8 +29,8 @@ def rich_path(
     ax : matplotlib.axes.Axes, optional
         Axes to draw in.
     flows : mapping of float to DiagonalFlow, optional
-        By their scale alpha, flows of the same problem and depth with evaluation times; their times
-        are drawn in units of ``path.time_unit(alpha)``.
+        Flows of the same problem and depth with evaluation times, by their scale alpha; times are
+        drawn in units of ``path.time_unit(alpha)``.
 
     Returns
     -------
@@ -55,7 +55,9 @@ def rich_path(
     if not isinstance(path, RichPath):
         raise TypeError(f"path: expected a RichPath, got {path!r}")
     if path.status.ndim:
-        raise ValueError(f"path: expected one problem, got a batch {path.status.shape}; index it")
+        raise ValueError(
+            f"path: expected one problem, got a batch {path.status.shape}; index the one to draw"
+        )
     if not path.n_jumps:
         raise ValueError("path: expected at least one jump, got none")
     curves = _curves(path, {} if flows is None else flows)

@@ -54,22 +54,23 @@ def min_l1(X: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Floa
     Raises
     ------
     ValueError
-        If no beta fits y: if a sample that is a combination of others (to 1e-12) has a target that
-        is not the same combination of theirs (to 1e-8).
+        If no beta fits y. This is so if a sample is a linear combination of others (to 1e-12), but
+        its target is not the same combination of their targets (to 1e-8).
 
     Warns
     -----
     ConvergenceWarning
-        If the digits do not suffice for what is promised below.
+        If floating-point numbers have too few digits for the accuracy promised below.
 
     Notes
     -----
-    The end of `rich_path` in balanced units of samples and features; its dual variable bounds the
-    least norm from below. Where the two do not agree, or nothing compiled is there, a linear
-    program for HiGHS (dual simplex), refined: HiGHS accepts errors of 1e-7, so its solution's
-    errors are magnified and solved for again, and the last support is solved by singular values.
-    beta fits every sample to 1e-9 of sum_j |X_ij beta_j| + |y_i|, and its norm is within 1e-7 of
-    the bound that the dual solution proves, relatively; both are checked.
+    The result is the end of `rich_path`, with samples and features scaled to balanced units; its
+    dual variable gives a lower bound of the norm. If norm and bound do not agree, or there is no
+    compiled module, HiGHS solves a linear program (dual simplex) instead. Since HiGHS accepts
+    errors of 1e-7, the solution is refined: its errors are magnified and solved for again, and the
+    coefficients on the last support follow from singular values. beta fits every sample to 1e-9 of
+    sum_j |X_ij beta_j| + |y_i|, and its norm is within 1e-7 of the bound that the dual solution
+    proves, relatively; both are checked.
 
     References
     ----------
@@ -94,7 +95,7 @@ def min_l1(X: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Floa
     if error > _FIT or least > bound * (1.0 + _GAP):
         warnings.warn(
             f"min_l1: reached a misfit of {error:.1e} and a duality gap of "
-            f"{(least - bound) / max(least, 1e-300):.1e}, not {_FIT} and {_GAP}",
+            f"{(least - bound) / max(least, 1e-300):.1e}, not at most {_FIT} and {_GAP}",
             ConvergenceWarning,
             stacklevel=2,
         )

@@ -18,12 +18,12 @@ def alpha_for_l1(eps: float, beta_l1: ArrayLike) -> float:
     eps : float
         Relative excess, between 0 and n_features.
     beta_l1 : array_like, (n_features,)
-        An interpolant of minimum l1 norm (`min_l1`), not zero.
+        An interpolant (a beta that fits all samples) of minimum l1 norm, from `min_l1`; not zero.
 
     Returns
     -------
     float
-        The sufficient alpha at depth 2 and w0 = 1; it may underflow to 0.
+        A sufficient alpha at depth 2 and w0 = 1; it may underflow to 0.
 
     References
     ----------
@@ -58,7 +58,7 @@ def alpha_for_l2(eps: float, beta_l2: ArrayLike) -> float:
     Returns
     -------
     float
-        The sufficient alpha at depth 2 and w0 = 1.
+        A sufficient alpha at depth 2 and w0 = 1.
 
     References
     ----------

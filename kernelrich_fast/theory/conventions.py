@@ -16,7 +16,7 @@ __all__ = ["CONVENTIONS", "Convention", "Converted", "convert"]
 
 @dataclass(frozen=True)
 class Convention:
-    """How a paper writes a diagonal network of depth 2 (of depth D, where it says so).
+    """How a paper writes a diagonal network of depth 2, or of any depth D if the paper has one.
 
     Attributes
     ----------
@@ -25,12 +25,12 @@ class Convention:
     model : {"difference", "product", "two_products"}
         As in `flow_diagonal`.
     balance : float or None
-        As in `flow_diagonal`; None where it follows from a shape.
+        As in `flow_diagonal`; None if it follows from a shape parameter.
     loss_scale : callable
         c(n_samples, depth) in L = c |X beta - y|^2, as the paper writes the loss.
     shaped : bool
-        Whether the scale is u_plus v_plus + u_minus v_minus at the start and a shape says how it is
-        shared, rather than the alpha of `flow_diagonal`.
+        Whether the paper's scale is u_plus v_plus + u_minus v_minus at the start, with a shape that
+        says how it is split between u and v, instead of the alpha of `flow_diagonal`.
     """
 
     paper: str
@@ -102,33 +102,33 @@ def convert(
     depth: float = 2,
     shape: float = 0.0,
 ) -> Converted:
-    """Scale and time of one paper in those of another, for which the predictor is the same.
+    """Convert the scale and time of one paper to those of another that give the same predictor.
 
     Parameters
     ----------
     alpha, t : array_like
-        Scale of the initial weights and time of the gradient flow, as ``from_`` writes them.
+        Scale of the initial weights and time of the gradient flow, in the convention ``from_``.
     from_, to : str
-        Names of `CONVENTIONS`; "woodworth2020" is that of `flow_diagonal` by default.
+        Names in `CONVENTIONS`; "woodworth2020" is the default convention of `flow_diagonal`.
     n_samples : int
-        Number of samples, over which some papers take a mean.
+        Number of samples, needed because some papers average the loss over them.
     depth : float
-        Number of layers D >= 2, for the conventions of any depth (those without products).
+        Number of layers D >= 2, for the conventions that allow any depth (those without products).
     shape : float
         For "azulay2021": (u - v) / (u + v) at the start, in (-1, 1).
 
     Returns
     -------
     Converted
-        alpha and t, of the shapes given.
+        alpha and t, with the shapes of the arguments.
 
     Notes
     -----
-    Along every one of these flows of depth 2 beta = kappa sinh(z), so that a scale and a factor of
-    time are all that two of them differ by. kappa is 2 alpha^2 where w_plus = w_minus = alpha at
-    the start, alpha^2 where u = sqrt(2) alpha and v = 0, and a (1 + s^2) / (1 - s^2) for a scale a
-    with shape s. The time of L = c |X beta - y|^2 is c t, and that of products u v twice as long as
-    that of w_plus^2 - w_minus^2.
+    Along each of these flows of depth 2 beta = kappa sinh(z), so two of them differ only in the
+    scale and in a factor of time. kappa is 2 alpha^2 if w_plus = w_minus = alpha at the start,
+    alpha^2 if u = sqrt(2) alpha and v = 0, and a (1 + s^2) / (1 - s^2) for a scale a with shape s.
+    A loss c |X beta - y|^2 multiplies the pace of the flow by c, and products u v take twice the
+    time of w_plus^2 - w_minus^2.
 
     Examples
     --------

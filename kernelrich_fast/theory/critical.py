@@ -15,7 +15,7 @@ __all__ = ["critical_alpha", "median_critical_alpha"]
 
 
 def median_critical_alpha(values: xr.DataArray) -> xr.DataArray:
-    """The median over "seed" of critical scales, those that are 0 or inf counted like others.
+    """The median of critical scales over "seed", in which values of 0 and inf count like others.
 
     Parameters
     ----------
@@ -25,8 +25,9 @@ def median_critical_alpha(values: xr.DataArray) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray, (...)
-        Of an even number of seeds the lower of the two in the middle, so that the median of a power
-        is the power of the median, and a scale of 0 is not averaged away.
+        An order statistic: for an even number of seeds the lower of the two in the middle, so that
+        the median of a power is the power of the median, and a scale of 0 (no scale generalises) is
+        not averaged with others.
 
     Examples
     --------
@@ -60,11 +61,12 @@ def critical_alpha(
     y : array_like, (n_samples,)
         Targets.
     beta_star : array_like, (n_features,)
-        The teacher; the population error is that of standard normal inputs without noise.
+        The true coefficients; the population error is that for standard normal inputs without
+        noise.
     depth : float
         Number of layers.
     threshold : float
-        Accepted population error.
+        Largest accepted population error.
     log10_range : (float, float)
         Range of log10(alpha^D) searched.
     xtol : float
@@ -80,9 +82,9 @@ def critical_alpha(
 
     Notes
     -----
-    A grid of sixteen scales in one batch, then eight per round inside the last interval that
-    crosses the threshold from below. Where the error is not monotone in alpha the largest
-    crossing of the grid is refined.
+    The search starts with a grid of sixteen scales in one batch. Each further round puts eight
+    scales into the last interval in which the error rises above the threshold. If the error is not
+    monotone in alpha, the largest such scale of the grid is refined.
 
     References
     ----------

@@ -26,14 +26,15 @@ def min_l2(X: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Floa
     Returns
     -------
     ndarray, (..., n_features)
-        The minimiser; the least-squares solution of minimum norm where no beta fits.
+        The minimiser, or the least-squares solution of minimum norm if no beta fits.
 
     Notes
     -----
-    By singular values of X diag(c)^(-1/2) with rows of norm one: the units of the samples and of y
-    do not matter, and the relative error is about that matrix's condition number times 1e-15, which
-    a test holds against 60 digits. Cost O(n_samples^2 n_features). No least-squares solution is
-    sought while some beta fits every sample to 1e-8 of its own terms.
+    Computed from the singular values of X diag(c)^(-1/2) with rows scaled to norm one, so the units
+    of the samples and of y do not matter. The relative error is about 1e-15 times the condition
+    number of that matrix; a test compares it with 60 digits. The cost is O(n_samples^2 n_features).
+    A least-squares solution is returned only if no beta fits every sample to 1e-8 of the size of
+    its terms.
 
     References
     ----------

@@ -30,7 +30,8 @@ def tangent_kernel(
     Returns
     -------
     ndarray, (..., n_samples, n_samples)
-        The tangent kernel, 2 D^2 alpha^(2D-2) X X^T at w = alpha; infinity where that is no double.
+        The tangent kernel, which is 2 D^2 alpha^(2D-2) X X^T at w = alpha; infinity where it
+        overflows.
 
     References
     ----------
@@ -65,13 +66,14 @@ def kernel_distance(K0: ArrayLike, K1: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray, (...)
-        The distance in [0, 2]; near the kernel regime it falls like alpha^(-4D). NaN where a kernel
-        is zero, as it has no direction.
+        The distance in [0, 2]; in the kernel regime it falls like alpha^(-4D). NaN if a kernel is
+        zero, since it then has no direction.
 
     Notes
     -----
-    Entries may have any size: it does not depend on multiples of K0 and K1. The error is below
-    1e-15 times the square root of the distance, which a test holds down to distances of 1e-25.
+    Entries may have any size, since multiplying K0 or K1 by a number does not change the distance.
+    The error is below 1e-15 times the square root of the distance; a test checks this down to
+    distances of 1e-25.
 
     Examples
     --------
@@ -100,7 +102,7 @@ def relative_kernel_change(K0: ArrayLike, K1: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray, (...)
-        The relative change; infinity where K0 is zero and K1 is not, 0 where both are.
+        The relative change; infinity if K0 is zero and K1 is not, and 0 if both are.
 
     Examples
     --------
@@ -154,12 +156,12 @@ def kernel_predictor(
     Raises
     ------
     ValueError
-        For illegal arguments, by name; if beta(0) is no double.
+        If an argument is invalid (the message names it), or beta(0) overflows.
 
     Notes
     -----
-    The correction is as accurate as that of `min_l2`: the tangent kernel, whose condition number is
-    the square of that of the features, is not formed.
+    The correction is as accurate as the result of `min_l2`, because the tangent kernel is not
+    formed: its condition number is the square of that of the features.
 
     References
     ----------

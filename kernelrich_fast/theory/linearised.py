@@ -48,14 +48,15 @@ def mlp_kernel_predictor(
 
     Notes
     -----
-    Where the condition number of the kernel, with a diagonal of ones, is below 1e5, memory and time
-    are those of a dense kernel of n_samples n_outputs rows; the relative error is about 1e-10 at
-    most. Above, as for samples that lie close together, the kernel would lose twice the digits that
-    its features lose, and these are solved by singular values: cost (n_samples n_outputs)^2
-    n_weights, relative error about 1e-14 times the square root of that condition number. A test
-    holds it below 1e-7 for two samples at a relative distance of 1e-7, against 60 digits. From 2^25
-    numbers in the features on, 256 MB, the kernel is used whatever its condition number, which then
-    multiplies 1e-15 without a root.
+    If the condition number of the kernel, scaled to a diagonal of ones, is below 1e5, memory and
+    time are those of a dense kernel with n_samples n_outputs rows, and the relative error is at
+    most about 1e-10. Above, as for samples that lie close together, the kernel would lose twice as
+    many digits as its features, so the singular values of the features are used: the cost is
+    (n_samples n_outputs)^2 n_weights, and the relative error about 1e-14 times the square root of
+    that condition number. For two samples at a relative distance of 1e-7 a test checks that the
+    error is below 1e-7, compared with 60 digits. If the features have 2^25 numbers or more (256
+    MB), the kernel is always used, and the relative error is about 1e-15 times its condition
+    number.
 
     References
     ----------
@@ -98,12 +99,12 @@ def last_layer_predictor(
     Returns
     -------
     ndarray, (n_new,) or (n_new, n_outputs)
-        The prediction of random features that stay as they are at these weights.
+        The prediction with the features of the last hidden layer fixed at these weights.
 
     Notes
     -----
-    By singular values of the features: the relative error is about 1e-15 times their condition
-    number, with rows of norm one.
+    Computed from the singular values of the features. The relative error is about 1e-15 times their
+    condition number, with rows scaled to norm one.
 
     References
     ----------

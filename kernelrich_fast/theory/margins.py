@@ -17,7 +17,7 @@ _FIT = 1e-9
 
 
 def max_margin(X: ArrayLike, y: ArrayLike, norm: str = "l2") -> FloatArray:
-    """The beta of least norm with all margins y_n <beta, x_n> at least 1.
+    """The beta of minimum norm whose margins y_n <beta, x_n> are all at least 1.
 
     Parameters
     ----------
@@ -26,12 +26,13 @@ def max_margin(X: ArrayLike, y: ArrayLike, norm: str = "l2") -> FloatArray:
     y : array_like, (n_samples,)
         Labels, -1 or +1.
     norm : {"l1", "l2"}
-        The norm. One over it is the largest margin of a direction of norm one.
+        The norm to minimise. One divided by its minimum is the largest margin of a direction of
+        norm one.
 
     Returns
     -------
     ndarray, (n_features,)
-        The minimiser ("l1": a minimiser, a vertex).
+        The minimiser; for "l1" a vertex of the set of minimisers.
 
     Raises
     ------
@@ -40,10 +41,10 @@ def max_margin(X: ArrayLike, y: ArrayLike, norm: str = "l2") -> FloatArray:
 
     Notes
     -----
-    "l2" is the support vector machine without an intercept, as a non-negative least-squares problem
-    (Lawson and Hanson's least-distance programming), then solved for anew on its support vectors;
-    "l1" a linear program by HiGHS. There is no intercept: a column of ones is one, and counts in
-    the norm. Margins reach 1 to 1e-9.
+    "l2" is the support vector machine without an intercept. It is solved as a non-negative
+    least-squares problem (Lawson and Hanson's least-distance programming), and then once more on
+    its support vectors alone. "l1" is a linear program, solved by HiGHS. For an intercept add a
+    column of ones to X; its coefficient counts in the norm. Margins are at least 1 up to 1e-9.
 
     References
     ----------
@@ -65,8 +66,8 @@ def max_margin(X: ArrayLike, y: ArrayLike, norm: str = "l2") -> FloatArray:
     beta = least(Z / size) / size if size > 0.0 else np.zeros(Z.shape[1])
     if float(np.min(Z @ beta)) < 1.0 - _FIT * _terms(Z, beta):
         raise ValueError(
-            "y: expected classes that some beta separates; none does (an intercept is a column of "
-            "ones in X)"
+            "y: expected classes that some beta separates, but none does; for an intercept add a "
+            "column of ones to X"
         )
     return beta
 

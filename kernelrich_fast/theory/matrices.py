@@ -34,7 +34,7 @@ def nuclear_norm(M: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray, (...)
-        The norm, to rounding; infinity where it is no double.
+        The norm, up to rounding; infinity if it overflows.
 
     Examples
     --------
@@ -58,8 +58,8 @@ def effective_rank(M: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray, (...)
-        A number between 1 and min(d1, d2), continuous in M and the same for every multiple of it; 0
-        for a zero matrix.
+        A number between 1 and min(d1, d2), continuous in M and unchanged if M is multiplied by a
+        number; 0 for a zero matrix.
 
     References
     ----------
@@ -97,7 +97,7 @@ def schatten_potential(M: ArrayLike, mu: ArrayLike) -> FloatArray:
 
     Notes
     -----
-    Exact for commuting measurements in the limit of infinite width; conjectural otherwise.
+    Exact for commuting measurements in the limit of infinite width; a conjecture otherwise.
 
     References
     ----------
@@ -127,7 +127,8 @@ def factorization_tangent_kernel(
     Parameters
     ----------
     gram : array_like, (..., n, n)
-        [U; V] [U; V]^T, or W W^T for the symmetric model: the ``gram`` of `FactorizationFlow`.
+        The Gram matrix [U; V] [U; V]^T, or W W^T for the symmetric model, as in
+        `FactorizationFlow`.
     entries, measurements, dims, symmetric
         As in `flow_factorization`.
 
@@ -227,14 +228,15 @@ def factorization_kernel_predictor(
     Returns
     -------
     ndarray, (d1, d2)
-        M(0) plus the correction of minimum tangent-kernel norm; the least-squares solution where
-        none fits.
+        M(0) plus the correction of minimum tangent-kernel norm that fits y, or the least-squares
+        solution if none does.
 
     Notes
     -----
-    By singular values of the derivatives at a factor of ``gram``: the relative error is about 1e-15
-    times their condition number, with rows of norm one, that of the tangent kernel being its
-    square. Cost (n_samples n)^2 rank(gram). Beyond 2^25 derivatives, 256 MB, by the tangent kernel.
+    Computed from the singular values of the derivatives at a factor of ``gram``. The relative error
+    is about 1e-15 times the condition number of the derivatives, with rows scaled to norm one; that
+    of the tangent kernel is its square. The cost is (n_samples n)^2 rank(gram). Above 2^25
+    derivatives (256 MB) the tangent kernel is used instead.
 
     References
     ----------

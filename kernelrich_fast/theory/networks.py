@@ -27,14 +27,14 @@ def mlp_predict(
     Parameters
     ----------
     weights : sequence of array_like, (..., fan_out, fan_in) each
-        Layers; for an antisymmetric model (..., 2, fan_out, fan_in), and the output is that of the
-        first copy less that of the second.
+        Weights of the layers; (..., 2, fan_out, fan_in) for an antisymmetric model, whose output is
+        that of the first copy minus that of the second.
     X : array_like, (..., n_samples, n_features)
         Inputs; leading axes broadcast with those of the weights.
     biases : sequence of array_like, (..., fan_out) each, optional
         Biases of every layer; (..., 2, fan_out) for an antisymmetric model.
     antisymmetric : bool
-        Whether there are two copies.
+        Whether the model is the difference of two copies.
 
     Returns
     -------
@@ -66,18 +66,18 @@ def mlp_tangent_kernel(
     weights, X, biases, antisymmetric
         As in `mlp_predict`; one set of weights for several outputs.
     X_new : array_like, (..., n_new, n_features), optional
-        Inputs of the rows; X by default.
+        Inputs that belong to the rows of the kernel; X by default.
 
     Returns
     -------
     ndarray, (..., n_new, n_samples) or (n_new n_outputs, n_samples n_outputs)
-        The kernel; with several outputs, output index running fastest.
+        The kernel; with several outputs, the output index runs fastest.
 
     Notes
     -----
-    Cost: n_new n_samples times the number of units, no gradient is formed. relu'(0) = 0, and a
-    unit's input is zero if it is below 2^-40 of the sum of magnitudes that it is made of, as the
-    flow leaves it where units slide along their kinks.
+    The cost is n_new n_samples times the number of units; no gradient is formed. relu'(0) = 0. A
+    unit's input counts as zero if it is below 2^-40 times the sum of the magnitudes of its terms,
+    since this is what remains where the flow slides along a kink.
 
     References
     ----------

@@ -52,12 +52,12 @@ def min_nuclear_norm(
         Targets.
     entries, measurements, dims, symmetric
         As in `flow_factorization`; with ``symmetric`` the minimum is over positive semidefinite
-        matrices, as those are what W W^T can be.
+        matrices, which are those of the form W W^T.
     tol : float
         Bound on the duality gap relative to the norm, 1e-12 to 0.1.
     max_iter : int
-        Budget of iterations, one singular value decomposition each (with ``symmetric``, at most
-        300 steps of an interior point).
+        Largest number of iterations, each with one singular value decomposition (with
+        ``symmetric``, at most 300 steps of an interior-point method).
 
     Returns
     -------
@@ -70,26 +70,26 @@ def min_nuclear_norm(
     Raises
     ------
     ValueError
-        If no matrix fits y; with ``symmetric``, if every positive semidefinite matrix that fits
-        has a trace of more than 1e12 times what single observations ask for.
+        If no matrix fits y; with ``symmetric``, also if every positive semidefinite matrix that
+        fits has a trace of more than 1e12 times what a single observation requires.
 
     Warns
     -----
     ConvergenceWarning
-        If what is returned is not certified to fit within ``tol`` of the minimum: ``max_iter``
-        iterations were too few, or 1e-8 and ``tol`` ask for more digits than the problem leaves.
+        If the result is not certified to fit and to be within ``tol`` of the minimum, because
+        ``max_iter`` iterations were too few, or because the problem is too ill-conditioned for an
+        accuracy of 1e-8 and ``tol``.
 
     Notes
     -----
-    Douglas-Rachford splitting between the affine set and the norm. Every iterate gives a feasible
-    dual matrix, so the gap is certified, not estimated. Where the minimiser is not sharp (its
-    distance from the solution is then of order sqrt(tol)) thousands of iterations are needed.
-
-    With ``symmetric`` a primal-dual interior point: 10 to 50 steps of O(n_samples^3 + d1^3) for
-    entries, and n_samples d1^3 more for measurements; memory for n_samples^2 numbers. Its iterates
-    do not depend on the units of the rows of M. Beyond 4000 samples it is the splitting again: its
-    matrix is positive semidefinite to ``tol`` of its largest eigenvalue only, and it
-    finds no contradiction between samples.
+    The method is Douglas-Rachford splitting between the affine set and the norm. Every iterate
+    yields a feasible dual matrix, so the gap is certified, not estimated. If the norm grows slowly
+    around the minimiser, thousands of iterations are needed, and the result is at a distance of
+    order sqrt(tol) from it. With ``symmetric`` the method is a primal-dual interior-point method,
+    with 10 to 50 steps of O(n_samples^3 + d1^3) operations for entries and n_samples d1^3 more for
+    measurements, and memory for n_samples^2 numbers. Its iterates do not depend on the units of the
+    rows of M. Above 4000 samples the splitting is used again; its matrix is positive semidefinite
+    only to ``tol`` of its largest eigenvalue, and contradictions between samples are not detected.
 
     References
     ----------
@@ -137,7 +137,9 @@ def _least_trace(sensing: Sensing, y: FloatArray, tol: float, budget: int) -> Fl
     with np.errstate(all="ignore"), one_blas_thread():  # what overflows is not certified
         found = least_trace(smaller, targets / size, tol, _FIT, min(budget, _STEPS))
     if not found.fits:
-        raise ValueError("y: expected targets that some positive semidefinite matrix fits")
+        raise ValueError(
+            "y: expected targets that some positive semidefinite matrix fits, but none does"
+        )
     M = np.zeros(sensing.dims)
     M[np.ix_(kept, kept)] = size * found.M
     _warn_unless_certified(found._replace(misfit=misfit(sensing, y, M)), tol)
@@ -149,7 +151,7 @@ def _warn_unless_certified(found: LeastTrace, tol: float) -> None:
         return
     warnings.warn(
         f"min_nuclear_norm: reached a misfit of {found.misfit:.1e} and a duality gap of "
-        f"{found.gap:.1e}, not {_FIT} and {tol}",
+        f"{found.gap:.1e}, not at most {_FIT} and {tol}",
         ConvergenceWarning,
         stacklevel=4,
     )
@@ -171,7 +173,7 @@ class _Affine:
         self.basis = self.basis[kept]
         self.target = (u.T @ y)[kept] / values[kept]
         if row_misfit(X, self.basis.T @ self.target, y) > CONSISTENT:
-            raise ValueError("y: expected targets that some matrix fits")
+            raise ValueError("y: expected targets that some matrix fits, but none does")
 
     def project(self, Z: FloatArray) -> FloatArray:
         if self.dense:
@@ -238,7 +240,8 @@ def _solve(affine: _Affine, symmetric: bool, tol: float, budget: int) -> FloatAr
         Z = Z + _RELAX * (Y - M)
         previous = M
     warnings.warn(
-        f"min_nuclear_norm: {budget} iterations reached a duality gap of {gap:.1e}, not {tol}",
+        f"min_nuclear_norm: {budget} iterations reached a duality gap of {gap:.1e}, not at most "
+        f"{tol}",
         ConvergenceWarning,
         stacklevel=3,
     )

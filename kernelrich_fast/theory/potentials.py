@@ -102,8 +102,8 @@ def inverse_mirror_map(z: ArrayLike, depth: float = 2) -> FloatArray:
     Returns
     -------
     ndarray
-        Dual coordinates; in (-1, 1) for depth > 2. Close to the ends 1 - |t|
-        itself is lost to rounding, as in any floating-point t.
+        Dual coordinates; in (-1, 1) for depth > 2. Close to the ends of this interval 1 - |t| is
+        lost to rounding, as for any floating-point t.
 
     References
     ----------
@@ -200,17 +200,17 @@ def q_potential(
     Returns
     -------
     ndarray, (...)
-        Q, with relative error below 1e-12 up to depth 1000 (the rounding of alpha w0 alone counts
-        D times).
+        Q, with relative error below 1e-12 up to depth 1000 (the rounding error of alpha w0 is
+        multiplied by D).
 
     Notes
     -----
-    alpha^D and beta / alpha^D need not be doubles: they are kept as a mantissa and an exponent.
-    Where Q itself is none it is infinity or 0.
+    alpha^D and beta / alpha^D may be outside the range of floating-point numbers: they are stored
+    as a mantissa and an exponent. If Q itself is outside the range, the result is infinity or 0.
 
-    q_D'(z) is the t of `mirror_map` with h_D(t) = z. So q_D tends to 0 as D tends to 2 from above,
-    and 2 q_D / (D - 2) to the q_2 of depth 2 (`hyperbolic_entropy`): a constant factor moves no
-    minimiser.
+    q_D'(z) is the t of `mirror_map` with h_D(t) = z. As D tends to 2 from above, q_D tends to 0 and
+    2 q_D / (D - 2) to the q_2 of depth 2 (`hyperbolic_entropy`); the constant factor does not
+    change the minimiser.
 
     References
     ----------
@@ -278,13 +278,13 @@ def r_potential(beta: ArrayLike, alpha: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray, (...)
-        R = alpha^2 sum r(beta_i / alpha^2); relative error below 1e-12, also where alpha^2 or
-        beta / alpha^2 is no double.
+        R = alpha^2 sum r(beta_i / alpha^2), with relative error below 1e-12, even if alpha^2 or
+        beta / alpha^2 is outside the range of floating-point numbers.
 
     Notes
     -----
-    r(z) is the smaller real root of the quartic in the paper's section 4; it is found here by
-    Newton on the constraint w_plus^2 - w_minus^2 = z in the one free variable.
+    r(z) is the smaller real root of the quartic in the paper's section 4. It is computed by
+    Newton's method on the constraint w_plus^2 - w_minus^2 = z in the one free variable.
 
     References
     ----------

@@ -153,7 +153,7 @@ def test_what_is_said_of_device_arrays_that_do_not_fit(stand_in, monkeypatch):
         raise BufferError("it wants gradients")
 
     monkeypatch.setattr(cp, "from_dlpack", refuse)
-    with pytest.raises(TypeError, match=r"X: .* DLPack can hand over \(it wants gradients\)"):
+    with pytest.raises(TypeError, match=r"X: .* DLPack can export \(it wants gradients\)"):
         krf.flow_diagonal(Tensor(np.ones((1, 2))), [1.0], alpha=1.0)
     # Functions that are no flows take a copy.
     assert type(krf.theory.effective_rank(on_device(np.eye(2)))) is not DeviceArray

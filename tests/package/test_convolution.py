@@ -104,7 +104,7 @@ def test_a_start_times_alpha_is_the_network_times_alpha_to_the_depth(torch):
     one, other = (network.outputs(network.start(alpha, 3), X) for alpha in (1.0, 2.0))
     assert one.shape == (5, 10)
     assert torch.allclose(other, 8.0 * one, rtol=1e-5)
-    with pytest.raises(ValueError, match="layers: expected images that can be halved so often"):
+    with pytest.raises(ValueError, match="layers: expected images large enough"):
         _Network(torch, ("M", "M", "M", 4, "M"), (1, 8, 8))
 
 
