@@ -28,9 +28,11 @@ html_theme = "pydata_sphinx_theme"
 html_title = "kernelrich_fast"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 # Pages without pages below them would have an empty column there.
 _LEAVES = "index quickstart tasks concepts choosing scaling_out benchmarks gpu how_it_works "
-_LEAVES += "add_a_model_family conventions"
+_LEAVES += "add_a_model_family conventions promises"
 html_sidebars = {name: [] for name in (*_LEAVES.split(), "notebooks/start_a_paper")}
 
 # Pages and notebooks are executed, and an exception in one is an error of the build.
