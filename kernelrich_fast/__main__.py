@@ -38,39 +38,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="kernelrich", description="From the kernel to the rich regime."
+        prog="kernelrich", description="Gradient flow of small models, from kernel to rich."
     )
     parser.add_argument("--version", action="version", version=f"kernelrich {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="info | reproduce | bench")
-    commands.add_parser("info", help="versions, paths, threads, and which backends work here")
+    commands.add_parser("info", help="list versions, paths, threads and working backends")
     figures = commands.add_parser("reproduce", help="compute figures of the paper")
     figures.add_argument(
         "figures", nargs="+", choices=_FIGURES, metavar="FIGURE", help=", ".join(_FIGURES)
     )
     figures.add_argument("--out", default=".", metavar="DIR", help="directory to write to")
-    figures.add_argument("--quick", action="store_true", help="a small version")
+    figures.add_argument("--quick", action="store_true", help="make small versions, in seconds")
     figures.add_argument("--backend", default="auto", metavar="B", help="auto, cuda, cpu or numpy")
-    figures.add_argument("--seed", type=int, default=0, help="the first seed of what is drawn (0)")
-    figures.add_argument("--jobs", type=int, metavar="N", help="threads; all cores if absent")
+    figures.add_argument("--seed", type=int, default=0, help="first seed of random data (0)")
+    figures.add_argument("--jobs", type=int, metavar="N", help="number of threads (all cores)")
     figures.add_argument(
         "--data", metavar="PATH", help="fig6c: MNIST as an .npz file; fig6d: the folder of CIFAR-10"
     )
-    bench = commands.add_parser("bench", help="measure speed, with the error beside it")
+    bench = commands.add_parser("bench", help="measure times and errors")
     bench.add_argument(
         "--family",
         action="append",
         metavar="F",
-        help="diagonal, factorization, linear or mlp; all if absent",
+        help="diagonal, factorization, linear or mlp (default: all)",
     )
     bench.add_argument(
-        "--backends", metavar="B,B", help="cuda, cpu, numpy, with commas; those that work if absent"
+        "--backends", metavar="B,B", help="cuda, cpu, numpy, separated by commas (those that work)"
     )
-    bench.add_argument("--peers", action="store_true", help="other people's solvers too")
+    bench.add_argument("--peers", action="store_true", help="measure other solvers too")
     bench.add_argument(
-        "--quick", action="store_true", help="small cases, to see that all completes"
+        "--quick", action="store_true", help="small cases, to check that all of them run"
     )
-    bench.add_argument("--repeats", type=int, default=5, help="timed runs of a row (5)")
-    bench.add_argument("--limit", type=float, default=30.0, help="seconds a run may take (30)")
+    bench.add_argument("--repeats", type=int, default=5, help="timed repeats per row (5)")
+    bench.add_argument("--limit", type=float, default=30.0, help="seconds allowed per run (30)")
     bench.add_argument(
         "--out", default="bench-results", metavar="DIR", help="directory to write to"
     )
