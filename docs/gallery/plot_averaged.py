@@ -27,9 +27,13 @@ lasso = krf.limit_diagonal(X, y, alpha=1.0, weight_decay=2.0 / s).beta
 
 left = np.any(path.active[:-1] & ~path.active[1:], axis=-1)
 ax = plt.subplots(figsize=(6, 3.5), layout="constrained")[1]
-for feature in np.argsort(-np.abs(lasso).max(axis=0))[:5]:
-    line = ax.plot(s, flow.beta_mean[:, feature])[0]
-    ax.plot(s, lasso[:, feature], "--", color=line.get_color())
-ax.axvline(path.jump_times[np.argmax(left)], color="0.5", linestyle=":")
-ax.set(xscale="log", xlabel=r"$t / T_0 = 1 / \lambda$", ylabel="mean of the flow; dashed: lasso")
+for k, feature in enumerate(np.argsort(-np.abs(lasso).max(axis=0))[:5]):
+    labels = (None, None) if k else ("mean of the flow", "lasso")
+    line = ax.plot(s, flow.beta_mean[:, feature], label=labels[0])[0]
+    ax.plot(s, lasso[:, feature], "--", color=line.get_color(), label=labels[1])
+ax.axvline(
+    path.jump_times[np.argmax(left)], color="0.5", linestyle=":", label="a coefficient leaves"
+)
+ax.legend(fontsize="small", loc="lower left")
+ax.set(xscale="log", xlabel=r"$t / T_0 = 1 / \lambda$", ylabel="the five largest coefficients")
 plt.show()

@@ -38,7 +38,7 @@ plt.show()
 figure, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")
 for depth, style in zip(sweep.depth.values, ("-", "--", "-.", ":", (0, (5, 1))), strict=True):
     excess = sweep.excess_l1.sel(depth=depth).mean("problem")
-    ax.loglog(sweep.alpha**depth, excess, linestyle=style, label=f"$D={depth}$")
+    ax.loglog(sweep.alpha**depth, excess, linestyle=style, label=f"$D={depth:g}$")
 ax.set(xlabel=r"$\alpha^D$", ylabel=r"$\|\beta\|_1 - \|\beta_{\ell_1}\|_1$", xlim=(1e-9, 1e3))
 ax.set_ylim(1e-8, 10.0)
 ax.legend()

@@ -35,7 +35,7 @@ predictions = flow.predict(grid[:, None])
 figure, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")
 for alpha, prediction, style in zip(alphas, predictions, ("-", "--", "-."), strict=True):
     ax.plot(grid, prediction, style, label=rf"$\alpha={alpha:g}$")
-ax.plot(x, y, "ko", markersize=4)
+ax.plot(x, y, "ko", markersize=4, label="samples")
 ax.set(xlabel="$x$", ylabel="$f(x)$")
 ax.legend()
 plt.show()

@@ -23,10 +23,10 @@ X = rng.standard_normal((30, 100))
 y = np.sign(X[:, 0] - X[:, 1] + 0.5 * X[:, 2])
 mu = np.geomspace(1e2, 1e-12, 60)
 ax = plt.subplots(figsize=(5.5, 3.5), layout="constrained")[1]
-for depth in (2, 2.5, 3):
+for depth, style in ((2, "-"), (2.5, "--"), (3, "-.")):
     limit = krf.margin_limit(X, y, mu=mu, depth=depth)
-    ax.plot(mu, np.abs(limit.beta).sum(axis=-1), label=f"$D={depth:g}$")
-for norm, style in (("l2", "--"), ("l1", ":")):
+    ax.plot(mu, np.abs(limit.beta).sum(axis=-1), style, label=f"$D={depth:g}$")
+for norm, style in (("l2", (0, (8, 3))), ("l1", ":")):
     beta = krf.theory.max_margin(X, y, norm=norm)
     ax.axhline(np.abs(beta).sum(), color="0.4", linestyle=style, label=f"{norm} maximum margin")
 ax.set(xscale="log", xlabel=r"$\mu$", ylabel=r"$\|\beta\|_1$, least margin 1")

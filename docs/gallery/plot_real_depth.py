@@ -20,8 +20,9 @@ sweep = krf.sweep_diagonal(
     X, y, alpha=np.geomspace(1e-4, 10.0, 40), depth=[2, 2.1, 2.5, 3], limit=True, progress=False
 )
 ax = plt.subplots(figsize=(5, 3.5), layout="constrained")[1]
-for depth in sweep.depth.values:
-    ax.plot(sweep.alpha**depth, sweep.excess_l1.sel(depth=depth), label=f"$D={depth:g}$")
+for depth, style in zip(sweep.depth.values, ("-", "--", "-.", ":"), strict=True):
+    excess = sweep.excess_l1.sel(depth=depth)
+    ax.plot(sweep.alpha**depth, excess, style, label=f"$D={depth:g}$")
 ax.set(xscale="log", yscale="log", xlabel=r"$\alpha^D$", ylabel=r"excess of $\|\beta\|_1$")
 ax.set_ylim(1e-6, None)
 ax.legend()

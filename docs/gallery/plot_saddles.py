@@ -28,9 +28,11 @@ for ax, alpha in zip(axes, (1e-2, 1e-8, 1e-100), strict=True):
     flow = krf.flow_diagonal(X, X @ beta_star, alpha=alpha, t_eval=tau * unit)
     ax.plot(tau, flow.beta, linewidth=1)
     steps = path.at(4.0 * tau)[:, path.active.any(axis=0)]  # its unit is log(1 / alpha) / 4
-    ax.plot(tau, steps, "k:", linewidth=1)
+    ax.plot(tau, steps[:, :1], "k:", linewidth=1, label=r"$\alpha \to 0$")
+    ax.plot(tau, steps[:, 1:], "k:", linewidth=1)
     ax.set(title=rf"$\alpha = 10^{{{np.log10(alpha):.0f}}}$", xlabel=r"$t / \ln(1/\alpha)$")
 axes[0].set_ylabel(r"$\beta_i(t)$")
+axes[0].legend(fontsize="small")
 plt.show()
 
 # %%

@@ -22,9 +22,9 @@ late = krf.sweep_diagonal(
     beta_star=beta_star, progress=False,
 )  # fmt: skip
 ax = plt.subplots(figsize=(6, 3.5), layout="constrained")[1]
-for decay in late.weight_decay.values:
+for decay, style in zip(late.weight_decay.values, ("-", "--", "-."), strict=True):
     error = late.population_error.sel(weight_decay=decay)
-    ax.plot(late.time, error, label=rf"$\lambda={decay:g}$")
+    ax.plot(late.time, error, style, label=rf"$\lambda={decay:g}$")
 ax.set(xscale="log", yscale="log", xlabel="time $t$", ylabel="population error")
 ax.legend()
 plt.show()

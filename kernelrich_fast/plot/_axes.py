@@ -138,7 +138,7 @@ def draw_mean(
             label=None if named else text,
         )  # fmt: skip
     if label or count > 1:
-        ax.legend()
+        ax.legend(fontsize="small" if count > 1 else None)
 
 
 def line_style(index: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
-from ._axes import COLOURS, STYLES, axes_of, draw_mean, label_of, with_variable
+from ._axes import COLOURS, STYLES, axes_of, draw_mean, label_of, legend_below, with_variable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +69,7 @@ def paths(
     if others:
         names = ", ".join(sorted(map(str, others)))
         raise ValueError(f"ds: expected one value of {names}; select it with ds.isel or ds.sel")
-    ax = axes_of(ax)
+    ax = axes_of(ax, (4.0, 3.8) if "feature" in values.dims else (4.0, 3.0))
     if "feature" in values.dims:
         _coefficients(ax, ds, values, _support(ds, values, star))
     else:
@@ -130,7 +130,7 @@ def _coefficients(
     )
     if rest.size:
         handles.append(Line2D([], [], color="0.75", linewidth=0.6, label="other features"))
-    ax.legend(handles=handles, loc="upper left", fontsize="small")
+    legend_below(ax, handles=handles)
 
 
 def grey_image(pixels: ArrayLike, ax: Axes | None = None) -> Axes:
