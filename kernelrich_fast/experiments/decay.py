@@ -91,7 +91,7 @@ ABOUT = About(
         (
             "weight decay",
             "constant, and switched off (Jacobs, Zhou and Burkholz 2025)",
-            ", ".join(f"{lam:g}" for lam in DECAYS),
+            lambda p: ", ".join(f"{lam:g}" for lam in p["_switched"].weight_decay.values),
         ),
     ),
     (

@@ -103,7 +103,10 @@ ABOUT = About(
                 f"{ds.attrs['n_samples']} x {ds.attrs['n_features']}" for ds in p.values()
             ),
         ),
-        ("depth", "2, 2.5, 3, 4", ", ".join(f"{D:g}" for D in DEPTHS)),
+        (
+            "depth", "2, 2.5, 3, 4",
+            lambda p: ", ".join(f"{D:g}" for D in p["_line"].depth.values),
+        ),
         (
             "alpha^D",
             "1 to 1e-9, by powers of ten",

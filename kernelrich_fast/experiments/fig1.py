@@ -14,7 +14,7 @@ from ..sweeps import sweep_diagonal
 from ..theory.critical import median_critical_alpha
 from .output import About, Expectation, Outcome, Panels, Settings, rising, save, table
 from .sample_complexity import critical_alpha_data
-from .words import averaged, listed
+from .words import averaged, listed, spanned
 
 __all__ = ["ABOUT", "run"]
 
@@ -38,6 +38,10 @@ def _sizes_c(panels: Panels) -> str:
     return f"{panels['c'].attrs['n_features']}; {listed(panels['c'].n_samples)}"
 
 
+def _scales(panels: Panels) -> str:
+    return "; ".join(f"{panel}: {spanned(panels[panel].alpha.values)}" for panel in "ab")
+
+
 def _seeds(panels: Panels) -> str:
     return f"a, b: one; c: {averaged('median', panels['c'].sizes['seed'], 'nested draw')}"
 
@@ -49,8 +53,12 @@ ABOUT = About(
         ("data", "x ~ N(0, I), noise of variance 0.01, r* entries 1/sqrt(r*)", "the same"),
         ("d, r*, N of panels a and b", "not stated", _sizes),
         ("d and N of panel c", "not stated", _sizes_c),
-        ("alpha", "a: 17 values from 0.003 by e^(1/3); b: 0.010 to 0.57", "the same"),
-        ("threshold of panel c", "population error 0.025", "the same"),
+        ("alpha", "a: 17 values from 0.003 by e^(1/3); b: 0.010 to 0.57", _scales),
+        (
+            "threshold of panel c",
+            "population error 0.025",
+            lambda p: f"population error {p['c'].attrs['threshold']:g}",
+        ),
         ("seeds", "not stated", _seeds),
     ),
     (

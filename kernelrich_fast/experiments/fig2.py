@@ -21,7 +21,13 @@ def potential_data(points: int) -> xr.Dataset:
 
 ABOUT = About(
     "Figure 2: the implicit potential q and the explicit one, r",
-    (("range", "z in [-25, 25], curves rescaled to meet at the ends", "the same"),),
+    (
+        (
+            "range",
+            "z in [-25, 25], curves rescaled to meet at the ends",
+            lambda p: f"z in [{float(p[''].z[0]):g}, {float(p[''].z[-1]):g}], rescaled likewise",
+        ),
+    ),
     (
         Expectation(
             "q(25) = 57.43 and r(25) = 16.44, both zero at zero",

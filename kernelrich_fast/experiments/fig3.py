@@ -11,7 +11,7 @@ from ..theory.critical import median_critical_alpha
 from .fig1 import critical_table
 from .output import About, Expectation, Outcome, Panels, Settings, rising, save, table
 from .sample_complexity import critical_alpha_data
-from .words import averaged, listed
+from .words import averaged, listed, spanned
 
 __all__ = ["ABOUT", "depth_potential_data", "run", "sparsity_ratio_data"]
 
@@ -60,6 +60,16 @@ def _sizes(panels: Panels) -> str:
     return f"D = {listed(c.depth)}, {size}, N = {listed(c.n_samples)}"
 
 
+def _potentials(panels: Panels) -> str:
+    z, depths = panels["a"].z.values, listed(panels["a"].depth)
+    return f"q_D on [{z[0]:g}, {z[-1]:g}], equal at |z| = {MEETING:g}, D = {depths}"
+
+
+def _ratios(panels: Panels) -> str:
+    x = panels["b"].log_scale.values
+    return f"d = {N_FEATURES_B}, ln alpha^D: {spanned(x)}"
+
+
 def _seeds(panels: Panels) -> str:
     return averaged("median", panels["c"].sizes["seed"], "nested draw")
 
@@ -67,8 +77,8 @@ def _seeds(panels: Panels) -> str:
 ABOUT = About(
     "Figure 3: depth",
     (
-        ("a", "q_D on [-16, 16], equal at |z| = 4, D = 2, 3, 5, 10, 100", "the same"),
-        ("b", "Q(e_1) / Q(1 / sqrt d), d = 100, ln alpha^D from -8 to 1", "the same"),
+        ("a", "q_D on [-16, 16], equal at |z| = 4, D = 2, 3, 5, 10, 100", _potentials),
+        ("b", "Q(e_1) / Q(1 / sqrt d), d = 100, ln alpha^D from -8 to 1", _ratios),
         ("c", "as figure 1c for D = 2, 3, 5, 8, with alpha^D", _sizes),
         ("seeds of panel c", "not stated", _seeds),
     ),

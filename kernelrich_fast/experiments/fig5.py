@@ -54,10 +54,11 @@ ABOUT = About(
     "Figure 5: matrix completion over scale and width",
     (
         ("truth", "u v^T with u, v ~ N(0, I), 10 x 10", "the same"),
-        ("observed", "60 random entries", "the same"),
+        ("observed", "60 random entries", lambda p: f"{p[''].attrs['n_observed']} random entries"),
         ("start", "U, V with i.i.d. N(0, alpha^2) entries, 10 x k", "the same"),
         ("training", "gradient descent with step 1e-5", "gradient flow"),
-        ("stopping", "not stated", "relative loss 1e-10"),
+        ("stopping", "not stated", lambda p: f"relative loss {p[''].attrs['stop_loss']:g}"),
+        ("alpha^2", "1e-2 to 1e-8", lambda p: listed(p[""].alpha.values ** 2)),
         ("width k", "10 to 500,000", lambda p: listed(p[""].width)),
         ("seeds", "not stated", lambda p: averaged("mean", p[""].sizes["seed"], "seed")),
     ),

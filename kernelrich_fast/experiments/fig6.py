@@ -88,6 +88,10 @@ def _scales(panels: Panels) -> str:
     return "; ".join(f"D = {float(D):g}: {listed(scale.sel(depth=D))}" for D in scale.depth)
 
 
+def _training(panels: Panels) -> str:
+    return f"gradient flow to relative loss {panels[''].attrs['stop_loss']:g}"
+
+
 def _repetitions(panels: Panels) -> str:
     return "none, " + averaged("mean", panels[""].sizes["seed"], "draw") + " of data and start"
 
@@ -97,8 +101,12 @@ ABOUT = About(
     (
         ("data", "10 inputs uniform on the unit circle, teacher of 3 ReLU units", "the same"),
         ("network", "depth 2, 3, 5, 30 units a layer, uniform He start times alpha", "the same"),
-        ("start's law", "not stated", "uniform on +-1 / sqrt(fan_in), which the curves fit"),
-        ("training", "descent with step 0.01 to loss 1e-9", "gradient flow to relative loss 1e-9"),
+        (
+            "start's distribution",
+            "not stated",
+            "uniform on +-1 / sqrt(fan_in), which fits best",
+        ),
+        ("training", "descent with step 0.01 to loss 1e-9", _training),
         ("scales alpha", "16 for each depth", _scales),
         ("biases, repetitions", "not stated", _repetitions),
         ("zero predictor", "test RMSE 0.287", "teachers scaled to it"),

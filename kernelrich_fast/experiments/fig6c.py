@@ -11,7 +11,7 @@ from .. import plot
 from ..datasets import Digits, digits
 from ..sweeps import sweep_mlp
 from .output import About, Expectation, Outcome, Panels, Settings, save, table
-from .words import averaged
+from .words import averaged, listed
 
 __all__ = ["ABOUT", "class_data", "load_npz", "run"]
 
@@ -100,7 +100,12 @@ ABOUT = About(
             "one hidden layer of 5000 ReLU units, He start times alpha",
             lambda p: f"{int(p[''].width)} units",
         ),
-        ("loss", "cross-entropy below 1e-5, all training digits right", "relative loss 1e-4"),
+        (
+            "loss",
+            "cross-entropy below 1e-5, all training digits right",
+            lambda p: f"relative loss {p[''].attrs['stop_loss']:g}",
+        ),
+        ("alpha", "0.1 to 500, from the figure", lambda p: listed(p[""].alpha)),
         ("training", "SGD, batch 256, the best of a grid of steps", "gradient flow"),
         ("selection", "the best-generalising step per alpha", _selection),
     ),

@@ -10,6 +10,7 @@ from .. import plot
 from .._types import FloatArray
 from ..mlp import flow_mlp
 from .output import About, Expectation, Outcome, Panels, Settings, save, table
+from .words import listed
 
 __all__ = ["ABOUT", "run", "univariate_data"]
 
@@ -91,7 +92,7 @@ ABOUT = About(
         ("start", "w1, b1 ~ N(0, 1), w2 ~ N(0, 2 / k) times alpha", "the same"),
         ("panels", "a: as is; b, c: (w1, b1) by k^-1/2, k^-1/4 and w2 by the inverse", "the same"),
         ("data", "9 points, x from -sqrt 3 to sqrt 3, y = 0 0 0 1 1 1 0 0 0", "the same"),
-        ("alpha", "1e-4 .01 .1 1 10 (b: from .01)", "1e-4 .01 .1 1 10"),
+        ("alpha", "1e-4 .01 .1 1 10 (b: from .01)", lambda p: listed(p[""].alpha)),
         ("optimiser, stopping", "not stated", "gradient flow, relative loss 1e-8"),
     ),
     (

@@ -10,6 +10,7 @@ from .._types import FloatArray
 from ..sweeps import sweep_factorization
 from ..theory import min_nuclear_norm
 from .output import About, Expectation, Outcome, Panels, Settings, save, table
+from .words import listed
 
 __all__ = ["ABOUT", "image_data", "run"]
 
@@ -19,6 +20,7 @@ SHARE = 0.3
 ALPHAS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 STOP_LOSS = 1e-6
 SEED = 0
+_NOT = "not a figure of the paper"
 
 
 def image_data(
@@ -86,13 +88,29 @@ def _truth(panels: Panels) -> str:
     return f"crops of a photograph that ships with scikit-learn, {wide} pixels wide"
 
 
+def _observed(panels: Panels) -> str:
+    counts = [ds.attrs["n_observed"] / ds.truth.size for ds in panels.values()]
+    return " and ".join(f"{100.0 * share:.0f} %" for share in counts) + " of the pixels"
+
+
+def _start(panels: Panels) -> str:
+    """The same scales for all crops, and widths of each."""
+    widths = "; ".join(listed(ds.width) for ds in panels.values())
+    scales = listed(next(iter(panels.values())).alpha)
+    return f"i.i.d. Gaussian factors of widths {widths}, alpha = {scales}"
+
+
+def _stopping(panels: Panels) -> str:
+    return f"relative loss {next(iter(panels.values())).attrs['stop_loss']:g}"
+
+
 ABOUT = About(
     "Completing a photograph (not in the paper)",
     (
-        ("truth", "", _truth),
-        ("observed", "", "30 % of the pixels"),
-        ("start", "", "i.i.d. Gaussian factors of widths d/4, 2 d and 100 d"),
-        ("stopping", "", "relative loss 1e-6"),
+        ("truth", _NOT, _truth),
+        ("observed", _NOT, _observed),
+        ("start", _NOT, _start),
+        ("stopping", _NOT, _stopping),
     ),
     (
         Expectation(

@@ -58,7 +58,7 @@ def _section(settings: Settings, section: Section) -> str:
     return f"""<section id="{section.name}">
 <h2>{title}</h2>
 <img src="data:image/png;base64,{picture}" alt="{title}">
-<h3>Findings of the paper</h3>
+<h3>Expected findings</h3>
 <ul class="seen">{seen}</ul>
 <h3>Settings</h3>
 <div class="wide"><table><thead><tr><th></th><th>in the paper</th><th>here</th></tr></thead>

@@ -72,7 +72,8 @@ def test_the_report_states_the_settings_that_ran(everything):
         "100, 5, 40", "300; 60, 100, 200", "D = 2, 3, d = 300, r* = 5, N = 60, 100, 200",
         "a, b: one; c: one nested draw", "10, 100, 1,000, 10,000, 500,000", "one seed",
         "the mean of 2 draws of data and start", "60 digits of scikit-learn", "64 units",
-        "the same with 300 units", "32 pixels wide",
+        "the same with 300 units", "32 pixels wide", "8, 64, 3,200", "alpha = 0.001, 0.1",
+        "17 values from 0.003 to 0.621", "10 values from -8 to 1",
     ):  # fmt: skip
         assert small in page, small
     for whole in ("1000, 5, 100", "256 units", "the same with 10,000"):
