@@ -57,7 +57,7 @@ class Result:
 
     @property
     def converged(self) -> NDArray[np.bool_]:
-        """Which runs ended as `Status.CONVERGED`: the loss that was asked for is reached."""
+        """Which runs ended as `Status.CONVERGED`: they reached the requested loss."""
         return np.asarray(to_host(self.status) == int(Status.CONVERGED))
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class Result:
         return int(self.status.shape[0])
 
     def __getitem__(self, index: Any) -> Self:
-        """The runs at an index into the batch, as a result of the same kind."""
+        """The result of the runs at an index into the batch."""
         shape = self.status.shape
         chosen = np.arange(self.status.size).reshape(shape)[index]
 
@@ -139,7 +139,7 @@ class Result:
         return xr.Dataset(variables, attrs={"backend": self.backend, "result": type(self).__name__})
 
     def to_dataframe(self, dims: Sequence[str] | None = None) -> pd.DataFrame:
-        """A row per run (and evaluation time) of all that is one number; status by name.
+        """A table of all scalar variables, a row per run (and evaluation time); statuses are names.
 
         Parameters
         ----------
@@ -186,7 +186,7 @@ class Result:
         return tuple(dims)
 
     def _inner(self, name: str, layer: int, count: int) -> tuple[str, ...]:
-        """Names of the axes after batch and time: of layers, by the units they lead to and from."""
+        """Names of the axes after batch and time; those of layers name the units they connect."""
         if name in self._dims:
             return self._dims[name]
         units = {
