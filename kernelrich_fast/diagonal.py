@@ -8,21 +8,13 @@ from typing import Any
 import numpy as np
 
 from . import _validate as check
-from ._device import to_host
 from ._runs import RunBar, backend_for, flow_options, solve_flows, thread_count
 from ._types import ArrayLike, Progress
 from .backends import BACKENDS, MARGIN_LOSSES
 from .backends.base import LimitOptions
 from .decayed_limit import constant_decay, limit_under_decay
 from .diagonal_results import DiagonalFlow, DiagonalLimit
-from .diagonal_start import (
-    Start,
-    checked_model,
-    continued,
-    diagonal_batch,
-    expect_both_signs,
-    new_start,
-)
+from .diagonal_start import diagonal_batch, expect_both_signs, layer_fields, start_of
 from .margin_flow import MarginFlow, flow_margin, refuse_with_margins, refuse_without_margins
 from .schedules import Schedule
 from .schedules import weight_decay as check_decay
@@ -65,10 +57,10 @@ def flow_diagonal(
     """Integrate the gradient flow of diagonal linear networks, a whole batch in one call.
 
     The model is f(x) = <beta, x> with beta = w_plus^D - w_minus^D (coordinate-wise), the loss
-    L = ``loss_scale`` |X beta - y|^2, or with ``loss`` a sum over margins y_n <beta, x_n>, the flow
-    dw/dt = -grad L from w(0) = alpha (w_plus0, w_minus0).  Leading axes of X, y, alpha, depth, the
-    profiles, balance, weight_decay, t_max, stop_loss, stop_log_loss and rtol broadcast to the batch
-    shape B.
+    L = ``loss_scale`` |X beta - y|^2, or with ``loss`` a sum over margins y_n <beta, x_n>, and the
+    flow is dw/dt = -grad L from w(0) = alpha (w_plus0, w_minus0).  The leading axes of X, y,
+    alpha, depth, the profiles, balance, weight_decay, t_max, stop_loss, stop_log_loss and rtol
+    broadcast to the batch shape B.
 
     Parameters
     ----------
@@ -84,8 +76,8 @@ def flow_diagonal(
     w0 : array_like, (..., n_features) or scalar, optional
         Positive profile of the initial weights; ones by default.
     w_plus0, w_minus0 : array_like, optional
-        Profiles of w_plus and w_minus where they differ from w0 (a biased start). Where w_minus0 is
-        zero, w_minus stays zero and beta = w_plus^D >= 0.
+        Profiles of w_plus and w_minus where they differ (a biased start). If w_minus0 is zero,
+        w_minus stays zero and beta = w_plus^D >= 0.
     model : {"difference", "product", "two_products"}, optional
         beta = w_plus^D - w_minus^D (by default), u v, or u_plus v_plus - u_minus v_minus, the last
         two at depth 2.
@@ -93,44 +85,45 @@ def flow_diagonal(
         In [-1, 1], for the models of products: u(0), v(0) = alpha w0 sqrt(1 +- balance). By default
         1 for "product" (v(0) = 0), and 0 for "two_products", whose predictor does not depend on it.
     start : DiagonalFlow or DiagonalLimit, optional
-        Start from the last weights of a result, on data of as many features, instead of from alpha
-        and a profile; time begins at zero again.
+        Start from the last weights of an earlier result with the same number of features, instead
+        of from alpha and a profile; time starts at zero again.
     rescale_layers : (float, float), optional
         With ``start`` and a model of products, multiply u and v by these factors first.
     loss_scale : float
         c > 0 in L = c |X beta - y|^2; with 1 / (2 n_samples), half the mean of the squares.
     loss : {"squared", "exponential", "logistic"}
-        The loss: of samples with margins m_n = y_n <beta, x_n> sum exp(-m_n) or
-        sum log(1 + exp(-m_n)), the margin losses, for which the result is a `MarginFlow`.
+        The loss. The other two are margin losses, sum_n exp(-m_n) and sum_n log(1 + exp(-m_n)) of
+        the margins m_n = y_n <beta, x_n>; with these the result is a `MarginFlow`.
     weight_decay : array_like, (...), Schedule or sequence of pairs
         Weight decay lambda >= 0: the flow is that of L + lambda |w|^2, |w|^2 = |w_plus|^2 +
         |w_minus|^2. Pairs (t_k, lambda_k) make it piecewise constant,
         ``krf.schedules.exponential(lambda_0, rate)`` lets it fall.
     averaged : bool
-        Whether ``beta_mean`` is wanted, (1/t) times the integral of beta from 0 to t. Then steps
-        are those of "radau5", and end at the times of ``t_eval``.
+        Whether to compute ``beta_mean``, which is (1/t) times the integral of beta from 0 to t. All
+        steps then use "radau5" and end at the times of ``t_eval``.
     t_eval : array_like, (T,), optional
-        Ascending times at which the flow is wanted; adds an axis T to the results.  Integration
-        then ends at t_eval[-1] or t_max, whatever the loss.
+        Ascending times at which to return the flow; adds an axis T to the results. Integration then
+        ends at t_eval[-1] or t_max, whatever the loss.
     t_max : array_like, (...)
         Time at which a run ends.
     stop_loss : array_like, (...)
         A run ends once L <= stop_loss * sum(y^2); not together with ``t_eval``. Under weight decay
-        that counts only once decay is over; while it is constant, a run ends where it rests
-        (STATIONARY). Not with a margin loss.
+        this applies only after the decay has ended; with constant decay a run ends when it is at
+        rest (STATIONARY). Not with a margin loss.
     stop_log_loss : array_like, (...), optional
-        With a margin loss: a run ends where ln L is this, log(1e-12) by default, down to -1e12.
+        With a margin loss, the ln L at which a run ends: log(1e-12) by default, at least -1e12.
     log_loss_eval, log_t_eval : array_like, (T,), optional
-        With a margin loss, instead of ``t_eval``: descending values of ln L, or ascending ones of
-        ln t, at which the flow is wanted. The last ends a run.
+        With a margin loss, instead of ``t_eval``: descending values of ln L, or ascending values of
+        ln t, at which to return the flow. A run ends at the last of them.
     rtol : array_like, (...)
         Relative accuracy, 1e-12 to 0.1.
     atol : float
         Absolute part of the tolerance on |beta|.
     method : {"auto", "dopri5", "radau5"}
-        "dopri5" is explicit, "radau5" stiff; "auto" chooses, and may change, per run.
+        "dopri5" is explicit and "radau5" implicit, for stiff problems. "auto" chooses for each run
+        and may switch during it.
     max_steps : int
-        Budget of attempted steps.
+        Largest number of attempted steps per run.
     backend : {"auto", "cuda", "cpu", "numpy"}
         Where to compute; "auto" takes a GPU where there are enough runs for it (docs/gpu.md);
         "numpy", the fallback, promises less (docs/promises.md). X, y
@@ -139,7 +132,8 @@ def flow_diagonal(
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use.
     progress : bool or callable
-        Show a progress bar, or call with the number of finished runs a few times a second.
+        Whether to show a progress bar, or a function that is called with the number of finished
+        runs a few times a second.
 
     Returns
     -------
@@ -149,9 +143,9 @@ def flow_diagonal(
     Raises
     ------
     ValueError, TypeError
-        For illegal arguments, by name, before any work.
+        If an argument is invalid; the message names it, and nothing has been computed.
     BackendUnavailableError
-        If the backend asked for cannot work here.
+        If the requested backend does not work on this machine.
 
     Warns
     -----
@@ -160,18 +154,20 @@ def flow_diagonal(
 
     Notes
     -----
-    The flow is integrated on its dual nu' = y - X beta(X^T nu), an n_samples-dimensional convex
-    gradient flow, for any depth [1]_ [2]_.  Accuracy: beta at t_eval and at the end lies within
-    10 rtol of the exact flow, in the Euclidean norm relative to |beta| (for a time inside a step,
-    relative to the larger |beta| at the step's ends), or within what one unit in the last place of
-    t makes of it, where a coordinate activates.  Cost of a stiff step: about four passes over X and
-    5/3 n_samples^3 operations.  Under weight decay the flow has as many dimensions, in steps of at
-    most 2 / (D lambda).
+    The flow is integrated in its dual variable nu, the time integral of the residual: dnu/dt = y -
+    X beta(X^T nu) is the gradient flow of a convex function in n_samples dimensions, at any depth
+    [1]_ [2]_.  Accuracy: beta at t_eval and at the end lies within 10 rtol of the exact flow, in
+    the Euclidean norm relative to |beta| (for a time inside a step, relative to the larger |beta|
+    at the step's ends), or within what one unit in the last place of t makes of it, where a
+    coordinate activates.  Cost of a stiff step: about four passes over X and 5/3 n_samples^3
+    operations.  Under weight decay the flow has as many dimensions, in steps of at most 2 / (D
+    lambda).
 
-    With a margin loss the dual is half the integral of -l'(m_n) y_n and the flow is integrated in
-    the integral of sum -l'(m_n), in which its velocity stays of order one, so that losses of
-    exp(-1e12) are ordinary. beta at a given ln L is as accurate as said above, ln t within 1e-5 at
-    the default rtol. Where no beta separates the classes a run ends STATIONARY at the minimum.
+    With a margin loss the dual is half the integral of -l'(m_n) y_n over time, and the flow is
+    integrated in the integral of sum_n -l'(m_n), in which the velocity of the dual stays of order
+    one; so losses of exp(-1e12) can be reached.  beta at a given ln L is as accurate as stated
+    above, and ln t to 1e-5 at the default rtol.  If no beta separates the classes, a run ends
+    STATIONARY at the minimum.
 
     References
     ----------
@@ -193,14 +189,14 @@ def flow_diagonal(
         refuse_with_margins(loss, t_max, stop_loss, weight_decay, averaged)
         fields, begin, ran = flow_margin(
             X, y,
-            lambda X: _start(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start,
+            lambda X: start_of(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start,
                              rescale_layers),
             loss=loss, loss_scale=_checked_scale(loss_scale), stop_log_loss=stop_log_loss,
             log_loss_eval=log_loss_eval, log_t_eval=log_t_eval, t_eval=t_eval, rtol=rtol,
             atol=atol, method=method, max_steps=max_steps, backend=backend,
             num_threads=num_threads, progress=progress,
         )  # fmt: skip
-        return MarginFlow(**fields, **_layers(begin, ran.shape, ran.X.shape[-1]))
+        return MarginFlow(**fields, **layer_fields(begin, ran.shape, ran.X.shape[-1]))
     refuse_without_margins(stop_log_loss, log_loss_eval, log_t_eval)
     options = flow_options(
         rtol=rtol, t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, atol=atol,
@@ -208,7 +204,7 @@ def flow_diagonal(
     )  # fmt: skip
     decay = check_decay(weight_decay)
     X, y = check.data_pair(X, y, device=True)
-    begin = _start(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start, rescale_layers)
+    begin = start_of(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start, rescale_layers)
     scale = _checked_scale(loss_scale)
     pace = begin.time_factor(scale)
     integrated = options
@@ -239,7 +235,7 @@ def flow_diagonal(
         w_minus=solved.shaped(rows["w_minus"]),
         dual=solved.shaped(dual),
         beta_mean=solved.shaped(rows["beta_mean"]) if averaged else None,
-        **_layers(begin, batch.shape, batch.X.shape[-1]),
+        **layer_fields(begin, batch.shape, batch.X.shape[-1]),
         **solved.ends,
     )
 
@@ -265,7 +261,7 @@ def limit_diagonal(
     num_threads: int | None = None,
     progress: bool | Progress = False,
 ) -> DiagonalLimit:
-    """Where the gradient flow of a diagonal network ends: argmin Q_alpha(beta) with X beta = y.
+    """The end of the gradient flow of a diagonal network: argmin Q_alpha(beta) with X beta = y.
 
     Parameters
     ----------
@@ -279,7 +275,7 @@ def limit_diagonal(
     tol : float
         Bound on |X beta - y| / |y|, 1e-14 to 0.1.
     max_iter : int
-        Budget of Newton iterations.
+        Largest number of Newton iterations.
 
     Returns
     -------
@@ -292,9 +288,9 @@ def limit_diagonal(
     Raises
     ------
     ValueError, TypeError
-        For illegal arguments, by name, before any work.
+        If an argument is invalid; the message names it, and nothing has been computed.
     BackendUnavailableError
-        If the backend asked for cannot work here.
+        If the requested backend does not work on this machine.
 
     Warns
     -----
@@ -303,22 +299,22 @@ def limit_diagonal(
 
     Notes
     -----
-    Damped Newton on the N-dimensional convex dual, and where that stalls a continuation in alpha
-    from the kernel regime; no flow is integrated.  grad Q lies in the row space of X by
-    construction, to rounding.  X beta is accurate to ``tol``, beta to ``tol`` times the condition
-    number of X.  Where no beta fits y (the rank of X decides that) the status is STATIONARY and
-    beta the end of the least-squares flow; where rounding keeps the residual above ``tol`` it is
-    MAX_STEPS.  Cost: 3 to 15 Gram products and Cholesky factorisations for alpha from 1 to 1e-6 at
-    depth 2.
+    The limit is computed by damped Newton iterations on the convex dual function of n_samples
+    variables; where these stall, the minimiser is followed in alpha from the kernel regime. No flow
+    is integrated.  grad Q lies in the row space of X by construction, to rounding.  X beta is
+    accurate to ``tol``, beta to ``tol`` times the condition number of X.  If no beta fits y, which
+    the rank of X decides, the status is STATIONARY and beta is the end of the least-squares flow.
+    If rounding keeps the residual above ``tol``, the status is MAX_STEPS.  Cost: 3 to 15 Gram
+    products and Cholesky factorisations for alpha from 1 to 1e-6 at depth 2.
 
-    Under weight decay the flow itself is integrated until predictor and |w|^2 rest, since at D > 2
-    it is the start that decides at which stationary point it ends, and Newton's iteration on the
-    coordinates that stay takes what is left. The status is STATIONARY, ``n_iterations`` counts
-    steps, of which ``max_iter`` allows 200 times as many. At depth 2 the limit is the lasso,
-    argmin |X beta - y|^2 + lambda |beta|_1, whatever the start; at D > 2 a stationary point of
-    |X beta - y|^2 + lambda sum |beta_i|^(2/D). It is accurate to 1e-12 times the condition number
-    of the features that stay, and to 1e-7 where a coordinate falls so slowly, or is so small, that
-    it cannot be told whether it stays.
+    Under weight decay the flow itself is integrated until the predictor and |w|^2 are at rest,
+    because at D > 2 the start decides at which stationary point it ends. Newton iterations on the
+    coordinates that remain then finish the computation. The status is STATIONARY, ``n_iterations``
+    counts steps, of which ``max_iter`` allows 200 times as many. At depth 2 the limit is the lasso,
+    argmin |X beta - y|^2 + lambda |beta|_1, whatever the start; at D > 2 a stationary point of |X
+    beta - y|^2 + lambda sum |beta_i|^(2/D). It is accurate to 1e-12 times the condition number of
+    the features that stay, and to 1e-7 where a coordinate falls so slowly, or is so small, that it
+    cannot be told whether it stays.
 
     References
     ----------
@@ -338,7 +334,7 @@ def limit_diagonal(
     threads = thread_count(num_threads)
     decay = constant_decay(weight_decay)
     X, y = check.data_pair(X, y, device=True)
-    begin = _start(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start, rescale_layers)
+    begin = start_of(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start, rescale_layers)
     scale = _checked_scale(loss_scale)
     if decay is not None:
         decay = decay.at_pace(begin.time_factor(scale))
@@ -363,7 +359,7 @@ def limit_diagonal(
     return DiagonalLimit(
         **{name: array.reshape(batch.shape + array.shape[1:]) for name, array in rows.items()},
         backend=chosen.name,
-        **_layers(begin, batch.shape, batch.X.shape[-1]),
+        **layer_fields(begin, batch.shape, batch.X.shape[-1]),
     )
 
 
@@ -371,29 +367,3 @@ def _checked_scale(loss_scale: Any) -> float:
     if type(loss_scale) is float and loss_scale == 1.0:  # most calls
         return 1.0
     return check.scalar("loss_scale", loss_scale, low=0.0)
-
-
-def _start(
-    X: Any, alpha: Any, depth: Any, w0: Any, w_plus0: Any, w_minus0: Any, model: Any, balance: Any,
-    start: Any, rescale_layers: Any,
-) -> Start:  # fmt: skip
-    """Checked weights at the start."""
-    chosen = checked_model(model, start)
-    if start is None:
-        if rescale_layers is not None:
-            raise ValueError("rescale_layers: expected start=, whose layers are multiplied")
-        return new_start(X.shape[-1], alpha, depth, w0, w_plus0, w_minus0, chosen, balance)
-    given = {
-        "alpha": alpha, "w0": w0, "w_plus0": w_plus0, "w_minus0": w_minus0, "balance": balance,
-    }  # fmt: skip
-    return continued(start, X.shape[-1], given, depth, chosen, rescale_layers)
-
-
-def _layers(start: Start, shape: tuple[int, ...], d: int) -> dict[str, Any]:
-    """What a result says of its model."""
-    balance, sign = start.balance, start.layer_sign
-    return {
-        "model": start.model,
-        "balance": None if balance is None else np.broadcast_to(balance, shape).copy(),
-        "layer_sign": None if sign is None else np.broadcast_to(to_host(sign), (*shape, d)).copy(),
-    }

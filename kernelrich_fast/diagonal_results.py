@@ -61,8 +61,8 @@ class DiagonalFlow(_Layers, FlowResult):
     n_steps, n_rhs : ndarray of int, B
         Accepted steps, and evaluations of the vector field.
     n_flops : ndarray, B
-        Multiplications and additions of the dense algebra, the elementwise functions left out; zero
-        from the backend "numpy", which does not count them.
+        Multiplications and additions of the dense linear algebra, not counting elementwise
+        functions; zero for the backend "numpy", which does not count them.
     backend : str
         The backend that ran.
 
@@ -71,8 +71,8 @@ class DiagonalFlow(_Layers, FlowResult):
     At all times w_plus and w_minus are exp(-2 Lambda) times functions of X^T nu, those of the flow
     without weight decay.
 
-    ``flow[i]`` is that of some runs, ``to_dataset`` and ``to_dataframe`` give labelled arrays and a
-    table, ``converged`` says which runs reached the loss that was asked for.
+    ``flow[i]`` is the result of some of the runs, ``to_dataset`` and ``to_dataframe`` return
+    labelled arrays and a table, and ``converged`` says which runs reached the requested loss.
     """
 
     _dims: ClassVar[dict[str, tuple[str, ...]]] = _DIMS

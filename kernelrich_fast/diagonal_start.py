@@ -28,7 +28,7 @@ from .schedules import Schedule
 
 __all__ = [
     "MODELS", "Start", "check_weight_range", "checked_model", "continued", "diagonal_batch",
-    "expect_both_signs", "new_start", "start_profiles",
+    "expect_both_signs", "layer_fields", "new_start", "start_of", "start_profiles",
 ]  # fmt: skip
 
 MODELS = ("difference", "product", "two_products")
@@ -241,3 +241,29 @@ def check_weight_range(
                     f"alpha: expected weights alpha * w0 whose power {power:g} (depth {deep:g}) is "
                     f"a floating-point number, got a weight of 1e{log:.0f}"
                 )
+
+
+def start_of(
+    X: Any, alpha: Any, depth: Any, w0: Any, w_plus0: Any, w_minus0: Any, model: Any, balance: Any,
+    start: Any, rescale_layers: Any,
+) -> Start:  # fmt: skip
+    """The checked weights at the start."""
+    chosen = checked_model(model, start)
+    if start is None:
+        if rescale_layers is not None:
+            raise ValueError("rescale_layers: expected start=, whose layers are multiplied")
+        return new_start(X.shape[-1], alpha, depth, w0, w_plus0, w_minus0, chosen, balance)
+    given = {
+        "alpha": alpha, "w0": w0, "w_plus0": w_plus0, "w_minus0": w_minus0, "balance": balance,
+    }  # fmt: skip
+    return continued(start, X.shape[-1], given, depth, chosen, rescale_layers)
+
+
+def layer_fields(start: Start, shape: tuple[int, ...], d: int) -> dict[str, Any]:
+    """What a result says of its model."""
+    balance, sign = start.balance, start.layer_sign
+    return {
+        "model": start.model,
+        "balance": None if balance is None else np.broadcast_to(balance, shape).copy(),
+        "layer_sign": None if sign is None else np.broadcast_to(to_host(sign), (*shape, d)).copy(),
+    }

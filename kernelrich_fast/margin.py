@@ -44,7 +44,7 @@ class MarginLimit(Result):
     beta : ndarray, B + (n_features,)
         The minimiser.
     dual : ndarray, B + (n_samples,)
-        theta >= 0, positive for support vectors alone.
+        theta >= 0, positive only for support vectors.
     margins : ndarray, B + (n_samples,)
         y_n <beta, x_n>, at least 1.
     status : ndarray of int, B
@@ -111,7 +111,7 @@ def margin_limit(
     Raises
     ------
     ValueError, TypeError
-        For illegal arguments, by name, before any work; for classes that no beta separates.
+        If an argument is invalid (the message names it), or no beta separates the classes.
 
     Warns
     -----

@@ -28,7 +28,7 @@ ax = plt.subplots(figsize=(5.5, 3.5), layout="constrained")[1]
 for scale, curve, style in zip(alpha, excess, ("-", "--", "-.", ":"), strict=True):
     ax.plot(-log_loss, curve, linestyle=style, label=rf"$\alpha={scale:g}$")
 ax.axvline(-np.log(np.finfo(float).smallest_subnormal), color="0.5", linewidth=0.8)
-ax.annotate("smallest double", (900.0, 2.0), fontsize="small", color="0.4")
+ax.annotate("smallest double", (900.0, 1.2e-3), fontsize="small", color="0.3")
 ax.set(xscale="log", yscale="log", xlabel=r"$\ln(1/L)$", ylabel=r"excess of $\|\beta\|_1$")
 ax.legend(fontsize="small")
 plt.show()

@@ -73,9 +73,10 @@ def reproduce(
         paper, "image" completes a photograph, "saddles" compares flows with their exact path as
         alpha -> 0, "lasso" compares the mean of a flow with the lasso path, "decay" shows how
         weight decay switches regimes, "depths" shows which l1 minimisers depths from 2 to 4 choose,
-        and "margins" follows classification down to a loss of exp(-1e12). "fig6d" trains a convolutional network in PyTorch and needs the extra [torch]. "all"
-        makes every figure but fig6d, and writes report.html, which shows each beside the paper's
-        settings and says whether the expected findings hold.
+        and "margins" follows classification down to a loss of exp(-1e12). "fig6d" trains a
+        convolutional network in PyTorch and needs the extra [torch]. "all" makes every figure but
+        fig6d, and writes report.html, which shows each beside the paper's settings and says whether
+        the paper's qualitative findings hold.
     out : path
         Directory for FIGURE.png, FIGURE.pdf and the data, one NetCDF file per panel.
     quick : bool

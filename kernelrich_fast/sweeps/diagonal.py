@@ -60,21 +60,21 @@ def sweep_diagonal(
     depth : float or array_like, (depth,)
         Numbers of layers, real numbers from 2.
     limit : bool
-        Take the t -> infinity limit instead of integrating the flow.
+        Compute the limit t -> infinity instead of integrating the flow.
     beta_star : array_like, (n_features,) or (problem, n_features), optional
-        Teacher, for the population error.
+        True coefficients, for the population error.
     eps : float
         With a margin loss, the excess of l1 norm below which ``critical_loss`` takes a direction
         for that of the l1 maximum margin.
     keep : sequence of {"norms", "beta"}
         Groups of variables to keep; "norms" are the norms, their excess and the kernel distance.
     store : path, optional
-        A directory for the results, in Zarr format 3; the same call again goes on where the last
-        one stopped. The Dataset then reads its values when they are used.
+        A directory for the results, in Zarr format 3. The same call, repeated, resumes where the
+        last one stopped. The Dataset then reads its values only when they are used.
     client : dask.distributed.Client, optional
         Compute on the workers of this cluster, a block of runs per thread of a worker.
     progress : bool, optional
-        Show a progress bar; by default on terminals and in notebooks.
+        Whether to show a progress bar; by default on terminals and in notebooks.
     **flow_options
         Passed to `flow_diagonal` (or `limit_diagonal`); ``t_eval`` adds a last dimension "time",
         profiles (w0, w_plus0, w_minus0) of shape (profile, n_features) a dimension "profile",
@@ -86,26 +86,26 @@ def sweep_diagonal(
     -------
     xarray.Dataset
         One dimension per swept argument, in the order (problem, profile, depth, weight_decay,
-        alpha, time); what is not swept is a scalar coordinate, other options are attributes (a
-        schedule of weight decay as its starts, values and rates).  Variables: loss, status,
-        n_steps; t, with ``t_eval`` only where a run ended before its last time; with "norms"
-        l1_norm, l2_norm, excess_l1, excess_l2 (over the minimum-norm interpolants; NaN where none
-        exists) and kernel_distance (cosine distance of the tangent kernels at start and end);
-        penalty, |w|^2, under weight decay; beta_mean with ``averaged``; population_error if
-        beta_star is given; beta, and beta_star where it is given, if kept.
-        With a margin loss: log_loss, log_t, and margin, the least one; norms are those of the
-        direction (beta over the least margin; NaN where that is not positive), excesses are
-        relative to the least norms with all margins at least 1, critical_loss (with
-        ``log_loss_eval``) is the ln L below which excess_l1 stays at most ``eps``, interpolated
-        between the values asked for, and -inf where the last of them is above; population_error
-        is |beta / |beta| - beta_star|^2.
+        alpha, time); arguments that are not swept are scalar coordinates, and other options are
+        attributes (a schedule of weight decay as its starts, values and rates).  Variables: loss,
+        status, n_steps; t, with ``t_eval`` only where a run ended before its last time; with
+        "norms" l1_norm, l2_norm, excess_l1, excess_l2 (over the minimum-norm interpolants; NaN
+        where none exists) and kernel_distance (cosine distance of the tangent kernels at start and
+        end); penalty, |w|^2, under weight decay; beta_mean with ``averaged``; population_error if
+        beta_star is given; beta, and beta_star where it is given, if kept. With a margin loss:
+        log_loss, log_t, and margin, the least one; norms are those of the direction (beta over the
+        least margin; NaN where that is not positive), excesses are relative to the least norms with
+        all margins at least 1, critical_loss (with ``log_loss_eval``) is the ln L below which
+        excess_l1 stays at most ``eps``, interpolated between the values asked for, and -inf where
+        the last of them is above; population_error is |beta / |beta| - beta_star|^2.
 
     Raises
     ------
     ValueError, TypeError
-        For illegal arguments, by name; for a store that holds something else.
+        If an argument is invalid (the message names it), or the store holds something else.
     StoreError
-        If the store is written by another call, read-only or full; what it held it still holds.
+        If another call writes to the store, or it is read-only or full; data stored before are
+        unchanged.
 
     Warns
     -----

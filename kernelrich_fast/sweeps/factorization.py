@@ -63,7 +63,7 @@ def sweep_factorization(
     alpha : float or array_like, (alpha,)
         Standard deviations of the initial weights.
     width : int or array_like of int, (width,)
-        Widths k, as large as wanted.
+        Widths k; beyond d1 + d2 they do not change the cost.
     seeds : int or array_like of int, (seed,)
         A seed determines the initial weights, and with ``n_observed`` which entries are observed.
     n_observed : int, optional
@@ -75,12 +75,12 @@ def sweep_factorization(
     keep : sequence of {"norms", "M"}
         Groups of variables to keep; "norms" are the norms, the movement and the kernel distance.
     store : path, optional
-        A directory for the results, in Zarr format 3; the same call again goes on where the last
-        one stopped. The Dataset then reads its values when they are used.
+        A directory for the results, in Zarr format 3. The same call, repeated, resumes where the
+        last one stopped. The Dataset then reads its values only when they are used.
     client : dask.distributed.Client, optional
         Compute on the workers of this cluster, a block of runs per thread of a worker.
     progress : bool, optional
-        Show a progress bar; by default on terminals and in notebooks.
+        Whether to show a progress bar; by default on terminals and in notebooks.
     **flow_options
         Passed to `flow_factorization`; ``t_eval`` adds a last dimension "time"; rtol, t_max and
         stop_loss broadcast to the sweep's dimensions.
@@ -88,21 +88,22 @@ def sweep_factorization(
     Returns
     -------
     xarray.Dataset
-        One dimension per swept argument, in the order (width, alpha, seed, time); what is not swept
-        is a scalar coordinate, other options are attributes.  Variables: loss, status, n_steps; t,
-        with ``t_eval`` only where a run ended before its last time; test_rmse, the root mean square
-        of M - Y_star over unobserved entries; with "norms" nuclear_norm, excess_nuclear_norm (over
-        that of Y_star; this and test_rmse only where all of Y_star is known),
-        unobserved_movement and unobserved_rms (Frobenius norm, and root mean
-        square, of the change of the unobserved entries since the start) and kernel_distance (cosine
-        distance of the tangent kernels at start and end); M if kept.
+        One dimension per swept argument, in the order (width, alpha, seed, time); arguments that
+        are not swept are scalar coordinates, and other options are attributes.  Variables: loss,
+        status, n_steps; t, with ``t_eval`` only where a run ended before its last time; test_rmse,
+        the root mean square of M - Y_star over unobserved entries; with "norms" nuclear_norm,
+        excess_nuclear_norm (over that of Y_star; this and test_rmse only where all of Y_star is
+        known), unobserved_movement and unobserved_rms (Frobenius norm, and root mean square, of the
+        change of the unobserved entries since the start) and kernel_distance (cosine distance of
+        the tangent kernels at start and end); M if kept.
 
     Raises
     ------
     ValueError, TypeError
-        For illegal arguments, by name; for a store that holds something else.
+        If an argument is invalid (the message names it), or the store holds something else.
     StoreError
-        If the store is written by another call, read-only or full; what it held it still holds.
+        If another call writes to the store, or it is read-only or full; data stored before are
+        unchanged.
 
     Warns
     -----

@@ -61,22 +61,22 @@ def sweep_linear(
     alpha : float or array_like, (alpha,)
         Standard deviations of the initial weights.
     width : int or array_like of int, (width,)
-        Hidden units, as many as wanted.
+        Numbers of hidden units; beyond d_in + d_out they do not change the cost.
     seeds : int or array_like of int, (seed,)
         Seeds of the initial weights.
     S, C, y_norm2 : array_like, optional
         Moments in place of samples, as in `flow_linear`.
     M_star : array_like, (d_out, d_in), optional
-        The truth, for ``distance``.
+        The true matrix, for ``distance``.
     keep : sequence of {"norms", "modes", "M"}
         Groups of variables to keep.
     store : path, optional
-        A directory for the results, in Zarr format 3; the same call again goes on where the last
-        one stopped. The Dataset then reads its values when they are used.
+        A directory for the results, in Zarr format 3. The same call, repeated, resumes where the
+        last one stopped. The Dataset then reads its values only when they are used.
     client : dask.distributed.Client, optional
         Compute on the workers of this cluster, a block of runs per thread of a worker.
     progress : bool, optional
-        Show a progress bar; by default on terminals and in notebooks.
+        Whether to show a progress bar; by default on terminals and in notebooks.
     **flow_options
         Passed to `flow_linear`; ``t_eval`` adds a last dimension "time"; rtol, t_max and stop_loss
         broadcast to the sweep's dimensions.
@@ -84,19 +84,20 @@ def sweep_linear(
     Returns
     -------
     xarray.Dataset
-        One dimension per swept argument, in the order (width, alpha, seed, time); what is not swept
-        is a scalar coordinate, other options are attributes.  Variables: loss, status, n_steps; t,
-        with ``t_eval`` only where a run ended before its last time; distance, the Frobenius norm of
-        M - M_star, where M_star is given; with "norms" nuclear_norm, effective_rank and
-        kernel_distance (cosine distance of the tangent kernels at start and end); with "modes"
-        singular_values (..., mode); M if kept.
+        One dimension per swept argument, in the order (width, alpha, seed, time); arguments that
+        are not swept are scalar coordinates, and other options are attributes.  Variables: loss,
+        status, n_steps; t, with ``t_eval`` only where a run ended before its last time; distance,
+        the Frobenius norm of M - M_star, where M_star is given; with "norms" nuclear_norm,
+        effective_rank and kernel_distance (cosine distance of the tangent kernels at start and
+        end); with "modes" singular_values (..., mode); M if kept.
 
     Raises
     ------
     ValueError, TypeError
-        For illegal arguments, by name; for a store that holds something else.
+        If an argument is invalid (the message names it), or the store holds something else.
     StoreError
-        If the store is written by another call, read-only or full; what it held it still holds.
+        If another call writes to the store, or it is read-only or full; data stored before are
+        unchanged.
 
     Warns
     -----

@@ -67,19 +67,19 @@ def sweep_mlp(
         Scales of the start; one grid per depth if two-dimensional. The coordinate ``alpha`` then
         counts positions, and a coordinate ``scale`` (depth, alpha) carries the values.
     seeds : int or array_like of int, (seed,)
-        Seeds of the drawn starts.
+        Seeds of the random initial weights.
     X_test, y_test : array_like, like X and y, optional
-        What to test on; adds test_rmse, or test_error for classes.
+        Test data; adds test_rmse, or test_error for classes.
     keep : sequence of {"norms", "predictions", "kernel_predictors"}
         Groups of variables: "norms" are the weights' norms and the kernel distances, "predictions"
         those at X_test, "kernel_predictors" the test errors of the two linearised baselines.
     store : path, optional
-        A directory for the results, in Zarr format 3; the same call again goes on where the last
-        one stopped. The Dataset then reads its values when they are used.
+        A directory for the results, in Zarr format 3. The same call, repeated, resumes where the
+        last one stopped. The Dataset then reads its values only when they are used.
     client : dask.distributed.Client, optional
         Compute on the workers of this cluster, a block of runs per thread of a worker.
     progress : bool, optional
-        Show a progress bar; by default on terminals and in notebooks.
+        Whether to show a progress bar; by default on terminals and in notebooks.
     **flow_options
         Passed to `flow_mlp` (``weights0`` excepted); ``t_eval`` adds a last dimension "time"; rtol,
         t_max and stop_loss broadcast to the sweep's dimensions.
@@ -87,20 +87,22 @@ def sweep_mlp(
     Returns
     -------
     xarray.Dataset
-        One dimension per swept argument, in the order (depth, width, alpha, seed, time); what is
-        not swept is a scalar coordinate, other options are attributes.  Variables: loss, status,
-        n_steps; t, with ``t_eval`` only where a run ended before its last time; test_rmse or
-        test_error; with "norms" weight_norm (Euclidean, of all weights), feature_distance and
-        kernel_distance (cosine distances of the tangent features and of the tangent kernels from
-        the start, for up to 2048 samples times outputs; the latter NaN where no unit is left
-        alive); prediction with a dimension test; kernel_rmse and last_layer_rmse (or _error).
+        One dimension per swept argument, in the order (depth, width, alpha, seed, time); arguments
+        that are not swept are scalar coordinates, and other options are attributes.  Variables:
+        loss, status, n_steps; t, with ``t_eval`` only where a run ended before its last time;
+        test_rmse or test_error; with "norms" weight_norm (Euclidean, of all weights),
+        feature_distance and kernel_distance (cosine distances of the tangent features and of the
+        tangent kernels from the start, for up to 2048 samples times outputs; the latter NaN where
+        no unit is left alive); prediction with a dimension test; kernel_rmse and last_layer_rmse
+        (or _error).
 
     Raises
     ------
     ValueError, TypeError
-        For illegal arguments, by name; for a store that holds something else.
+        If an argument is invalid (the message names it), or the store holds something else.
     StoreError
-        If the store is written by another call, read-only or full; what it held it still holds.
+        If another call writes to the store, or it is read-only or full; data stored before are
+        unchanged.
 
     Warns
     -----

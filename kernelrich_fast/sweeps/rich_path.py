@@ -54,7 +54,7 @@ def sweep_rich_path(
     w0 : array_like, (n_features,) or (profile, n_features), optional
         Profiles of the initial weights.
     beta_star : array_like, (n_features,) or (problem, n_features), optional
-        Teacher, for the population error.
+        True coefficients, for the population error.
     keep : sequence of {"norms", "beta", "path"}
         Groups of variables to keep: norms of the end and times of the first and the last jump; beta
         at the end; and, over the dimension "jump", the first ``n_recorded`` jumps.
@@ -78,7 +78,7 @@ def sweep_rich_path(
     Raises
     ------
     ValueError, TypeError
-        For illegal arguments, by name; for a store that holds something else.
+        If an argument is invalid (the message names it), or the store holds something else.
     StoreError
         If the store is written by another call, read-only or full.
 

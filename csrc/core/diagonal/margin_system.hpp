@@ -90,7 +90,7 @@ public:
   }
   KRF_HD static void renew_basis(double *) {}
 
-  // In units in which the loss falls to a small part of itself.
+  // Its logarithm.
   KRF_HD double loss() { return log_loss_; }
   KRF_HD double predictor_norm() { return state.beta_norm(); }
   // A step after one that failed is no longer than the one that succeeded.
