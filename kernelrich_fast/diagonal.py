@@ -197,7 +197,9 @@ def flow_diagonal(
             num_threads=num_threads, progress=progress,
         )  # fmt: skip
         return MarginFlow(**fields, **layer_fields(begin, ran.shape, ran.X.shape[-1]))
-    refuse_without_margins(stop_log_loss, log_loss_eval, log_t_eval)
+    refuse_without_margins(
+        stop_log_loss=stop_log_loss, log_loss_eval=log_loss_eval, log_t_eval=log_t_eval
+    )
     options = flow_options(
         rtol=rtol, t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, atol=atol,
         max_steps=max_steps, method=method, num_threads=num_threads,

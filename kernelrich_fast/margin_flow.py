@@ -150,13 +150,14 @@ def refuse_with_margins(
         raise ValueError(f"averaged: expected False {expected}")
 
 
-def refuse_without_margins(*options: Any) -> None:
+def refuse_without_margins(**options: Any) -> None:
     """Options that flows of a margin loss alone have."""
-    if any(option is not None for option in options):
-        raise ValueError(
-            "stop_log_loss, log_loss_eval, log_t_eval: expected none of them with loss='squared', "
-            f"whose options are stop_loss and t_eval; or one of {', '.join(MARGIN_LOSSES)} as loss"
-        )
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}: expected only with a margin loss, one of {', '.join(MARGIN_LOSSES)}; "
+                "with loss='squared' give stop_loss or t_eval"
+            )
 
 
 def margin_clock(

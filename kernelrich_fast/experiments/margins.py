@@ -67,6 +67,8 @@ def _joint(panels: Panels) -> bool:
     """On the side of large scales, -ln L at the critical loss over alpha, as a power."""
     critical = panels["_scale"].critical_loss
     large = critical.where(critical.alpha > 0.5, drop=True)
+    if not bool((large < 0.0).all() and np.isfinite(large).all()):
+        return False
     power = np.polyfit(np.log(large.alpha), np.log(-large), 1)[0]
     return bool(1.7 < power < 2.3)
 

@@ -143,6 +143,7 @@ def sweep_diagonal(
             raise ValueError(f"{name}: expected at most {most} dimensions, got {array.shape}")
     check.flag("limit", limit)
     groups = check.choices("keep", keep, _KEEP)
+    near = check.scalar("eps", eps, low=0.0)
     try:
         problems = np.broadcast_shapes(X.shape[:-2], y.shape[:-1])
     except ValueError:
@@ -183,7 +184,7 @@ def sweep_diagonal(
     }
     if margin:
         _check_margins(options, y, decay)
-    kind = partial(MarginPlan, eps=check.scalar("eps", eps, low=0.0)) if margin else DiagonalPlan
+    kind = partial(MarginPlan, eps=near) if margin else DiagonalPlan
     plan = kind(
         dims=tuple(axes), shape=tuple(axes.values()), options=options, X=X, y=y, alpha=scales,
         depth=layers, limit=bool(limit), beta_star=star, keep=groups,

@@ -60,7 +60,7 @@ COMMON = [
     ("progress", {"progress": 3}, TypeError),
 ]
 FLOW = [
-    ("loss", {"loss": "logistic"}, ValueError),
+    ("loss", {"loss": "hinge"}, ValueError),
     ("t_eval", {"t_eval": []}, ValueError),
     ("t_eval", {"t_eval": [1.0, 0.5]}, ValueError),
     ("t_eval", {"t_eval": [-1.0, 0.5]}, ValueError),

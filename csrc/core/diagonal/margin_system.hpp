@@ -23,10 +23,23 @@ inline constexpr double kSettled = 0.1;
 // Once -ln L is kLate, a step multiplies it by at most kMostGrowth: at its end errors made on the
 // way are small against a predictor that has grown.
 inline constexpr double kLate = 100.0, kMostGrowth = 10.0;
-// What rounding may change of a weight in a step, relative to it.  A velocity this small, relative
-// to what one sample alone would cause, times the size of the predictions is none; of at most
-// kMostStill.
-inline constexpr double kRoundedStep = 1e-12, kMostStill = 1e-9;
+// What rounding may change of a weight in a step, relative to it and to rtol.  A velocity this
+// small, relative to what one sample alone would cause, times the size of the predictions is none;
+// of at most kMostStill.
+inline constexpr double kRoundedStep = 1e-3, kMostStill = 1e-9;
+// Nor does a loss still fall that fell by less than kLeastFall, relative to one or to ln L, over
+// kWatch steps in none of which a weight changed by more than kQuiet: data of which a part cannot
+// be separated have no minimum, but a least value.
+inline constexpr double kLeastFall = 1e-9, kQuiet = 0.1;
+inline constexpr int kWatch = 50;
+// What the interpolation of -ln S may leave of an error of ln t in a step, in units of rtol and,
+// where that is more than one, of |ln L|.
+inline constexpr double kClock = 10.0;
+// Errors of steps count so many times: samples that come and go leave errors of one sign.
+inline constexpr double kCautious = 5.0;
+// The step after one that failed is no longer than the one that then succeeded; the longest allowed
+// grows by this factor with every further step.
+inline constexpr double kRecovery = 5.0;
 inline constexpr int kSearch = 40;
 } // namespace margin_rules
 
@@ -62,6 +75,7 @@ public:
 
   KRF_HD void set_accuracy(double rtol) {
     state.mirror.set_accuracy(rtol);
+    rtol_ = rtol;
     tolerance_ = Radau5<MarginSystem>::tolerance(rtol);
     to_field_.smoothing = margin_rules::kSmoothing * rtol;
   }
@@ -86,14 +100,12 @@ public:
     failures_ = begun_ ? failures_ + 1 : 0;
     begun_ = true;
     h_ = h;
-    end_speed_is_known_ = false;
   }
   KRF_HD static void renew_basis(double *) {}
 
   // Its logarithm.
   KRF_HD double loss() { return log_loss_; }
   KRF_HD double predictor_norm() { return state.beta_norm(); }
-  // A step after one that failed is no longer than the one that succeeded.
   KRF_HD double step_cap() {
     return smaller(smaller(state.step_cap(std::log(kFelt)), cap_of_rounding()),
                    begun_ ? kInfinity : after_failure_);
@@ -105,7 +117,7 @@ public:
       most = greater_of(most,
                         read<T>(state.here.relative_slope + i) * read<T>(state.feature_norm + i));
     });
-    return margin_rules::kRoundedStep / (kEpsilon * team.max(most));
+    return margin_rules::kRoundedStep * rtol_ / (kEpsilon * team.max(most));
   }
   KRF_HD double rate() {
     T sum = splat<T>(0.0);
@@ -123,7 +135,7 @@ public:
 
   // A convex flow rests where its velocity is rounding: at the minimum, which classes that are not
   // separable have.
-  KRF_HD KRF_APART Rest rest(const DiagonalProblem &, double *, const Progress &) {
+  KRF_HD KRF_APART Rest rest(const DiagonalProblem &, double *, const Progress &now) {
     state.renew_velocity(field);
     T prediction = splat<T>(0.0);
     team.for_each(state.ldd, [&](int i) {
@@ -132,12 +144,23 @@ public:
     const double size = 1.0 + team.sum(prediction);
     noise_ = kRounding * size;
     T above = splat<T>(0.0);
-    const double still = smaller(margin_rules::kRoundedStep * size, margin_rules::kMostStill);
+    const double still =
+        smaller(margin_rules::kRoundedStep * rtol_ * size, margin_rules::kMostStill);
     team.for_each(state.ldd, [&](int i) {
       above = greater_of(above, absolute(read<T>(state.velocity + i)) -
                                     still * read<T>(state.feature_norm + i));
     });
-    return team.max(above) > 0.0 ? Rest::kNone : Rest::kStationary;
+    return team.max(above) > 0.0 && still_falls(now.steps) ? Rest::kNone : Rest::kStationary;
+  }
+
+  // Over the last steps (margin_rules::kWatch).
+  KRF_HD bool still_falls(long long steps) {
+    const double least = margin_rules::kLeastFall * larger(1.0, absolute(watched_log_loss_));
+    if (moved_ > margin_rules::kQuiet || log_loss_ < watched_log_loss_ - least) {
+      watched_log_loss_ = log_loss_;
+      watched_steps_ = steps;
+    }
+    return steps < watched_steps_ + margin_rules::kWatch;
   }
 
   KRF_HD KRF_APART bool evaluate(const double *shift, double *out) {
@@ -187,19 +210,26 @@ public:
 
   KRF_HD ErrorNorm error_norm_at_end(const double *dnu, const double *end_field) {
     end_field_ = end_field;
-    return state.error_norm_at_end(dnu, end_field);
+    ErrorNorm norm = state.error_norm_at_end(dnu, end_field);
+    norm.predictor *= margin_rules::kCautious;
+    norm.componentwise *= margin_rules::kCautious;
+    renew_end_speed();
+    const double allowed = margin_rules::kClock * rtol_ * larger(1.0, absolute(log_loss_));
+    norm.componentwise =
+        larger(norm.componentwise, tolerance_ * (clock_.uncertainty(h_) / allowed));
+    return norm;
   }
   KRF_HD void advance(const double *dnu, const double *end_field) {
     clock_.log_t = log_time(1.0, clock_.end());
     clock_.value[0] = clock_.end();
-    end_speed_is_known_ = false;
     speed_ = end_speed_;
     log_loss_ = end_log_loss_, width_ = end_width_;
     copy(team, end_field, field, length);
+    moved_ = largest_move();
     state.advance_by(stages_.end(), dnu);
     state.take_velocity_of_end();
     to_field_.curvature(end_margins(), curvature_);
-    after_failure_ = failures_ > 0 ? h_ : kInfinity;
+    after_failure_ = failures_ > 0 ? h_ : margin_rules::kRecovery * after_failure_;
     begun_ = false;
   }
 
@@ -256,6 +286,16 @@ public:
 private:
   using Stages = MirrorStages<TeamT, MirrorT>;
 
+  // The largest relative change of a weight over the trial step.
+  KRF_HD double largest_move() {
+    T most = splat<T>(0.0);
+    team.for_each(state.ldd, [&](int i) {
+      most = greater_of(most, read<T>(state.here.relative_slope + i) *
+                                  absolute(read<T>(stages_.end() + i)));
+    });
+    return team.max(most);
+  }
+
   // The margins at the end of the last step, or of the step under way.
   KRF_HD double *end_margins() const { return margins_ + 2LL * length; }
   // d(-ln S) / d tau where the field, the velocity of z and the slopes are these.
@@ -275,13 +315,10 @@ private:
     return team.sum(sum);
   }
   // Of a trial step that has succeeded.
-  KRF_HD double log_time(double x, double there) {
-    if (!end_speed_is_known_) {
-      end_speed_ = speed(end_field_, state.next_velocity, state.next.slope);
-      end_speed_is_known_ = true;
-    }
+  KRF_HD double log_time(double x, double there) { return clock_.log_time(x, h_, there); }
+  KRF_HD void renew_end_speed() {
+    end_speed_ = speed(end_field_, state.next_velocity, state.next.slope);
     clock_.slope_start = h_ * speed_, clock_.slope_end = h_ * end_speed_;
-    return clock_.log_time(x, h_, there);
   }
 
   // What the clock shows at a fraction of the last step.
@@ -340,12 +377,13 @@ private:
   double *scratch_;   // of predictions
   double *row_;       // of results, 2 ldd
   double *along_z_;   // X' y a
-  double log_loss_ = 0, end_log_loss_ = 0, noise_ = 0, tolerance_ = 0;
+  double log_loss_ = 0, end_log_loss_ = 0, noise_ = 0, rtol_ = 0, tolerance_ = 0;
   double width_ = 1, end_width_ = 1;  // MarginSums::width
   const double *end_field_ = nullptr; // of the trial step
   double speed_ = 0, end_speed_ = 0;  // d(-ln S) / d tau at its start and at its end
-  bool end_speed_is_known_ = false;
   double h_ = 0, fraction_ = 0, after_failure_ = kInfinity;
+  double moved_ = kInfinity, watched_log_loss_ = kInfinity; // of `still_falls`
+  long long watched_steps_ = 0;
   int failures_ = 0;   // in a row, of the step under way
   bool begun_ = false; // an attempt that no step has followed
 };
