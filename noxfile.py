@@ -74,7 +74,13 @@ def lowest(session: nox.Session) -> None:
     """The suite on the oldest versions that pyproject.toml allows."""
     own_blas()
     extras = PROJECT["optional-dependencies"]
-    wanted = [*PROJECT["dependencies"], *extras["zarr"], *extras["dask"], *extras["data"]]
+    wanted = [
+        *PROJECT["dependencies"],
+        *extras["zarr"],
+        *extras["dask"],
+        *extras["data"],
+        *extras["explore"],
+    ]
     oldest = Path(session.create_tmp()) / "oldest.txt"
     # A constraint names no extra: dask[array]>=x becomes dask==x.
     oldest.write_text("\n".join(re.sub(r"\[.*?\]", "", x).replace(">=", "==") for x in wanted))

@@ -3,7 +3,7 @@
 `flow_diagonal`, `flow_factorization`, `flow_linear` and `flow_mlp` integrate, `limit_diagonal`
 jumps to t = infinity, `rich_path` follows the limit alpha -> 0, `sweep_diagonal`,
 `sweep_factorization`, `sweep_linear`, `sweep_mlp` and `sweep_rich_path` run named grids; `theory`,
-`datasets` and `plot` hold what surrounds them.
+`datasets` and `plot` hold what surrounds them; `explore` opens a page of sliders in the browser.
 """
 
 from importlib import import_module
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from . import datasets, plot, schedules, theory
     from .config import __version__, show_config
     from .diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
+    from .explorer import explore
     from .factorization import FactorizationFlow, flow_factorization
     from .linear import LinearFlow, flow_linear
     from .margin import MarginLimit, margin_limit
@@ -46,6 +47,7 @@ __all__ = [
     "StoreError",
     "__version__",
     "datasets",
+    "explore",
     "flow_diagonal",
     "flow_factorization",
     "flow_linear",
@@ -76,6 +78,7 @@ _HOMES = {
     "DiagonalLimit": "diagonal",
     "flow_diagonal": "diagonal",
     "limit_diagonal": "diagonal",
+    "explore": "explorer",
     "FactorizationFlow": "factorization",
     "flow_factorization": "factorization",
     "LinearFlow": "linear",

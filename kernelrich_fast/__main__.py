@@ -28,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif options.command == "info":
             status = _info()
         else:
-            status = _bench(options) if options.command == "bench" else _reproduce(options)
+            run = {"bench": _bench, "explore": _explore, "reproduce": _reproduce}[options.command]
+            status = run(options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, head say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -41,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="kernelrich", description="Gradient flow of small models, from kernel to rich."
     )
     parser.add_argument("--version", action="version", version=f"kernelrich {_version()}")
-    commands = parser.add_subparsers(dest="command", metavar="info | reproduce | bench")
+    commands = parser.add_subparsers(dest="command", metavar="info | reproduce | explore | bench")
     commands.add_parser("info", help="list versions, paths, threads and working backends")
     figures = commands.add_parser("reproduce", help="compute figures of the paper")
     figures.add_argument(
@@ -55,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument(
         "--data", metavar="PATH", help="fig6c: MNIST as an .npz file; fig6d: the folder of CIFAR-10"
     )
+    page = commands.add_parser("explore", help="open a page of sliders and pictures in the browser")
+    page.add_argument("--port", type=int, default=0, metavar="N", help="port; a free one if absent")
+    page.add_argument("--no-show", action="store_true", help="do not open a browser")
     bench = commands.add_parser("bench", help="measure times and errors")
     bench.add_argument(
         "--family",
@@ -121,6 +125,19 @@ def _reproduce(options: argparse.Namespace) -> int:
         print(text)
         what = "report.html" if figure == "all" else f"{figure}.png, .pdf and .nc"
         print(f"written to {os.path.expanduser(options.out)}: {what}")
+    return 0
+
+
+def _explore(options: argparse.Namespace) -> int:
+    from .explorer import explore
+
+    try:
+        explorer = explore(port=options.port, show=not options.no_show)
+    except (ImportError, ValueError, OSError) as error:
+        print(f"kernelrich: {error}", file=sys.stderr)
+        return 1
+    print(f"the page is at {explorer.url}, for this machine alone; Ctrl-C ends it", flush=True)
+    explorer.wait()
     return 0
 
 

@@ -16,7 +16,7 @@ def run(code: str, folder: object) -> str:
 
 
 def test_importing_loads_numpy_and_little_else(tmp_path):
-    heavy = ("scipy", "xarray", "pandas", "matplotlib", "tqdm", "dask", "zarr")
+    heavy = ("scipy", "xarray", "pandas", "matplotlib", "tqdm", "dask", "zarr", "bokeh")
     out = run(
         f"import sys, kernelrich_fast as krf; print([m for m in {heavy!r} if m in sys.modules])",
         tmp_path,

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "kernelrich_fast"
 # Most specific prefix first; a module may import its own layer and those below.
 PYTHON = [
     ("__main__", 6), ("__init__", 6),
-    ("experiments", 5), ("plot", 5), ("bench", 5),
+    ("experiments", 5), ("plot", 5), ("bench", 5), ("explorer", 5),
     ("sweeps", 4), ("config", 4),
     ("theory.critical", 4), ("theory.basis_pursuit", 4), ("theory.__init__", 4),
     ("diagonal", 3), ("factorization", 3), ("mlp", 3), ("mlp_start", 3), ("_runs", 3),
