@@ -84,6 +84,8 @@ def now(state: State, data: Problem) -> Now:
         f"{name} {error:.4g}; features beyond 1 % of the largest: "
         f"{int(np.sum(np.abs(beta[-1]) > 0.01 * np.abs(beta[-1]).max()))}",
     )
+    if not np.isfinite(least_l2):
+        facts += ("no coefficients fit all samples, so that norms have no minima to compare with",)
     present = {
         "error_alpha": (error,),
         "norms_alpha": ratios,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import socket
 import threading
 import webbrowser
 from importlib.resources import files
@@ -95,16 +96,16 @@ class Explorer:
     """
 
     def __init__(self, store: Store, port: int, query: str) -> None:
-        from bokeh.server.util import bind_sockets
-
         self._store = store
         try:
-            self._sockets, self.port = bind_sockets(_HOST, port)
+            self._socket = socket.create_server((_HOST, port), backlog=128)
         except OSError as error:
             raise OSError(
                 error.errno,
                 f"port: {port} cannot be listened on; take another, or 0 for a free one",
             ) from error
+        self._socket.setblocking(False)
+        self.port = int(self._socket.getsockname()[1])
         self.url = f"http://{_HOST}:{self.port}/{query}"
         self._loop: Any = None
         self._ended = threading.Event()
@@ -151,7 +152,7 @@ class Explorer:
                 websocket_max_message_size_bytes=_MOST_MESSAGE,
             )
             http = HTTPServer(app)
-            http.add_sockets(self._sockets)
+            http.add_sockets([self._socket])
             self._loop = IOLoop.current()
             server = BaseServer(self._loop, app, http)
             server.start()

@@ -81,14 +81,14 @@ def test_generated_data(model, which, monkeypatch):
 def test_data_of_the_users(model, kind, tmp_path, monkeypatch):
     monkeypatch.setattr(matplotlib.pyplot, "show", lambda: None)
     monkeypatch.chdir(tmp_path)
-    X, y, beta_star = krf.datasets.sparse_regression(12, 9, 2)
+    X, y, beta_star = krf.datasets.sparse_regression(12, 14, 2)
     names = None
     if kind == "npz":
         np.savez("own.npz", X=X, y=y, beta_star=beta_star)
         user = read_file("own.npz", (tmp_path / "own.npz").read_bytes())
     elif kind == "csv":
         lines = ["; ".join(map(repr, row)) for row in np.column_stack([X, y]).tolist()]
-        (tmp_path / "own.csv").write_text("\n".join([";".join("abcdefghij"), *lines]))
+        (tmp_path / "own.csv").write_text("\n".join([";".join("abcdefghijklmno"), *lines]))
         user = read_file("own.csv", (tmp_path / "own.csv").read_bytes())
     else:
         user, names = user_data("arrays", X, y), {"X": X, "y": y}

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kernelrich_fast as krf
@@ -36,6 +36,7 @@ def states(draw):
     return replace(state, **values)
 
 
+@settings(deadline=None)  # the first example imports
 @given(states())
 def test_the_address_holds_the_whole_state(state):
     read, messages = parse_state(dict(parse_qsl(to_query(state))))
