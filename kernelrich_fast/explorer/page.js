@@ -236,5 +236,5 @@ window.explorer = (() => {
 
   listen();
   start();
-  return { tapped, settled: () => answered === sent && waiting === null };
+  return { tapped, settled: () => sent > 0 && answered === sent && waiting === null };
 })();

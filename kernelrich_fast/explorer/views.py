@@ -176,7 +176,7 @@ class Pictures:
                 item.label = {"value": name}
             for index, item in enumerate(picture.items):
                 item.visible = index < len(names)
-                if view != "paths":
+                if names and view != "paths":  # a hidden picture keeps a range
                     item.renderers[0].visible = item.visible
 
     def show_now(self, alpha: float, now: Now, row: float) -> None:
@@ -191,6 +191,7 @@ class Pictures:
             present = self.by_view[view].present
             if present is not None:
                 y = [_shown(view, np.array([value]))[0] for value in values]
+                y = [each for each in y if np.isfinite(each)]
                 present.data = {"x": [alpha] * len(y), "y": y}
         mark = self.by_view["phase"].present
         if mark is not None:
@@ -227,6 +228,9 @@ class Pictures:
         columns = [_shown(view, table[name]) for name in names]
         blank = np.full(table[x_name].size, np.nan)
         columns += [blank] * (_MOST_CURVES - len(columns))
+        if view in _LOG_Y and not any(np.isfinite(column).any() for column in columns):
+            # A logarithmic axis wants a number; one point makes no line.
+            table, columns = {x_name: np.ones(1)}, [np.ones(1)] * _MOST_CURVES
         data = {f"y{index}": column for index, column in enumerate(columns)}
         self.by_view[view].source.data = {"x": table[x_name], **data}
 
