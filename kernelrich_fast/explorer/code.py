@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from . import diagonal, factorization, network
@@ -115,12 +116,9 @@ def _diagonal(state: State, view: str, now: Now, user: UserData | None) -> list[
     lines.append(f"w0 = np.logspace({half!r}, {-half!r}, X.shape[1])")
     star = ", beta_star=beta_star" if known else ""
     if view in ALONG_TIME:
-        call = f"X, y, alpha={state.alpha!r}, depth={state.depth!r}, w0=w0, t_eval=t{star}"
-        lines += [
-            _times(now),
-            f'run = krf.sweep_diagonal(\n    {call}, keep=("norms", "beta"), progress=False\n)',
-        ]
-        return lines + _along_diagonal(view, known)
+        call = f"X, y, alpha={state.alpha!r}, depth={state.depth!r}, w0=w0, t_eval=t"
+        lines += [_times(now), f"run = krf.flow_diagonal({call})"]
+        return lines + _along_diagonal(state, view, now, known)
     error = (
         "ends.population_error.values"
         if known
@@ -143,31 +141,38 @@ def _diagonal(state: State, view: str, now: Now, user: UserData | None) -> list[
     return lines + _plot("alpha", "l1", "l2")
 
 
-def _along_diagonal(view: str, known: bool) -> list[str]:
+def _along_diagonal(state: State, view: str, now: Now, known: bool) -> list[str]:
     if view == "paths":
-        which = (
-            "np.flatnonzero(beta_star)"
-            if known
-            else "np.sort(np.argsort(np.abs(beta[-1]))[::-1][:6])"
-        )
+        largest = "np.sort(np.argsort(np.abs(beta[-1]))[::-1][:6])"
         return [
-            "beta = run.beta.values  # (time, feature)",
-            f"chosen = {which}",
+            "beta = run.beta  # (time, feature)",
+            f"chosen = {'np.flatnonzero(beta_star)' if known else largest}",
             "support, others = beta[:, chosen], np.delete(beta, chosen, axis=1)",
             'plt.semilogx(t, others, color="0.75", linewidth=0.6)',
             "plt.semilogx(t, support)",
             'plt.xlabel("t")',
         ]
     if view == "loss":
-        return ["loss = run.loss.values", *_plot("t", "loss", log=True)]
+        return ["loss = run.loss", *_plot("t", "loss", log=True)]
     if view == "kernel":
-        return ["kernel_distance = run.kernel_distance.values", *_plot("t", "kernel_distance")]
-    names = ("l1_norm", "least_l1", "l2_norm", "least_l2")
+        alpha, depth = repr(state.alpha), repr(state.depth)
+        return [
+            f"start = krf.theory.tangent_kernel(X, w0, w0, {depth})  # in units of alpha",
+            "along = krf.theory.tangent_kernel(\n"
+            f"    X, run.w_plus / {alpha}, run.w_minus / {alpha}, {depth}\n)",
+            "kernel_distance = krf.theory.kernel_distance(start, along)",
+            *_plot("t", "kernel_distance"),
+        ]
+    exist = math.isfinite(now.tables["norms"]["least_l2"][0])
+    least = [
+        "least_l1 = np.full(t.size, np.abs(krf.theory.min_l1(X, y)).sum())",
+        "least_l2 = np.full(t.size, np.linalg.norm(krf.theory.min_l2(X, y)))",
+    ]
+    none = ["least_l1 = least_l2 = np.full(t.size, np.nan)  # no coefficients fit all samples"]
     return [
-        "l1_norm, l2_norm = run.l1_norm.values, run.l2_norm.values",
-        "least_l1 = np.full(t.size, (run.l1_norm - run.excess_l1).values[-1])",
-        "least_l2 = np.full(t.size, (run.l2_norm - run.excess_l2).values[-1])",
-        *_plot("t", *names),
+        "l1_norm, l2_norm = np.abs(run.beta).sum(axis=-1), np.linalg.norm(run.beta, axis=-1)",
+        *(least if exist else none),
+        *_plot("t", "l1_norm", "least_l1", "l2_norm", "least_l2"),
     ]
 
 

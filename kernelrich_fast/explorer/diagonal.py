@@ -10,9 +10,10 @@ import xarray as xr
 
 from .. import datasets
 from .._types import FloatArray
-from ..diagonal import flow_diagonal
+from ..diagonal import DiagonalFlow, flow_diagonal
 from ..status import Status
 from ..sweeps import sweep_diagonal
+from ..theory import kernel_distance, tangent_kernel
 from .controls import OVER
 from .files import UserData
 from .problems import (
@@ -55,33 +56,34 @@ def now(state: State, data: Problem) -> Now:
     options["w0"] = profile(state, data.X.shape[1])
     end = flow_diagonal(data.X, data.y, stop_loss=STOP_LOSS, **options)
     t = times(end, lambda at: flow_diagonal(data.X, data.y, t_eval=at, **options).loss)
-    ds = sweep_diagonal(data.X, data.y, t_eval=t, keep=("norms", "beta"), progress=False, **options)
-    beta = ds.beta.transpose("time", "feature").values
+    run = flow_diagonal(data.X, data.y, t_eval=t, **options)
+    beta = run.beta
+    moved = _kernel_movement(state, data, options["w0"], run)
+    l1, l2 = np.abs(beta).sum(axis=-1), np.linalg.norm(beta, axis=-1)
+    least_l1, least_l2 = data.least_norms
     true = np.flatnonzero(data.beta_star) if data.beta_star is not None else largest(beta[-1])
     others = np.setdiff1d(np.arange(beta.shape[1]), true)
-    least_l1, least_l2 = (
-        float((ds[f"{norm}_norm"] - ds[f"excess_{norm}"])[-1]) for norm in ("l1", "l2")
-    )
     tables: dict[str, Table] = {
         "paths": {"t": t, "support": beta[:, true], "others": beta[:, others]},
-        "loss": {"t": t, "loss": ds.loss.values},
+        "loss": {"t": t, "loss": run.loss},
         "norms": {
             "t": t,
-            "l1_norm": ds.l1_norm.values,
+            "l1_norm": l1,
             "least_l1": np.full(t.size, least_l1),
-            "l2_norm": ds.l2_norm.values,
+            "l2_norm": l2,
             "least_l2": np.full(t.size, least_l2),
         },
-        "kernel": {"t": t, "kernel_distance": ds.kernel_distance.values},
+        "kernel": {"t": t, "kernel_distance": moved},
     }
     error = float(errors(beta[-1:], data)[0])
-    ratios = (float(ds.l1_norm[-1]) / least_l1, float(ds.l2_norm[-1]) / least_l2)
+    ratios = (float(l1[-1]) / least_l1, float(l2[-1]) / least_l2)
     name = "population error" if data.beta_star is not None else "test error"
     facts = (
         f"N = {data.X.shape[0]} samples, d = {data.X.shape[1]} features",
         f"the flow ended as {Status(int(end.status)).name} at t = {float(end.t):.4g}, after "
         f"{int(end.n_steps)} steps, with loss {float(end.loss):.2g}",
-        f"{name} {error:.4g}; features beyond 1 % of the largest: "
+        f"{name} {error:.4g}; kernel distance {float(moved[-1]):.3g}; features beyond 1 % of the "
+        f"largest: "
         f"{int(np.sum(np.abs(beta[-1]) > 0.01 * np.abs(beta[-1]).max()))}",
     )
     if not np.isfinite(least_l2):
@@ -89,9 +91,17 @@ def now(state: State, data: Problem) -> Now:
     present = {
         "error_alpha": (error,),
         "norms_alpha": ratios,
-        "kernel_alpha": (float(ds.kernel_distance[-1]),),
+        "kernel_alpha": (float(moved[-1]),),
     }
     return Now(t, tables, present, facts)
+
+
+def _kernel_movement(state: State, data: Problem, w0: FloatArray, run: DiagonalFlow) -> FloatArray:
+    """Distance of the tangent kernel from the one at the start, at every time."""
+    # A kernel's direction does not depend on the unit of the weights, but powers of tiny ones do.
+    start = tangent_kernel(data.X, w0, w0, state.depth)
+    along = tangent_kernel(data.X, run.w_plus / state.alpha, run.w_minus / state.alpha, state.depth)
+    return kernel_distance(start, along)
 
 
 def largest(beta: FloatArray) -> Any:

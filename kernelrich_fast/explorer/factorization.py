@@ -95,7 +95,8 @@ def now(state: State, data: Completion) -> Now:
         f"k = {state.width}",
         f"the flow ended as {Status(int(end.status)).name} at t = {float(end.t):.4g}, after "
         f"{int(end.n_steps)} steps, with loss {float(end.loss):.2g}",
-        f"RMS error on the unobserved entries {error:.4g}",
+        f"RMS error on the unobserved entries {error:.4g}; kernel distance "
+        f"{float(ds.kernel_distance[-1]):.3g}",
     )
     present = {
         "error_alpha": (error,),

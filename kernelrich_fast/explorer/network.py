@@ -76,7 +76,8 @@ def now(state: State, data: Problem) -> Now:
         f"width {state.width}, two copies of opposite sign",
         f"the flow ended as {Status(int(end.status)).name} at t = {float(end.t):.4g}, after "
         f"{int(end.n_steps)} steps, with loss {float(end.loss):.2g}",
-        f"test RMSE {error:.4g}; units beyond 1 % of the strongest: "
+        f"test RMSE {error:.4g}; feature distance {float(moved[-1]):.3g}; units beyond 1 % of "
+        f"the strongest: "
         f"{int(np.sum(strength[-1] > 0.01 * strength[-1].max()))} of {strength.shape[1]}",
     )
     present: dict[str, tuple[float, ...]] = {

@@ -6,7 +6,7 @@ window.explorer = (() => {
   const sliders = new Map(); // name -> {control, input, output}
   let query = Object.fromEntries(new URLSearchParams(location.search));
   let request = null, reply = null;
-  let sent = 0, answered = 0, sentAt = 0, waiting = null, timer = 0;
+  let sent = 0, answered = 0, sentAt = 0, seconds = NaN, waiting = null, timer = 0;
   const shown = { model: null, names: null };
 
   const onLog = (control, value) =>
@@ -107,6 +107,7 @@ window.explorer = (() => {
   const answers = {
     now(answer) {
       answered = Math.max(answered, answer.id);
+      seconds = answer.seconds;
       at("status").classList.remove("busy");
       say(answer.messages);
       at("facts").textContent = answer.facts.join("; ") + ".";
@@ -236,5 +237,5 @@ window.explorer = (() => {
 
   listen();
   start();
-  return { tapped, settled: () => sent > 0 && answered === sent && waiting === null };
+  return { tapped, milliseconds: () => 1000 * seconds, settled: () => sent > 0 && answered === sent && waiting === null };
 })();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import xarray as xr
 from .._runs import thread_count
 from .._types import FloatArray
 from ..status import Status
+from ..sweeps._measures import least_norms
 from .files import UserData
 
 __all__ = [
@@ -34,7 +36,7 @@ N_TIMES = 60
 MAX_STEPS = 5000  # of a flow of the page: what needs more is left out, and said to be
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Problem:
     """Samples to fit, and the truth or other samples to test on."""
 
@@ -43,6 +45,12 @@ class Problem:
     beta_star: FloatArray | None = None
     X_test: FloatArray = field(default_factory=lambda: _NONE)
     y_test: FloatArray = field(default_factory=lambda: _NONE)
+
+    @cached_property
+    def least_norms(self) -> tuple[float, float]:
+        """The least l1 and l2 norm of what fits all samples, NaN where nothing does."""
+        l1, l2 = least_norms(self.X, self.y, ())
+        return float(l1), float(l2)
 
 
 def split(user: UserData, held_out: float, seed: int) -> Problem:

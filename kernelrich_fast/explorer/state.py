@@ -60,8 +60,7 @@ def default_state(model: str = "diagonal", data: str = GENERATED) -> State:
     0.3
     """
     values: dict[str, Any] = {c.name: _number(c, c.default) for c in CONTROLS[model]}
-    over = next(name for name in OVER[model] if data == GENERATED or name != "samples")
-    return replace(State(model, data, over), **values)
+    return replace(State(model, data, next(iter(OVER[model]))), **values)
 
 
 def parse_state(query: Mapping[str, str]) -> tuple[State, list[str]]:

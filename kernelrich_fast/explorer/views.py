@@ -159,7 +159,7 @@ class Pictures:
     def _add_legend(fig: Any, items: list[LegendItem]) -> None:
         legend = Legend(
             items=items, orientation="horizontal", border_line_color=None, padding=0, margin=2,
-            spacing=8, label_text_font_size="11px", glyph_width=26, glyph_height=10,
+            spacing=6, label_text_font_size="11px", glyph_width=24, glyph_height=10,
             label_height=12, label_standoff=3, background_fill_alpha=0.0,
         )  # fmt: skip
         fig.add_layout(legend, "above")
