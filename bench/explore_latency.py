@@ -34,6 +34,7 @@ MOVE = """async (step) => {
   const small = new OffscreenCanvas(120, 50 * canvases.length);
   const pen = small.getContext('2d', { willReadFrequently: true });
   const look = () => {
+    pen.clearRect(0, 0, small.width, small.height);
     canvases.forEach((canvas, i) => pen.drawImage(canvas, 0, 50 * i, 120, 50));
     const pixels = new Uint32Array(pen.getImageData(0, 0, small.width, small.height).data.buffer);
     let sum = 0;

@@ -223,13 +223,24 @@ window.explorer = (() => {
     if (matchMedia("(max-width: 700px)").matches) at("more").open = false;
   }
 
+  // A frame comes as a Map, or as an object, of columns by the names of their sources.
+  function draw(doc, frame) {
+    const entries = (map) => map instanceof Map ? [...map] : Object.entries(map);
+    for (const [name, data] of entries(frame)) {
+      const change = name === "present_alpha" ? { location: data } : { data };
+      doc.get_model_by_name(name).setv(change, { sync: false });
+    }
+  }
+
   function start() {
     const doc = window.Bokeh?.documents?.[0];
     request = doc?.get_model_by_name("request");
     reply = doc?.get_model_by_name("reply");
     if (!request || !reply) { setTimeout(start, 20); return; }
-    reply.properties.data.change.connect(() => {
-      const answer = JSON.parse(reply.data.message[0]);
+    reply.properties.tags.change.connect(() => {
+      const [text, frame] = reply.tags;
+      draw(doc, frame);
+      const answer = JSON.parse(text);
       answers[answer.kind](answer);
     });
     ask();

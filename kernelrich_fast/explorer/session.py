@@ -23,10 +23,12 @@ from .models import model_of
 from .state import GENERATED, State, default_state, parse_state, to_query
 from .store import Store
 from .tables import Now, Partial, Table, to_csv
-from .views import Pictures
+from .views import Frame, Pictures
 from .words import OVER_ALPHA, VIEWS
 
 __all__ = ["Session"]
+
+_PAUSE = 0.15  # seconds between two looks at a computation in the background
 
 
 class Session:
@@ -40,7 +42,7 @@ class Session:
         self._now_worker, self._later_worker = workers
         self.pictures = Pictures()
         self.request = ColumnDataSource({"message": [""]}, name="request")
-        self.reply = ColumnDataSource({"message": [""]}, name="reply")
+        self.reply = ColumnDataSource(name="reply")
         self.request.on_change("data", lambda _attr, _old, new: self._heard(new["message"][0]))
         self.state = default_state()
         self._open = True
@@ -70,8 +72,9 @@ class Session:
         except (ValueError, TypeError, KeyError) as error:
             self._say(kind="error", id=asked.get("id"), messages=[str(error)])
 
-    def _say(self, **answer: Any) -> None:
-        self.reply.data = {"message": [json.dumps(answer)]}
+    def _say(self, frame: Frame | None = None, **answer: Any) -> None:
+        """Send the page a message, with what is to be drawn."""
+        self.reply.tags = [json.dumps(answer), frame or {}]
 
     def _in_page(self, action: Callable[[], None]) -> None:
         """Do something to the document from another thread, unless the page is closed."""
@@ -131,8 +134,8 @@ class Session:
         if self._labelled != (state.model, state.over):
             self._labelled = (state.model, state.over)
             self.pictures.label(*self._labelled)
-        self.pictures.show_now(state.alpha, now, _row_of(state, user))
         self._say(
+            self.pictures.frame_of(state.alpha, now, _row_of(state, user)),
             kind="now", id=number, messages=messages, facts=list(now.facts), query=to_query(state),
             seconds=seconds, known=user.name if user is not None else "",
         )  # fmt: skip
@@ -168,8 +171,11 @@ class Session:
         """Curves over alpha and the phase diagram, in a thread, piece by piece."""
         for name, work in works.items():
             try:
+                shown = -np.inf
                 for part in work():
-                    self._in_page(partial(self._show_part, name, part, wanted))
+                    if part.done >= 1.0 - 1e-9 or time.monotonic() - shown > _PAUSE:
+                        shown = time.monotonic()
+                        self._in_page(partial(self._show_part, name, part, wanted))
                     yield
             except Exception as error:
                 traceback.print_exc()
@@ -180,12 +186,13 @@ class Session:
     def _show_part(self, name: str, part: Partial, wanted: dict[str, State]) -> None:
         if wanted[name] != self._wanted.get(name):
             return
-        for view, table in part.tables.items():
-            self._later[view] = table
-            self.pictures.draw(view, table)
+        self._later |= part.tables
         if part.done >= 1.0 - 1e-9:
             self._finished[name] = wanted[name]
-        self._say(kind="progress", done=part.done, what=name)
+        frame: Frame = {}
+        for view, table in part.tables.items():
+            frame |= self.pictures.draw(view, table)
+        self._say(frame, kind="progress", done=part.done, what=name)
 
     def _table(self, view: str) -> Table:
         """What a view shows at present."""

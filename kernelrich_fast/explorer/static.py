@@ -18,7 +18,7 @@ from jinja2 import Environment
 
 from . import diagonal
 from .state import State, default_state
-from .views import Pictures
+from .views import Frame, Pictures
 from .words import TITLES
 
 __all__ = ["write_static"]
@@ -56,11 +56,10 @@ def write_static(path: str | PathLike[str]) -> None:
         base = replace(start, depth=depth)
         problem = diagonal.problem(base, None)
         (*_, last) = diagonal.over_alpha(base, problem)
-        pictures.draw("error_alpha", last.tables["error_alpha"])
+        curves = pictures.draw("error_alpha", last.tables["error_alpha"])
         frames.append(
-            [_frame(replace(base, alpha=_rounded(a)), problem, pictures) for a in _SCALES]
+            [_frame(replace(base, alpha=_rounded(a)), problem, pictures, curves) for a in _SCALES]
         )
-    pictures.present_alpha.name = "present_alpha"
     resources = files(__package__)
     template = Environment(autoescape=False).from_string(
         (resources / "static.html").read_text(encoding="utf-8")
@@ -82,22 +81,19 @@ def write_static(path: str | PathLike[str]) -> None:
     Path(path).write_text(html, encoding="utf-8")
 
 
-def _frame(state: State, problem: Any, pictures: Pictures) -> dict[str, Any]:
+def _frame(state: State, problem: Any, pictures: Pictures, curves: Frame) -> dict[str, Any]:
     """What every source holds at this scale and depth."""
     now = diagonal.now(state, problem)
     thinned = {
         view: {name: values[::_EVERY] for name, values in table.items()}
         for view, table in now.tables.items()
     }
-    pictures.show_now(state.alpha, replace(now, tables=thinned), 0.0)
-    sources = {}
-    for view in _VIEWS:
-        picture = pictures.by_view[view]
-        for kind in ("source", "others", "present"):
-            source = getattr(picture, kind)
-            if source is not None:
-                source.name = f"{view}_{kind}"
-                sources[source.name] = {k: _short(v) for k, v in source.data.items()}
+    found = pictures.frame_of(state.alpha, replace(now, tables=thinned), 0.0) | curves
+    drawn = {f"{view}_{kind}" for view in _VIEWS for kind in ("source", "others", "present")}
+    sources = {
+        name: {column: _short(values) for column, values in found[name].items()}
+        for name in sorted(drawn & set(found))
+    }
     return {"alpha": state.alpha, "depth": state.depth, "sources": sources}
 
 

@@ -26,7 +26,11 @@ from .._types import FloatArray
 from .tables import Now, Table, alphas
 from .words import CURVES, OVER_ALPHA, OVER_TIME, VIEWS, X_LABELS, Y_LABELS
 
-__all__ = ["Picture", "Pictures"]
+__all__ = ["Frame", "Picture", "Pictures"]
+
+# What is drawn: columns by the name of their source, and the present scale. The page's script puts
+# them in; one message for all is several times faster than one for each source.
+Frame = dict[str, Any]
 
 # Okabe-Ito, told apart without colour vision; dashes keep curves apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -60,9 +64,15 @@ class Pictures:
         self.time = DataRange1d(range_padding=0.0, only_visible=True)
         self.alpha = Range1d(1e-6, 10.0)
         self.present_alpha = Span(
-            dimension="height", location=1.0, line_color="black", line_dash="dashed", line_width=1
+            name="present_alpha",
+            dimension="height",
+            location=1.0,
+            line_color="black",
+            line_dash="dashed",
+            line_width=1,
         )
         self._time_cross = Span(dimension="height", line_dash="dotted", line_width=1)
+        self._rows: tuple[float, ...] = ()
         self.by_view = {view: self._made(view) for view in VIEWS}
 
     def _made(self, view: str) -> Picture:
@@ -114,12 +124,15 @@ class Pictures:
         self._add_legend(fig, items)
         fig.add_tools(HoverTool(tooltips=[("x", "@x"), *((n, f"@{n}") for n in names[:1])],
                                 mode="vline", renderers=[items[0].renderers[0]]))  # fmt: skip
+        source.name = f"{fig.name}_source"
         return Picture(fig, source, items)
 
     def _paths(self, fig: Any) -> Picture:
-        others = ColumnDataSource({"x": [1.0], "y": [1.0]})
+        others = ColumnDataSource({"x": [1.0], "y": [1.0]}, name="paths_others")
         faint = fig.line("x", "y", source=others, color=_GREY, line_alpha=0.45, line_width=0.7)
-        source = ColumnDataSource({"xs": [], "ys": [], "colour": [], "dash": [], "label": []})
+        source = ColumnDataSource(
+            {"xs": [], "ys": [], "colour": [], "dash": [], "label": []}, name="paths_source"
+        )
         bold = fig.multi_line(
             "xs", "ys", source=source, color="colour", line_dash="dash", line_width=2.2
         )
@@ -133,7 +146,9 @@ class Pictures:
 
     def _phase(self) -> Picture:
         fig = self._figure("phase", x_range=self.alpha, x_axis_type="log", y_range=Range1d(0, 1))
-        source = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []})
+        source = ColumnDataSource(
+            {"image": [], "x": [], "y": [], "dw": [], "dh": []}, name="phase_source"
+        )
         mapper = LinearColorMapper(palette="Viridis256", nan_color="#dddddd")
         fig.image("image", "x", "y", "dw", "dh", source=source, color_mapper=mapper)
         bar = ColorBar(
@@ -148,7 +163,7 @@ class Pictures:
         return picture
 
     def _mark_present(self, fig: Any, picture: Picture) -> None:
-        picture.present = ColumnDataSource({"x": [1.0], "y": [1.0]})
+        picture.present = ColumnDataSource({"x": [1.0], "y": [1.0]}, name=f"{fig.name}_present")
         fig.add_layout(self.present_alpha)
         fig.scatter(
             "x", "y", source=picture.present, marker="diamond", size=14, fill_color="white",
@@ -179,63 +194,32 @@ class Pictures:
                 if names and view != "paths":  # a hidden picture keeps a range
                     item.renderers[0].visible = item.visible
 
-    def show_now(self, alpha: float, now: Now, row: float) -> None:
-        """Draw the present flow, and the present point; ``row`` is its place in the diagram."""
+    def frame_of(self, alpha: float, now: Now, row: float) -> Frame:
+        """What is drawn of the present flow and point; ``row`` is its place in the diagram."""
+        frame: Frame = {"present_alpha": alpha}
         for view, table in now.tables.items():
-            if view == "paths":
-                self._draw_paths(table)
-            else:
-                self.draw(view, table)
-        self.present_alpha.location = alpha
+            frame |= _paths_frame(table) if view == "paths" else self.draw(view, table)
         for view, values in now.present.items():
-            present = self.by_view[view].present
-            if present is not None:
-                y = [_shown(view, np.array([value]))[0] for value in values]
-                y = [each for each in y if np.isfinite(each)]
-                present.data = {"x": [alpha] * len(y), "y": y}
-        mark = self.by_view["phase"].present
-        if mark is not None:
-            mark.data = {"x": [alpha], "y": [row]}
+            y = [each for each in _shown(view, np.array(values)) if np.isfinite(each)]
+            frame[f"{view}_present"] = {"x": [alpha] * len(y), "y": y}
+        frame["phase_present"] = {"x": [alpha], "y": [row]}
+        return frame
 
-    def _draw_paths(self, table: Table) -> None:
-        t, support, others = table["t"], table["support"], table["others"]
-        picture = self.by_view["paths"]
-        count = support.shape[1]
-        picture.source.data = {
-            "xs": [t] * count,
-            "ys": list(support.T.copy()),
-            "colour": [COLOURS[index % 6] for index in range(count)],
-            "dash": [DASHES[(index + index // 6) % 6] for index in range(count)],
-            "label": [f"curve {index + 1} of {count}" for index in range(count)],
-        }
-        if others.shape[1] > _MOST_OTHERS:
-            size = np.abs(others).max(axis=0)
-            others = others[:, np.argsort(size)[-_MOST_OTHERS:]]
-        # One line with gaps: hundreds of lines would take longer to send and to draw.
-        gap = np.full((1, others.shape[1]), np.nan)
-        if picture.others is not None:
-            picture.others.data = {
-                "x": np.tile(np.append(t, np.nan), others.shape[1]).astype(np.float32),
-                "y": np.vstack([others, gap]).T.ravel().astype(np.float32),
-            }
-
-    def draw(self, view: str, table: Table) -> None:
-        """Draw a table of curves, or the phase diagram."""
+    def draw(self, view: str, table: Table) -> Frame:
+        """What is drawn of a table of curves, or of the phase diagram."""
         if view == "phase":
-            self._draw_phase(table)
-            return
+            return self._phase_frame(table)
         (x_name, *names) = table
-        columns = [_shown(view, table[name]) for name in names]
-        blank = np.full(table[x_name].size, np.nan)
-        columns += [blank] * (_MOST_CURVES - len(columns))
+        x, columns = table[x_name], [_shown(view, table[name]) for name in names]
         if view in _LOG_Y and not any(np.isfinite(column).any() for column in columns):
             # A logarithmic axis wants a number; one point makes no line.
-            table, columns = {x_name: np.ones(1)}, [np.ones(1)] * _MOST_CURVES
+            x, columns = np.ones(1), [np.ones(1)] * _MOST_CURVES
+        columns += [np.full(x.size, np.nan)] * (_MOST_CURVES - len(columns))
         data = {f"y{index}": column for index, column in enumerate(columns)}
-        self.by_view[view].source.data = {"x": table[x_name], **data}
+        return {f"{view}_source": {"x": x, **data}}
 
-    def _draw_phase(self, table: Table) -> None:
-        fig, source = self.by_view["phase"].figure, self.by_view["phase"].source
+    def _phase_frame(self, table: Table) -> Frame:
+        fig = self.by_view["phase"].figure
         rows, scales = table["rows"], table["alpha"]
         value = np.log10(np.maximum(table["error"].T, _FLOOR))
         half = 0.5 * np.log(scales[1] / scales[0])
@@ -243,20 +227,45 @@ class Pictures:
         finite = value[np.isfinite(value)]
         mapper = fig.right[0].color_mapper
         if finite.size:
-            mapper.low, mapper.high = (
-                float(finite.min()),
-                float(max(finite.max(), finite.min() + 0.1)),
-            )
-        fig.y_range.start, fig.y_range.end = -0.5, rows.size - 0.5
-        fig.yaxis[0].ticker = FixedTicker(ticks=list(range(rows.size)))
-        fig.yaxis[0].major_label_overrides = {
-            index: (f"{row:g}" if index % 2 == 0 or rows.size < 8 else "")
-            for index, row in enumerate(rows)
-        }
-        source.data = {
-            "image": [value.astype(np.float32)], "x": [low], "y": [-0.5], "dw": [high - low],
-            "dh": [rows.size],
+            mapper.low = float(finite.min())
+            mapper.high = float(max(finite.max(), finite.min() + 0.1))
+        if self._rows != tuple(rows):
+            self._rows = tuple(rows)
+            fig.y_range.start, fig.y_range.end = -0.5, rows.size - 0.5
+            fig.yaxis[0].ticker = FixedTicker(ticks=list(range(rows.size)))
+            fig.yaxis[0].major_label_overrides = {
+                index: (f"{row:g}" if index % 2 == 0 or rows.size < 8 else "")
+                for index, row in enumerate(rows)
+            }
+        return {
+            "phase_source": {
+                "image": [value.astype(np.float32)], "x": [low], "y": [-0.5], "dw": [high - low],
+                "dh": [rows.size],
+            }
         }  # fmt: skip
+
+
+def _paths_frame(table: Table) -> Frame:
+    t, support, others = table["t"], table["support"], table["others"]
+    count = support.shape[1]
+    if others.shape[1] > _MOST_OTHERS:
+        size = np.abs(others).max(axis=0)
+        others = others[:, np.argsort(size)[-_MOST_OTHERS:]]
+    # One line with gaps: hundreds of lines would take longer to send and to draw.
+    gap = np.full((1, others.shape[1]), np.nan)
+    return {
+        "paths_source": {
+            "xs": [t] * count,
+            "ys": list(support.T.copy()),
+            "colour": [COLOURS[index % 6] for index in range(count)],
+            "dash": [DASHES[(index + index // 6) % 6] for index in range(count)],
+            "label": [f"curve {index + 1} of {count}" for index in range(count)],
+        },
+        "paths_others": {
+            "x": np.tile(np.append(t, np.nan), others.shape[1]).astype(np.float32),
+            "y": np.vstack([others, gap]).T.ravel().astype(np.float32),
+        },
+    }
 
 
 def _shown(view: str, values: FloatArray) -> FloatArray:
