@@ -32,7 +32,7 @@ html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 # Pages without pages below them would have an empty column there.
 _LEAVES = "index quickstart tasks concepts choosing scaling_out benchmarks gpu how_it_works "
-_LEAVES += "add_a_model_family conventions promises"
+_LEAVES += "add_a_model_family conventions explore promises"
 html_sidebars = {name: [] for name in (*_LEAVES.split(), "notebooks/start_a_paper")}
 
 # Pages and notebooks are executed, and an exception in one is an error of the build.
@@ -87,5 +87,14 @@ def _escape_norms(app: Any, what: str, name: str, obj: Any, options: Any, lines:
             )
 
 
+def _sliders(app: Any) -> None:
+    """The first page shows sliders that need no server; all they show is computed here."""
+    if app.builder.format == "html":
+        from kernelrich_fast.explorer.static import write_static
+
+        write_static(os.path.join(app.outdir, "sliders.html"))
+
+
 def setup(app: Any) -> None:
+    app.connect("builder-inited", _sliders)
     app.connect("autodoc-process-docstring", _escape_norms)

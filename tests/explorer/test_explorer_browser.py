@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
@@ -21,6 +23,7 @@ pytest.importorskip("bokeh")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 
+EXERCISE = Path(__file__).resolve().parents[2] / "docs" / "explore.md"
 SETTLED = "window.explorer && window.explorer.settled() && window.Bokeh.documents.length > 0"
 DONE = "document.getElementById('what').textContent === 'done'"
 
@@ -268,6 +271,49 @@ def test_a_slow_computation_leaves_the_page_alive(browser):
     assert page.state().alpha == pytest.approx(0.1 * 10**-0.4, rel=1e-3)
     page.close()
     explorer.close()
+
+
+def test_the_exercise_in_the_documentation(open_page):
+    """Every address of the table opens, and the line above the pictures says what is printed."""
+    rows = re.findall(r"^\| `(\?[^`]+)` \| (.+) \|$", EXERCISE.read_text(), flags=re.M)
+    assert len(rows) == 9
+    page = open_page()
+    for query, said in rows:
+        page.tab.goto(page.tab.url.split("?")[0] + query)
+        page.settle()
+        facts = page.tab.inner_text("#facts")
+        for part in said.split("; "):
+            assert part in facts, (query, part, facts)
+
+
+def test_sliders_without_a_server(browser, tmp_path):
+    """The file loads nothing, its sliders move its pictures, and it fits a telephone."""
+    from kernelrich_fast.explorer.static import write_static
+
+    write_static(tmp_path / "sliders.html")
+    assert (tmp_path / "sliders.html").stat().st_size < 3e6
+    asked, said = [], []
+    tab = browser.new_page(viewport={"width": 390, "height": 844})
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("console", lambda m: said.append(m.text) if m.type in ("warning", "error") else None)
+    tab.goto((tmp_path / "sliders.html").as_uri())
+    tab.wait_for_function("document.getElementById('alpha-text').textContent !== ''")
+    last = "Array.from(Bokeh.documents[0].get_model_by_name('norms_source').data.y0).at(-1)"
+    seen = [tab.evaluate(last)]
+    for control, key in (("alpha", "Home"), ("depth", "End")):
+        tab.focus(f"#{control}")
+        tab.keyboard.press(key)
+        seen.append(tab.evaluate(last))
+    state = replace(default_state(), samples=20, features=40, sparsity=3, alpha=1e-6, depth=4.0)
+    found = model_of(state)
+    now = found.now(state, found.problem(state, None))
+    assert len(set(seen)) == 3
+    assert seen[-1] == pytest.approx(now.tables["norms"]["l1_norm"][-2], rel=1e-3)
+    assert tab.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    tab.close()
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == asked[:1]
+    assert said == []
 
 
 def test_on_a_telephone(open_page):
