@@ -78,7 +78,7 @@ def now(state: State, data: Problem) -> Now:
     error = float(errors(beta[-1:], data)[0])
     ratios = (float(l1[-1]) / least_l1, float(l2[-1]) / least_l2)
     name = "population error" if data.beta_star is not None else "test error"
-    facts = (
+    facts: tuple[str, ...] = (
         f"N = {data.X.shape[0]} samples, d = {data.X.shape[1]} features",
         f"the flow ended as {Status(int(end.status)).name} at t = {float(end.t):.4g}, after "
         f"{int(end.n_steps)} steps, with loss {float(end.loss):.2g}",

@@ -6,7 +6,7 @@ window.explorer = (() => {
   const sliders = new Map(); // name -> {control, input, output}
   let query = Object.fromEntries(new URLSearchParams(location.search));
   let request = null, reply = null;
-  let sent = 0, answered = 0, sentAt = 0, seconds = NaN, waiting = null, timer = 0;
+  let sent = 0, answered = 0, sentAt = 0, seconds = NaN, waiting = null, timer = 0, addressTimer = 0;
   const shown = { model: null, names: null };
 
   const onLog = (control, value) =>
@@ -110,7 +110,7 @@ window.explorer = (() => {
       seconds = answer.seconds;
       at("status").classList.remove("busy");
       say(answer.messages);
-      at("facts").textContent = answer.facts.join("; ") + ".";
+      requestAnimationFrame(() => { at("facts").textContent = answer.facts.join("; ") + "."; });
       const own = answer.known !== "";
       at("source").textContent = own ? `Yours: ${answer.known}.` : "Generated.";
       at("generated").hidden = !own;
@@ -118,7 +118,12 @@ window.explorer = (() => {
       if (answer.id < sent) return;
       query = Object.fromEntries(new URLSearchParams(answer.query));
       showControls(query);
-      history.replaceState(null, "", `?${answer.query}`);
+      // Writing the address takes the browser longer than drawing: when the slider rests.
+      clearTimeout(addressTimer);
+      addressTimer = setTimeout(() => {
+        addressTimer = 0;
+        history.replaceState(null, "", `?${answer.query}`);
+      }, 150);
     },
     error(answer) {
       if (answer.id !== undefined && answer.id !== null) answered = Math.max(answered, answer.id);
@@ -223,11 +228,14 @@ window.explorer = (() => {
     if (matchMedia("(max-width: 700px)").matches) at("more").open = false;
   }
 
-  // A frame comes as a Map, or as an object, of columns by the names of their sources.
-  function draw(doc, frame) {
-    const entries = (map) => map instanceof Map ? [...map] : Object.entries(map);
-    for (const [name, data] of entries(frame)) {
-      const change = name === "present_alpha" ? { location: data } : { data };
+  // All numbers come in one array; the layout says where each column lies in it. What is drawn is not
+  // told to the server, which knows it.
+  function draw(doc, layout, numbers) {
+    const column = (place) => place.length === 0 || typeof place[0] === "string" ? place
+      : Array.isArray(place[0]) ? place.map(column) : numbers.subarray(...place);
+    for (const [name, data] of Object.entries(layout)) {
+      const change = name === "present_alpha" ? { location: data } : { data:
+        Object.fromEntries(Object.entries(data).map(([key, place]) => [key, column(place)])) };
       doc.get_model_by_name(name).setv(change, { sync: false });
     }
   }
@@ -238,9 +246,8 @@ window.explorer = (() => {
     reply = doc?.get_model_by_name("reply");
     if (!request || !reply) { setTimeout(start, 20); return; }
     reply.properties.tags.change.connect(() => {
-      const [text, frame] = reply.tags;
-      draw(doc, frame);
-      const answer = JSON.parse(text);
+      const answer = JSON.parse(reply.tags[0]);
+      draw(doc, answer.frame, Float64Array.from(reply.tags[1]));
       answers[answer.kind](answer);
     });
     ask();
@@ -248,5 +255,5 @@ window.explorer = (() => {
 
   listen();
   start();
-  return { tapped, milliseconds: () => 1000 * seconds, settled: () => sent > 0 && answered === sent && waiting === null };
+  return { tapped, milliseconds: () => 1000 * seconds, settled: () => sent > 0 && answered === sent && waiting === null && addressTimer === 0 };
 })();

@@ -20,10 +20,11 @@ from .controls import OVER
 from .diagonal import phase_rows
 from .files import UserData, read_file
 from .models import model_of
+from .packing import Frame, packed
 from .state import GENERATED, State, default_state, parse_state, to_query
 from .store import Store
 from .tables import Now, Partial, Table, to_csv
-from .views import Frame, Pictures
+from .views import Pictures
 from .words import OVER_ALPHA, VIEWS
 
 __all__ = ["Session"]
@@ -74,7 +75,8 @@ class Session:
 
     def _say(self, frame: Frame | None = None, **answer: Any) -> None:
         """Send the page a message, with what is to be drawn."""
-        self.reply.tags = [json.dumps(answer), frame or {}]
+        layout, numbers = packed(frame or {})
+        self.reply.tags = [json.dumps({**answer, "frame": layout}), numbers]
 
     def _in_page(self, action: Callable[[], None]) -> None:
         """Do something to the document from another thread, unless the page is closed."""
@@ -191,7 +193,10 @@ class Session:
             self._finished[name] = wanted[name]
         frame: Frame = {}
         for view, table in part.tables.items():
-            frame |= self.pictures.draw(view, table)
+            if view == "phase":
+                self.pictures.draw_phase(table)
+            else:
+                frame |= self.pictures.curves(view, table)
         self._say(frame, kind="progress", done=part.done, what=name)
 
     def _table(self, view: str) -> Table:

@@ -17,8 +17,9 @@ from bokeh.resources import INLINE
 from jinja2 import Environment
 
 from . import diagonal
+from .packing import Frame
 from .state import State, default_state
-from .views import Frame, Pictures
+from .views import Pictures
 from .words import TITLES
 
 __all__ = ["write_static"]
@@ -56,7 +57,7 @@ def write_static(path: str | PathLike[str]) -> None:
         base = replace(start, depth=depth)
         problem = diagonal.problem(base, None)
         (*_, last) = diagonal.over_alpha(base, problem)
-        curves = pictures.draw("error_alpha", last.tables["error_alpha"])
+        curves = pictures.curves("error_alpha", last.tables["error_alpha"])
         frames.append(
             [_frame(replace(base, alpha=_rounded(a)), problem, pictures, curves) for a in _SCALES]
         )

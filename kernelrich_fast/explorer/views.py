@@ -23,18 +23,15 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from .._types import FloatArray
+from .packing import Frame
 from .tables import Now, Table, alphas
 from .words import CURVES, OVER_ALPHA, OVER_TIME, VIEWS, X_LABELS, Y_LABELS
 
-__all__ = ["Frame", "Picture", "Pictures"]
-
-# What is drawn: columns by the name of their source, and the present scale. The page's script puts
-# them in; one message for all is several times faster than one for each source.
-Frame = dict[str, Any]
+__all__ = ["Picture", "Pictures"]
 
 # Okabe-Ito, told apart without colour vision; dashes keep curves apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-DASHES = ("solid", "dashed", "dotdash", "dotted", "dashdot", [8, 3])
+DASHES = ("solid", "dashed", "dotdash", "dotted", "dashdot", "8 3")
 _GREY = "#8a8a8a"
 _MOST_CURVES = 4
 _LOG_Y = ("loss", "error_alpha", "kernel_alpha", "norms_alpha")
@@ -198,17 +195,15 @@ class Pictures:
         """What is drawn of the present flow and point; ``row`` is its place in the diagram."""
         frame: Frame = {"present_alpha": alpha}
         for view, table in now.tables.items():
-            frame |= _paths_frame(table) if view == "paths" else self.draw(view, table)
+            frame |= _paths_frame(table) if view == "paths" else self.curves(view, table)
         for view, values in now.present.items():
             y = [each for each in _shown(view, np.array(values)) if np.isfinite(each)]
             frame[f"{view}_present"] = {"x": [alpha] * len(y), "y": y}
         frame["phase_present"] = {"x": [alpha], "y": [row]}
         return frame
 
-    def draw(self, view: str, table: Table) -> Frame:
-        """What is drawn of a table of curves, or of the phase diagram."""
-        if view == "phase":
-            return self._phase_frame(table)
+    def curves(self, view: str, table: Table) -> Frame:
+        """What is drawn of a table of curves."""
         (x_name, *names) = table
         x, columns = table[x_name], [_shown(view, table[name]) for name in names]
         if view in _LOG_Y and not any(np.isfinite(column).any() for column in columns):
@@ -218,7 +213,8 @@ class Pictures:
         data = {f"y{index}": column for index, column in enumerate(columns)}
         return {f"{view}_source": {"x": x, **data}}
 
-    def _phase_frame(self, table: Table) -> Frame:
+    def draw_phase(self, table: Table) -> None:
+        """Draw the phase diagram."""
         fig = self.by_view["phase"].figure
         rows, scales = table["rows"], table["alpha"]
         value = np.log10(np.maximum(table["error"].T, _FLOOR))
@@ -237,11 +233,9 @@ class Pictures:
                 index: (f"{row:g}" if index % 2 == 0 or rows.size < 8 else "")
                 for index, row in enumerate(rows)
             }
-        return {
-            "phase_source": {
-                "image": [value.astype(np.float32)], "x": [low], "y": [-0.5], "dw": [high - low],
-                "dh": [rows.size],
-            }
+        self.by_view["phase"].source.data = {
+            "image": [value.astype(np.float32)], "x": [low], "y": [-0.5], "dw": [high - low],
+            "dh": [rows.size],
         }  # fmt: skip
 
 
