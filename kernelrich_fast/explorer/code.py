@@ -327,7 +327,7 @@ def _network(state: State, view: str, now: Now, user: UserData | None) -> list[s
         rows = [int(row) for row in OVER["network"][state.over]]
         width = "row" if state.over == "width" else str(state.width)
         shape = options("row" if state.over == "depth" else depth)
-        body = [f"    ends = krf.sweep_mlp({call.format(width=width, options=shape)})"]
+        body = [f"    ends = krf.sweep_mlp(\n    {call.format(width=width, options=shape)}\n    )"]
         return lines + _phase(rows, body, _ERROR, state.over)
     call = call.format(width=state.width, options=options(depth))
     lines.append(f"ends = krf.sweep_mlp(\n    {call}\n)")

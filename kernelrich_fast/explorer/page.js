@@ -48,7 +48,9 @@ window.explorer = (() => {
     if (!slider) return;
     query[name] = String(value);
     if (move) slider.input.value = onLog(slider.control, Number(value));
-    const text = slider.control.whole ? String(value) : String(Number(Number(value).toPrecision(4)));
+    const short = Number(Number(value).toPrecision(4));
+    const small = short !== 0 && Math.abs(short) < 1e-3;
+    const text = slider.control.whole ? String(value) : small ? short.toExponential() : String(short);
     slider.output.textContent = text;
     slider.input.setAttribute("aria-valuetext", text);
   }
@@ -150,6 +152,7 @@ window.explorer = (() => {
         at("copied").textContent = "The browser did not allow copying: select the text and copy it.";
         at("text").select();
       }
+      at("text").scrollTop = 0;
     },
     data(answer) {
       save(new Blob([answer.text], { type: "text/csv" }), `kernelrich-${answer.view}.csv`);

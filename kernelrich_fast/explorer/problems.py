@@ -32,7 +32,8 @@ _NONE = np.zeros(0)
 _PIECE = 0.02  # seconds between two looks at whether the result is still wanted
 
 
-N_TIMES = 60
+N_TIMES = 64
+_BEGIN = 1e-5  # the first time, as a share of the last
 MAX_STEPS = 5000  # of a flow of the page: what needs more is left out, and said to be
 
 
@@ -98,14 +99,14 @@ def times(flow: Any, losses_at: Callable[[FloatArray], FloatArray]) -> FloatArra
     """
     last = float(flow.t)
     if not 0.0 < last < np.inf:
-        return np.geomspace(1e-4, 1.0, N_TIMES)
+        return np.geomspace(_BEGIN, 1.0, N_TIMES)
     if int(flow.status) != int(Status.CONVERGED):
         probed = np.geomspace(1e-14 * last, last, 60)
         losses = losses_at(probed)
         still = losses > losses[-1] + 1e-3 * (losses[0] - losses[-1])
         if still.any():
             last = float(probed[min(int(np.flatnonzero(still)[-1]) + 2, probed.size - 1)])
-    return np.geomspace(1e-4 * last, last, N_TIMES)
+    return np.geomspace(_BEGIN * last, last, N_TIMES)
 
 
 def half_the_cores() -> int:

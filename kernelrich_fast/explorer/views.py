@@ -179,7 +179,8 @@ class Pictures:
     def label(self, model: str, over: str) -> None:
         """Write the names of a model's curves and axes."""
         grid = alphas(model, 2)
-        self.alpha.start, self.alpha.end = float(grid[0]), float(grid[1])
+        # Room for the mark of the present point at either end.
+        self.alpha.start, self.alpha.end = float(grid[0]) / 1.5, float(grid[1]) * 1.5
         for view, picture in self.by_view.items():
             label = over if view == "phase" else Y_LABELS[model].get(view, "")
             picture.figure.yaxis[0].axis_label = Y_LABELS["over"].get(label, label)

