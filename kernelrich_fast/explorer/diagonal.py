@@ -18,6 +18,7 @@ from .controls import OVER
 from .files import UserData
 from .problems import (
     Problem,
+    ended,
     fitted_samples,
     half_the_cores,
     pieces,
@@ -117,10 +118,11 @@ def errors(beta: FloatArray, data: Problem) -> FloatArray:
 
 
 def _limits(X: FloatArray, y: FloatArray, alpha: Any, depth: Any, w0: Any, keep: Any) -> xr.Dataset:
-    return sweep_diagonal(
+    ds = sweep_diagonal(
         X, y, alpha=alpha, depth=depth, w0=w0, limit=True, keep=keep, progress=False,
         num_threads=half_the_cores(),
     )  # fmt: skip
+    return ended(ds)
 
 
 def over_alpha(state: State, data: Problem) -> Iterator[Partial]:

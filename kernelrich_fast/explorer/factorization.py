@@ -107,11 +107,12 @@ def now(state: State, data: Completion) -> Now:
 
 
 def _ends(state: State, data: Completion, alpha: Any, width: int, keep: Any) -> xr.Dataset:
-    return sweep_factorization(
+    ds = sweep_factorization(
         data.Y, entries=data.entries, alpha=alpha, width=width, seeds=state.seed, keep=keep,
         stop_loss=STOP_LOSS, rtol=RTOL, max_steps=MAX_STEPS, progress=False,
         num_threads=half_the_cores(),
     )  # fmt: skip
+    return ended(ds)
 
 
 def over_alpha(state: State, data: Completion) -> Iterator[Partial]:
@@ -121,7 +122,7 @@ def over_alpha(state: State, data: Completion) -> Iterator[Partial]:
     size = np.linalg.norm(data.Y)
     for done, part in pieces(grid.size, 5e-3):
         ds = _ends(state, data, grid[part], state.width, ("norms", "M"))
-        values[0, part] = ended(ds, "test_rmse")
+        values[0, part] = ds.test_rmse
         values[1, part] = ds.nuclear_norm / (ds.nuclear_norm - ds.excess_nuclear_norm)
         values[2, part] = np.linalg.norm(ds.M.transpose("alpha", ...).values, axis=(1, 2)) / size
         values[3, part] = ds.kernel_distance
@@ -147,7 +148,7 @@ def phase(state: State, data: Completion, user: UserData | None) -> Iterator[Par
         width = int(row) if state.over == "width" else state.width
         for done, part in pieces(scales.size, 5e-3):
             ds = _ends(state, own, scales[part], width, ())
-            error[index, part] = ended(ds, "test_rmse")
+            error[index, part] = ds.test_rmse
             yield Partial(
                 {"phase": {"alpha": scales, "error": error.T.copy(), "rows": rows}},
                 (index + done) / rows.size,

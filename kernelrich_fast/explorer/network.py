@@ -117,11 +117,12 @@ def _position(X: FloatArray) -> FloatArray:
 
 
 def _ends(state: State, data: Problem, alpha: Any, width: int, depth: int, keep: Any) -> xr.Dataset:
-    return sweep_mlp(
+    ds = sweep_mlp(
         data.X, data.y, alpha=alpha, width=width, seeds=state.seed, X_test=data.X_test,
         y_test=data.y_test, stop_loss=STOP_LOSS, keep=keep, progress=False,
         num_threads=half_the_cores(), **_options(state, depth),
     )  # fmt: skip
+    return ended(ds)
 
 
 def over_alpha(state: State, data: Problem) -> Iterator[Partial]:
@@ -136,7 +137,7 @@ def over_alpha(state: State, data: Problem) -> Iterator[Partial]:
     for done, part in pieces(grid.size, 1e-2):
         depth = int(state.depth)
         ds = _ends(state, data, grid[part], state.width, depth, ("norms",))
-        values[0, part] = ended(ds, "test_rmse")
+        values[0, part] = ds.test_rmse
         values[1, part] = ds.weight_norm / (norm * grid[part])
         values[2, part] = ds.feature_distance
         yield Partial(
@@ -159,7 +160,7 @@ def phase(state: State, data: Problem, user: UserData | None) -> Iterator[Partia
         depth = int(row) if state.over == "depth" else int(state.depth)
         for done, part in pieces(scales.size, 1e-2):
             ds = _ends(state, data, scales[part], width, depth, ())
-            error[index, part] = ended(ds, "test_rmse")
+            error[index, part] = ds.test_rmse
             yield Partial(
                 {"phase": {"alpha": scales, "error": error.T.copy(), "rows": rows}},
                 (index + done) / rows.size,

@@ -114,6 +114,6 @@ def half_the_cores() -> int:
     return max(1, thread_count(None) // 2)
 
 
-def ended(ds: xr.Dataset, variable: str) -> FloatArray:
-    """A variable where runs ended as they should, NaN elsewhere."""
-    return np.asarray(ds[variable].where(ds.status < int(Status.MAX_STEPS)).values)
+def ended(ds: xr.Dataset) -> xr.Dataset:
+    """A sweep with NaN in place of runs that did not end as they should."""
+    return ds.where(ds.status < int(Status.MAX_STEPS))

@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import socket
 import threading
+import weakref
 import webbrowser
 from importlib.resources import files
 from typing import Any
@@ -97,6 +98,7 @@ class Explorer:
 
     def __init__(self, store: Store, port: int, query: str) -> None:
         self._store = store
+        self._sessions: weakref.WeakSet[Any] = weakref.WeakSet()
         try:
             self._socket = socket.create_server((_HOST, port), backlog=128)
         except OSError as error:
@@ -166,10 +168,12 @@ class Explorer:
         finally:
             server.stop(wait=False)
             http.stop()
+            for session in list(self._sessions):
+                session.close()
             self._ended.set()
             self._loop.close(all_fds=True)
 
     def _new_page(self, doc: Any) -> None:
         from .page import fill
 
-        fill(doc, self._store, files(__package__))
+        self._sessions.add(fill(doc, self._store, files(__package__)))

@@ -20,7 +20,7 @@ matplotlib.use("Agg")
 SMALL = {
     "diagonal": {"samples": 12, "features": 30, "sparsity": 3, "shape": 0.5, "depth": 2.5},
     "factorization": {"features": 6, "width": 8, "noise": 0.05},
-    "network": {"samples": 6, "width": 5, "shape": 0.2, "noise": 0.05},
+    "network": {"samples": 6, "width": 20, "shape": 0.2, "noise": 0.05},
 }
 VIEWS = {
     "diagonal": "paths loss norms kernel error_alpha norms_alpha kernel_alpha phase",
