@@ -10,7 +10,7 @@ from .._types import FloatArray
 
 __all__ = ["Frame", "packed"]
 
-# What is drawn: columns by the name of their source, and the present scale.
+# What is drawn: columns by the name of their source, and numbers by the name of what has them.
 Frame = dict[str, Any]
 
 
@@ -21,13 +21,13 @@ def packed(frame: Frame) -> tuple[dict[str, Any], FloatArray]:
     ----------
     frame : dict
         Columns by name, by the name of their source. A column is a list of strings, an array, or a
-        list of arrays.
+        list of arrays. Properties of other models are numbers by name.
 
     Returns
     -------
     dict
-        As ``frame``, with [first, last + 1] in place of an array and text as it is; what is no dict
-        of columns is left as it is.
+        As ``frame``, with [first, last + 1] in place of an array; text and single numbers as they
+        are.
     ndarray
         All numbers, one array after the other; an array that occurs twice is sent once.
 
@@ -36,8 +36,8 @@ def packed(frame: Frame) -> tuple[dict[str, Any], FloatArray]:
     >>> import numpy as np
     >>> from kernelrich_fast.explorer.packing import packed
     >>> t = np.array([1.0, 2.0])
-    >>> packed({"source": {"x": t, "lines": [t, 2.0 * t]}, "alpha": 0.1})
-    ({'source': {'x': [0, 2], 'lines': [[0, 2], [2, 4]]}, 'alpha': 0.1}, array([1., 2., 2., 4.]))
+    >>> packed({"source": {"x": t, "lines": [t, 2.0 * t]}, "span": {"location": 0.1}})[0]
+    {'source': {'x': [0, 2], 'lines': [[0, 2], [2, 4]]}, 'span': {'location': 0.1}}
     """
     pieces: list[FloatArray] = []
     places: dict[int, list[int]] = {}
@@ -53,6 +53,8 @@ def packed(frame: Frame) -> tuple[dict[str, Any], FloatArray]:
         return places[id(values)]
 
     def column(values: Any) -> Any:
+        if isinstance(values, float):
+            return values
         if isinstance(values, list) and values and not np.isscalar(values[0]):
             return [place(each) for each in values]
         if isinstance(values, list) and values and isinstance(values[0], str):
@@ -60,9 +62,6 @@ def packed(frame: Frame) -> tuple[dict[str, Any], FloatArray]:
         return place(values)
 
     layout = {
-        name: {key: column(values) for key, values in data.items()}
-        if isinstance(data, dict)
-        else data
-        for name, data in frame.items()
+        name: {key: column(values) for key, values in data.items()} for name, data in frame.items()
     }
     return layout, np.concatenate([np.zeros(0), *pieces])

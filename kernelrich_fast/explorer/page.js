@@ -236,9 +236,11 @@ window.explorer = (() => {
   function draw(doc, layout, numbers) {
     const column = (place) => place.length === 0 || typeof place[0] === "string" ? place
       : Array.isArray(place[0]) ? place.map(column) : numbers.subarray(...place);
-    for (const [name, data] of Object.entries(layout)) {
-      const change = name === "present_alpha" ? { location: data } : { data:
-        Object.fromEntries(Object.entries(data).map(([key, place]) => [key, column(place)])) };
+    for (const [name, part] of Object.entries(layout)) {
+      const isSource = typeof Object.values(part)[0] !== "number";
+      const change = isSource
+        ? { data: Object.fromEntries(Object.entries(part).map(([key, place]) => [key, column(place)])) }
+        : part;
       doc.get_model_by_name(name).setv(change, { sync: false });
     }
   }

@@ -95,7 +95,8 @@ def _frame(state: State, problem: Any, pictures: Pictures, curves: Frame) -> dic
         name: {column: _short(values) for column, values in found[name].items()}
         for name in sorted(drawn & set(found))
     }
-    return {"alpha": state.alpha, "depth": state.depth, "sources": sources}
+    time = found["time_range"]
+    return {"alpha": state.alpha, "depth": state.depth, "time": time, "sources": sources}
 
 
 def _packed(value: Any) -> str:

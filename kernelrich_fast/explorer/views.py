@@ -32,7 +32,7 @@ __all__ = ["Picture", "Pictures"]
 # Okabe-Ito, told apart without colour vision; dashes keep curves apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("solid", "dashed", "dotdash", "dotted", "dashdot", "8 3")
-_GREY = "#8a8a8a"
+_GREY = "#bfc3c9"
 _MOST_CURVES = 4
 _LOG_Y = ("loss", "error_alpha", "kernel_alpha", "norms_alpha")
 _MOST_OTHERS = 400  # thin lines that are drawn, the largest; "save data" has them all
@@ -58,7 +58,8 @@ class Pictures:
 
     def __init__(self, height: int = 184) -> None:
         self.height = height
-        self.time = DataRange1d(range_padding=0.0, only_visible=True)
+        # Set with the data: found by four pictures in turn, it would make them draw twice.
+        self.time = Range1d(0.1, 1.0, name="time_range")
         self.alpha = Range1d(1e-6, 10.0)
         self.present_alpha = Span(
             name="present_alpha",
@@ -126,7 +127,7 @@ class Pictures:
 
     def _paths(self, fig: Any) -> Picture:
         others = ColumnDataSource({"x": [1.0], "y": [1.0]}, name="paths_others")
-        faint = fig.line("x", "y", source=others, color=_GREY, line_alpha=0.45, line_width=0.7)
+        faint = fig.line("x", "y", source=others, color=_GREY, line_width=0.7)
         source = ColumnDataSource(
             {"xs": [], "ys": [], "colour": [], "dash": [], "label": []}, name="paths_source"
         )
@@ -194,7 +195,10 @@ class Pictures:
 
     def frame_of(self, alpha: float, now: Now, row: float) -> Frame:
         """What is drawn of the present flow and point; ``row`` is its place in the diagram."""
-        frame: Frame = {"present_alpha": alpha}
+        frame: Frame = {
+            "present_alpha": {"location": alpha},
+            "time_range": {"start": float(now.times[0]), "end": float(now.times[-1])},
+        }
         for view, table in now.tables.items():
             frame |= _paths_frame(table) if view == "paths" else self.curves(view, table)
         for view, values in now.present.items():
@@ -246,7 +250,8 @@ def _paths_frame(table: Table) -> Frame:
     if others.shape[1] > _MOST_OTHERS:
         size = np.abs(others).max(axis=0)
         others = others[:, np.argsort(size)[-_MOST_OTHERS:]]
-    # One line with gaps: hundreds of lines would take longer to send and to draw.
+    # One line with gaps, of every second time: hundreds of lines would take longer to draw.
+    x, others = np.append(t[::2], [t[-1], np.nan]), others[[*range(0, t.size, 2), t.size - 1]]
     gap = np.full((1, others.shape[1]), np.nan)
     return {
         "paths_source": {
@@ -257,8 +262,8 @@ def _paths_frame(table: Table) -> Frame:
             "label": [f"curve {index + 1} of {count}" for index in range(count)],
         },
         "paths_others": {
-            "x": np.tile(np.append(t, np.nan), others.shape[1]).astype(np.float32),
-            "y": np.vstack([others, gap]).T.ravel().astype(np.float32),
+            "x": np.tile(x, others.shape[1]),
+            "y": np.vstack([others, gap]).T.ravel(),
         },
     }
 

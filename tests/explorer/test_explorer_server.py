@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import base64
+import http.client
 import re
 import signal
 import socket
@@ -46,21 +47,19 @@ def test_the_page_names_no_other_host(explorer):
 
 
 def _answer_to(explorer, origin):
-    from tornado.httpclient import HTTPClientError, HTTPRequest
-    from tornado.websocket import websocket_connect
-
-    async def connect():
-        with urllib.request.urlopen(explorer.url) as answer:
-            token = re.search(r'"token":"([^"]+)"', answer.read().decode())[1]
-        request = HTTPRequest(f"ws://127.0.0.1:{explorer.port}/ws", headers={"Origin": origin})
-        try:
-            socket = await websocket_connect(request, subprotocols=["bokeh", token])
-        except HTTPClientError as error:
-            return error.code
-        socket.close()
-        return 101
-
-    return asyncio.run(connect())
+    """The status with which the server answers a request for a socket."""
+    with urllib.request.urlopen(explorer.url) as answer:
+        token = re.search(r'"token":"([^"]+)"', answer.read().decode())[1]
+    wanted = {
+        "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+        "Sec-WebSocket-Protocol": f"bokeh, {token}", "Origin": origin,
+    }  # fmt: skip
+    connection = http.client.HTTPConnection("127.0.0.1", explorer.port)
+    connection.request("GET", "/ws", headers=wanted)
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
 
 def test_pages_of_other_hosts_may_not_connect(explorer):
