@@ -4,9 +4,9 @@
 
 The page shows its default problem, N = 40, d = 200. A move sets the slider of alpha and sends the
 event that the browser sends. From then on each frame the pixels of all pictures, made small, are
-compared with those of the frame before; the time of a move ends with the last frame that changed
-within two seconds, when the browser has handed that frame on (the frame after it begins). Moves
-wait for the background to be done, so that its pictures are not counted.
+compared with those of the frame before; the time of a move ends where the frame after the last one
+that changed begins, so that the browser has handed on what changed. A move starts when the
+background is done, so that its pictures are not counted.
 """
 
 from __future__ import annotations
@@ -53,10 +53,9 @@ MOVE = """async (step) => {
     await frame();
     const now = look();
     if (now !== seen) {
-      await frame();
+      seen = now;
       last = performance.now() - begin;
       if (Number.isNaN(first)) first = last;
-      seen = look();
     }
     if (!Number.isNaN(last) && performance.now() - begin - last > 500) break;
   }

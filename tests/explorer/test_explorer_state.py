@@ -165,6 +165,7 @@ def test_saved_numbers_are_the_same_doubles():
     ],
 )  # fmt: skip
 def test_bad_arguments_of_explore(arguments, error, said):
+    pytest.importorskip("bokeh")
     with pytest.raises(error) as caught:
         krf.explore(**{"show": False, **arguments})
     assert said in str(caught.value)
