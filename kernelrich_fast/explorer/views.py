@@ -156,6 +156,7 @@ class Pictures:
         )  # fmt: skip
         fig.add_layout(bar, "right")
         fig.grid.visible = False
+        fig.xaxis.ticker.desired_num_ticks = 3
         picture = Picture(fig, source, [])
         self._mark_present(fig, picture)
         return picture

@@ -17,7 +17,7 @@ TITLES = {
         "error_alpha": "Error at the end, over the scale",
         "norms_alpha": "Norms at the end, over their minima",
         "kernel_alpha": "Kernel movement, over the scale",
-        "phase": "Phase diagram: error",
+        "phase": "Phase diagram",
     },
     "factorization": {
         "paths": "Singular values along the flow",
@@ -27,7 +27,7 @@ TITLES = {
         "error_alpha": "Error at the end, over the scale",
         "norms_alpha": "Norms at the end, over the truth's",
         "kernel_alpha": "Kernel movement, over the scale",
-        "phase": "Phase diagram: error",
+        "phase": "Phase diagram",
     },
     "network": {
         "paths": "Strength of the hidden units",
@@ -38,7 +38,7 @@ TITLES = {
         "error_alpha": "Error at the end, over the scale",
         "norms_alpha": "Growth of the weights, over the scale",
         "kernel_alpha": "Feature movement, over the scale",
-        "phase": "Phase diagram: error",
+        "phase": "Phase diagram",
     },
 }
 
