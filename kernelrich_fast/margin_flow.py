@@ -25,6 +25,8 @@ __all__ = [
 # Margins beyond this are no longer known to a fraction of one, which is what they are compared to.
 _MOST = 1e12
 _METHODS = ("auto", "radau5")
+# Times are found to 1e-12 of their logarithm.
+_MET = 1e-9
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -118,6 +120,9 @@ def flow_margin(
     xp = namespace(rows["beta"])
     with np.errstate(over="ignore", under="ignore"):
         rows["loss"], rows["t"] = xp.exp(log_loss), xp.exp(log_t)
+    if t_eval is not None:  # those that were met are those that were asked for
+        asked = xp.asarray(check.time_grid("t_eval", t_eval))
+        rows["t"] = xp.where(abs(rows["t"] - asked) <= _MET * asked, asked, rows["t"])
     ends = solved.ends
     ends["status"] = _status(ends["status"], solved.shaped(log_loss), stop, clock, by_time)
     rows["w_minus"] = batch.without(rows["w_minus"], start.minus == 0.0)

@@ -36,6 +36,7 @@ COUNTS = xr.Dataset(
 )
 
 LEGAL = {
+    krf.explore: {"X": X, "y": Y, "show": False},
     krf.flow_diagonal: {"X": X, "y": Y, "alpha": 1.0},
     krf.limit_diagonal: {"X": X, "y": Y, "alpha": 1.0},
     krf.margin_limit: {"X": X, "y": np.ones(len(X)), "mu": 1.0},
