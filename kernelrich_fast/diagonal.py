@@ -167,7 +167,8 @@ def flow_diagonal(
     integrated in the integral of sum_n -l'(m_n), in which the velocity of the dual stays of order
     one; so losses of exp(-1e12) can be reached.  beta at a given ln L is as accurate as stated
     above, and ln t to 1e-5 at the default rtol.  If no beta separates the classes, a run ends
-    STATIONARY at the minimum.
+    STATIONARY at the minimum, or, where a part of the samples can be separated without harm to the
+    others and there is none, once the gradient is 1e-9 of what one sample alone would cause.
 
     References
     ----------

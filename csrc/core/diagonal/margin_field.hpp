@@ -50,7 +50,15 @@ template <Team TeamT> struct MarginField {
     });
   }
 
+  // Whether a loss is so small that all margins are positive, so that it can always fall: a sample
+  // with a margin of zero alone has exp(0), or log(2).
+  KRF_HD bool is_separated(double log_loss) const {
+    return log_loss < (loss == MarginLossKind::kExponential ? 0.0 : kLogOfLog2);
+  }
+
 private:
+  static constexpr double kLogOfLog2 = -0.36651292058166432701;
+
   // Sums are relative to their largest terms, which are those of the least margin.
   KRF_HD double least_margin(const double *f) {
     T most = splat<T>(0.0); // by which a margin is below that of sample 0

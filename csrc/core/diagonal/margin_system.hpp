@@ -27,11 +27,6 @@ inline constexpr double kLate = 100.0, kMostGrowth = 10.0;
 // small, relative to what one sample alone would cause, times the size of the predictions is none;
 // of at most kMostStill.
 inline constexpr double kRoundedStep = 1e-3, kMostStill = 1e-9;
-// Nor does a loss still fall that fell by less than kLeastFall, relative to one or to ln L, over
-// kWatch steps in none of which a weight changed by more than kQuiet: data of which a part cannot
-// be separated have no minimum, but a least value.
-inline constexpr double kLeastFall = 1e-9, kQuiet = 0.1;
-inline constexpr int kWatch = 50;
 // What the interpolation of -ln S may leave of an error of ln t in a step, in units of rtol and,
 // where that is more than one, of |ln L|.
 inline constexpr double kClock = 10.0;
@@ -103,7 +98,7 @@ public:
   }
   KRF_HD static void renew_basis(double *) {}
 
-  // Its logarithm.
+  // ln L stands for the loss: what a run is asked for is a value of its clock.
   KRF_HD double loss() { return log_loss_; }
   KRF_HD double predictor_norm() { return state.beta_norm(); }
   KRF_HD double step_cap() {
@@ -135,7 +130,7 @@ public:
 
   // A convex flow rests where its velocity is rounding: at the minimum, which classes that are not
   // separable have.
-  KRF_HD KRF_APART Rest rest(const DiagonalProblem &, double *, const Progress &now) {
+  KRF_HD KRF_APART Rest rest(const DiagonalProblem &, double *, const Progress &) {
     state.renew_velocity(field);
     T prediction = splat<T>(0.0);
     team.for_each(state.ldd, [&](int i) {
@@ -150,17 +145,8 @@ public:
       above = greater_of(above, absolute(read<T>(state.velocity + i)) -
                                     still * read<T>(state.feature_norm + i));
     });
-    return team.max(above) > 0.0 && still_falls(now.steps) ? Rest::kNone : Rest::kStationary;
-  }
-
-  // Over the last steps (margin_rules::kWatch).
-  KRF_HD bool still_falls(long long steps) {
-    const double least = margin_rules::kLeastFall * larger(1.0, absolute(watched_log_loss_));
-    if (moved_ > margin_rules::kQuiet || log_loss_ < watched_log_loss_ - least) {
-      watched_log_loss_ = log_loss_;
-      watched_steps_ = steps;
-    }
-    return steps < watched_steps_ + margin_rules::kWatch;
+    const bool moves = team.max(above) > 0.0;
+    return moves || to_field_.is_separated(log_loss_) ? Rest::kNone : Rest::kStationary;
   }
 
   KRF_HD KRF_APART bool evaluate(const double *shift, double *out) {
@@ -225,7 +211,6 @@ public:
     speed_ = end_speed_;
     log_loss_ = end_log_loss_, width_ = end_width_;
     copy(team, end_field, field, length);
-    moved_ = largest_move();
     state.advance_by(stages_.end(), dnu);
     state.take_velocity_of_end();
     to_field_.curvature(end_margins(), curvature_);
@@ -285,16 +270,6 @@ public:
 
 private:
   using Stages = MirrorStages<TeamT, MirrorT>;
-
-  // The largest relative change of a weight over the trial step.
-  KRF_HD double largest_move() {
-    T most = splat<T>(0.0);
-    team.for_each(state.ldd, [&](int i) {
-      most = greater_of(most, read<T>(state.here.relative_slope + i) *
-                                  absolute(read<T>(stages_.end() + i)));
-    });
-    return team.max(most);
-  }
 
   // The margins at the end of the last step, or of the step under way.
   KRF_HD double *end_margins() const { return margins_ + 2LL * length; }
@@ -382,8 +357,6 @@ private:
   const double *end_field_ = nullptr; // of the trial step
   double speed_ = 0, end_speed_ = 0;  // d(-ln S) / d tau at its start and at its end
   double h_ = 0, fraction_ = 0, after_failure_ = kInfinity;
-  double moved_ = kInfinity, watched_log_loss_ = kInfinity; // of `still_falls`
-  long long watched_steps_ = 0;
   int failures_ = 0;   // in a row, of the step under way
   bool begun_ = false; // an attempt that no step has followed
 };
