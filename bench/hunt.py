@@ -25,7 +25,7 @@ import scipy.optimize
 import kernelrich_fast as krf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from oracles import factor_space_flow, weight_space_flow
+from oracles import factor_space_flow, margin_weight_flow, weight_space_flow
 
 Found = tuple[float, bool, str]  # error in units of what is promised, whether claimed, problem
 
@@ -259,10 +259,38 @@ def completions(rng: np.random.Generator) -> Found:
     return float(np.max(np.abs(M - exact)) / (1e-6 * np.trace(exact))), True, f"d={d}"
 
 
+def margins(rng: np.random.Generator) -> Found:
+    """Separable classes under a margin loss, rows and columns of different size: the weights."""
+    first = -np.inf
+    while not -2.0 < first < 30.0:  # ln L at the start: above the first level, and no huge margins
+        n, d = int(rng.integers(1, 12)), int(rng.integers(2, 25))
+        X = rng.standard_normal((n, d)) * 10.0 ** rng.uniform(-1.0, 1.0, rng.choice([1, d]))
+        if rng.random() < 0.3:
+            X *= 10.0 ** rng.uniform(-1.0, 1.0, n)[:, None]
+        y = np.where(X @ rng.standard_normal(d) >= 0.0, 1.0, -1.0)
+        depth = float(rng.choice([2.0, 2.5, 3.0, 4.0, 6.0]))
+        start = 10.0 ** rng.uniform(-1.0, 0.3) * np.exp(0.3 * rng.standard_normal((2, d)))
+        m = y * (X @ (start[0] ** depth - start[1] ** depth))
+        first = float(np.log(np.sum(np.exp(-np.clip(m, -700.0, 700.0)))))
+    loss = str(rng.choice(["exponential", "logistic"]))
+    levels = np.array([-3.0, -30.0, -(10.0 ** rng.uniform(1.6, 2.5))])
+    exact, _ = margin_weight_flow(X, y, *start, depth, loss, levels)
+    rtol = 10.0 ** rng.uniform(-7.0, -4.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", krf.ConvergenceWarning)
+        flow = krf.flow_diagonal(
+            X, y, alpha=1.0, w_plus0=start[0], w_minus0=start[1], depth=depth, loss=loss,
+            log_loss_eval=levels, rtol=rtol,
+        )  # fmt: skip
+    about = f"n={n} d={d} depth={depth:g} {loss}"
+    return distance(flow.beta, exact) / (10.0 * rtol), claimed(flow.status), about
+
+
 KINDS: dict[str, Callable[[np.random.Generator], Found]] = {
     "tall": tall, "near_duplicates": near_duplicates, "starts": starts, "activation": activation,
     "rows": rows, "units": units, "revived": revived, "programs": programs,
     "completions": completions,
+    "margins": margins,
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 import mpmath
 import numpy as np
 from scipy.integrate import solve_ivp
+from scipy.special import logsumexp
 
 
 def weight_space_flow(X, y, w_plus, w_minus, depth, times):
@@ -173,3 +174,43 @@ def weight_decay_flow(X, y, w0, depth, decay, breaks, times, one_sign=False):
         found += [out.y[:, i] for i, t in enumerate(out.t) if t in asked]
     plus, minus = np.array(found).reshape(len(times), 2, d).swapaxes(0, 1)
     return plus**depth - minus**depth, plus, minus
+
+
+def margin_weight_flow(X, y, plus, minus, depth, loss, levels, real_time=False):
+    """Beta, and times, at values of ln L, from the weights themselves by SciPy.
+
+    In real time, or in the integral of half the sum of -l' over time, in which the gradient is
+    divided by that sum, so that its logarithms alone are needed.
+    """
+    Z, d = y[:, None] * X, X.shape[1]
+
+    def slopes(m):
+        return -m if loss == "exponential" else -np.logaddexp(0.0, m)
+
+    def log_loss(w):
+        m = Z @ (w[:d] ** depth - w[d:] ** depth)
+        if loss == "exponential":
+            return logsumexp(-m)
+        small = np.log(np.logaddexp(0.0, -np.minimum(m, 40.0)))
+        return logsumexp(np.where(m > 40.0, -m, small))
+
+    def field(_, w):
+        logs = slopes(Z @ (w[:d] ** depth - w[d:] ** depth))
+        shares = np.exp(logs) if real_time else 2.0 * np.exp(logs - logsumexp(logs))
+        pull = depth * (Z.T @ shares)
+        return np.r_[pull * w[:d] ** (depth - 1), -pull * w[d:] ** (depth - 1)]
+
+    def passes(level):
+        def event(_, w):
+            return log_loss(w) - level
+
+        event.terminal = level == levels[-1]
+        return event
+
+    found = solve_ivp(
+        field, (0.0, 1e9), np.r_[plus, minus], method="DOP853" if real_time else "LSODA",
+        rtol=1e-11, atol=1e-14, events=[passes(level) for level in levels],
+    )  # fmt: skip
+    ends = [w[0] for w in found.y_events]
+    beta = np.array([w[:d] ** depth - w[d:] ** depth for w in ends])
+    return beta, np.array([t[0] for t in found.t_events])

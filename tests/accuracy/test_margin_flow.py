@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-import scipy.integrate
+import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import margin_weight_flow
 from scipy.special import logsumexp
 
 import kernelrich_fast as krf
@@ -33,39 +34,6 @@ def log_loss(loss, margins):
     return logsumexp(log_loss_values(loss, margins), axis=-1)
 
 
-def along_the_weights(X, y, plus, minus, depth, loss, levels, real_time=False):
-    """The weights themselves by DOP853, in the time tau or in real time, at values of ln L.
-
-    In tau the gradient is divided by the sum of -l', so its logarithms alone are needed.
-    """
-    Z, d = y[:, None] * X, X.shape[1]
-
-    def margins(w):
-        return Z @ (w[:d] ** depth - w[d:] ** depth)
-
-    def field(_, w):
-        slopes = log_loss_slopes(loss, margins(w))
-        p = np.exp(slopes - (0.0 if real_time else logsumexp(slopes)))
-        pull = depth * (Z.T @ p)
-        return np.r_[pull * w[:d] ** (depth - 1), -pull * w[d:] ** (depth - 1)]
-
-    def passes(level):
-        def event(_, w):
-            return log_loss(loss, margins(w)) - level
-
-        event.terminal = level == levels[-1]
-        return event
-
-    found = scipy.integrate.solve_ivp(
-        field, (0.0, 1e9), np.r_[plus, minus], method="LSODA" if not real_time else "DOP853",
-        rtol=1e-11, atol=1e-14, events=[passes(level) for level in levels],
-    )  # fmt: skip
-    ends = [w[0] for w in found.y_events]
-    return np.array([w[:d] ** depth - w[d:] ** depth for w in ends]), np.array(
-        [t[0] for t in found.t_events]
-    )
-
-
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_against_the_weights_down_to_1e_300(depth, loss):
@@ -73,7 +41,7 @@ def test_against_the_weights_down_to_1e_300(depth, loss):
     rng = np.random.default_rng(1)
     plus, minus = 0.3 + rng.random(30), 0.3 + rng.random(30)
     levels = np.array([0.0, -4.0, np.log(1e-6), -100.0, np.log(1e-300)])
-    exact, _ = along_the_weights(X, y, 0.4 * plus, 0.4 * minus, depth, loss, levels)
+    exact, _ = margin_weight_flow(X, y, 0.4 * plus, 0.4 * minus, depth, loss, levels)
     for rtol in (1e-4, 1e-7):
         flow = krf.flow_diagonal(
             X, y, alpha=0.4, w_plus0=plus, w_minus0=minus, depth=depth, loss=loss,
@@ -95,7 +63,7 @@ def test_real_time(depth, loss):
     X, y = separable()
     levels = np.array([0.0, -3.0, np.log(1e-5)])
     start = np.full(30, 0.5)
-    exact, times = along_the_weights(X, y, start, start, depth, loss, levels, real_time=True)
+    exact, times = margin_weight_flow(X, y, start, start, depth, loss, levels, real_time=True)
     flow = krf.flow_diagonal(X, y, alpha=0.5, depth=depth, loss=loss, t_eval=times, rtol=1e-8)
     np.testing.assert_allclose(flow.log_loss, levels, atol=1e-6)
     np.testing.assert_allclose(flow.t, times, rtol=1e-12)
