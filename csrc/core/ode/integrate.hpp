@@ -344,13 +344,14 @@ private:
 
   // The evaluation times that the clock has reached.
   KRF_HD void write_passed_times(const FlowOptions &o, Output &out) {
-    if constexpr (kClocked) {
-      for (; state_.row < o.n_eval && system_.passed(o.t_eval[state_.row]); ++state_.row)
-        system_.write_row(out, state_.row, 0.0);
-      return;
-    }
-    for (; state_.row < o.n_eval && !(state_.clock.until(o.t_eval[state_.row]) > 0.0); ++state_.row)
+    for (; state_.row < o.n_eval && has_passed(o.t_eval[state_.row]); ++state_.row)
       system_.write_row(out, state_.row, o.t_eval[state_.row]);
+  }
+  KRF_HD bool has_passed(double value) {
+    if constexpr (kClocked)
+      return system_.passed(value);
+    else
+      return !(state_.clock.until(value) > 0.0);
   }
 
   KRF_HD void write_unstarted(const FlowOptions &o, Output &out) {
