@@ -101,11 +101,11 @@ def least_norms_of_margins(
     X: FloatArray, y: FloatArray, problems: tuple[int, ...]
 ) -> tuple[FloatArray, FloatArray]:
     """The smallest l1 and l2 norm with all margins at least 1, NaN where the classes overlap."""
-    found = []
+    found: list[tuple[float, float]] = []
     for A, b in zip(each_problem(X, 2, problems), each_problem(y, 1, problems), strict=True):
         try:
             l1, l2 = max_margin(A, b, "l1"), max_margin(A, b, "l2")
-            found.append((np.abs(l1).sum(), np.linalg.norm(l2)))
+            found.append((float(np.abs(l1).sum()), float(np.linalg.norm(l2))))
         except ValueError:
             found.append((np.nan, np.nan))
     l1_norms, l2_norms = np.array(found, dtype=np.float64).T
