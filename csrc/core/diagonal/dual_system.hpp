@@ -135,10 +135,13 @@ public:
   KRF_HD KRF_APART bool move_stages(const double *, const double *V, bool add, double *F,
                                     ErrorNorm &change) {
     typename Stages::Sums sums;
-    const auto share = [&](int j) { return decayed.of_stage[j].kernel; };
+    const double shares[3] = {decayed.of_stage[0].kernel, decayed.of_stage[1].kernel,
+                              decayed.of_stage[2].kernel};
+    const auto share = [&](int j) { return shares[j]; };
+    const auto pass = stages_.pass();
     team.template map_features<3>(
         state.X(), length, state.ldd, decayed.in_units(team, V, 3), F,
-        [&](int i, const T *z, T *out) { stages_.map_stages(i, z, add, out, sums, share); });
+        [&](int i, const T *z, T *out) { pass.map_stages(i, z, add, out, sums, share); });
     double of[7];
     team.template reduce<5, 2>(sums.parts, of);
     if (of[6] > 0.0)

@@ -165,10 +165,11 @@ public:
   KRF_HD KRF_APART bool move_stages(const double *, const double *V, bool add, double *F,
                                     ErrorNorm &change) {
     typename Stages::Sums sums;
-    team.template map_features<3>(
-        state.X(), length, state.ldd, V, F, [&](int i, const T *z, T *out) {
-          stages_.map_stages(i, z, add, out, sums, [](int) { return 1.0; });
-        });
+    const auto pass = stages_.pass();
+    team.template map_features<3>(state.X(), length, state.ldd, V, F,
+                                  [&](int i, const T *z, T *out) {
+                                    pass.map_stages(i, z, add, out, sums, [](int) { return 1.0; });
+                                  });
     double of[7];
     team.template reduce<5, 2>(sums.parts, of);
     if (of[6] > 0.0)

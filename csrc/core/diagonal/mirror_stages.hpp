@@ -34,36 +34,47 @@ template <Team TeamT, Mirror MirrorT> struct MirrorStages {
     // over the step, at the end; the largest change of a part; whether a stage is out of domain.
     T parts[7] = {};
   };
-  // What a pass over X computes at feature i, where the stages z of the step move by dz (from zero,
-  // unless `add`): beta at the stages.  The mean of the slopes, each times a share(stage), is kept
-  // at the predicted stages for the Jacobian; the mirror's values of the end are kept at those that
-  // Newton's iteration has corrected.
-  template <class Share>
-  KRF_HD void map_stages(int i, const T *dz, bool add, T *beta, Sums &sums, const Share &share) {
-    T mean = splat<T>(0.0);
-    T *const parts = sums.parts;
-    for (int j = 0; j < 3; ++j) {
-      double *at = Z + j * ldd + i;
-      const T z = add ? read<T>(at) + dz[j] : dz[j];
-      write(at, z);
-      auto good = z < z;
-      const MirrorValue<T> v = state.mirror.evaluate(i, z, good);
-      parts[6] = select(good, parts[6], splat<T>(1.0));
-      const T moved = v.slope * absolute(dz[j]);
-      parts[5] = greater_of(parts[5], v.relative_slope * absolute(dz[j]));
-      parts[j] += moved * moved;
-      mean += share(j) * v.slope;
-      beta[j] = v.beta;
-      if (j < 2)
-        continue;
-      parts[3] += v.beta * v.beta;
-      parts[4] += v.slope * z * (v.slope * z);
-      if (add)
-        state.next.store(i, v);
+  // What a pass over X needs of the mirror, by value: a pass writes arrays, after which the
+  // compiler would read pointers in memory again.
+  struct Pass {
+    MirrorT mirror;
+    MirrorArrays next;
+    double *Z, *mean_slope;
+    int ldd;
+
+    // At feature i, where the stages z of the step move by dz (from zero, unless `add`): beta at
+    // the stages.  The mean of the slopes, each times a share(stage), is kept at the predicted
+    // stages for the Jacobian; the mirror's values of the end are kept at those that Newton's
+    // iteration has corrected.
+    template <class Share>
+    KRF_HD void map_stages(int i, const T *dz, bool add, T *beta, Sums &sums,
+                           const Share &share) const {
+      T mean = splat<T>(0.0);
+      T *const parts = sums.parts;
+      for (int j = 0; j < 3; ++j) {
+        double *at = Z + j * ldd + i;
+        const T z = add ? read<T>(at) + dz[j] : dz[j];
+        write(at, z);
+        auto good = z < z;
+        const MirrorValue<T> v = mirror.evaluate(i, z, good);
+        parts[6] = select(good, parts[6], splat<T>(1.0));
+        const T moved = v.slope * absolute(dz[j]);
+        parts[5] = greater_of(parts[5], v.relative_slope * absolute(dz[j]));
+        parts[j] += moved * moved;
+        mean += share(j) * v.slope;
+        beta[j] = v.beta;
+        if (j < 2)
+          continue;
+        parts[3] += v.beta * v.beta;
+        parts[4] += v.slope * z * (v.slope * z);
+        if (add)
+          next.store(i, v);
+      }
+      if (!add)
+        write(mean_slope + i, mean * (1.0 / 3.0));
     }
-    if (!add)
-      write(mean_slope + i, mean * (1.0 / 3.0));
-  }
+  };
+  KRF_HD Pass pass() const { return {state.mirror, state.next, Z, mean_slope, ldd}; }
 
   KRF_HD void interpolate(const double w[3]) {
     state.team.for_each(ldd, [&](int i) {
