@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import _validate as check
-from ._device import namespace
+from ._device import namespace, to_host
 from ._runs import STOP_LOSS, flow_options, solve_flows
 from ._types import ArrayLike, FloatArray, Progress
 from .backends import MARGIN_LOSSES, MarginBatch, make_batch
-from .backends.base import MarginOptions
+from .backends.base import METHODS, MarginOptions
 from .diagonal_results import DiagonalFlow
 from .diagonal_start import Start, check_weight_range
 from .schedules import weight_decay as weight_decay_of
@@ -99,7 +99,7 @@ def flow_margin(
     options = MarginOptions(
         **{field.name: getattr(common, field.name) for field in fields(common)} | {
             "method": "radau5",
-            "methods": ("auto", "dopri5", "radau5"),
+            "methods": METHODS,
             "t_max": np.array(np.inf) if clock is not None else log_scale - stop,
             "t_eval": None if clock is None else clock + shift,
         },
@@ -215,7 +215,7 @@ def _status(
     """CONVERGED where the loss that was asked for is reached, besides the times."""
     if clock is None:
         return status
-    last = log_loss[..., -1]
+    last = to_host(log_loss[..., -1])
     reached = (last <= stop) if by_time else np.ones(status.shape, dtype=bool)
     xp = namespace(status)
     ended = status == int(Status.T_END)

@@ -138,7 +138,8 @@ class MarginBatch(DiagonalBatch):
 
     def labels(self) -> FloatArray:
         """Y of every run, with an axis for its times."""
-        labels: FloatArray = namespace(self.y).asarray(self.y)[self.y_index][:, None, :]
+        xp = namespace(self.y)
+        labels: FloatArray = self.y[xp.asarray(self.y_index)][:, None, :]
         return labels
 
     def margins(self, beta: FloatArray) -> FloatArray:
@@ -146,8 +147,8 @@ class MarginBatch(DiagonalBatch):
         xp = namespace(self.X)
         found = xp.empty((*beta.shape[:2], self.X.shape[-2]))
         for which in np.unique(self.x_index):
-            runs = np.flatnonzero(self.x_index == which)
-            found[runs] = beta[runs] @ self.X[which].T
+            runs = xp.asarray(np.flatnonzero(self.x_index == which))
+            found[runs] = beta[runs] @ self.X[int(which)].T
         margins: FloatArray = found * self.labels()
         return margins
 

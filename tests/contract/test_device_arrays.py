@@ -187,3 +187,20 @@ def test_options_of_diagonal_networks_take_data_on_the_device(stand_in, options)
         more = krf.limit_diagonal(on_device(X), on_device(y), start=got, tol=1e-12, **on)
         here = krf.limit_diagonal(X, y, start=expected, tol=1e-12, **on, backend="cpu")
         expect_same(more, here, ("beta", "w_plus", "loss"))
+
+
+@pytest.mark.parametrize("loss", ["logistic", "exponential"])
+@pytest.mark.parametrize(
+    "evaluations",
+    [{"stop_log_loss": -6.0}, {"log_loss_eval": [-1.0, -4.0]}, {"t_eval": [0.5, 2.0]}],
+)
+def test_margin_losses_take_data_on_the_device(stand_in, loss, evaluations):
+    stand_in(most_runs=4)
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((2, 5, 12)), np.sign(rng.standard_normal((2, 5)))
+    call = dict(alpha=[0.2, 0.4], loss=loss, **evaluations)
+    expected = krf.flow_diagonal(X, y, **call, backend="cpu")
+    got = krf.flow_diagonal(on_device(X), on_device(y), **call)
+    assert got.backend == "cuda"
+    names = ("beta", "w_plus", "w_minus", "dual", "log_loss", "log_t", "margins", "status")
+    expect_same(got, expected, names)
