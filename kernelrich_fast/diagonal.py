@@ -166,9 +166,10 @@ def flow_diagonal(
     With a margin loss the dual is half the integral of -l'(m_n) y_n over time, and the flow is
     integrated in the integral of sum_n -l'(m_n), in which the velocity of the dual stays of order
     one; so losses of exp(-1e12) can be reached.  beta at a given ln L is as accurate as stated
-    above, and ln t to 1e-5 at the default rtol.  If no beta separates the classes, a run ends
-    STATIONARY at the minimum, or, where a part of the samples can be separated without harm to the
-    others and there is none, once the gradient is 1e-9 of what one sample alone would cause.
+    above, and ln t lies within 100 rtol, relative to -ln L where that is more than one.  If no beta
+    separates the classes, a run ends STATIONARY at the minimum, or, where a part of the samples can
+    be separated without harm to the others and there is none, once the gradient is 1e-9 of what one
+    sample alone would cause.
 
     References
     ----------

@@ -1,7 +1,10 @@
 """Flows of margin losses: against the weights, exact limits, and what is known at their ends."""
 
+import itertools
+
 import numpy as np
 import pytest
+import scipy.integrate
 import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,6 +78,37 @@ def test_real_time(depth, loss):
         X, y, alpha=0.5, depth=depth, loss=loss, log_t_eval=np.log(times), rtol=1e-8
     )
     np.testing.assert_allclose(by_log.beta, flow.beta, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("depth", [2, 4])
+@pytest.mark.parametrize("alpha", [1e-2, 0.5])
+def test_real_time_of_one_sample_is_an_integral(depth, alpha):
+    x = np.array([1.0, -0.6, 0.3, 0.0])
+
+    def margin(s):  # s is the integral of exp(-margin) over time, and the weights are known in it
+        if depth == 2:
+            return 2.0 * alpha**2 * x @ np.sinh(4.0 * s * x)
+        rise = 8.0 * s * x * alpha**2
+        return alpha**4 * x @ ((1.0 - rise) ** -2 - (1.0 + rise) ** -2)
+
+    levels = np.array([0.5, 5.0, 50.0, 300.0])
+    largest = 10.0 if depth == 2 else (1.0 - 1e-13) / (8.0 * alpha**2)
+    expected = []
+    for level in levels:
+        end = scipy.optimize.brentq(lambda s, m=level: margin(s) - m, 0.0, largest, xtol=1e-300)
+        edges = end * (1.0 - np.append(0.5 ** np.arange(45), 0.0))
+        pieces = [
+            scipy.integrate.quad(lambda s, m=level: np.exp(margin(s) - m), a, b, epsrel=1e-12)[0]
+            for a, b in itertools.pairwise(edges)
+        ]
+        expected.append(level + np.log(np.sum(pieces)))
+    for rtol in (1e-4, 1e-6, 1e-8):
+        flow = krf.flow_diagonal(
+            x[None], [1.0], alpha=alpha, depth=depth, loss="exponential", log_loss_eval=-levels,
+            rtol=rtol,
+        )  # fmt: skip
+        error = np.abs(flow.log_t - expected) / np.maximum(1.0, levels)
+        assert error.max() <= 10 * rtol
 
 
 def test_field_of_the_weights_is_minus_the_gradient():
