@@ -85,8 +85,8 @@ class MarginPlan(DiagonalPlan):
                 critical = critical_losses(flow.log_loss, excess, self.eps)
                 variables["critical_loss"] = ((), critical)
         if self.beta_star is not None:
-            cosine = self.population_error(block, _unit(flow.beta))
-            variables["population_error"] = (dim, cosine)
+            error = self.population_error(block, _unit(flow.beta))
+            variables["population_error"] = (dim, error)
         if "beta" in self.keep:
             variables["beta"] = ((*dim, "feature"), flow.beta)
         return variables

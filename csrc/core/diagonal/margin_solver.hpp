@@ -21,8 +21,8 @@ public:
         matrix_(factors_.square(arena)), root_(arena.take(length_)),
         along_(arena.take(3LL * length_)) {}
 
-  // For a step h, from G by columns, lower triangle, the field y p, and c / width.  False where the
-  // matrix is not definite.
+  // For a step h, from G by columns, lower triangle, the field y p, c, and the sharpness 1 / width.
+  // False where the matrix is not definite.
   KRF_HD KRF_APART bool prepare(const double *G, const double *field, const double *c,
                                 double sharpness, double h) {
     team_.for_each(length_, [&](int i) {
