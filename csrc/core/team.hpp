@@ -22,6 +22,20 @@
 
 KRF_BEGIN_NAMESPACE
 
+// What a pass over the features sums: S sums, then M maxima, each a Value, as team.reduce takes
+// them.  A member may take them in parts, and joins the parts.
+template <class Value, int S, int M> struct PassSums {
+  Value parts[S + M] = {};
+
+  KRF_HD void join(const PassSums &other) {
+    for (int e = 0; e < S + M; ++e)
+      parts[e] = e < S ? parts[e] + other.parts[e] : greater_of(parts[e], other.parts[e]);
+  }
+};
+struct NoSums {
+  KRF_HD void join(const NoSums &) {}
+};
+
 // What operations are called with, so that the concept can name their parameters.
 namespace archetype {
 struct Element { // for_each, each
@@ -40,7 +54,7 @@ struct Weight { // largest
   KRF_HD double operator()(int) const { return 0.0; }
 };
 template <class Value> struct Feature { // map_features
-  KRF_HD void operator()(int, const Value *, Value *) const {}
+  KRF_HD void operator()(int, const Value *, Value *, NoSums &) const {}
 };
 } // namespace archetype
 
@@ -89,18 +103,19 @@ concept VisitsElements = requires(TeamT team, int n, int *index) {
   { team.largest(n, archetype::Weight{}) };
 };
 
-// map_features<K>(X, ld, d, V, acc, body): one pass over the features x_i, i < d, of ld doubles.
-// z[k] = x_i . V_k (zero without V); body(i, z, out); where acc is given, acc_k = sum_i out[k] x_i.
+// map_features<K>(X, ld, d, V, acc, sums, body): one pass over the features x_i, i < d, of ld
+// doubles.  z[k] = x_i . V_k (zero without V); body(i, z, out, sums), where the sums are those of
+// the member, or of a part that is joined to them; where acc is given, acc_k = sum_i out[k] x_i.
 // reflect(X, ld, d, v): x_i <- x_i - 2 (v . x_i) v.
 // add_columns(A, ld, X, index, weight, count, scratch): A += sum_k weight_k x_(index_k)
 // x_(index_k)'.
 template <class TeamT>
 concept VisitsFeatures =
     requires(TeamT team, const double *X, int n, double *out, const int *index,
-             const double **columns, archetype::Feature<typename TeamT::Value> body) {
-      team.template map_features<1>(X, n, n, X, out, body);
-      team.template map_features<2>(X, n, n, X, out, body);
-      team.template map_features<3>(X, n, n, X, out, body);
+             const double **columns, NoSums &sums, archetype::Feature<typename TeamT::Value> body) {
+      team.template map_features<1>(X, n, n, X, out, sums, body);
+      team.template map_features<2>(X, n, n, X, out, sums, body);
+      team.template map_features<3>(X, n, n, X, out, sums, body);
       team.reflect(out, n, n, X);
       team.add_columns(out, n, X, index, X, n, columns);
     };
@@ -193,15 +208,17 @@ template <Team TeamT> KRF_HD double min(TeamT &team, typename TeamT::Value x) {
 template <Team TeamT>
 KRF_HD void predict(TeamT &team, const double *X, int ld, int d, const double *b, double *out) {
   using T = typename TeamT::Value;
-  team.template map_features<1>(X, ld, d, nullptr, out,
-                                [&](int i, const T *, T *o) { o[0] = read<T>(b + i); });
+  NoSums none;
+  team.template map_features<1>(X, ld, d, nullptr, out, none,
+                                [&](int i, const T *, T *o, NoSums &) { o[0] = read<T>(b + i); });
 }
 // z_i = x_i . v
 template <Team TeamT>
 KRF_HD void project(TeamT &team, const double *X, int ld, int d, const double *v, double *z) {
   using T = typename TeamT::Value;
-  team.template map_features<1>(X, ld, d, v, nullptr,
-                                [&](int i, const T *w, T *) { write(z + i, w[0]); });
+  NoSums none;
+  team.template map_features<1>(X, ld, d, v, nullptr, none,
+                                [&](int i, const T *w, T *, NoSums &) { write(z + i, w[0]); });
 }
 
 KRF_END_NAMESPACE

@@ -8,14 +8,14 @@
 KRF_BEGIN_NAMESPACE
 namespace {
 
-SerialTeam uninterrupted() {
+CpuTeam uninterrupted() {
   static const int never = 0;
-  return SerialTeam(&never);
+  return CpuTeam(&never);
 }
 
 template <class Family> long long workspace(const typename Family::Batch &batch, int variant) {
   return with_variant<Family::kVariants>(variant, [&](auto constant) {
-    SerialTeam team = uninterrupted();
+    CpuTeam team = uninterrupted();
     return arena_doubles<Family, constant.value>(team, batch);
   });
 }
@@ -23,27 +23,27 @@ template <class Family> long long workspace(const typename Family::Batch &batch,
 template <class Family>
 void run(const typename Family::Batch &batch, const typename Family::Settings &settings,
          const typename Family::Rows &rows, int variant, long long run, const double *packed,
-         double *workspace, const int *cancel) {
+         double *workspace, const int *cancel, cpu::Helpers helpers) {
   with_variant<Family::kVariants>(variant, [&](auto constant) {
-    SerialTeam team(cancel);
+    CpuTeam team(cancel, helpers);
     Arena arena(workspace);
     run_family<Family, constant.value>(team, batch, settings, rows, run, packed, arena);
   });
 }
 
 long long rich_path_workspace(int n, int d) {
-  SerialTeam team = uninterrupted();
+  CpuTeam team = uninterrupted();
   const RichPathProblem p{n, d, nullptr, nullptr, nullptr, nullptr, 0.0};
   Arena arena(nullptr);
-  RichPath<SerialTeam> path(team, p, arena);
+  RichPath<CpuTeam> path(team, p, arena);
   return arena.used();
 }
 
 void rich_path(const RichPathProblem &p, long long max_jumps, RichPathOutput &out,
-               double *workspace, const int *cancel) {
-  SerialTeam team(cancel);
+               double *workspace, const int *cancel, cpu::Helpers helpers) {
+  CpuTeam team(cancel, helpers);
   Arena arena(workspace);
-  RichPath<SerialTeam> path(team, p, arena);
+  RichPath<CpuTeam> path(team, p, arena);
   path.run(max_jumps, out);
 }
 

@@ -3,6 +3,7 @@
 
 #include "../core/diagonal/problem.hpp"
 #include "../core/families.hpp"
+#include "helper_pool.hpp"
 
 namespace krf::cpu {
 
@@ -13,7 +14,7 @@ template <class Family> struct FamilyKernels {
   long long (*workspace)(const Batch &, int variant);
   void (*run)(const Batch &, const typename Family::Settings &, const typename Family::Rows &,
               int variant, long long run, const double *packed, double *workspace,
-              const int *cancel);
+              const int *cancel, Helpers helpers);
 };
 
 template <class List> struct KernelsOfAll;
@@ -22,7 +23,7 @@ template <class... Family> struct KernelsOfAll<FamilyList<Family...>> : FamilyKe
 struct Kernels : KernelsOfAll<Families> {
   long long (*rich_path_workspace)(int n, int d);
   void (*rich_path)(const RichPathProblem &, long long max_jumps, RichPathOutput &,
-                    double *workspace, const int *cancel);
+                    double *workspace, const int *cancel, Helpers helpers);
 };
 
 const Kernels &baseline_kernels();

@@ -5,19 +5,19 @@
 // the order of the rows, which is what keeps a graded matrix accurate: its large block comes first.
 #pragma once
 
+#include "pieces.hpp"
 #include "symmetric_update.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-// On entry the lower triangle of A; on exit unit L (explicit zeros up to and including the
-// diagonal inside each block of eight) and the reciprocal pivots.  Returns the smallest ratio of a
-// pivot to its diagonal entry: the digits lost to cancellation; not positive if A is not definite.
-inline double factor_ldlt(double *A, int ld, int n, double *inverse_pivot) {
+// On entry the lower triangle of A, of which `extent` rows count, and its diagonal in
+// inverse_pivot; on exit unit L (explicit zeros up to and including the diagonal inside each block
+// of eight) and the reciprocal pivots.  Returns the smallest ratio of a pivot to its diagonal
+// entry: the digits lost to cancellation; not positive if A is not definite.
+inline double factor_ldlt(double *A, int ld, int extent, int n, double *inverse_pivot) {
   double worst = 1.0;
   const double *panel[8];
   double weight[8];
-  for (int j = 0; j < n; ++j)
-    inverse_pivot[j] = A[static_cast<long long>(j) * ld + j];
   for (int start = 0; start < n; start += 8) {
     const int stop = start + 8 < n ? start + 8 : n;
     for (int j = start; j < stop; ++j) {
@@ -25,7 +25,7 @@ inline double factor_ldlt(double *A, int ld, int n, double *inverse_pivot) {
       for (int k = start; k < j; ++k) {
         const double *left = A + static_cast<long long>(k) * ld;
         const double scale = left[j] * weight[k - start];
-        for (int i = start; i < ld; i += kWidth)
+        for (int i = start; i < extent; i += kWidth)
           write<Lanes>(column + i, read<Lanes>(column + i) + scale * read<Lanes>(left + i));
       }
       const double pivot = column[j];
@@ -34,7 +34,7 @@ inline double factor_ldlt(double *A, int ld, int n, double *inverse_pivot) {
         return -1.0;
       worst = smaller(worst, ratio);
       inverse_pivot[j] = 1.0 / pivot;
-      for (int i = start; i < ld; i += kWidth)
+      for (int i = start; i < extent; i += kWidth)
         write<Lanes>(column + i, read<Lanes>(column + i) * inverse_pivot[j]);
       // The loops above run over whole blocks; rows up to the diagonal are not part of L.
       for (int i = start; i <= j; ++i)
@@ -43,13 +43,20 @@ inline double factor_ldlt(double *A, int ld, int n, double *inverse_pivot) {
       panel[j - start] = column;
     }
     if (stop < n)
-      update_symmetric(A, ld, start + 8, panel, weight, stop - start);
+      update_symmetric(A, ld, start + 8, extent, panel, weight, stop - start);
   }
   return worst;
 }
+inline double factor_ldlt(double *A, int ld, int n, double *inverse_pivot) {
+  for (int j = 0; j < n; ++j)
+    inverse_pivot[j] = A[static_cast<long long>(j) * ld + j];
+  return factor_ldlt(A, ld, ld, n, inverse_pivot);
+}
 
-inline void factor_complex_ldlt(double *Ar, double *Ai, int ld, int n, double *inverse_r,
-                                double *inverse_i) {
+inline void factor_complex_ldlt(const Pieces &pieces, double *Ar, double *Ai, int ld, int n,
+                                double *inverse_r, double *inverse_i) {
+  // Rows of a piece: one piece where threads would cost more than they help.
+  const int rows = ld < cpu::kLargeOrder ? ld : 64;
   double wr[8], wi[8];
   for (int start = 0; start < n; start += 8) {
     const int stop = start + 8 < n ? start + 8 : n;
@@ -81,8 +88,14 @@ inline void factor_complex_ldlt(double *Ar, double *Ai, int ld, int n, double *i
       wr[j - start] = -pr;
       wi[j - start] = -pi;
     }
-    for (int row = start + 8; row < ld; row += kComplexRows * kWidth)
-      update_complex_rows(Ar, Ai, ld, row, start + 8, Ar + base, Ai + base, wr, wi, stop - start);
+    if (pieces.cancelled())
+      return;
+    if (start + 8 < ld)
+      pieces.run_ranges(ld - start - 8, rows, [&](int first, int last) {
+        for (int row = start + 8 + first; row < start + 8 + last; row += kComplexRows * kWidth)
+          update_complex_rows(Ar, Ai, ld, row, start + 8, Ar + base, Ai + base, wr, wi,
+                              stop - start);
+      });
   }
 }
 

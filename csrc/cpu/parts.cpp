@@ -8,13 +8,13 @@
 KRF_BEGIN_NAMESPACE
 namespace {
 
-SerialTeam uninterrupted() {
+CpuTeam uninterrupted() {
   static const int never = 0;
-  return SerialTeam(&never);
+  return CpuTeam(&never);
 }
 
 void elementary(int function, int count, const double *x, double *y) {
-  SerialTeam::for_each(count, [&](int i) {
+  CpuTeam::for_each(count, [&](int i) {
     const Lanes v = read<Lanes>(x + i);
     Lanes r = v;
     switch (function) {
@@ -41,20 +41,22 @@ void elementary(int function, int count, const double *x, double *y) {
 }
 
 void map_features(int n, int d, const double *X, const double *V, double *acc) {
-  SerialTeam team = uninterrupted();
-  team.map_features<3>(X, padded(n), padded(d), V, acc, [](int, const Lanes *z, Lanes *out) {
-    for (int k = 0; k < 3; ++k)
-      out[k] = z[k];
-  });
+  CpuTeam team = uninterrupted();
+  NoSums none;
+  team.map_features<3>(X, padded(n), padded(d), V, acc, none,
+                       [](int, const Lanes *z, Lanes *out, NoSums &) {
+                         for (int k = 0; k < 3; ++k)
+                           out[k] = z[k];
+                       });
 }
 
 void products(int m, int q, int length, const double *A, const double *B, double *out) {
-  SerialTeam team = uninterrupted();
+  CpuTeam team = uninterrupted();
   team.products(A, padded(length), m, B, padded(length), q, padded(length), out, q, false);
 }
 
 void scaled_gram(int n, int d, const double *X, const double *weight, double *G, double *scratch) {
-  SerialTeam team = uninterrupted();
+  CpuTeam team = uninterrupted();
   int *index = reinterpret_cast<int *>(scratch);
   for (int i = 0; i < d; ++i)
     index[i] = i;
@@ -64,11 +66,11 @@ void scaled_gram(int n, int d, const double *X, const double *weight, double *G,
 
 bool eigen(int n, double *A, double *value, double *vector) {
   const int ld = padded(n);
-  SerialTeam team = uninterrupted();
+  CpuTeam team = uninterrupted();
   // Values, vectors, and five rows of scratch, in the order the solver takes them.
   double *scratch = new double[static_cast<std::size_t>(n + 7) * ld]();
   Arena arena(scratch);
-  SymmetricEigen<SerialTeam> solver(team, n, arena);
+  SymmetricEigen<CpuTeam> solver(team, n, arena);
   const bool converged = solver.decompose(A);
   for (int i = 0; i < n; ++i)
     value[i] = solver.value[i];
@@ -79,23 +81,23 @@ bool eigen(int n, double *A, double *value, double *vector) {
 }
 
 double solve(int n, double *A, double *pivot, double *b) {
-  SerialTeam team = uninterrupted();
+  CpuTeam team = uninterrupted();
   const double kept = team.factor(A, padded(n), n, pivot);
   team.solve(A, padded(n), n, pivot, b);
   return kept;
 }
 
 double inverse(int n, double *A, const double *V, double *out, double *scratch) {
-  SerialTeam team = uninterrupted();
+  CpuTeam team = uninterrupted();
   const double kept = team.invert(A, padded(n), n, scratch);
   if (kept > 0.0)
     team.multiply_symmetric<3>(A, padded(n), V, out);
   return kept;
 }
-long long room_for_inverse(int n) { return SerialTeam::inverse_room(padded(n)); }
+long long room_for_inverse(int n) { return CpuTeam::inverse_room(padded(n)); }
 
 void solve_complex(int n, double *Ar, double *Ai, double *pr, double *pi, double *br, double *bi) {
-  SerialTeam team = uninterrupted();
+  CpuTeam team = uninterrupted();
   team.factor(Ar, Ai, padded(n), n, pr, pi);
   team.solve(Ar, Ai, padded(n), n, pr, pi, br, bi);
 }

@@ -29,12 +29,13 @@ public:
         scratch_(allocate(kernels().rich_path_workspace(batch.n, batch.d))),
         exponent_(static_cast<std::size_t>(batch.d)) {}
 
-  void run(long long b, long long max_jumps, RichPathResults &r, const int *cancel) {
+  void run(long long b, long long max_jumps, RichPathResults &r, const int *cancel,
+           Helpers helpers) {
     const RichPathProblem problem = pack(b);
     target_ = &r.saddles[static_cast<std::size_t>(b)];
     RichPathOutput out{this, add_jump, r.dual + b * batch_.n, r.at_bound + b * batch_.d,
                        0,    0,        Status::kFailed,       0};
-    kernels().rich_path(problem, max_jumps, out, scratch_.get(), cancel);
+    kernels().rich_path(problem, max_jumps, out, scratch_.get(), cancel, helpers);
     r.t[b] = std::ldexp(out.t, -y_exponent_);
     r.loss[b] = std::ldexp(out.loss, 2 * y_exponent_);
     r.n_pivots[b] = out.n_pivots;
@@ -118,9 +119,12 @@ bool follow_rich_paths(const RichPathBatch &batch, long long max_jumps, RichPath
                        int threads, const Watch &watch) {
   r.saddles.resize(static_cast<std::size_t>(batch.count));
   const auto queue = longest_first(batch.count, [](long long) { return 1.0; });
-  return run_queue(queue, threads, watch, [&]() -> Run {
+  const bool large = static_cast<double>(batch.n) * batch.d >= kLargePass;
+  return run_queue(queue, threads, large, watch, [&]() -> Run {
     auto worker = std::make_shared<RichPathWorker>(batch);
-    return [&, worker](long long b, const int *cancel) { worker->run(b, max_jumps, r, cancel); };
+    return [&, worker](long long b, const int *cancel, Helpers helpers) {
+      worker->run(b, max_jumps, r, cancel, helpers);
+    };
   });
 }
 

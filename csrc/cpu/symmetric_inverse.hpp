@@ -80,7 +80,7 @@ inline double invert_symmetric(double *A, int ld, int n, double *scratch) {
         v[k][i] = A[(start + static_cast<long long>(k)) * ld + i];
     if (!inverse_parts::eliminate(v, ld, start, width, diagonal, weight, worst))
       return -1.0;
-    update_symmetric(A, ld, 0, v, weight, width);
+    update_symmetric(A, ld, 0, ld, v, weight, width);
     inverse_parts::solve_panel(v, ld, start, width, weight);
     for (int i = 0; i < start; ++i)
       for (int k = 0; k < width; ++k)
@@ -94,13 +94,16 @@ inline double invert_symmetric(double *A, int ld, int n, double *scratch) {
   return worst;
 }
 
-// out_k = A x_k for K vectors, ld apart.
+// out_k = A x_k for K vectors, ld apart; of A, what lies in the columns first .. last, multiples of
+// 8, on and below the diagonal, and its mirror image.  Rows above `first` stay as they are.
 template <int K>
-inline void multiply_symmetric(const double *A, int ld, const double *x, double *out) {
+inline void multiply_symmetric(const double *A, int ld, int first_column, int last_column,
+                               const double *x, double *out) {
   constexpr int kColumns = kWidth == 8 ? 4 : kWidth == 4 ? 2 : 1;
-  for (int i = 0; i < K * ld; i += kWidth)
-    write<Lanes>(out + i, Lanes{});
-  for (int column = 0; column < ld; column += kWidth) {
+  for (int k = 0; k < K; ++k)
+    for (int i = first_column; i < ld; i += kWidth)
+      write<Lanes>(out + k * ld + i, Lanes{});
+  for (int column = first_column; column < last_column; column += kWidth) {
     double below[K][kWidth]; // products with the columns of this block, below the diagonal one
     for (int first = 0; first < kWidth; first += kColumns) {
       const double *a = A + (column + static_cast<long long>(first)) * ld;

@@ -40,17 +40,17 @@ inline void update_tile(double *A, int ld, int row, int column, const double *co
     }
 }
 
-// Rows and columns from `first` (a multiple of 8) up to ld.
-inline void update_symmetric(double *A, int ld, int first, const double *const *x, const double *w,
-                             int count) {
+// Rows and columns from `first` up to `end`, multiples of 8.
+inline void update_symmetric(double *A, int ld, int first, int end, const double *const *x,
+                             const double *w, int count) {
   constexpr int kBlock = 64; // columns x_k kept close while the tiles pass over them
   for (int k = 0; k < count; k += kBlock) {
     const int part = count - k < kBlock ? count - k : kBlock;
-    for (int column = first; column < ld; column += kTile) {
+    for (int column = first; column < end; column += kTile) {
       int row = column / kWidth * kWidth;
-      for (; row + 2 * kWidth <= ld; row += 2 * kWidth)
+      for (; row + 2 * kWidth <= end; row += 2 * kWidth)
         update_tile<2>(A, ld, row, column, x + k, w + k, part);
-      if (row < ld)
+      if (row < end)
         update_tile<1>(A, ld, row, column, x + k, w + k, part);
     }
   }

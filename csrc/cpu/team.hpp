@@ -1,21 +1,25 @@
-// The CPU team: one thread and its vector registers.
+// The CPU team: one thread and its vector registers, and for large operations the threads that
+// help.
 //
-// The operations, and what they promise, are those of core/team.hpp.
+// The operations, and what they promise, are those of core/team.hpp.  One thread executes a run and
+// hands out pieces of what is large (pieces.hpp); the order of all sums is that of the sizes alone,
+// so that a run has the same bits whoever helps.
 #pragma once
 
 #include "../core/team.hpp"
+#include "large_matrices.hpp"
 #include "ldlt.hpp"
 #include "symmetric_inverse.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-class SerialTeam {
+class CpuTeam {
 public:
   using Value = Lanes;
   static constexpr int kWidth = KRF_LANES;
 
-  explicit SerialTeam(const int *cancel) : cancel_(cancel) {}
-  bool cancelled() const { return __atomic_load_n(cancel_, __ATOMIC_RELAXED) != 0; }
+  explicit CpuTeam(const int *cancel, cpu::Helpers helpers = {}) : pieces_(cancel, helpers) {}
+  bool cancelled() const { return pieces_.cancelled(); }
   // Multiplications and additions of the dense algebra so far, padding included.
   double flops() const { return flops_; }
 
@@ -41,64 +45,36 @@ public:
     return sum_of(s);
   }
 
-  // For every feature i and k < K: z[k] = x_i . V_k, then body(i, z, out); if acc is given,
+  // For every feature i and k < K: z[k] = x_i . V_k, then body(i, z, out, sums); if acc is given,
   // acc_k = sum_i out[k] x_i.  V and acc are K vectors of length ld; without V, z is zero.
-  template <int K, class Body>
-  void map_features(const double *X, int ld, int d, const double *V, double *acc, Body body) {
+  template <int K, class Sums, class Body>
+  void map_features(const double *X, int ld, int d, const double *V, double *acc, Sums &sums,
+                    const Body &body) {
     spend(((acc ? 2.0 : 0.0) + (V ? 2.0 : 0.0)) * K * ld * d);
-    if (acc)
-      for (int c = 0; c < K * ld; c += kWidth)
-        write<Lanes>(acc + c, Lanes{});
-    for (int i = 0; i < d; i += kWidth) {
-      const double *x = X + static_cast<long long>(i) * ld;
-      // Prefetches the features ahead. Those read here are still in the first cache when they are
-      // read again below.
-      const double *ahead = x + static_cast<long long>(kWidth) * ld;
-      constexpr int kLines = kWidth * kWidth >= 8 ? kWidth * kWidth / 8 : 1;
-      Lanes dot[K][kWidth] = {};
-      for (int c = 0; V && c < ld; c += kWidth) {
-#pragma GCC unroll 8
-        for (int line = 0; line < kLines; ++line)
-          __builtin_prefetch(ahead + c * kWidth + 8 * line);
-        Lanes v[K];
-#pragma GCC unroll 4
-        for (int k = 0; k < K; ++k)
-          v[k] = read<Lanes>(V + k * ld + c);
-#pragma GCC unroll 8
-        for (int f = 0; f < kWidth; ++f) {
-          Lanes xf = read<Lanes>(x + static_cast<long long>(f) * ld + c);
-          if (K > 1)
-            keep_in_register(xf);
-#pragma GCC unroll 4
-          for (int k = 0; k < K; ++k)
-            dot[k][f] += xf * v[k];
-        }
-      }
-      Lanes z[K], out[K];
-#pragma GCC unroll 4
-      for (int k = 0; k < K; ++k)
-        z[k] = sums_of(dot[k]);
-      body(i, z, out);
-      if (!acc)
-        continue;
-      for (int c = 0; c < ld; c += kWidth) {
-        Lanes a[K];
-#pragma GCC unroll 4
-        for (int k = 0; k < K; ++k)
-          a[k] = read<Lanes>(acc + k * ld + c);
-#pragma GCC unroll 8
-        for (int f = 0; f < kWidth; ++f) {
-          Lanes xf = read<Lanes>(x + static_cast<long long>(f) * ld + c);
-          if (K > 1)
-            keep_in_register(xf);
-#pragma GCC unroll 4
-          for (int k = 0; k < K; ++k)
-            a[k] += xf * out[k][f];
-        }
-#pragma GCC unroll 4
-        for (int k = 0; k < K; ++k)
-          write<Lanes>(acc + k * ld + c, a[k]);
-      }
+    const int length = features_in_piece(ld, d);
+    if (length >= d)
+      return pass<K>(X, ld, 0, d, V, acc, sums, body);
+    const int count = (d + length - 1) / length;
+    const std::size_t kept = acc ? static_cast<std::size_t>(K) * ld : 0;
+    constexpr std::size_t kSums = (sizeof(Sums) + 63) / 64 * 8; // doubles, whole cache lines
+    double *memory = cpu::thread_memory(count * (kSums + kept)), *partial = memory + count * kSums;
+    const auto sums_of_piece = [&](int piece) {
+      return reinterpret_cast<Sums *>(memory + piece * kSums);
+    };
+    pieces_.run_ranges(d, length, [&](int first, int last) {
+      const int piece = first / length;
+      Sums own{};
+      if (!cancelled())
+        pass<K>(X, ld, first, last, V, acc ? partial + piece * kept : nullptr, own, body);
+      *sums_of_piece(piece) = own;
+    });
+    for (int piece = 0; piece < count; ++piece)
+      sums.join(*sums_of_piece(piece));
+    for (int c = 0; acc && c < K * ld; c += kWidth) {
+      Lanes total = read<Lanes>(partial + c);
+      for (int piece = 1; piece < count; ++piece)
+        total += read<Lanes>(partial + piece * kept + c);
+      write<Lanes>(acc + c, total);
     }
   }
 
@@ -176,27 +152,16 @@ public:
   void products(const double *A, int lda, int m, const double *B, int ldb, int q, int length,
                 double *out, int ldo, bool add) {
     spend(2.0 * m * q * length);
-    int i = 0;
-    for (; i + 4 <= m; i += 4) {
-      const double *a = A + static_cast<long long>(i) * lda;
-      int j = 0;
-      for (; j + 4 <= q; j += 4)
-        product_tile<4, 4>(a, lda, B + static_cast<long long>(j) * ldb, ldb, length,
-                           out + static_cast<long long>(i) * ldo + j, ldo, add);
-      for (; j < q; ++j)
-        product_tile<4, 1>(a, lda, B + static_cast<long long>(j) * ldb, ldb, length,
-                           out + static_cast<long long>(i) * ldo + j, ldo, add);
-    }
-    for (; i < m; ++i) {
-      const double *a = A + static_cast<long long>(i) * lda;
-      int j = 0;
-      for (; j + 4 <= q; j += 4)
-        product_tile<1, 4>(a, lda, B + static_cast<long long>(j) * ldb, ldb, length,
-                           out + static_cast<long long>(i) * ldo + j, ldo, add);
-      for (; j < q; ++j)
-        product_tile<1, 1>(a, lda, B + static_cast<long long>(j) * ldb, ldb, length,
-                           out + static_cast<long long>(i) * ldo + j, ldo, add);
-    }
+    pieces_.run_ranges(m, rows_in_piece(q, length), [&](int first, int last) {
+      for (int i = first; i < last; i += i + 4 <= last ? 4 : 1) {
+        const double *a = A + static_cast<long long>(i) * lda;
+        double *to = out + static_cast<long long>(i) * ldo;
+        if (i + 4 <= last)
+          products_with_rows<4>(a, lda, B, ldb, q, length, to, ldo, add);
+        else
+          products_with_rows<1>(a, lda, B, ldb, q, length, to, ldo, add);
+      }
+    });
   }
 
   // out_i (+)= sum_j C[i row_stride + j column_stride] B_j for i < m: combinations of the q rows of
@@ -204,19 +169,23 @@ public:
   void combine(const double *C, long long row_stride, long long column_stride, int m, int q,
                const double *B, int ldb, int length, double *out, int ldo, bool add) {
     spend(2.0 * m * q * length);
-    int i = 0;
-    for (; i + 4 <= m; i += 4)
-      combine_rows<4>(C + i * row_stride, row_stride, column_stride, q, B, ldb, length,
-                      out + static_cast<long long>(i) * ldo, ldo, add);
-    for (; i < m; ++i)
-      combine_rows<1>(C + i * row_stride, row_stride, column_stride, q, B, ldb, length,
-                      out + static_cast<long long>(i) * ldo, ldo, add);
+    pieces_.run_ranges(m, rows_in_piece(q, length), [&](int first, int last) {
+      for (int i = first; i < last; i += i + 4 <= last ? 4 : 1) {
+        const double *c = C + i * row_stride;
+        double *to = out + static_cast<long long>(i) * ldo;
+        if (i + 4 <= last)
+          combine_rows<4>(c, row_stride, column_stride, q, B, ldb, length, to, ldo, add);
+        else
+          combine_rows<1>(c, row_stride, column_stride, q, B, ldb, length, to, ldo, add);
+      }
+    });
   }
 
   // x_i <- x_i - 2 (v . x_i) v for every feature.
   void reflect(double *X, int ld, int d, const double *v) {
     spend(2.0 * d * ld);
-    map_features<1>(X, ld, d, v, nullptr, [&](int i, const Lanes *z, Lanes *) {
+    NoSums none;
+    map_features<1>(X, ld, d, v, nullptr, none, [&](int i, const Lanes *z, Lanes *, NoSums &) {
       for (int f = 0; f < kWidth; ++f) {
         double *x = X + static_cast<long long>(i + f) * ld;
         const double scale = -2.0 * z[0][f];
@@ -232,29 +201,39 @@ public:
     spend(static_cast<double>(count) * ld * ld);
     for (int k = 0; k < count; ++k)
       columns[k] = X + static_cast<long long>(index[k]) * ld;
-    update_symmetric(A, ld, 0, columns, weight, count);
+    if (ld < kLargeOrder)
+      update_symmetric(A, ld, 0, ld, columns, weight, count);
+    else
+      update_symmetric_in_pieces(pieces_, A, ld, 0, columns, weight, count);
   }
 
   // A <- A^-1, lower triangle by columns, for `multiply_symmetric` alone.  Returns what `factor`
   // does.
-  static long long inverse_room(int ld) { return krf::inverse_room(ld); }
+  static long long inverse_room(int ld) {
+    return ld < kLargeOrder ? krf::inverse_room(ld) : large_inverse_room(ld);
+  }
   double invert(double *A, int ld, int n, double *scratch) {
     spend(static_cast<double>(n) * n * n);
-    return invert_symmetric(A, ld, n, scratch);
+    return ld < kLargeOrder ? invert_symmetric(A, ld, n, scratch)
+                            : invert_large(pieces_, A, ld, n, scratch);
   }
   // out_k = A x_k for K vectors, ld apart; of A the lower triangle by columns.
   template <int K> void multiply_symmetric(const double *A, int ld, const double *x, double *out) {
     spend(2.0 * K * ld * ld);
-    krf::multiply_symmetric<K>(A, ld, x, out);
+    if (ld < kLargeOrder)
+      krf::multiply_symmetric<K>(A, ld, 0, ld, x, out);
+    else
+      multiply_symmetric_large<K>(pieces_, A, ld, x, out);
   }
 
   double factor(double *A, int ld, int n, double *inverse_pivot) {
     spend(n * (n / 3.0) * n);
-    return factor_ldlt(A, ld, n, inverse_pivot);
+    return ld < kLargeOrder ? factor_ldlt(A, ld, n, inverse_pivot)
+                            : factor_large(pieces_, A, ld, n, inverse_pivot);
   }
   void factor(double *Ar, double *Ai, int ld, int n, double *inverse_r, double *inverse_i) {
     spend(n * (4.0 / 3.0 * n) * n);
-    factor_complex_ldlt(Ar, Ai, ld, n, inverse_r, inverse_i);
+    factor_complex_ldlt(pieces_, Ar, Ai, ld, n, inverse_r, inverse_i);
   }
   void solve(const double *L, int ld, int n, const double *inverse_pivot, double *b) {
     spend(2.0 * n * n);
@@ -267,6 +246,95 @@ public:
   }
 
 private:
+  // map_features over features first .. last.
+  template <int K, class Sums, class Body>
+  static void pass(const double *X, int ld, int first, int last, const double *V, double *acc,
+                   Sums &sums, Body body) {
+    Sums own = sums; // in registers
+    if (acc)
+      for (int c = 0; c < K * ld; c += kWidth)
+        write<Lanes>(acc + c, Lanes{});
+    for (int i = first; i < last; i += kWidth) {
+      const double *x = X + static_cast<long long>(i) * ld;
+      // Prefetches the features ahead. Those read here are still in the first cache when they are
+      // read again below.
+      const double *ahead = x + static_cast<long long>(kWidth) * ld;
+      constexpr int kLines = kWidth * kWidth >= 8 ? kWidth * kWidth / 8 : 1;
+      Lanes dot[K][kWidth] = {};
+      for (int c = 0; V && c < ld; c += kWidth) {
+#pragma GCC unroll 8
+        for (int line = 0; line < kLines; ++line)
+          __builtin_prefetch(ahead + c * kWidth + 8 * line);
+        Lanes v[K];
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k)
+          v[k] = read<Lanes>(V + k * ld + c);
+#pragma GCC unroll 8
+        for (int f = 0; f < kWidth; ++f) {
+          Lanes xf = read<Lanes>(x + static_cast<long long>(f) * ld + c);
+          if (K > 1)
+            keep_in_register(xf);
+#pragma GCC unroll 4
+          for (int k = 0; k < K; ++k)
+            dot[k][f] += xf * v[k];
+        }
+      }
+      Lanes z[K], out[K] = {};
+#pragma GCC unroll 4
+      for (int k = 0; k < K; ++k)
+        z[k] = sums_of(dot[k]);
+      body(i, z, out, own);
+      if (!acc)
+        continue;
+      for (int c = 0; c < ld; c += kWidth) {
+        Lanes a[K];
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k)
+          a[k] = read<Lanes>(acc + k * ld + c);
+#pragma GCC unroll 8
+        for (int f = 0; f < kWidth; ++f) {
+          Lanes xf = read<Lanes>(x + static_cast<long long>(f) * ld + c);
+          if (K > 1)
+            keep_in_register(xf);
+#pragma GCC unroll 4
+          for (int k = 0; k < K; ++k)
+            a[k] += xf * out[k][f];
+        }
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k)
+          write<Lanes>(acc + k * ld + c, a[k]);
+      }
+    }
+    sums = own;
+  }
+  // A piece is a megabyte of X, or more where there would be more than kMostPieces.
+  static int features_in_piece(int ld, int d) {
+    constexpr int kDoubles = 1 << 17, kMostPieces = 64;
+    const int least = padded(kDoubles / ld + 1),
+              fewest = padded((d + kMostPieces - 1) / kMostPieces);
+    return least > fewest ? least : fewest;
+  }
+
+  // Of a product of matrices, at least a million multiplications.  Pieces begin at multiples of
+  // four rows, which are computed together.
+  static int rows_in_piece(int q, int length) {
+    const double each = static_cast<double>(q) * length + 1.0;
+    const double rows = 1e6 / each;
+    return rows < 1e9 ? (static_cast<int>(rows) + 4) / 4 * 4 : 1000000000;
+  }
+
+  template <int I>
+  static void products_with_rows(const double *a, int lda, const double *B, int ldb, int q,
+                                 int length, double *out, int ldo, bool add) {
+    int j = 0;
+    for (; j + 4 <= q; j += 4)
+      product_tile<I, 4>(a, lda, B + static_cast<long long>(j) * ldb, ldb, length, out + j, ldo,
+                         add);
+    for (; j < q; ++j)
+      product_tile<I, 1>(a, lda, B + static_cast<long long>(j) * ldb, ldb, length, out + j, ldo,
+                         add);
+  }
+
   template <int I>
   static void combine_rows(const double *C, long long row_stride, long long column_stride, int q,
                            const double *B, int ldb, int length, double *out, int ldo, bool add) {
@@ -332,9 +400,9 @@ private:
 
   void spend(double flops) { flops_ += flops; }
 
-  const int *cancel_;
+  Pieces pieces_;
   double flops_ = 0;
 };
-static_assert(Team<SerialTeam>);
+static_assert(Team<CpuTeam>);
 
 KRF_END_NAMESPACE

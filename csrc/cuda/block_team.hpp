@@ -180,8 +180,8 @@ public:
 
   // A warp takes 32 features at a time. It projects them on the tensor cores, maps one per lane,
   // and adds them to its own sums while they are still in the first cache.
-  template <int K, class Body>
-  KRF_HD void map_features(const double *X, int ld, int d, const double *V, double *acc,
+  template <int K, class Sums, class Body>
+  KRF_HD void map_features(const double *X, int ld, int d, const double *V, double *acc, Sums &sums,
                            Body body) {
     static_assert(K <= 8, "the columns of one tile");
     spend(((acc ? 2.0 : 0.0) + (V ? 2.0 : 0.0)) * K * ld * d);
@@ -200,7 +200,7 @@ public:
         KRF_UNROLL(8)
         for (int k = 0; k < K; ++k)
           z[k] = V ? features_[static_cast<long long>(k) * d + i] : 0.0;
-        body(i, z, out);
+        body(i, z, out, sums);
         KRF_UNROLL(8)
         for (int k = 0; k < K; ++k)
           features_[static_cast<long long>(k) * d + i] = out[k];

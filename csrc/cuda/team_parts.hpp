@@ -50,10 +50,12 @@ KRF_HD void run_part(Team &team, Part part, int n, int m, const double *A, const
     return;
   }
   case Part::kMapFeatures: // sum_i 2 (a_i . B_k) a_i for three vectors B
-    team.template map_features<3>(A, ld, padded(m), B, out, [&](int, const auto *z, auto *to) {
-      for (int k = 0; k < 3; ++k)
-        to[k] = 2.0 * z[k];
-    });
+    NoSums none;
+    team.template map_features<3>(A, ld, padded(m), B, out, none,
+                                  [&](int, const auto *z, auto *to, NoSums &) {
+                                    for (int k = 0; k < 3; ++k)
+                                      to[k] = 2.0 * z[k];
+                                  });
     return;
   case Part::kSolve: { // A x = B, then the smallest share of a diagonal entry that was left
     double *L = take(static_cast<long long>(ld) * ld), *pivot = take(ld);

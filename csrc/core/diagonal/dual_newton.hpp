@@ -99,7 +99,7 @@ public:
       const double kept = team.factor(factor_, ldn, state.n(), pivot_);
       if (kept > newton_rules::kGraded)
         return true;
-      if (tries > 0)
+      if (tries > 0 || team.cancelled())
         return kept > 0.0;
       rotate(p, weight);
     }

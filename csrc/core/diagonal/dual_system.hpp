@@ -122,12 +122,12 @@ public:
 
   // The field at nu + shift; keeps z and the mirror's values as those of the trial end.
   KRF_HD KRF_APART bool evaluate(const double *shift, double *out) {
-    T bad = splat<T>(0.0);
+    PassSums<T, 0, 1> bad;
     team.template map_features<1>(
-        state.X(), length, state.ldd, decayed.in_units(team, shift, 1), out,
-        [&](int i, const T *z, T *o) { o[0] = stages_.map_end(i, z[0], bad); });
+        state.X(), length, state.ldd, decayed.in_units(team, shift, 1), out, bad,
+        [&](int i, const T *z, T *o, auto &own) { o[0] = stages_.map_end(i, z[0], own.parts[0]); });
     decayed.to_field(state, out, decayed.now);
-    return !(team.max(bad) > 0.0);
+    return !(team.max(bad.parts[0]) > 0.0);
   }
 
   // One pass: Z (+)= X' V, fields F at the new stages, and the size of the change.  False where a
@@ -140,8 +140,8 @@ public:
     const auto share = [&](int j) { return shares[j]; };
     const auto pass = stages_.pass();
     team.template map_features<3>(
-        state.X(), length, state.ldd, decayed.in_units(team, V, 3), F,
-        [&](int i, const T *z, T *out) { pass.map_stages(i, z, add, out, sums, share); });
+        state.X(), length, state.ldd, decayed.in_units(team, V, 3), F, sums,
+        [&](int i, const T *z, T *out, auto &own) { pass.map_stages(i, z, add, out, own, share); });
     double of[7];
     team.template reduce<5, 2>(sums.parts, of);
     if (of[6] > 0.0)
@@ -168,8 +168,8 @@ public:
       return true;
     const double kept =
         solver_.prepare(scaled_gram_.matrix, h, {radau5::kGamma, radau5::kAlpha, radau5::kBeta});
-    if (kept > kGraded)
-      return true;
+    if (kept > kGraded || team.cancelled())
+      return kept > 0.0;
     state.weigh(h, stages_.mean_slope, scratch_);
     const int known = state.basis.n_reflectors;
     if (state.rotate_stiff_first(scratch_, kStiff, scaled_gram_.change)) {
@@ -218,9 +218,10 @@ public:
       return kInfinity;
     }
     scale(team, 1.0 / size, power_, length);
+    NoSums none;
     team.template map_features<1>(
-        state.X(), length, state.ldd, power_, image_,
-        [&](int i, const T *z, T *o) { o[0] = z[0] * read<T>(state.here.slope + i); });
+        state.X(), length, state.ldd, power_, image_, none,
+        [&](int i, const T *z, T *o, NoSums &) { o[0] = z[0] * read<T>(state.here.slope + i); });
     swap(power_, image_);
     return norm(team, power_, length);
   }

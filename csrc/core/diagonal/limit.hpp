@@ -185,9 +185,11 @@ private:
   }
   // out = X diag(weight) dz
   KRF_HD void weighted_moves(double *out) {
-    team_.template map_features<1>(
-        s_.X(), s_.ldn, s_.ldd, nullptr, out,
-        [&](int i, const T *, T *o) { o[0] = read<T>(weight_ + i) * read<T>(newton_.dz + i); });
+    NoSums none;
+    team_.template map_features<1>(s_.X(), s_.ldn, s_.ldd, nullptr, out, none,
+                                   [&](int i, const T *, T *o, NoSums &) {
+                                     o[0] = read<T>(weight_ + i) * read<T>(newton_.dz + i);
+                                   });
   }
 
   KRF_HD KRF_APART void report(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {

@@ -150,11 +150,11 @@ public:
   }
 
   KRF_HD KRF_APART bool evaluate(const double *shift, double *out) {
-    T bad = splat<T>(0.0);
+    PassSums<T, 0, 1> bad;
     team.template map_features<1>(
-        state.X(), length, state.ldd, shift, out,
-        [&](int i, const T *z, T *o) { o[0] = stages_.map_end(i, z[0], bad); });
-    if (team.max(bad) > 0.0)
+        state.X(), length, state.ldd, shift, out, bad,
+        [&](int i, const T *z, T *o, auto &own) { o[0] = stages_.map_end(i, z[0], own.parts[0]); });
+    if (team.max(bad.parts[0]) > 0.0)
       return false;
     const MarginSums size = to_field_.evaluate(out, end_margins());
     end_log_loss_ = size.log_loss, end_width_ = size.width;
@@ -166,9 +166,9 @@ public:
                                     ErrorNorm &change) {
     typename Stages::Sums sums;
     const auto pass = stages_.pass();
-    team.template map_features<3>(state.X(), length, state.ldd, V, F,
-                                  [&](int i, const T *z, T *out) {
-                                    pass.map_stages(i, z, add, out, sums, [](int) { return 1.0; });
+    team.template map_features<3>(state.X(), length, state.ldd, V, F, sums,
+                                  [&](int i, const T *z, T *out, auto &own) {
+                                    pass.map_stages(i, z, add, out, own, [](int) { return 1.0; });
                                   });
     double of[7];
     team.template reduce<5, 2>(sums.parts, of);

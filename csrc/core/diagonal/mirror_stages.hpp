@@ -29,11 +29,9 @@ template <Team TeamT, Mirror MirrorT> struct MirrorStages {
     return state.evaluate_mirror(i, z, bad);
   }
 
-  struct Sums {
-    // Squares of the change of the predictor, one per stage; of the predictor and of its change
-    // over the step, at the end; the largest change of a part; whether a stage is out of domain.
-    T parts[7] = {};
-  };
+  // Squares of the change of the predictor, one per stage; of the predictor and of its change over
+  // the step, at the end; the largest change of a part; whether a stage is out of domain.
+  using Sums = PassSums<T, 5, 2>;
   // What a pass over X needs of the mirror, by value: a pass writes arrays, after which the
   // compiler would read pointers in memory again.
   struct Pass {

@@ -112,17 +112,16 @@ template <Team TeamT, Mirror MirrorT> struct MirrorState {
     copy(team, dnu, pair, ldn);
     copy(team, end_field, pair + ldn, ldn);
     EndSums sums;
-    team.template map_features<2>(X(), ldn, ldd, pair, nullptr,
-                                  [&](int i, const T *z, T *) { map_error(i, z, sums); });
+    team.template map_features<2>(
+        X(), ldn, ldd, pair, nullptr, sums,
+        [&](int i, const T *z, T *, EndSums &own) { map_error(i, z, own); });
     double of[3];
     team.template reduce<2, 1>(sums.parts, of);
     return {of[2], std::sqrt(of[0]), std::sqrt(of[1])};
   }
 
-  struct EndSums {
-    // Squares of the change of the predictor and of the predictor; the largest change of a part.
-    T parts[3] = {};
-  };
+  // Squares of the change of the predictor and of the predictor; the largest change of a part.
+  using EndSums = PassSums<T, 2, 1>;
   // What a pass over X computes at feature i, where z moves by z[0] at the trial end, and the
   // velocity there is z[1].
   KRF_HD void map_error(int i, const T *z, EndSums &sums) {

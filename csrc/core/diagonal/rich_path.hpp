@@ -83,8 +83,9 @@ private:
   KRF_HD void project() {
     const int ldn = padded(p_.n);
     team_.for_each(ldn, [&](int i) { write<T>(directions_ + i, read<T>(fit_.residual + i)); });
-    team_.template map_features<2>(p_.X, ldn, padded(p_.d), directions_, nullptr,
-                                   [&](int i, const T *z, T *) {
+    NoSums none;
+    team_.template map_features<2>(p_.X, ldn, padded(p_.d), directions_, nullptr, none,
+                                   [&](int i, const T *z, T *, NoSums &) {
                                      write<T>(drift_ + i, z[0]);
                                      write<T>(position_ + i, z[1]);
                                    });

@@ -87,8 +87,10 @@ public:
   KRF_HD void subtract_adjoint(const double *c, double factor, const double *W, double *out) {
     if (!dense)
       return team.subtract_pairs(n_samples, scaled(c), factor, row, column, W, ldr, out);
-    team.template map_features<1>(dense, ldn, entries, c, nullptr,
-                                  [&](int i, const T *z, T *) { write(M + i, z[0] * factor); });
+    NoSums none;
+    team.template map_features<1>(
+        dense, ldn, entries, c, nullptr, none,
+        [&](int i, const T *z, T *, NoSums &) { write(M + i, z[0] * factor); });
     subtract_rows(M, q, 1, rows_of(W).row(c0), p, q, out);
     subtract_rows(M, 1, q, W, q, p, rows_of(out).row(c0));
   }

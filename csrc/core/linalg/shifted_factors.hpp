@@ -29,6 +29,8 @@ template <Team TeamT> struct ShiftedFactors {
   // elimination left; not positive where G + shift I was not definite.
   KRF_HD double factor(const double *G, double h, double gamma, double alpha, double beta) {
     h_factored = h;
+    if (team.cancelled()) // of a large matrix even the copies take time
+      return 0.0;
     team.for_each(ldn * ldn, [&](int i) {
       const T g = read<T>(G + i);
       write(real + i, g);

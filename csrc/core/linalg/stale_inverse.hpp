@@ -62,6 +62,9 @@ template <Team TeamT> struct StaleInverse {
   // if that is not positive.
   KRF_HD double renew(const double *G, double s) {
     const double unit = 1.0 / s;
+    shift = 0.0;
+    if (team.cancelled()) // of a large matrix even the copy takes time
+      return 0.0;
     team.for_each(ldn * ldn, [&](int e) { write(inverse + e, unit * read<T>(G + e)); });
     team.each(n, [&](int i) {
       const long long at = static_cast<long long>(i) * ldn + i;

@@ -1,0 +1,279 @@
+// L D L^T and the inverse of a symmetric positive definite matrix that is larger than the second
+// cache: what ldlt.hpp and symmetric_inverse.hpp do with eight columns at a time, with kPanel, in
+// pieces that threads share.
+//
+// A panel B = A[:, panel] with its diagonal block P = L D L^T is turned into Y = B L^-T, so that
+// B P^-1 B^T = Y D^-1 Y^T is an update like that of the Gram matrix.  Storage, and what is
+// returned, are those of the two files.
+#pragma once
+
+#include "ldlt.hpp"
+#include "packed_update.hpp"
+#include "symmetric_inverse.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+namespace panels {
+
+inline constexpr int kPanel = 128;
+inline constexpr int kRowsOfPiece = 256; // of a panel
+
+// Unit L of a diagonal block: by columns for the way forward, by rows for the way back.  Padded by
+// the identity to a whole number of tiles.
+struct Triangle {
+  double *by_columns, *by_rows; // kPanel apart
+  int width;
+
+  // From the factor that factor_ldlt left in A.
+  Triangle(double *memory, const double *A, int ld, int width_)
+      : by_columns(memory), by_rows(memory + kPanel * kPanel), width(padded(width_)) {
+    for (int k = 0; k < width; ++k)
+      for (int j = 0; j < width; ++j) {
+        const bool below = j > k && j < width_;
+        const double l = below ? A[static_cast<long long>(k) * ld + j] : 0.0;
+        by_columns[k * kPanel + j] = by_rows[j * kPanel + k] = l;
+      }
+  }
+};
+static_assert(2 * kPanel * kPanel <= cpu::kPieceMemory);
+
+// R registers of rows of B, whose columns are ld apart: B <- B L^-T.
+template <int R> inline void forward(const Triangle &L, double *B, long long ld) {
+  Lanes y[kPanel][R];
+  for (int first = 0; first < L.width; first += kTile) {
+    Lanes sum[kTile][R];
+#pragma GCC unroll 8
+    for (int j = 0; j < kTile; ++j)
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r)
+        sum[j][r] = read<Lanes>(B + (first + j) * ld + kWidth * r);
+    for (int k = 0; k < first; ++k) {
+      const double *l = L.by_columns + k * kPanel + first;
+#pragma GCC unroll 8
+      for (int j = 0; j < kTile; ++j)
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r)
+          sum[j][r] -= y[k][r] * splat<Lanes>(l[j]);
+    }
+    for (int k = 0; k < kTile; ++k)
+      for (int j = k + 1; j < kTile; ++j)
+        for (int r = 0; r < R; ++r)
+          sum[j][r] -= sum[k][r] * splat<Lanes>(L.by_columns[(first + k) * kPanel + first + j]);
+#pragma GCC unroll 8
+    for (int j = 0; j < kTile; ++j)
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) {
+        y[first + j][r] = sum[j][r];
+        write<Lanes>(B + (first + j) * ld + kWidth * r, sum[j][r]);
+      }
+  }
+}
+
+// B <- B D^-1 L^-1.
+template <int R>
+inline void backward(const Triangle &L, const double *inverse_pivot, double *B, long long ld) {
+  Lanes y[kPanel][R];
+  for (int first = L.width - kTile; first >= 0; first -= kTile) {
+    Lanes sum[kTile][R];
+#pragma GCC unroll 8
+    for (int j = 0; j < kTile; ++j)
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r)
+        sum[j][r] = inverse_pivot[first + j] * read<Lanes>(B + (first + j) * ld + kWidth * r);
+    for (int k = first + kTile; k < L.width; ++k) {
+      const double *l = L.by_rows + k * kPanel + first;
+#pragma GCC unroll 8
+      for (int j = 0; j < kTile; ++j)
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r)
+          sum[j][r] -= y[k][r] * splat<Lanes>(l[j]);
+    }
+    for (int k = kTile - 1; k > 0; --k)
+      for (int j = 0; j < k; ++j)
+        for (int r = 0; r < R; ++r)
+          sum[j][r] -= sum[k][r] * splat<Lanes>(L.by_rows[(first + k) * kPanel + first + j]);
+#pragma GCC unroll 8
+    for (int j = 0; j < kTile; ++j)
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) {
+        y[first + j][r] = sum[j][r];
+        write<Lanes>(B + (first + j) * ld + kWidth * r, sum[j][r]);
+      }
+  }
+}
+
+// Rows first .. last in groups of two registers, and of one at the end.
+template <class Whole, class Half>
+inline void in_groups(int first, int last, const Whole &whole, const Half &half) {
+  constexpr int kRows = 2 * kWidth;
+  int row = first;
+  for (; row + kRows <= last; row += kRows)
+    whole(row);
+  for (; row < last; row += kWidth)
+    half(row);
+}
+inline void forward_rows(const Triangle &L, double *B, int ld, int first, int last) {
+  in_groups(
+      first, last, [&](int row) { forward<2>(L, B + row, ld); },
+      [&](int row) { forward<1>(L, B + row, ld); });
+}
+inline void backward_rows(const Triangle &L, const double *inverse_pivot, double *B, int ld,
+                          int first, int last) {
+  in_groups(
+      first, last, [&](int row) { backward<2>(L, inverse_pivot, B + row, ld); },
+      [&](int row) { backward<1>(L, inverse_pivot, B + row, ld); });
+}
+
+} // namespace panels
+
+// L D L^T.
+inline double factor_large(const Pieces &pieces, double *A, int ld, int n, double *inverse_pivot) {
+  using namespace panels;
+  double worst = 1.0, weight[kPanel];
+  const double *column[kPanel];
+  for (int j = 0; j < n; ++j)
+    inverse_pivot[j] = A[static_cast<long long>(j) * ld + j];
+  for (int start = 0; start < n && !pieces.cancelled(); start += kPanel) {
+    const int width = n - start < kPanel ? n - start : kPanel, below = start + kPanel;
+    double *panel = A + static_cast<long long>(start) * ld;
+    const double kept = factor_ldlt(panel + start, ld, padded(width), width, inverse_pivot + start);
+    if (!(kept > 0.0))
+      return -1.0;
+    worst = smaller(worst, kept);
+    if (below >= ld)
+      break;
+    // The memory of this thread is free again when the rows are done.
+    const Triangle L(cpu::thread_memory(cpu::kPieceMemory), panel + start, ld, width);
+    pieces.run_ranges(ld - below, kRowsOfPiece, [&](int first, int last) {
+      forward_rows(L, panel, ld, below + first, below + last);
+    });
+    for (int k = 0; k < kPanel; ++k) {
+      column[k] = panel + static_cast<long long>(k) * ld;
+      weight[k] = -inverse_pivot[start + k];
+    }
+    update_symmetric_in_pieces(pieces, A, ld, below, column, weight, kPanel);
+    pieces.run_ranges(ld - below, kRowsOfPiece, [&](int first, int last) {
+      for (int k = 0; k < kPanel; ++k)
+        for (int i = below + first; i < below + last; i += kWidth) {
+          double *l = panel + static_cast<long long>(k) * ld + i;
+          write<Lanes>(l, read<Lanes>(l) * inverse_pivot[start + k]);
+        }
+    });
+  }
+  return pieces.cancelled() ? -1.0 : worst;
+}
+
+// Doubles of scratch that invert_large needs.
+inline long long large_inverse_room(int ld) {
+  return (panels::kPanel + 1LL) * ld + (panels::kPanel + 1LL) * panels::kPanel;
+}
+
+namespace panels {
+
+// The rows first .. last of the panel of symmetric A that begins at column `start`, to v.
+inline void gather(const double *A, int ld, int start, int width, double *v, int first, int last) {
+  for (int i = first; i < last; ++i)
+    if (i < start + width)
+      for (int k = i < start ? 0 : i - start; k < width; ++k)
+        v[static_cast<long long>(k) * ld + i] = A[static_cast<long long>(i) * ld + start + k];
+  for (int k = 0; k < width; ++k)
+    for (int i = first > start + k ? first : start + k + 1; i < last; ++i)
+      v[static_cast<long long>(k) * ld + i] = A[(start + static_cast<long long>(k)) * ld + i];
+}
+// And back.
+inline void scatter(const double *v, int ld, int start, int width, double *A, int first, int last) {
+  for (int i = first; i < last && i < start; ++i)
+    for (int k = 0; k < width; ++k)
+      A[static_cast<long long>(i) * ld + start + k] = v[static_cast<long long>(k) * ld + i];
+  for (int k = 0; k < width; ++k)
+    for (int i = first > start ? first : start; i < last; ++i)
+      A[(start + static_cast<long long>(k)) * ld + i] = v[static_cast<long long>(k) * ld + i];
+}
+
+} // namespace panels
+
+// A <- A^-1, as invert_symmetric.
+inline double invert_large(const Pieces &pieces, double *A, int ld, int n, double *scratch) {
+  using namespace panels;
+  double *diagonal = scratch, *v = scratch + ld, *block = v + static_cast<long long>(kPanel) * ld,
+         *inverse_pivot = block + kPanel * kPanel;
+  double worst = 1.0, weight[kPanel];
+  const double *column[kPanel];
+  for (int k = 0; k < kPanel; ++k)
+    column[k] = v + static_cast<long long>(k) * ld;
+  for (int i = 0; i < n; ++i)
+    diagonal[i] = A[static_cast<long long>(i) * ld + i];
+  for (int start = 0; start < n && !pieces.cancelled(); start += kPanel) {
+    const int width = n - start < kPanel ? n - start : kPanel, whole = padded(width);
+    pieces.run_ranges(ld, kRowsOfPiece, [&](int first, int last) {
+      gather(A, ld, start, width, v, first, last);
+      for (int k = width; k < whole; ++k)
+        for (int i = first; i < last; ++i)
+          v[static_cast<long long>(k) * ld + i] = 0.0;
+    });
+    for (int k = 0; k < whole; ++k) {
+      inverse_pivot[k] = k < width ? diagonal[start + k] : 1.0;
+      for (int i = 0; i < whole; ++i)
+        block[k * kPanel + i] = i < width ? v[static_cast<long long>(k) * ld + start + i] : 0.0;
+    }
+    const double kept = factor_ldlt(block, kPanel, whole, width, inverse_pivot);
+    if (!(kept > 0.0))
+      return -1.0;
+    worst = smaller(worst, kept);
+    for (int k = 0; k < width; ++k)
+      weight[k] = -inverse_pivot[k];
+    {
+      const Triangle L(cpu::thread_memory(cpu::kPieceMemory), block, kPanel, width);
+      pieces.run_ranges(ld, kRowsOfPiece,
+                        [&](int first, int last) { forward_rows(L, v, ld, first, last); });
+    }
+    update_symmetric_in_pieces(pieces, A, ld, 0, column, weight, width);
+    // B P^-1, and in the rows of the pivots -P^-1, from the same equations.
+    const Triangle L(cpu::thread_memory(cpu::kPieceMemory), block, kPanel, width);
+    for (int k = 0; k < whole; ++k)
+      for (int i = 0; i < whole; ++i)
+        v[static_cast<long long>(k) * ld + start + i] = i == k && k < width ? -1.0 : 0.0;
+    forward_rows(L, v, ld, start, start + whole);
+    pieces.run_ranges(ld, kRowsOfPiece, [&](int first, int last) {
+      backward_rows(L, inverse_pivot, v, ld, first, last);
+      scatter(v, ld, start, width, A, first, last);
+    });
+  }
+  if (pieces.cancelled())
+    return -1.0;
+  pieces.run_ranges(ld, 64, [&](int first, int last) {
+    for (long long i = static_cast<long long>(first) * ld; i < static_cast<long long>(last) * ld;
+         i += kWidth)
+      write<Lanes>(A + i, 0.0 - read<Lanes>(A + i));
+  });
+  return worst;
+}
+
+// out_k = A x_k, as multiply_symmetric, in pieces of about as many entries each.
+template <int K>
+inline void multiply_symmetric_large(const Pieces &pieces, const double *A, int ld, const double *x,
+                                     double *out) {
+  constexpr int kMost = 16;
+  const int count = ld / 128 < kMost ? ld / 128 : kMost;
+  // To the left of column c lies 1 - (1 - c / ld)^2 of the triangle.
+  int first[kMost + 1];
+  for (int piece = 0; piece <= count; ++piece) {
+    const double right = std::sqrt(1.0 - piece / static_cast<double>(count));
+    first[piece] = padded(static_cast<int>(ld * (1.0 - right)));
+  }
+  first[count] = ld;
+  const auto room = static_cast<std::size_t>(K) * ld;
+  double *partial = cpu::thread_memory(count * room);
+  pieces.run(count, [&](int piece) {
+    multiply_symmetric<K>(A, ld, first[piece], first[piece + 1], x, partial + piece * room);
+  });
+  for (int k = 0; k < K; ++k)
+    for (int i = 0; i < ld; i += kWidth) {
+      Lanes sum = read<Lanes>(partial + k * ld + i);
+      for (int piece = 1; piece < count && first[piece] <= i; ++piece)
+        sum += read<Lanes>(partial + piece * room + k * ld + i);
+      write<Lanes>(out + k * ld + i, sum);
+    }
+}
+
+KRF_END_NAMESPACE

@@ -1,0 +1,109 @@
+// A += sum_k w_k x_k x_k^T on the lower triangle of a matrix that is larger than the second cache:
+// the update of symmetric_update.hpp with columns x_k that are copied first, in the order in which
+// tiles of registers read them.
+//
+// Each entry is summed by one thread, over k in order, so that threads do not change it.
+#pragma once
+
+#include "pieces.hpp"
+#include "symmetric_update.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+using cpu::kLargeOrder;
+
+namespace packed {
+
+inline constexpr int kDepth = 256;       // columns copied together
+inline constexpr int kRows = 2 * kWidth; // of a tile of registers
+inline constexpr int kRowsOfPiece = 128; // of a copy, and of a tile that one thread updates
+
+// Of rows first .. last of the columns x_k, count <= kDepth: w_k x_k by groups of kRows, k after k
+// in a group, and x_k by groups of kTile.
+inline void copy_rows(const double *const *x, const double *w, int count, int first, int last,
+                      double *rows, double *columns) {
+  for (int i = first; i < last; i += kRows) {
+    const int height = last - i < kRows ? last - i : kRows;
+    double *row = rows + static_cast<long long>(i) * count,
+           *column = columns + static_cast<long long>(i) * count;
+    for (int k = 0; k < count; ++k)
+      for (int r = 0; r < height; r += kWidth) {
+        const Lanes v = read<Lanes>(x[k] + i + r);
+        write<Lanes>(row + k * height + r, w[k] * v);
+        const int group = r / kTile;
+        write<Lanes>(column + (group * count + k) * kTile + r % kTile, v);
+      }
+  }
+}
+
+template <int R>
+inline void update(const double *rows, const double *columns, int count, double *A, int ld) {
+  Lanes sum[kTile][R] = {};
+  for (int k = 0; k < count; ++k, rows += R * kWidth, columns += kTile) {
+    Lanes row[R];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r)
+      row[r] = read<Lanes>(rows + kWidth * r);
+#pragma GCC unroll 8
+    for (int j = 0; j < kTile; ++j) {
+      const Lanes column = splat<Lanes>(columns[j]);
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r)
+        sum[j][r] += row[r] * column;
+    }
+  }
+#pragma GCC unroll 8
+  for (int j = 0; j < kTile; ++j)
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      double *a = A + static_cast<long long>(j) * ld + kWidth * r;
+      write<Lanes>(a, read<Lanes>(a) + sum[j][r]);
+    }
+}
+
+// Rows row .. row_end and columns column .. column_end of A, on and below the diagonal.
+inline void update_tile(const double *rows, const double *columns, int count, double *A, int ld,
+                        int row, int row_end, int column, int column_end) {
+  for (int j = column; j < column_end; j += kTile)
+    for (int i = row; i < row_end; i += kRows) {
+      if (i + kRows <= j)
+        continue; // above the diagonal
+      const double *left = rows + static_cast<long long>(i) * count,
+                   *right = columns + static_cast<long long>(j) * count;
+      double *to = A + static_cast<long long>(j) * ld + i;
+      if (i + kRows <= row_end)
+        update<2>(left, right, count, to, ld);
+      else
+        update<1>(left, right, count, to, ld);
+    }
+}
+
+} // namespace packed
+
+// Rows and columns from `first`, a multiple of 8, up to ld.
+inline void update_symmetric_in_pieces(const Pieces &pieces, double *A, int ld, int first,
+                                       const double *const *x, const double *w, int count) {
+  using namespace packed;
+  const int order = ld - first, tiles = (order + kRowsOfPiece - 1) / kRowsOfPiece;
+  const auto end = [&](int row) { return row + kRowsOfPiece < ld ? row + kRowsOfPiece : ld; };
+  const auto room = static_cast<std::size_t>(kDepth) * ld; // indexed by rows of A
+  double *rows = cpu::thread_memory(2 * room), *columns = rows + room;
+  for (int k = 0; k < count && !pieces.cancelled(); k += kDepth) {
+    const int depth = count - k < kDepth ? count - k : kDepth;
+    pieces.run(tiles, [&](int piece) {
+      const int row = first + piece * kRowsOfPiece;
+      copy_rows(x + k, w + k, depth, row, end(row), rows, columns);
+    });
+    pieces.run(tiles * (tiles + 1) / 2, [&](int piece) {
+      if (pieces.cancelled())
+        return;
+      int i = 0; // row of tiles; its tiles up to the diagonal come one after the other
+      for (; piece > i; ++i)
+        piece -= i + 1;
+      const int row = first + i * kRowsOfPiece, column = first + piece * kRowsOfPiece;
+      update_tile(rows, columns, depth, A, ld, row, end(row), column, end(column));
+    });
+  }
+}
+
+KRF_END_NAMESPACE

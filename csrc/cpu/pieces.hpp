@@ -1,0 +1,46 @@
+// Large operations in pieces, which the threads of a batch share.
+//
+// How an operation is cut depends on its sizes alone, and what is summed over pieces is summed in
+// their order: results do not depend on the number of threads.
+#pragma once
+
+#include "helper_pool.hpp"
+#include "lanes.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+class Pieces {
+public:
+  explicit Pieces(const int *cancel, cpu::Helpers helpers = {})
+      : cancel_(cancel), helpers_(helpers) {}
+
+  bool cancelled() const { return __atomic_load_n(cancel_, __ATOMIC_RELAXED) != 0; }
+
+  // body(piece) for all pieces, in any order, on any thread; it must not throw, and asks for no
+  // more than kPieceMemory of thread_memory.
+  template <class Body> void run(int count, const Body &body) const {
+    cpu::thread_memory(cpu::kPieceMemory);
+    if (count > 1 && helpers_.idle()) {
+      helpers_.pool->share(
+          helpers_.slot, count,
+          [](const void *context, int piece) { (*static_cast<const Body *>(context))(piece); },
+          &body);
+    } else {
+      for (int piece = 0; piece < count; ++piece)
+        body(piece);
+    }
+  }
+  // body(first, last) over 0 .. count in pieces of `length`.
+  template <class Body> void run_ranges(int count, int length, const Body &body) const {
+    run((count + length - 1) / length, [&](int piece) {
+      const int first = piece * length, last = first + length;
+      body(first, last < count ? last : count);
+    });
+  }
+
+private:
+  const int *cancel_;
+  cpu::Helpers helpers_;
+};
+
+KRF_END_NAMESPACE
