@@ -200,6 +200,17 @@ def choices(name: str, value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(each for each in allowed if each in chosen)
 
 
+def largest_size(array: Any) -> float:
+    """The largest absolute value, without an array of absolute values.
+
+    Examples
+    --------
+    >>> largest_size(np.array([1.0, -3.0]))
+    3.0
+    """
+    return max(float(array.max()), -float(array.min()))
+
+
 def data_pair(X: Any, y: Any, *, device: bool = False) -> tuple[FloatArray, FloatArray]:
     X = real_array("X", X, ndim=2, device=device)
     y = real_array("y", y, ndim=1, device=device)
@@ -213,8 +224,8 @@ def data_pair(X: Any, y: Any, *, device: bool = False) -> tuple[FloatArray, Floa
         )
     for name, array in (("X", X), ("y", y)):
         # Squares are summed everywhere.
-        if np.abs(array).max() > 1e140:
-            raise ValueError(f"{name}: expected values up to 1e140, got {np.abs(array).max()}")
+        if (most := largest_size(array)) > 1e140:
+            raise ValueError(f"{name}: expected values up to 1e140, got {most}")
     return X, y
 
 

@@ -36,8 +36,8 @@ def check_sensing(
             raise ValueError(f"measurements: expected shape (n_samples, d1, d2), got {X.shape}")
         if shape is not None and X.shape[1:] != shape:
             raise ValueError(f"dims: expected {X.shape[1:]} like measurements, got {shape}")
-        if np.abs(X).max() > 1e100:
-            raise ValueError(f"measurements: expected values up to 1e100, got {np.abs(X).max()}")
+        if (most := check.largest_size(X)) > 1e100:
+            raise ValueError(f"measurements: expected values up to 1e100, got {most}")
         shape = (X.shape[1], X.shape[2])
         _expect_square(shape, symmetric)
         row = column = none
