@@ -10,7 +10,11 @@ parts = pytest.importorskip("kernelrich_fast._testing", reason="built without KR
 SIZES = [1, 7, 8, 9, 31, 33, 64, 100, 127, 128, 129]
 
 
-@pytest.mark.parametrize("n", SIZES)
+# From 400 on the algebra is blocked, in tiles and panels of 128 and registers of up to 16.
+LARGE = [392, 393, 400, 401, 511, 513, 520, 1003]
+
+
+@pytest.mark.parametrize("n", SIZES + LARGE)
 def test_dense_parts_against_numpy(n):
     rng = np.random.default_rng(n)
     d = 2 * n + 3
@@ -51,6 +55,12 @@ def test_graded_matrices_keep_their_small_block():
 def test_indefinite_matrix_is_reported():
     assert parts.solve(-np.eye(3), np.ones(3))[1] <= 0
     assert parts.inverse(-np.eye(3), np.ones((3, 3)))[1] <= 0
+    # In any panel.
+    for at in (0, 200, 409):
+        A = np.eye(410)
+        A[at, at] = -1.0
+        assert parts.solve(A, np.ones(410))[1] <= 0
+        assert parts.inverse(A, np.ones((410, 3)))[1] <= 0
 
 
 @pytest.mark.parametrize("n", SIZES)
