@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits  # noqa: E402
 
 from kernelrich_fast import _testing as parts  # noqa: E402
 
-SIZES = ((40, 400), (100, 1000), (200, 2000), (500, 1000))
+SIZES = ((40, 400), (100, 1000), (200, 2000), (500, 1000), (1000, 4000), (2000, 4000))
 
 
 def microseconds(call, repeats):

@@ -151,7 +151,8 @@ def flow_factorization(
         are on a CUDA device (CuPy arrays, or others through DLPack), they stay there, the results
         are CuPy arrays, and the backend must be "cuda" or "auto".
     num_threads : int, optional
-        Threads of the CPU backend; by default all cores this process may use.
+        Threads of the CPU backend; by default all cores this process may use. Each takes a run at a
+        time; threads without one help those whose matrices are large. Results do not depend on it.
     progress : bool or callable
         Whether to show a progress bar, or a function that is called with the number of finished
         runs a few times a second.

@@ -174,6 +174,7 @@ def rich_path(
         Where to compute; arrays on a CUDA device are copied to the host.
     num_threads : int, optional
         Number of threads, which share the problems; by default all cores that this process may use.
+        Threads without a problem help with the products of large X.
     progress : bool or callable
         Whether to show a progress bar, or a function that is called with the number of finished
         problems a few times a second.

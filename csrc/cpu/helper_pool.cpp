@@ -123,7 +123,6 @@ void HelperPool::share(int slot, int count, Piece piece, const void *context) {
 
 void HelperPool::help() {
   State &s = *state_;
-  thread_memory(kPieceMemory);
   s.idle.fetch_add(1, std::memory_order_relaxed);
   for (int looks = 0; !s.closed.load(std::memory_order_acquire);) {
     const unsigned seen = s.offers.load(std::memory_order_seq_cst);

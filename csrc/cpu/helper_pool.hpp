@@ -47,9 +47,8 @@ struct Helpers {
 };
 
 // Memory of the calling thread, aligned for vector registers, that grows to what was asked for and
-// lasts until the thread ends.  What it holds does not last: the next call may move it.
+// lasts until the thread ends.  What it holds does not last: the next call may move it.  For the
+// thread of a run, outside of pieces: a piece must not throw.
 double *thread_memory(std::size_t doubles);
-// What a piece may ask for: every thread that helps has it already, so that a piece cannot throw.
-inline constexpr std::size_t kPieceMemory = 1 << 16;
 
 } // namespace krf::cpu

@@ -35,7 +35,7 @@ struct Triangle {
       }
   }
 };
-static_assert(2 * kPanel * kPanel <= cpu::kPieceMemory);
+inline constexpr std::size_t kTriangleRoom = 2 * kPanel * kPanel;
 
 // R registers of rows of B, whose columns are ld apart: B <- B L^-T.
 template <int R> inline void forward(const Triangle &L, double *B, long long ld) {
@@ -143,7 +143,7 @@ inline double factor_large(const Pieces &pieces, double *A, int ld, int n, doubl
     if (below >= ld)
       break;
     // The memory of this thread is free again when the rows are done.
-    const Triangle L(cpu::thread_memory(cpu::kPieceMemory), panel + start, ld, width);
+    const Triangle L(cpu::thread_memory(kTriangleRoom), panel + start, ld, width);
     pieces.run_ranges(ld - below, kRowsOfPiece, [&](int first, int last) {
       forward_rows(L, panel, ld, below + first, below + last);
     });
@@ -223,13 +223,13 @@ inline double invert_large(const Pieces &pieces, double *A, int ld, int n, doubl
     for (int k = 0; k < width; ++k)
       weight[k] = -inverse_pivot[k];
     {
-      const Triangle L(cpu::thread_memory(cpu::kPieceMemory), block, kPanel, width);
+      const Triangle L(cpu::thread_memory(kTriangleRoom), block, kPanel, width);
       pieces.run_ranges(ld, kRowsOfPiece,
                         [&](int first, int last) { forward_rows(L, v, ld, first, last); });
     }
     update_symmetric_in_pieces(pieces, A, ld, 0, column, weight, width);
     // B P^-1, and in the rows of the pivots -P^-1, from the same equations.
-    const Triangle L(cpu::thread_memory(cpu::kPieceMemory), block, kPanel, width);
+    const Triangle L(cpu::thread_memory(kTriangleRoom), block, kPanel, width);
     for (int k = 0; k < whole; ++k)
       for (int i = 0; i < whole; ++i)
         v[static_cast<long long>(k) * ld + start + i] = i == k && k < width ? -1.0 : 0.0;

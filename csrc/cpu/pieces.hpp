@@ -16,10 +16,9 @@ public:
 
   bool cancelled() const { return __atomic_load_n(cancel_, __ATOMIC_RELAXED) != 0; }
 
-  // body(piece) for all pieces, in any order, on any thread; it must not throw, and asks for no
-  // more than kPieceMemory of thread_memory.
+  // body(piece) for all pieces, in any order, on any thread; it must not throw, so it allocates
+  // nothing.
   template <class Body> void run(int count, const Body &body) const {
-    cpu::thread_memory(cpu::kPieceMemory);
     if (count > 1 && helpers_.idle()) {
       helpers_.pool->share(
           helpers_.slot, count,
