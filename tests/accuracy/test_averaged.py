@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from conftest import relative
 from scipy.integrate import simpson
 
 import kernelrich_fast as krf
+from kernelrich_fast.experiments.lasso_monotone import instance, monotone
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +95,60 @@ def test_the_mean_is_the_lasso_path_until_a_coefficient_leaves():
     ]
     assert max(gaps[:2]) < 2e-2
     assert gaps[2] > 5e-2
+
+
+def lasso_pieces(X, y):
+    """The lasso path as pieces: ascending intervals of mu = 1 / lambda, slope and start of mu x.
+
+    On a support A with signs s, mu x = G^-1 (mu X_A^T y - s), which is the lasso where its signs
+    are s and |x_j^T (mu y - X mu x)| <= 1. These are bounds on mu, tried for all A and s.
+    """
+    d, found = X.shape[1], []
+    for size in range(X.shape[0] + 1):
+        for support in map(list, itertools.combinations(range(d), size)):
+            A = X[:, support]
+            inverse = np.linalg.inv(A.T @ A)
+            for signs in map(np.array, itertools.product((-1.0, 1.0), repeat=size)):
+                slope, start = np.zeros((2, d))
+                slope[support] = inverse @ (A.T @ y)
+                start[support] = -inverse @ signs
+                # a + b mu >= 0: the signs, and both bounds of the features outside the support.
+                out = np.setdiff1d(np.arange(d), support)
+                moves, rests = X.T @ (y - X @ slope), -X.T @ (X @ start)
+                a = np.concatenate([signs * start[support], 1.0 - rests[out], 1.0 + rests[out]])
+                b = np.concatenate([signs * slope[support], -moves[out], moves[out]])
+                b = np.where(np.abs(b) < 1e-9, 0.0, b)  # of fits that leave no residual
+                if np.any((b == 0.0) & (a < 0.0)):
+                    continue
+                low = max([0.0, *(-a[b > 0.0] / b[b > 0.0])])
+                high = min([np.inf, *(-a[b < 0.0] / b[b < 0.0])])
+                if low < high:
+                    found.append((low, high, slope, start))
+    return sorted(found, key=lambda piece: piece[0])
+
+
+def test_monotone_lasso_paths_are_those_whose_rich_path_loses_no_feature():
+    """On the kinks of mu x(mu), which is linear between them."""
+    kinds = []
+    for seed in range(80):
+        X, y = instance(seed)
+        pieces = lasso_pieces(X, y)
+        lows, highs = np.array([piece[:2] for piece in pieces]).T
+        assert lows[0] == 0.0
+        assert highs[-1] == np.inf
+        assert np.allclose(highs[:-1], lows[1:], rtol=1e-9)  # they cover every mu, once
+        kinks = np.append(lows, 2.0 * lows[-1])
+        at = zip(kinks, [*pieces, pieces[-1]], strict=True)
+        values = np.stack([start + mu * slope for mu, (*_, slope, start) in at])
+        steps = np.diff(values, axis=0)
+        kind = np.all((steps >= -1e-9).all(axis=0) | (steps <= 1e-9).all(axis=0))
+        path = krf.rich_path(X, y)
+        assert monotone(path) == kind, seed
+        if kind:  # then the kinks are the jumps of the rich path
+            assert np.allclose(path.jump_times, lows[1:], rtol=1e-9)
+        kinds.append(kind)
+        inside = np.sqrt(lows[1:] * np.minimum(highs[1:], 4.0 * lows[1:]))
+        if seed < 15:
+            for mu, (*_, slope, start) in zip(inside, pieces[1:], strict=True):
+                assert np.allclose(lasso(X, y, 1.0 / mu), start / mu + slope, atol=1e-7), seed
+    assert 5 < np.sum(kinds) < 75

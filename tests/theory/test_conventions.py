@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 import kernelrich_fast as krf
+from kernelrich_fast.experiments.lasso_monotone import instance, mean_path
 from kernelrich_fast.theory import CONVENTIONS, convert
 
 RNG = np.random.default_rng(3)
@@ -121,6 +122,23 @@ def test_a_papers_own_equations(name, alpha, shape):
                    shape=shape)  # fmt: skip
     assert np.allclose(back.alpha, alpha)
     assert np.allclose(back.t, times)
+
+
+@pytest.mark.parametrize("seed", [0, 9])
+def test_the_setting_of_berthier(seed):
+    """The mean of x = u v up to s = 2 t / log(1 / eps), by the equations as he writes them."""
+    A, b = instance(seed)
+    eps, s = 1e-5, np.array([1.0, 3.0, 10.0, 30.0])
+
+    def field(w):  # u, v, and the integral of x; l = |A x - b|^2 / 2
+        gradient = A.T @ (A @ (w[0] * w[1]) - b)
+        return np.stack([-w[1] * gradient, -w[0] * gradient, w[0] * w[1]])
+
+    times = 0.5 * s * np.log(1.0 / eps)
+    ones = np.ones(A.shape[1])
+    found = solve(field, np.stack([np.sqrt(eps) * ones, 0.0 * ones, 0.0 * ones]), times)
+    expected = np.stack([w[2] / t for w, t in zip(found, times, strict=True)])
+    assert relative(mean_path(A, b, s), expected).max() < 1e-7
 
 
 @pytest.mark.parametrize("balance", [1.0, 0.4, -0.7, 1e-3])
