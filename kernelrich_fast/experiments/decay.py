@@ -8,9 +8,10 @@ import numpy as np
 import xarray as xr
 
 from .. import datasets
-from ..diagonal import limit_diagonal
+from ..diagonal import flow_diagonal, limit_diagonal
 from ..plot._axes import line_style
 from ..sweeps.diagonal import sweep_diagonal
+from . import decay_schedules
 from .output import About, Expectation, Outcome, Panels, Settings, rising, save, table
 
 __all__ = ["ABOUT", "run"]
@@ -37,7 +38,6 @@ def _switched(settings: Settings, X: Any, y: Any, star: Any) -> xr.Dataset:
     backend, _, threads = settings.how
     options: dict[str, Any] = {"backend": backend, "num_threads": threads}
     ends, limits = np.empty((len(DECAYS), len(SHRINKS))), np.empty(len(SHRINKS))
-    from ..diagonal import flow_diagonal
 
     for j, shrink in enumerate(SHRINKS):
         small = limit_diagonal(X, y, alpha=ALPHA * np.exp(-2.0 * shrink), **options).beta
@@ -79,22 +79,28 @@ def _switching(panels: Panels) -> bool:
 ABOUT = About(
     "Weight decay switches regimes",
     (
+        *decay_schedules.SETTINGS,
         (
-            "data",
+            "data, below",
             "not a figure of the paper",
             lambda p: (
                 f"sparse regression, N = {p['_late'].attrs['n_samples']}, "
                 f"d = {p['_late'].attrs['n_features']}, seed {p['_late'].attrs['seed']}"
             ),
         ),
-        ("alpha", "not a figure of the paper", lambda p: f"{p['_switched'].attrs['alpha']:g}"),
         (
-            "weight decay",
+            "alpha, below",
+            "not a figure of the paper",
+            lambda p: f"{p['_switched'].attrs['alpha']:g}",
+        ),
+        (
+            "weight decay, below",
             "constant, and switched off (Jacobs, Zhou and Burkholz 2025)",
             lambda p: ", ".join(f"{lam:g}" for lam in p["_switched"].weight_decay.values),
         ),
     ),
     (
+        *decay_schedules.EXPECTATIONS,
         Expectation(
             "a plateau at the kernel predictor's error up to t = 0.05 / lambda, and a tenth of it "
             "at t = 20 / lambda, for every lambda",
@@ -110,34 +116,55 @@ ABOUT = About(
 
 
 def run(settings: Settings) -> Outcome:
-    """Write error over time, and error over Lambda; returns the table."""
+    """Write errors over time and over Lambda; returns the tables."""
     from matplotlib.figure import Figure
 
     shape = QUICK_SHAPE if settings.quick else SHAPE
     X, y, star = datasets.sparse_regression(*shape, noise_variance=0.0, seed=settings.seed)
-    late, switched = _late(settings, X, y, star), _switched(settings, X, y, star)
-    late.attrs["seed"] = settings.seed
-    figure = Figure(figsize=(10.0, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    panels = {
+        "_schedules": decay_schedules.data(settings),
+        "_late": _late(settings, X, y, star).assign_attrs(seed=settings.seed),
+        "_switched": _switched(settings, X, y, star),
+    }
+    figure = Figure(figsize=(10.5, 8.2), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, hspace=0.06)
+    upper, lower = parts
+    decay_schedules.draw(upper.subplots(1, 2, sharey=True), panels["_schedules"])
+    upper.suptitle(
+        "setting of Jacobs and Burkholz 2024 (figures 1, 4 and 5); "
+        r"they do not state their constants, those of $\lambda$ are ours"
+    )
+    _draw_late_and_switched(lower, panels)
+    save(settings, "decay", figure, panels)
+    return Outcome("\n\n".join(_tables(panels)), panels)
+
+
+def _draw_late_and_switched(part: Any, panels: Panels) -> None:
+    """Population error over time under constant decay, and over Lambda where it is switched off."""
+    late, switched = panels["_late"], panels["_switched"]
+    left, right = part.subplots(1, 2, sharey=True)
     for k, lam in enumerate(late.weight_decay.values):
         left.plot(late.time, late.population_error.sel(weight_decay=lam),
                   label=rf"$\lambda={lam:g}$", **line_style(k))  # fmt: skip
     left.set(xscale="log", yscale="log", xlabel="time $t$",
              ylabel=r"population error $\|\beta - \beta^\star\|_2^2$")  # fmt: skip
     left.set_title(
-        f"$N={shape[0]}$, $d={shape[1]}$, seed {settings.seed}, "
-        rf"$\alpha={ALPHA:g}$, decay constant", loc="left",
+        f"$N={late.attrs['n_samples']}$, $d={late.attrs['n_features']}$, "
+        rf"seed {late.attrs['seed']}, $\alpha={ALPHA:g}$, decay constant", loc="left",
+        fontsize="medium",
     )  # fmt: skip
     for k, lam in enumerate(DECAYS):
         right.plot(SHRINKS, switched.population_error.sel(weight_decay=lam),
                    label=rf"$\lambda={lam:g}$", **line_style(k + 1))  # fmt: skip
     right.plot(SHRINKS, switched.limit_error, "k.", label=r"no decay, from $\alpha e^{-2\Lambda}$")
     right.set(xlabel=r"$\Lambda = \int \lambda\, dt$ when decay is switched off")
-    right.set_title("decay switched off: the end", loc="left")
+    right.set_title("decay switched off: the end", loc="left", fontsize="medium")
     for axis in (left, right):
         axis.legend(fontsize="small")
-    panels = {"_late": late, "_switched": switched}
-    save(settings, "decay", figure, panels)
+
+
+def _tables(panels: Panels) -> tuple[str, str]:
+    small, late, switched = panels["_schedules"], panels["_late"], panels["_switched"]
     rows = []
     for lam in DECAYS:
         own = late.population_error.sel(weight_decay=lam)
@@ -148,4 +175,22 @@ def run(settings: Settings) -> Outcome:
         f"{float(late.population_error.sel(weight_decay=0.0)[-1]):.3g})"
     )
     header = ["lambda", "lambda t = 0.05", "1", "20", f"switched off at {SHRINKS[-1]:g}"]
-    return Outcome(table(title, header, rows), panels)
+    end = float(small.time[-1])
+    above = (
+        f"decay: |x - x*| from m^2 - w^2 = 1 with N = {small.attrs['n_samples']}, d = "
+        f"{small.attrs['n_features']} (Jacobs and Burkholz 2024), the mean of "
+        f"{small.sizes['seed']} starts; A is the integral of the decay up to t = {end:g}"
+    )
+    columns = [
+        "decay",
+        "A",
+        "t = 10",
+        "100",
+        f"{end:g}",
+        "std. deviation",
+        "no decay, from e^(-2A)",
+    ]
+    return (
+        table(above, columns, decay_schedules.rows(small)),
+        table(title, header, rows),
+    )

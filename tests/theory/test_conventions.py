@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 import kernelrich_fast as krf
+from kernelrich_fast.experiments.decay_schedules import product_flow
 from kernelrich_fast.experiments.lasso_monotone import instance, mean_path
 from kernelrich_fast.theory import CONVENTIONS, convert
 
@@ -139,6 +140,43 @@ def test_the_setting_of_berthier(seed):
     found = solve(field, np.stack([np.sqrt(eps) * ones, 0.0 * ones, 0.0 * ones]), times)
     expected = np.stack([w[2] / t for w, t in zip(found, times, strict=True)])
     assert relative(mean_path(A, b, s), expected).max() < 1e-7
+
+
+@pytest.mark.parametrize(
+    "decay",
+    [
+        krf.schedules.exponential(1.0, -np.log(0.95)),
+        krf.schedules.piecewise([(k - 1.0, 1.0 / k) for k in range(1, 9)]),
+        krf.schedules.piecewise([(0.0, 0.01)]),
+    ],
+)
+def test_the_setting_of_jacobs_and_burkholz(decay):
+    """Of m w, from m w = x0 and m^2 - w^2 = 1, under decay lambda(t) (|m|^2 + |w|^2)."""
+    x0 = np.random.default_rng(5).normal(0.0, D**-0.25, (2, D))
+    times = np.array([0.5, 1.0, 3.5, 8.0])
+    found = product_flow(X, Y, x0, decay, times, rtol=1e-9)
+    for start, path in zip(x0, found, strict=True):
+        m = np.sqrt(0.5 * (1.0 + np.sqrt(1.0 + 4.0 * start**2)))
+        w, now, expected = np.stack([m, start / m]), 0.0, []
+        assert np.allclose(w[0] ** 2 - w[1] ** 2, 1.0)
+        # lambda jumps at its pieces, so that SciPy starts anew at each.
+        for t in np.union1d(times, decay.start[decay.start > 0.0]):
+            out = solve_ivp(
+                lambda tau, v, begin=now: _decayed(v, decay.at([begin])[0]
+                * np.exp(-decay.rate[0] * (tau - begin))),
+                (now, t), w.ravel(), method="DOP853", rtol=1e-12, atol=1e-14,
+            )  # fmt: skip
+            w, now = out.y[:, -1].reshape(2, -1), t
+            if t in times:
+                expected.append(w[0] * w[1])
+        assert relative(path, np.stack(expected)).max() < 1e-7
+
+
+def _decayed(v, decay):
+    """-grad of |X m w - Y|^2 / N, less 2 decay (m, w)."""
+    m, w = v.reshape(2, -1)
+    gradient = 2.0 / N * (X.T @ (X @ (m * w) - Y))
+    return np.concatenate([-gradient * w - 2.0 * decay * m, -gradient * m - 2.0 * decay * w])
 
 
 @pytest.mark.parametrize("balance", [1.0, 0.4, -0.7, 1e-3])
