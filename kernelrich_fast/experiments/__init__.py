@@ -71,12 +71,13 @@ def reproduce(
             "saddles", "lasso", "decay", "depths", "margins", "all"}
         Which figure of the paper to make, with all panels ("fig6" has panels a and b). Beyond the
         paper, "image" completes a photograph, "saddles" compares flows with their exact path as
-        alpha -> 0, "lasso" compares the mean of a flow with the lasso path, "decay" shows how
-        weight decay switches regimes, "depths" shows which l1 minimisers depths from 2 to 4 choose,
-        and "margins" follows classification down to a loss of exp(-1e12). "fig6d" trains a
-        convolutional network in PyTorch and needs the extra [torch]. "all" makes every figure but
-        fig6d, and writes report.html, which shows each beside the paper's settings and says whether
-        the paper's qualitative findings hold.
+        alpha -> 0, "lasso" compares the mean of a flow with the lasso path (in the setting of
+        Berthier 2025, and closer to the limit), "decay" shows how weight decay switches regimes (in
+        the setting of Jacobs and Burkholz 2024, late, and switched off), "depths" shows which l1
+        minimisers depths from 2 to 4 choose, and "margins" follows classification down to a loss of
+        exp(-1e12). "fig6d" trains a convolutional network in PyTorch and needs the extra [torch].
+        "all" makes every figure but fig6d, and writes report.html, which shows each beside the
+        paper's settings and says whether the paper's qualitative findings hold.
     out : path
         Directory for FIGURE.png, FIGURE.pdf and the data, one NetCDF file per panel.
     quick : bool
