@@ -37,68 +37,58 @@ struct Triangle {
 };
 inline constexpr std::size_t kTriangleRoom = 2 * kPanel * kPanel;
 
+// tile -= sum_k y_k l_k' for the solved columns y_k, first .. last, and rows l_k of kTile numbers.
+template <int R>
+[[gnu::always_inline]] inline void subtract_solved(const Lanes (*y)[R], const double *l, int first,
+                                                   int last, Lanes (&tile)[kTile][R]) {
+  for (int k = first; k < last; ++k) {
+    Lanes minus[R];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r)
+      minus[r] = -y[k][r];
+    add_outer(minus, l + k * kPanel, tile);
+  }
+}
+template <int R>
+[[gnu::always_inline]] inline void keep_solved(const Lanes (&tile)[kTile][R], Lanes (*y)[R]) {
+#pragma GCC unroll 8
+  for (int j = 0; j < kTile; ++j)
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r)
+      y[j][r] = tile[j][r];
+}
+
 // R registers of rows of B, whose columns are ld apart: B <- B L^-T.
 template <int R> inline void forward(const Triangle &L, double *B, long long ld) {
-  Lanes y[kPanel][R];
+  Lanes y[kPanel][R], tile[kTile][R];
   for (int first = 0; first < L.width; first += kTile) {
-    Lanes sum[kTile][R];
-#pragma GCC unroll 8
-    for (int j = 0; j < kTile; ++j)
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r)
-        sum[j][r] = read<Lanes>(B + (first + j) * ld + kWidth * r);
-    for (int k = 0; k < first; ++k) {
-      const double *l = L.by_columns + k * kPanel + first;
-#pragma GCC unroll 8
-      for (int j = 0; j < kTile; ++j)
-#pragma GCC unroll 4
-        for (int r = 0; r < R; ++r)
-          sum[j][r] -= y[k][r] * splat<Lanes>(l[j]);
-    }
+    read_tile(B + first * ld, ld, tile);
+    subtract_solved(y, L.by_columns + first, 0, first, tile);
     for (int k = 0; k < kTile; ++k)
       for (int j = k + 1; j < kTile; ++j)
         for (int r = 0; r < R; ++r)
-          sum[j][r] -= sum[k][r] * splat<Lanes>(L.by_columns[(first + k) * kPanel + first + j]);
-#pragma GCC unroll 8
-    for (int j = 0; j < kTile; ++j)
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) {
-        y[first + j][r] = sum[j][r];
-        write<Lanes>(B + (first + j) * ld + kWidth * r, sum[j][r]);
-      }
+          tile[j][r] -= tile[k][r] * splat<Lanes>(L.by_columns[(first + k) * kPanel + first + j]);
+    keep_solved(tile, y + first);
+    write_tile(B + first * ld, ld, tile);
   }
 }
 
 // B <- B D^-1 L^-1.
 template <int R>
 inline void backward(const Triangle &L, const double *inverse_pivot, double *B, long long ld) {
-  Lanes y[kPanel][R];
+  Lanes y[kPanel][R], tile[kTile][R];
   for (int first = L.width - kTile; first >= 0; first -= kTile) {
-    Lanes sum[kTile][R];
-#pragma GCC unroll 8
+    read_tile(B + first * ld, ld, tile);
     for (int j = 0; j < kTile; ++j)
-#pragma GCC unroll 4
       for (int r = 0; r < R; ++r)
-        sum[j][r] = inverse_pivot[first + j] * read<Lanes>(B + (first + j) * ld + kWidth * r);
-    for (int k = first + kTile; k < L.width; ++k) {
-      const double *l = L.by_rows + k * kPanel + first;
-#pragma GCC unroll 8
-      for (int j = 0; j < kTile; ++j)
-#pragma GCC unroll 4
-        for (int r = 0; r < R; ++r)
-          sum[j][r] -= y[k][r] * splat<Lanes>(l[j]);
-    }
+        tile[j][r] = inverse_pivot[first + j] * tile[j][r];
+    subtract_solved(y, L.by_rows + first, first + kTile, L.width, tile);
     for (int k = kTile - 1; k > 0; --k)
       for (int j = 0; j < k; ++j)
         for (int r = 0; r < R; ++r)
-          sum[j][r] -= sum[k][r] * splat<Lanes>(L.by_rows[(first + k) * kPanel + first + j]);
-#pragma GCC unroll 8
-    for (int j = 0; j < kTile; ++j)
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) {
-        y[first + j][r] = sum[j][r];
-        write<Lanes>(B + (first + j) * ld + kWidth * r, sum[j][r]);
-      }
+          tile[j][r] -= tile[k][r] * splat<Lanes>(L.by_rows[(first + k) * kPanel + first + j]);
+    keep_solved(tile, y + first);
+    write_tile(B + first * ld, ld, tile);
   }
 }
 

@@ -44,21 +44,9 @@ inline void update(const double *rows, const double *columns, int count, double 
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r)
       row[r] = read<Lanes>(rows + kWidth * r);
-#pragma GCC unroll 8
-    for (int j = 0; j < kTile; ++j) {
-      const Lanes column = splat<Lanes>(columns[j]);
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r)
-        sum[j][r] += row[r] * column;
-    }
+    add_outer(row, columns, sum);
   }
-#pragma GCC unroll 8
-  for (int j = 0; j < kTile; ++j)
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      double *a = A + static_cast<long long>(j) * ld + kWidth * r;
-      write<Lanes>(a, read<Lanes>(a) + sum[j][r]);
-    }
+  add_tile(A, ld, sum);
 }
 
 // Rows row .. row_end and columns column .. column_end of A, on and below the diagonal.

@@ -13,6 +13,50 @@ inline constexpr int kTile = kWidth == 8 ? 8 : 4;        // columns of a tile
 inline constexpr int kComplexTile = kWidth == 8 ? 8 : 2; // the same, complex
 inline constexpr int kComplexRows = kWidth == 8 ? 1 : 2; // registers of rows
 
+// The entries of a tile in registers, R of rows and kTile columns, and back.
+template <int R>
+[[gnu::always_inline]] inline void read_tile(const double *A, long long ld,
+                                             Lanes (&tile)[kTile][R]) {
+#pragma GCC unroll 8
+  for (int j = 0; j < kTile; ++j)
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r)
+      tile[j][r] = read<Lanes>(A + j * ld + kWidth * r);
+}
+template <int R>
+[[gnu::always_inline]] inline void write_tile(double *A, long long ld,
+                                              const Lanes (&tile)[kTile][R]) {
+#pragma GCC unroll 8
+  for (int j = 0; j < kTile; ++j)
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r)
+      write<Lanes>(A + j * ld + kWidth * r, tile[j][r]);
+}
+// tile += a b' for R registers a and kTile numbers b.
+template <int R>
+[[gnu::always_inline]] inline void add_outer(const Lanes (&a)[R], const double *b,
+                                             Lanes (&tile)[kTile][R]) {
+#pragma GCC unroll 8
+  for (int j = 0; j < kTile; ++j) {
+    const Lanes bj = splat<Lanes>(b[j]);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r)
+      tile[j][r] += a[r] * bj;
+  }
+}
+// A += tile
+template <int R>
+[[gnu::always_inline]] inline void add_tile(double *A, long long ld,
+                                            const Lanes (&tile)[kTile][R]) {
+#pragma GCC unroll 8
+  for (int j = 0; j < kTile; ++j)
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      double *a = A + j * ld + kWidth * r;
+      write<Lanes>(a, read<Lanes>(a) + tile[j][r]);
+    }
+}
+
 template <int R>
 inline void update_tile(double *A, int ld, int row, int column, const double *const *x,
                         const double *w, int count) {
@@ -23,21 +67,9 @@ inline void update_tile(double *A, int ld, int row, int column, const double *co
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r)
       scaled[r] = w[k] * read<Lanes>(xk + row + kWidth * r);
-#pragma GCC unroll 8
-    for (int j = 0; j < kTile; ++j) {
-      const Lanes xj = splat<Lanes>(xk[column + j]);
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r)
-        sum[j][r] += scaled[r] * xj;
-    }
+    add_outer(scaled, xk + column, sum);
   }
-#pragma GCC unroll 8
-  for (int j = 0; j < kTile; ++j)
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      double *a = A + static_cast<long long>(column + j) * ld + row + kWidth * r;
-      write<Lanes>(a, read<Lanes>(a) + sum[j][r]);
-    }
+  add_tile(A + static_cast<long long>(column) * ld + row, ld, sum);
 }
 
 // Rows and columns from `first` up to `end`, multiples of 8.

@@ -152,15 +152,9 @@ public:
   void products(const double *A, int lda, int m, const double *B, int ldb, int q, int length,
                 double *out, int ldo, bool add) {
     spend(2.0 * m * q * length);
-    pieces_.run_ranges(m, rows_in_piece(q, length), [&](int first, int last) {
-      for (int i = first; i < last; i += i + 4 <= last ? 4 : 1) {
-        const double *a = A + static_cast<long long>(i) * lda;
-        double *to = out + static_cast<long long>(i) * ldo;
-        if (i + 4 <= last)
-          products_with_rows<4>(a, lda, B, ldb, q, length, to, ldo, add);
-        else
-          products_with_rows<1>(a, lda, B, ldb, q, length, to, ldo, add);
-      }
+    for_rows_of_product(m, q, length, [&](int i, auto rows) {
+      products_with_rows<rows.value>(A + static_cast<long long>(i) * lda, lda, B, ldb, q, length,
+                                     out + static_cast<long long>(i) * ldo, ldo, add);
     });
   }
 
@@ -169,15 +163,9 @@ public:
   void combine(const double *C, long long row_stride, long long column_stride, int m, int q,
                const double *B, int ldb, int length, double *out, int ldo, bool add) {
     spend(2.0 * m * q * length);
-    pieces_.run_ranges(m, rows_in_piece(q, length), [&](int first, int last) {
-      for (int i = first; i < last; i += i + 4 <= last ? 4 : 1) {
-        const double *c = C + i * row_stride;
-        double *to = out + static_cast<long long>(i) * ldo;
-        if (i + 4 <= last)
-          combine_rows<4>(c, row_stride, column_stride, q, B, ldb, length, to, ldo, add);
-        else
-          combine_rows<1>(c, row_stride, column_stride, q, B, ldb, length, to, ldo, add);
-      }
+    for_rows_of_product(m, q, length, [&](int i, auto rows) {
+      combine_rows<rows.value>(C + i * row_stride, row_stride, column_stride, q, B, ldb, length,
+                               out + static_cast<long long>(i) * ldo, ldo, add);
     });
   }
 
@@ -315,12 +303,21 @@ private:
     return least > fewest ? least : fewest;
   }
 
-  // Of a product of matrices, at least a million multiplications.  Pieces begin at multiples of
-  // four rows, which are computed together.
-  static int rows_in_piece(int q, int length) {
-    const double each = static_cast<double>(q) * length + 1.0;
-    const double rows = 1e6 / each;
-    return rows < 1e9 ? (static_cast<int>(rows) + 4) / 4 * 4 : 1000000000;
+  template <int I> struct RowsTogether {
+    static constexpr int value = I;
+  };
+  // act(i, RowsTogether) for the m rows i of a product, four together and then one by one, in
+  // pieces of at least a million multiplications that begin at multiples of four.
+  template <class Act> void for_rows_of_product(int m, int q, int length, const Act &act) const {
+    const double wanted = 1e6 / (static_cast<double>(q) * length + 1.0);
+    const int rows = wanted < m ? (static_cast<int>(wanted) + 4) / 4 * 4 : m + 1;
+    pieces_.run_ranges(m, rows, [&](int first, int last) {
+      int i = first;
+      for (; i + 4 <= last; i += 4)
+        act(i, RowsTogether<4>{});
+      for (; i < last; ++i)
+        act(i, RowsTogether<1>{});
+    });
   }
 
   template <int I>
