@@ -100,7 +100,9 @@ def flow_diagonal(
         ``krf.schedules.exponential(lambda_0, rate)`` lets it fall.
     averaged : bool
         Whether to compute ``beta_mean``, which is (1/t) times the integral of beta from 0 to t. All
-        steps then use "radau5" and end at the times of ``t_eval``.
+        steps then use "radau5" and end at the times of ``t_eval``. Its error is rtol times the
+        largest mean along the path: while beta grows by orders of magnitude in a step, as it does
+        where it leaves a small start, few digits of the small mean up to then are right.
     t_eval : array_like, (T,), optional
         Ascending times at which to return the flow; adds an axis T to the results. Integration then
         ends at t_eval[-1] or t_max, whatever the loss.

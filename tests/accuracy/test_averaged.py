@@ -76,6 +76,22 @@ def lasso(X, y, lam):
     return krf.limit_diagonal(X, y, alpha=1.0, weight_decay=2.0 * lam).beta
 
 
+@pytest.mark.parametrize("alpha", [1e-3, 1e-6, 1e-12])
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6, 1e-8])
+def test_errors_are_those_of_the_largest_mean(alpha, rtol):
+    """From a small start, as a coefficient rises within a step; seen: 0.25 rtol."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((3, 4)), rng.standard_normal(3)
+    path = krf.rich_path(X, y)
+    s = np.geomspace(0.3 * path.jump_times[0], 5.0 * path.jump_times[-1], 30)
+    options = {"alpha": alpha, "t_eval": s * float(path.time_unit(alpha)), "averaged": True}
+    exact, mean = (
+        krf.flow_diagonal(X, y, rtol=each, **options).beta_mean for each in (1e-12, rtol)
+    )
+    largest = np.linalg.norm(exact, axis=-1).max()
+    assert np.linalg.norm(mean - exact, axis=-1).max() < rtol * largest
+
+
 def test_the_mean_is_the_lasso_path_until_a_coefficient_leaves():
     """At lam = T0 / t, for alpha -> 0; and not after."""
     rng = np.random.default_rng(11)
