@@ -38,12 +38,11 @@ private:
   State *state_;
 };
 
-// How the team of one run reaches the pool; the team of a run that has none works alone.
+// How the team of one run reaches the pool; the team of a run that has none works alone.  Without
+// functions: this header is compiled once per instruction set.
 struct Helpers {
   HelperPool *pool = nullptr;
   int slot = 0;
-
-  bool idle() const { return pool && pool->has_idle(); }
 };
 
 // Memory of the calling thread, aligned for vector registers, that grows to what was asked for and

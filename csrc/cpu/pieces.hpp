@@ -19,7 +19,7 @@ public:
   // body(piece) for all pieces, in any order, on any thread; it must not throw, so it allocates
   // nothing.
   template <class Body> void run(int count, const Body &body) const {
-    if (count > 1 && helpers_.idle()) {
+    if (count > 1 && helpers_.pool && helpers_.pool->has_idle()) {
       helpers_.pool->share(
           helpers_.slot, count,
           [](const void *context, int piece) { (*static_cast<const Body *>(context))(piece); },
