@@ -1,7 +1,7 @@
 """One large run on all cores: threads, dgemm and SciPy in one session, memory, growth with N and d.
 
-    python bench/large.py [--sizes 1000x10000 ...] [--limit 900] [--repeats 2] [--growth]
-        [--out bench/results/large.json]
+    python bench/large.py [--sizes 1000x10000 ...] [--limit 900] [--repeats 2]
+        [--peers 1e-3 1e-5] [--growth] [--out bench/results/large.json]
 
 Every measurement is a process of its own, so that its peak of memory is its own; threads are
 compared in turn. A run goes from alpha = 1e-3 to the time at which the loss has fallen to 1e-6 of
@@ -36,7 +36,6 @@ from kernelrich_fast.bench.problems.diagonal import DiagonalFlows  # noqa: E402
 
 SIZES = ("1000x10000", "2000x20000", "5000x10000")
 ALPHA, STOP = 1e-3, 1e-6
-PEERS = (("BDF", 1e-3), ("BDF", 1e-5), ("LSODA", 1e-3), ("LSODA", 1e-5))
 OURS = (1e-2, 1e-3, 1e-4)
 GROWTH = (("N", 4000, (250, 500, 1000, 2000)), ("d", 500, (1000, 2000, 4000, 8000, 16000)))
 
@@ -125,7 +124,9 @@ def measure(limit: float, **task: Any) -> dict[str, Any]:
     return task | report
 
 
-def measure_size(size: str, folder: Path, limit: float, repeats: int) -> list[dict[str, Any]]:
+def measure_size(
+    size: str, folder: Path, limit: float, repeats: int, peers: list[float]
+) -> list[dict[str, Any]]:
     shared = {"size": size, "reference": str(folder / f"{size}.npz")}
     rows = [measure(limit, what="reference", rtol=1e-8, threads=cores(), **shared)]
     for _ in range(repeats):
@@ -134,7 +135,8 @@ def measure_size(size: str, folder: Path, limit: float, repeats: int) -> list[di
                 rows.append(measure(limit, what=what, rtol=rtol, threads=threads, **shared))
     rows.append(measure(limit, what="limit", rtol=None, threads=3, **shared))
     rows += [measure(limit, what="flow", rtol=r, threads=cores(), **shared) for r in OURS]
-    rows += [measure(limit, what=m, rtol=r, threads=cores(), **shared) for m, r in PEERS]
+    for method in ("BDF", "LSODA"):
+        rows += [measure(limit, what=method, rtol=r, threads=cores(), **shared) for r in peers]
     return rows
 
 
@@ -225,6 +227,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="*", default=SIZES)
     parser.add_argument("--limit", type=float, default=900.0, help="seconds of a measurement")
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--peers", type=float, nargs="*", default=[1e-3, 1e-5], help="their rtols")
     parser.add_argument("--growth", action="store_true", help="time against N and d as well")
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--child", default=None, help=argparse.SUPPRESS)
@@ -235,7 +238,7 @@ def main() -> None:
     found: dict[str, Any] = {"machine": describe(), "rows": [], "growth": []}
     with tempfile.TemporaryDirectory() as name:
         for size in args.sizes:
-            rows = measure_size(size, Path(name), args.limit, args.repeats)
+            rows = measure_size(size, Path(name), args.limit, args.repeats, args.peers)
             found["rows"] += rows
             print(f"== {size}\n{summary(rows)}", flush=True)
         if args.growth:
