@@ -11,6 +11,7 @@ _Field = tuple[str, str, str, tuple[str, ...]]
 
 instruction_set: str
 
+def use_lapack(dsyevd: object) -> None: ...
 def families() -> dict[str, tuple[list[_Field], list[_Field]]]: ...
 def run(
     family: str,

@@ -3,6 +3,7 @@
 #include "../cpu/block.hpp"
 #include "../cpu/instruction_set.hpp"
 #include "register.hpp"
+#include "use_lapack.hpp"
 
 namespace py = pybind11;
 
@@ -11,6 +12,7 @@ namespace py = pybind11;
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::not_supported()) {
   m.doc() = "CPU executor of kernelrich_fast";
   m.attr("instruction_set") = krf::cpu::instruction_set().name;
+  m.def("use_lapack", &krf::bindings::use_lapack, py::arg("dsyevd"));
   register_families(m);
   register_rich_path(m);
 #ifdef KRF_TESTING

@@ -11,6 +11,7 @@
 #include "../cpu/instruction_set.hpp"
 #include "../cpu/parts.hpp"
 #include "bind_family.hpp"
+#include "use_lapack.hpp"
 
 namespace py = pybind11;
 
@@ -209,6 +210,7 @@ PYBIND11_MODULE(_testing, m, py::mod_gil_not_used(), py::multiple_interpreters::
       "phi", [](int k, double x) { return krf::cpu::parts().phi(k, x); }, py::arg("k"),
       py::arg("x"));
   m.def("eigen", &eigen, py::arg("A"));
+  m.def("use_lapack", &krf::bindings::use_lapack, py::arg("dsyevd"));
   m.def("solve", &solve, py::arg("A"), py::arg("b"), py::arg("repeats") = 1);
   m.def("inverse", &inverse, py::arg("A"), py::arg("V"), py::arg("repeats") = 1);
   m.def("solve_complex", &solve_complex, py::arg("A"), py::arg("shift"), py::arg("b"),

@@ -153,6 +153,46 @@ inline double factor_large(const Pieces &pieces, double *A, int ld, int n, doubl
   return pieces.cancelled() ? -1.0 : worst;
 }
 
+// The same of a complex symmetric matrix in two planes: kComplexPanel columns are eliminated eight
+// at a time, and update the columns after them together.
+inline void factor_complex_large(const Pieces &pieces, double *Ar, double *Ai, int ld, int n,
+                                 double *inverse_r, double *inverse_i) {
+  constexpr int kComplexPanel = 64;
+  double wr[kComplexPanel], wi[kComplexPanel];
+  for (int start = 0; start < n && !pieces.cancelled(); start += kComplexPanel) {
+    const int below = start + kComplexPanel;
+    eliminate_complex(Ar, Ai, ld, start, below < n ? below : n, below < ld ? below : ld, inverse_r,
+                      inverse_i);
+    if (below >= ld)
+      break;
+    const double *xr = Ar + static_cast<long long>(start) * ld,
+                 *xi = Ai + static_cast<long long>(start) * ld;
+    for (int k = 0; k < kComplexPanel; ++k) { // minus the pivots
+      const double r = inverse_r[start + k], i = inverse_i[start + k], norm = r * r + i * i;
+      wr[k] = -r / norm, wi[k] = i / norm;
+    }
+    // With u = w x, the real part of u x' is u_r x_r' - u_i x_i', the imaginary u_r x_i' + u_i
+    // x_r'.
+    const auto parts = [&](int k, int i, Lanes &ur, Lanes &ui, Lanes &r, Lanes &m) {
+      const long long at = static_cast<long long>(k) * ld + i;
+      r = read<Lanes>(xr + at), m = read<Lanes>(xi + at);
+      ur = wr[k] * r - wi[k] * m, ui = wr[k] * m + wi[k] * r;
+    };
+    update_by_pairs(pieces, Ar, ld, below, 2 * kComplexPanel,
+                    [&](int k, int i, Lanes &a, Lanes &b) {
+                      Lanes ur, ui, r, m;
+                      parts(k / 2, i, ur, ui, r, m);
+                      a = k % 2 ? 0.0 - ui : ur, b = k % 2 ? m : r;
+                    });
+    update_by_pairs(pieces, Ai, ld, below, 2 * kComplexPanel,
+                    [&](int k, int i, Lanes &a, Lanes &b) {
+                      Lanes ur, ui, r, m;
+                      parts(k / 2, i, ur, ui, r, m);
+                      a = k % 2 ? ui : ur, b = k % 2 ? r : m;
+                    });
+  }
+}
+
 // Doubles of scratch that invert_large needs.
 inline long long large_inverse_room(int ld) {
   return (panels::kPanel + 1LL) * ld + (panels::kPanel + 1LL) * panels::kPanel;

@@ -5,7 +5,6 @@
 // the order of the rows, which is what keeps a graded matrix accurate: its large block comes first.
 #pragma once
 
-#include "pieces.hpp"
 #include "symmetric_update.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -53,13 +52,13 @@ inline double factor_ldlt(double *A, int ld, int n, double *inverse_pivot) {
   return factor_ldlt(A, ld, ld, n, inverse_pivot);
 }
 
-inline void factor_complex_ldlt(const Pieces &pieces, double *Ar, double *Ai, int ld, int n,
-                                double *inverse_r, double *inverse_i) {
-  // Rows of a piece: one piece where threads would cost more than they help.
-  const int rows = ld < cpu::kLargeOrder ? ld : 64;
+// Eliminates columns begin .. end, which begin at multiples of eight, in all rows, and updates the
+// columns up to `column_end`.
+inline void eliminate_complex(double *Ar, double *Ai, int ld, int begin, int end, int column_end,
+                              double *inverse_r, double *inverse_i) {
   double wr[8], wi[8];
-  for (int start = 0; start < n; start += 8) {
-    const int stop = start + 8 < n ? start + 8 : n;
+  for (int start = begin; start < end; start += 8) {
+    const int stop = start + 8 < end ? start + 8 : end;
     const long long base = static_cast<long long>(start) * ld;
     for (int j = start; j < stop; ++j) {
       double *cr = Ar + static_cast<long long>(j) * ld, *ci = Ai + static_cast<long long>(j) * ld;
@@ -88,15 +87,14 @@ inline void factor_complex_ldlt(const Pieces &pieces, double *Ar, double *Ai, in
       wr[j - start] = -pr;
       wi[j - start] = -pi;
     }
-    if (pieces.cancelled())
-      return;
-    if (start + 8 < ld)
-      pieces.run_ranges(ld - start - 8, rows, [&](int first, int last) {
-        for (int row = start + 8 + first; row < start + 8 + last; row += kComplexRows * kWidth)
-          update_complex_rows(Ar, Ai, ld, row, start + 8, Ar + base, Ai + base, wr, wi,
-                              stop - start);
-      });
+    for (int row = start + 8; row < ld; row += kComplexRows * kWidth)
+      update_complex_rows(Ar, Ai, ld, row, start + 8, column_end, Ar + base, Ai + base, wr, wi,
+                          stop - start);
   }
+}
+inline void factor_complex_ldlt(double *Ar, double *Ai, int ld, int n, double *inverse_r,
+                                double *inverse_i) {
+  eliminate_complex(Ar, Ai, ld, 0, n, ld, inverse_r, inverse_i);
 }
 
 // b <- (L D L^T)^-1 b, in blocks of eight so that the chain of dependent operations stays short.

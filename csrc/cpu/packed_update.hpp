@@ -1,6 +1,6 @@
 // A += sum_k w_k x_k x_k^T on the lower triangle of a matrix that is larger than the second cache:
-// the update of symmetric_update.hpp with columns x_k that are copied first, in the order in which
-// tiles of registers read them.
+// the update of symmetric_update.hpp from copies in the order in which tiles of registers read
+// them.
 //
 // Each entry is summed by one thread, over k in order, so that threads do not change it.
 #pragma once
@@ -18,20 +18,21 @@ inline constexpr int kDepth = 256;       // columns copied together
 inline constexpr int kRows = 2 * kWidth; // of a tile of registers
 inline constexpr int kRowsOfPiece = 128; // of a copy, and of a tile that one thread updates
 
-// Of rows first .. last of the columns x_k, count <= kDepth: w_k x_k by groups of kRows, k after k
-// in a group, and x_k by groups of kTile.
-inline void copy_rows(const double *const *x, const double *w, int count, int first, int last,
-                      double *rows, double *columns) {
+// Of rows first .. last: a_k by groups of kRows, k after k in a group, and b_k by groups of kTile,
+// for k < count <= kDepth; pair(k, i, a, b) reads kWidth rows of both.
+template <class Pair>
+inline void copy_rows(const Pair &pair, int count, int first, int last, double *rows,
+                      double *columns) {
   for (int i = first; i < last; i += kRows) {
     const int height = last - i < kRows ? last - i : kRows;
     double *row = rows + static_cast<long long>(i) * count,
            *column = columns + static_cast<long long>(i) * count;
     for (int k = 0; k < count; ++k)
       for (int r = 0; r < height; r += kWidth) {
-        const Lanes v = read<Lanes>(x[k] + i + r);
-        write<Lanes>(row + k * height + r, w[k] * v);
-        const int group = r / kTile;
-        write<Lanes>(column + (group * count + k) * kTile + r % kTile, v);
+        Lanes a, b;
+        pair(k, i + r, a, b);
+        write<Lanes>(row + k * height + r, a);
+        write<Lanes>(column + (r / kTile * count + k) * kTile + r % kTile, b);
       }
   }
 }
@@ -68,19 +69,22 @@ inline void update_tile(const double *rows, const double *columns, int count, do
 
 } // namespace packed
 
-// Rows and columns from `first`, a multiple of 8, up to ld.
-inline void update_symmetric_in_pieces(const Pieces &pieces, double *A, int ld, int first,
-                                       const double *const *x, const double *w, int count) {
+// A += sum_k a_k b_k', which is symmetric, on the lower triangle of the rows and columns from
+// `first`, a multiple of 8, up to ld.
+template <class Pair>
+inline void update_by_pairs(const Pieces &pieces, double *A, int ld, int first, int count,
+                            const Pair &pair) {
   using namespace packed;
   const int order = ld - first, tiles = (order + kRowsOfPiece - 1) / kRowsOfPiece;
   const auto end = [&](int row) { return row + kRowsOfPiece < ld ? row + kRowsOfPiece : ld; };
   const auto room = static_cast<std::size_t>(kDepth) * ld; // indexed by rows of A
   double *rows = cpu::thread_memory(2 * room), *columns = rows + room;
-  for (int k = 0; k < count && !pieces.cancelled(); k += kDepth) {
-    const int depth = count - k < kDepth ? count - k : kDepth;
+  for (int done = 0; done < count && !pieces.cancelled(); done += kDepth) {
+    const int depth = count - done < kDepth ? count - done : kDepth;
     pieces.run(tiles, [&](int piece) {
       const int row = first + piece * kRowsOfPiece;
-      copy_rows(x + k, w + k, depth, row, end(row), rows, columns);
+      const auto next = [&](int k, int i, Lanes &a, Lanes &b) { pair(done + k, i, a, b); };
+      copy_rows(next, depth, row, end(row), rows, columns);
     });
     pieces.run(tiles * (tiles + 1) / 2, [&](int piece) {
       if (pieces.cancelled())
@@ -92,6 +96,15 @@ inline void update_symmetric_in_pieces(const Pieces &pieces, double *A, int ld, 
       update_tile(rows, columns, depth, A, ld, row, end(row), column, end(column));
     });
   }
+}
+
+// A += sum_k w_k x_k x_k', on the same rows and columns.
+inline void update_symmetric_in_pieces(const Pieces &pieces, double *A, int ld, int first,
+                                       const double *const *x, const double *w, int count) {
+  update_by_pairs(pieces, A, ld, first, count, [&](int k, int i, Lanes &a, Lanes &b) {
+    b = read<Lanes>(x[k] + i);
+    a = w[k] * b;
+  });
 }
 
 KRF_END_NAMESPACE

@@ -89,9 +89,9 @@ inline void update_symmetric(double *A, int ld, int first, int end, const double
 }
 
 // Complex matrices keep real and imaginary parts in two planes, `count` <= 8 columns x_k ld apart.
-// Rows from `row` on, kComplexRows registers of them, of the columns from `first` to the diagonal:
-// the weights are multiplied in once for all of these.
-inline void update_complex_rows(double *Ar, double *Ai, int ld, int row, int first,
+// Rows from `row` on, kComplexRows registers of them, of the columns from `first` to the diagonal
+// or to `end`: the weights are multiplied in once for all of these.
+inline void update_complex_rows(double *Ar, double *Ai, int ld, int row, int first, int end,
                                 const double *xr, const double *xi, const double *wr,
                                 const double *wi, int count) {
   Lanes ur[8][kComplexRows], ui[8][kComplexRows];
@@ -102,7 +102,8 @@ inline void update_complex_rows(double *Ar, double *Ai, int ld, int row, int fir
       ur[k][r] = wr[k] * vr - wi[k] * vi;
       ui[k][r] = wr[k] * vi + wi[k] * vr;
     }
-  for (int column = first; column < row + kComplexRows * kWidth; column += kComplexTile) {
+  const int diagonal = row + kComplexRows * kWidth, last = diagonal < end ? diagonal : end;
+  for (int column = first; column < last; column += kComplexTile) {
     Lanes sr[kComplexTile][kComplexRows] = {}, si[kComplexTile][kComplexRows] = {};
     for (int k = 0; k < count; ++k) {
       const double *pr = xr + static_cast<long long>(k) * ld + column,

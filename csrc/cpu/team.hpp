@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../core/team.hpp"
+#include "lapack.hpp"
 #include "large_matrices.hpp"
 #include "ldlt.hpp"
 #include "symmetric_inverse.hpp"
@@ -214,6 +215,20 @@ public:
       multiply_symmetric_large<K>(pieces_, A, ld, x, out);
   }
 
+  // Eigenvalues of symmetric A, and its eigenvectors in place of its columns, for those n of which
+  // `decomposes` says so; false where there is no convergence, as from what is not finite.
+  static bool decomposes(int n) { return n >= cpu::kLapackOrder && cpu::has_lapack(); }
+  bool decompose(double *A, int ld, int n, double *value) {
+    spend(9.0 * n * n * n); // of the textbooks
+    for (int i = 0; i < n; ++i) {
+      const double norm2 =
+          dot(A + static_cast<long long>(i) * ld, A + static_cast<long long>(i) * ld, ld);
+      if (!(norm2 - norm2 == 0.0))
+        return false;
+    }
+    return cpu::decompose_by_lapack(A, ld, n, value);
+  }
+
   double factor(double *A, int ld, int n, double *inverse_pivot) {
     spend(n * (n / 3.0) * n);
     return ld < kLargeOrder ? factor_ldlt(A, ld, n, inverse_pivot)
@@ -221,7 +236,10 @@ public:
   }
   void factor(double *Ar, double *Ai, int ld, int n, double *inverse_r, double *inverse_i) {
     spend(n * (4.0 / 3.0 * n) * n);
-    factor_complex_ldlt(pieces_, Ar, Ai, ld, n, inverse_r, inverse_i);
+    if (ld < kLargeOrder)
+      factor_complex_ldlt(Ar, Ai, ld, n, inverse_r, inverse_i);
+    else
+      factor_complex_large(pieces_, Ar, Ai, ld, n, inverse_r, inverse_i);
   }
   void solve(const double *L, int ld, int n, const double *inverse_pivot, double *b) {
     spend(2.0 * n * n);

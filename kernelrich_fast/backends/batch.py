@@ -27,8 +27,8 @@ __all__ = [
 
 # Positions are the numbers of csrc/core/loss.hpp.
 MARGIN_LOSSES = ("exponential", "logistic")
-# Compiled code numbers the entries of a matrix of samples by 32-bit integers.
-MOST_ROWS = 46_000
+# Compiled code numbers the entries of X, and of a matrix of samples, by 32-bit integers.
+MOST_ROWS, MOST_ENTRIES = 46_000, 2**31 - 2**24
 
 Number = TypeVar("Number", np.float64, np.int64)
 
@@ -236,10 +236,10 @@ def make_batch(
     if reduce and n_samples > d:
         basis, X, y, y_rest = _reduce(xp, X, y)
         basis = basis.reshape(-1, n_samples, X.shape[-2])
-    if X.shape[-2] > MOST_ROWS:
+    if X.shape[-2] > MOST_ROWS or (X.shape[-2] + 8) * (d + 8) > MOST_ENTRIES:  # padded
         raise ValueError(
-            f"X: expected at most {MOST_ROWS} samples, or features, got shape {(n_samples, d)}: "
-            "the entries of a matrix of samples x samples are numbered by 32 bits"
+            f"X: expected at most {MOST_ROWS} samples, or features, and {MOST_ENTRIES:.3g} "
+            f"entries, got shape {(n_samples, d)}: entries are numbered by 32 bits"
         )
     offset = xp.zeros(y.shape[:-1]) if y_rest is None else xp.sum(y_rest**2, axis=-1)
     return DiagonalBatch(

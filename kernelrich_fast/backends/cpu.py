@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, final
 
 import numpy as np
 
+from .._blas import one_blas_thread
 from .._types import Progress
 from .base import RichPathOptions, RichPathRaw, Rows, Saddles
 from .batch import DiagonalBatch
 from .native import NativeBackend
 
 __all__ = ["CpuBackend"]
+
+# Samples of a network from which on LAPACK decomposes its tangent kernel: csrc/cpu/lapack.hpp.
+LAPACK_ORDER = 150
 
 
 @final
@@ -36,8 +41,21 @@ class CpuBackend(NativeBackend):
         progress: Progress | None,
         on_device: bool,
     ) -> Rows:
+        if family == "mlp_flow" and arguments["X"].shape[-2] >= LAPACK_ORDER:
+            self._take_lapack()
+            # Its sums must not depend on the number of its threads.
+            with one_blas_thread():
+                large: Rows = self.core.run(family, arguments, threads=threads, progress=progress)
+            return large
         rows: Rows = self.core.run(family, arguments, threads=threads, progress=progress)
         return rows
+
+    def _take_lapack(self) -> None:
+        """Tell the compiled module where SciPy's LAPACK is."""
+        from scipy.linalg import cython_lapack
+
+        with suppress(ValueError):  # of 64-bit integers: then it does without
+            self.core.use_lapack(cython_lapack.__pyx_capi__["dsyevd"])
 
     def rich_path(self, batch: DiagonalBatch, options: RichPathOptions) -> RichPathRaw:
         native = self.core.RichPathBatch(

@@ -77,6 +77,38 @@ def test_eigenvectors_against_numpy(n):
         assert np.allclose((vector.T * value) @ vector, K, atol=1e-14 * n * (1 + np.trace(K)))
 
 
+@pytest.mark.parametrize("n", [149, 150, 151, 200, 403])
+def test_large_eigenvectors_by_lapack_and_without(n):
+    from scipy.linalg import cython_lapack
+
+    rng = np.random.default_rng(n)
+    A = rng.standard_normal((n, 2 * n)) * np.geomspace(1.0, 1e-3, n)[:, None]
+    K = A @ A.T
+    try:
+        for lapack in (cython_lapack.__pyx_capi__["dsyevd"], None):
+            parts.use_lapack(lapack)
+            value, vector = parts.eigen(K)
+            assert np.allclose(np.sort(value), np.linalg.eigvalsh(K), atol=1e-14 * np.trace(K))
+            assert np.allclose(vector @ vector.T, np.eye(n), atol=1e-12)
+            assert np.allclose((vector.T * value) @ vector, K, atol=1e-14 * n * np.trace(K))
+        parts.use_lapack(cython_lapack.__pyx_capi__["dsyevd"])
+        if n < 150:
+            return
+        for bad in (np.nan, np.inf):  # LAPACK promises nothing of these
+            K[1, 1] = bad
+            with pytest.raises(RuntimeError, match="no convergence"):
+                parts.eigen(K)
+    finally:
+        parts.use_lapack(None)
+
+
+def test_another_function_than_dsyevd_is_refused():
+    from scipy.linalg import cython_lapack
+
+    with pytest.raises(ValueError, match="dsyevd: expected 32-bit integers"):
+        parts.use_lapack(cython_lapack.__pyx_capi__["dpotrf"])
+
+
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_phi_functions_against_mpmath(k):
     x = np.concatenate([[0.0], np.geomspace(1e-300, 1e300, 61), np.linspace(0.01, 40, 400)])

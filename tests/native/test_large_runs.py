@@ -78,6 +78,19 @@ def test_threads_change_no_bit_of_margins_and_paths():
     assert np.array_equal(paths[0].beta, paths[1].beta)
 
 
+def test_threads_change_no_bit_of_a_network():
+    """From 150 samples on LAPACK decomposes the tangent kernel."""
+    data = krf.datasets.circle_teacher(160)
+    flows = [
+        krf.flow_mlp(data.X, data.y, depth=2, width=20, alpha=[0.5, 1.0], t_max=0.02,
+                     backend="cpu", num_threads=threads)
+        for threads in (1, 2, 3)
+    ]  # fmt: skip
+    for flow in flows[1:]:
+        assert np.array_equal(flow.loss, flows[0].loss)
+        assert np.array_equal(flow.predict(data.X), flows[0].predict(data.X))
+
+
 def test_a_run_has_the_same_bits_alone_and_in_any_batch():
     X, y = regression(405, 820)
     alphas = np.array([0.03, 0.1, 0.3])
@@ -114,20 +127,30 @@ def test_a_large_problem_with_rows_of_unequal_size():
     assert np.linalg.norm(y - X @ ends[0].beta) < 1e-9 * np.linalg.norm(y)
 
 
-def test_more_samples_than_matrices_can_have_are_refused():
-    X = np.broadcast_to(np.ones((1, 1)), (46_008, 50_000))
-    with pytest.raises(ValueError, match="X: expected at most 46000 samples"):
-        make_batch(
-            X, np.ones(46_008), np.array(1.0), np.array(2.0), np.ones(50_000), np.ones(50_000)
-        )
+@pytest.mark.parametrize(("n", "d"), [(46_008, 50_000), (3_000, 800_000)])
+def test_more_than_32_bits_can_number_is_refused(n, d):
+    X = np.broadcast_to(np.ones((1, 1)), (n, d))  # without the memory
+    with pytest.raises(ValueError, match="X: expected at most 46000 samples, or features, and"):
+        make_batch(X, np.ones(n), np.array(1.0), np.array(2.0), np.ones(d), np.ones(d))
 
 
-@pytest.mark.usefixtures("interruptible")
+@pytest.fixture
+def clean_memory():
+    """Filling a gigabyte with NaN, as all tests do, cannot be interrupted."""
+    from kernelrich_fast import _core
+
+    poison = getattr(_core, "poison_memory", lambda on: None)
+    poison(False)
+    yield
+    poison(True)
+
+
+@pytest.mark.usefixtures("interruptible", "clean_memory")
 @pytest.mark.parametrize("what", ["flow", "limit"])
 def test_an_interrupt_within_a_large_operation(what):
     """One matrix of this size takes longer than an interrupt may."""
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((3000, 6000))
+    X = rng.standard_normal((4000, 8000))
     y = X[:, :5].sum(axis=1)
     calls = {
         "flow": lambda: krf.flow_diagonal(X, y, alpha=1e-3, method="radau5", backend="cpu"),
@@ -145,4 +168,4 @@ def test_an_interrupt_within_a_large_operation(what):
         calls[what]()
     took = time.perf_counter() - sent[0]
     timer.join()
-    assert took < 0.5  # 0.1 s where nothing else runs
+    assert took < 1.0  # 0.1 s where nothing else runs

@@ -44,7 +44,7 @@ template <Team TeamT> struct ResidualBasis {
       remaining[i] = is_leading[i] == 0.0 && weight[i] > threshold ? length2_below(i) : 0.0;
     });
     bool changed = false;
-    while (n_reflectors < n) {
+    while (n_reflectors < n && !team.cancelled()) {
       // Greedy by what is left of each weighted feature below the rows already taken.
       const int best = team.largest(d, [&](int i) {
         const double norm2 = feature_norm[i] * feature_norm[i];
