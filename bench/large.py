@@ -119,7 +119,7 @@ def measure(limit: float, **task: Any) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         report = {"longer than": limit}
     except subprocess.CalledProcessError as error:
-        report = {"failed": error.stderr.strip().splitlines()[-1]}
+        report = {"failed": (error.stderr.strip().splitlines() or ["killed"])[-1]}
     print(json.dumps(report | {"what": task["what"], "rtol": task["rtol"]}), flush=True)
     return {name: value for name, value in task.items() if name != "reference"} | report
 
@@ -158,7 +158,11 @@ def summary(rows: list[dict[str, Any]]) -> str:
     """Of one size: threads, limits and peers, a line each."""
 
     def of(what: str, threads: int, rtol: float | None) -> np.ndarray:
-        chosen = [r for r in rows if (r["what"], r["threads"], r["rtol"]) == (what, threads, rtol)]
+        chosen = [
+            r for r in rows
+            if (r["what"], r["threads"], r["rtol"]) == (what, threads, rtol)
+            and not {"failed", "longer than"} & r.keys()
+        ]  # fmt: skip
         return np.array([r["gflops"] if what == "dgemm" else r["seconds"] for r in chosen])
 
     many, lines = cores(), []
@@ -166,12 +170,15 @@ def summary(rows: list[dict[str, Any]]) -> str:
     lines.append(f"dgemm: {many} threads {gain.mean():.2f} ± {np.ptp(gain) / 2:.2f} times as fast")
     for what, rtol in (("flow", 1e-6), ("limit", None)):
         one, all_ = of(what, 1, rtol), of(what, many, rtol)
+        if not (len(one) == len(all_) > 0):
+            lines.append(f"{what}: longer than the limit, or failed")
+            continue
         ratio = one / all_
         lines.append(
             f"{what}: {one.mean():.2f} and {all_.mean():.2f} s on 1 and {many} threads, "
             f"{ratio.mean():.2f} ± {np.ptp(ratio) / 2:.2f} times as fast"
         )
-    ours = [r for r in rows if r["what"] == "flow" and r["threads"] == many]
+    ours = [r for r in rows if r["what"] == "flow" and r["threads"] == many and "error" in r]
     for row in rows:
         if row["what"] in ("BDF", "LSODA"):
             if "seconds" not in row:
@@ -185,7 +192,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
                 f"{row['what']} {row['rtol']:g}: {row['seconds']:.1f} s, error "
                 f"{row['error']:.1e}: {times:.2f} times as long as ours at that error"
             )
-    bits = {r["bits"] for r in rows if r["what"] == "limit"}
+    bits = {r["bits"] for r in rows if r["what"] == "limit" and "bits" in r}
     lines.append(f"limit: {len(bits)} result(s) over 1, {many} and 3 threads, bit by bit")
     return "\n".join(lines)
 
@@ -222,6 +229,11 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def keep(found: dict[str, Any], out: Path | None) -> None:
+    if out is not None:
+        out.write_text(json.dumps(found, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="*", default=SIZES)
@@ -240,14 +252,14 @@ def main() -> None:
         for size in args.sizes:
             rows = measure_size(size, Path(name), args.limit, args.repeats, args.peers)
             found["rows"] += rows
+            keep(found, args.out)
             print(f"== {size}\n{summary(rows)}", flush=True)
         if args.growth:
             found["growth"] = measure_growth(Path(name), args.limit)
             print(exponents(found["growth"]), flush=True)
-    if args.out is not None:
-        args.out.write_text(json.dumps(found, indent=1) + "\n")
-        if args.growth:
-            draw(found["growth"], args.out.with_suffix(".png"))
+    keep(found, args.out)
+    if args.out is not None and args.growth:
+        draw(found["growth"], args.out.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ _Index = NDArray[np.int64]
 _Field = tuple[str, str, str, tuple[str, ...]]
 
 instruction_set: str
+lapack_order: int
 
 def use_lapack(dsyevd: object) -> None: ...
 def families() -> dict[str, tuple[list[_Field], list[_Field]]]: ...

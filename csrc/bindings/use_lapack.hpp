@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <stdexcept>
+#include <string>
 #include <string_view>
 
 #include "../cpu/lapack.hpp"
@@ -15,9 +16,10 @@ namespace krf::bindings {
 inline void use_lapack(const pybind11::object &capsule) {
   if (capsule.is_none())
     return cpu::use_lapack(nullptr);
-  const char *name = PyCapsule_GetName(capsule.ptr());
+  const char *name =
+      PyCapsule_CheckExact(capsule.ptr()) ? PyCapsule_GetName(capsule.ptr()) : nullptr;
   if (!name)
-    throw pybind11::error_already_set();
+    throw std::invalid_argument("dsyevd: expected a capsule of SciPy's cython_lapack");
   const std::string_view type = name, begin = "void (char *, char *, int *, ",
                          end = ", int *, int *, int *, int *)";
   if (!type.starts_with(begin) || !type.ends_with(end))

@@ -10,6 +10,7 @@
 //    race.  What is written there is seen by all members when the operation returns.
 //  - A plain loop over an array may read it.  Before one that ends in a scalar lets the array be
 //    written again, call sync().
+//  - Once the run is cancelled results are arbitrary; loops must end all the same.
 //  - Sums have a fixed order for a given team size, so that results do not depend on timing.
 //
 // Value is a register of kWidth doubles.  Arrays that operations visit a Value at a time are padded
@@ -23,7 +24,8 @@
 KRF_BEGIN_NAMESPACE
 
 // What a pass over the features sums: S sums, then M maxima, each a Value, as team.reduce takes
-// them.  A member may take them in parts, and joins the parts.
+// them.  A member may take them in parts, and joins the parts.  Maxima are of numbers that are not
+// negative, and lose a NaN, which sums keep.
 template <class Value, int S, int M> struct PassSums {
   Value parts[S + M] = {};
 

@@ -38,10 +38,11 @@ inline double physical_memory() {
 class TooLarge : public std::bad_alloc {
 public:
   TooLarge(double wanted, double there) {
-    std::snprintf(text_, sizeof text_,
-                  "the arrays of a run take %.0f GB, and this machine has %.0f GB: expected fewer "
-                  "samples or features, or fewer threads for runs that do not share X",
-                  wanted / 1e9, there / 1e9);
+    std::snprintf(
+        text_, sizeof text_,
+        "one array of the runs takes %.0f GB, and this machine has %.0f GB: expected fewer "
+        "samples or features, or fewer threads for runs that do not share X",
+        wanted / 1e9, there / 1e9);
   }
   const char *what() const noexcept override { return text_; }
 

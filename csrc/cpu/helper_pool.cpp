@@ -12,11 +12,13 @@
 namespace krf::cpu {
 namespace {
 
-// An idle thread looks for pieces this often before it sleeps: some tens of microseconds, longer
-// than a run takes between two large operations.
+// An idle thread looks for pieces this often before it sleeps, some tens of microseconds where
+// threads are few: longer than most runs take between two large operations.
 constexpr int kLooks = 2000;
 // And one that waits for the last pieces this often before it lets another thread have its core.
 constexpr int kWaits = 20000;
+
+std::atomic<long long> pieces_helped{0};
 
 void pause() {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -105,7 +107,9 @@ struct HelperPool::State {
 HelperPool::HelperPool(int slots) : state_(new State(slots)) {}
 HelperPool::~HelperPool() { delete state_; }
 
-bool HelperPool::has_idle() const { return state_->idle.load(std::memory_order_relaxed) > 0; }
+long long pieces_of_helpers() { return pieces_helped.load(std::memory_order_relaxed); }
+
+bool HelperPool::has_helpers() const { return state_->idle.load(std::memory_order_relaxed) > 0; }
 
 void HelperPool::share(int slot, int count, Piece piece, const void *context) {
   Slot &own = state_->slot[static_cast<std::size_t>(slot)];
@@ -127,6 +131,7 @@ void HelperPool::help() {
   for (int looks = 0; !s.closed.load(std::memory_order_acquire);) {
     const unsigned seen = s.offers.load(std::memory_order_seq_cst);
     if (s.take_any()) {
+      pieces_helped.fetch_add(1, std::memory_order_relaxed);
       looks = 0;
     } else if (++looks < kLooks) {
       pause();

@@ -9,10 +9,10 @@
 
 namespace krf::cpu {
 
-// A matrix of this order or more is larger than the second cache: its algebra is blocked and cut.
+// The algebra of a matrix of this order or more, of over a megabyte, is blocked and cut.
 inline constexpr int kLargeOrder = 400;
-// And a pass over this many entries is cut.
-inline constexpr double kLargePass = 1 << 18;
+// From this many entries of X on, threads beyond the number of runs are started to help.
+inline constexpr double kWorthThreads = 1 << 18;
 
 class HelperPool {
 public:
@@ -30,8 +30,8 @@ public:
   // Helps others, until close().
   void help();
   void close();
-  // Whether a thread waits to help.
-  bool has_idle() const;
+  // Whether there are threads that help.
+  bool has_helpers() const;
 
 private:
   struct State;
@@ -45,9 +45,11 @@ struct Helpers {
   int slot = 0;
 };
 
-// Memory of the calling thread, aligned for vector registers, that grows to what was asked for and
-// lasts until the thread ends.  What it holds does not last: the next call may move it.  For the
-// thread of a run, outside of pieces: a piece must not throw.
+// For tests: how many pieces helping threads have done in this process.
+long long pieces_of_helpers();
+
+// Memory of the calling thread, aligned for vector registers, at least as long as was asked for.
+// Each call may move it, which voids earlier pointers.  Not to be called in a piece: it may throw.
 double *thread_memory(std::size_t doubles);
 
 } // namespace krf::cpu

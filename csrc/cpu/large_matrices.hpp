@@ -16,7 +16,7 @@ KRF_BEGIN_NAMESPACE
 namespace panels {
 
 inline constexpr int kPanel = 128;
-inline constexpr int kRowsOfPiece = 256; // of a panel
+inline constexpr int kRowsOfStrip = 256; // of a panel
 
 // Unit L of a diagonal block: by columns for the way forward, by rows for the way back.  Padded by
 // the identity to a whole number of tiles.
@@ -130,11 +130,11 @@ inline double factor_large(const Pieces &pieces, double *A, int ld, int n, doubl
     if (!(kept > 0.0))
       return -1.0;
     worst = smaller(worst, kept);
-    if (below >= ld)
+    if (below >= n) // rows of the padding, and null rows that were dropped, are zero
       break;
     // The memory of this thread is free again when the rows are done.
     const Triangle L(cpu::thread_memory(kTriangleRoom), panel + start, ld, width);
-    pieces.run_ranges(ld - below, kRowsOfPiece, [&](int first, int last) {
+    pieces.run_ranges(ld - below, kRowsOfStrip, [&](int first, int last) {
       forward_rows(L, panel, ld, below + first, below + last);
     });
     for (int k = 0; k < kPanel; ++k) {
@@ -142,7 +142,7 @@ inline double factor_large(const Pieces &pieces, double *A, int ld, int n, doubl
       weight[k] = -inverse_pivot[start + k];
     }
     update_symmetric_in_pieces(pieces, A, ld, below, column, weight, kPanel);
-    pieces.run_ranges(ld - below, kRowsOfPiece, [&](int first, int last) {
+    pieces.run_ranges(ld - below, kRowsOfStrip, [&](int first, int last) {
       for (int k = 0; k < kPanel; ++k)
         for (int i = below + first; i < below + last; i += kWidth) {
           double *l = panel + static_cast<long long>(k) * ld + i;
@@ -163,7 +163,7 @@ inline void factor_complex_large(const Pieces &pieces, double *Ar, double *Ai, i
     const int below = start + kComplexPanel;
     eliminate_complex(Ar, Ai, ld, start, below < n ? below : n, below < ld ? below : ld, inverse_r,
                       inverse_i);
-    if (below >= ld)
+    if (below >= n)
       break;
     const double *xr = Ar + static_cast<long long>(start) * ld,
                  *xi = Ai + static_cast<long long>(start) * ld;
@@ -235,7 +235,7 @@ inline double invert_large(const Pieces &pieces, double *A, int ld, int n, doubl
     diagonal[i] = A[static_cast<long long>(i) * ld + i];
   for (int start = 0; start < n && !pieces.cancelled(); start += kPanel) {
     const int width = n - start < kPanel ? n - start : kPanel, whole = padded(width);
-    pieces.run_ranges(ld, kRowsOfPiece, [&](int first, int last) {
+    pieces.run_ranges(ld, kRowsOfStrip, [&](int first, int last) {
       gather(A, ld, start, width, v, first, last);
       for (int k = width; k < whole; ++k)
         for (int i = first; i < last; ++i)
@@ -254,7 +254,7 @@ inline double invert_large(const Pieces &pieces, double *A, int ld, int n, doubl
       weight[k] = -inverse_pivot[k];
     {
       const Triangle L(cpu::thread_memory(kTriangleRoom), block, kPanel, width);
-      pieces.run_ranges(ld, kRowsOfPiece,
+      pieces.run_ranges(ld, kRowsOfStrip,
                         [&](int first, int last) { forward_rows(L, v, ld, first, last); });
     }
     update_symmetric_in_pieces(pieces, A, ld, 0, column, weight, width);
@@ -264,7 +264,7 @@ inline double invert_large(const Pieces &pieces, double *A, int ld, int n, doubl
       for (int i = 0; i < whole; ++i)
         v[static_cast<long long>(k) * ld + start + i] = i == k && k < width ? -1.0 : 0.0;
     forward_rows(L, v, ld, start, start + whole);
-    pieces.run_ranges(ld, kRowsOfPiece, [&](int first, int last) {
+    pieces.run_ranges(ld, kRowsOfStrip, [&](int first, int last) {
       backward_rows(L, inverse_pivot, v, ld, first, last);
       scatter(v, ld, start, width, A, first, last);
     });

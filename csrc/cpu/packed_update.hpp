@@ -10,13 +10,11 @@
 
 KRF_BEGIN_NAMESPACE
 
-using cpu::kLargeOrder;
-
 namespace packed {
 
 inline constexpr int kDepth = 256;       // columns copied together
 inline constexpr int kRows = 2 * kWidth; // of a tile of registers
-inline constexpr int kRowsOfPiece = 128; // of a copy, and of a tile that one thread updates
+inline constexpr int kRowsOfTile = 128;  // of a copy, and of a tile that one thread updates
 
 // Of rows first .. last: a_k by groups of kRows, k after k in a group, and b_k by groups of kTile,
 // for k < count <= kDepth; pair(k, i, a, b) reads kWidth rows of both.
@@ -75,14 +73,14 @@ template <class Pair>
 inline void update_by_pairs(const Pieces &pieces, double *A, int ld, int first, int count,
                             const Pair &pair) {
   using namespace packed;
-  const int order = ld - first, tiles = (order + kRowsOfPiece - 1) / kRowsOfPiece;
-  const auto end = [&](int row) { return row + kRowsOfPiece < ld ? row + kRowsOfPiece : ld; };
+  const int order = ld - first, tiles = (order + kRowsOfTile - 1) / kRowsOfTile;
+  const auto end = [&](int row) { return row + kRowsOfTile < ld ? row + kRowsOfTile : ld; };
   const auto room = static_cast<std::size_t>(kDepth) * ld; // indexed by rows of A
   double *rows = cpu::thread_memory(2 * room), *columns = rows + room;
   for (int done = 0; done < count && !pieces.cancelled(); done += kDepth) {
     const int depth = count - done < kDepth ? count - done : kDepth;
     pieces.run(tiles, [&](int piece) {
-      const int row = first + piece * kRowsOfPiece;
+      const int row = first + piece * kRowsOfTile;
       const auto next = [&](int k, int i, Lanes &a, Lanes &b) { pair(done + k, i, a, b); };
       copy_rows(next, depth, row, end(row), rows, columns);
     });
@@ -92,7 +90,7 @@ inline void update_by_pairs(const Pieces &pieces, double *A, int ld, int first, 
       int i = 0; // row of tiles; its tiles up to the diagonal come one after the other
       for (; piece > i; ++i)
         piece -= i + 1;
-      const int row = first + i * kRowsOfPiece, column = first + piece * kRowsOfPiece;
+      const int row = first + i * kRowsOfTile, column = first + piece * kRowsOfTile;
       update_tile(rows, columns, depth, A, ld, row, end(row), column, end(column));
     });
   }

@@ -71,7 +71,7 @@ bool eigen(int n, double *A, double *value, double *vector) {
   double *scratch = new double[static_cast<std::size_t>(n + 7) * ld]();
   Arena arena(scratch);
   SymmetricEigen<CpuTeam> solver(team, n, arena);
-  const bool converged = solver.decompose(A);
+  const bool converged = solver.decompose_by_library(A);
   for (int i = 0; i < n; ++i)
     value[i] = solver.value[i];
   for (int i = 0; i < n * ld; ++i)

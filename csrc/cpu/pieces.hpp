@@ -19,14 +19,11 @@ public:
   // body(piece) for all pieces, in any order, on any thread; it must not throw, so it allocates
   // nothing.
   template <class Body> void run(int count, const Body &body) const {
-    if (count > 1 && helpers_.pool && helpers_.pool->has_idle()) {
-      helpers_.pool->share(
-          helpers_.slot, count,
-          [](const void *context, int piece) { (*static_cast<const Body *>(context))(piece); },
-          &body);
+    if (count > 1 && helpers_.pool && helpers_.pool->has_helpers()) {
+      helpers_.pool->share(helpers_.slot, count, call<Body>, &body);
     } else {
       for (int piece = 0; piece < count; ++piece)
-        body(piece);
+        call<Body>(&body, piece);
     }
   }
   // body(first, last) over 0 .. count in pieces of `length`.
@@ -38,6 +35,11 @@ public:
   }
 
 private:
+  // Compiled once for both: of two copies the compiler might contract one otherwise.
+  template <class Body> [[gnu::noinline]] static void call(const void *body, int piece) {
+    (*static_cast<const Body *>(body))(piece);
+  }
+
   const int *cancel_;
   cpu::Helpers helpers_;
 };

@@ -119,7 +119,7 @@ bool follow_rich_paths(const RichPathBatch &batch, long long max_jumps, RichPath
                        int threads, const Watch &watch) {
   r.saddles.resize(static_cast<std::size_t>(batch.count));
   const auto queue = longest_first(batch.count, [](long long) { return 1.0; });
-  const bool large = static_cast<double>(batch.n) * batch.d >= kLargePass;
+  const bool large = static_cast<double>(batch.n) * batch.d >= kWorthThreads;
   return run_queue(queue, threads, large, watch, [&]() -> Run {
     auto worker = std::make_shared<RichPathWorker>(batch);
     return [&, worker](long long b, const int *cancel, Helpers helpers) {

@@ -85,11 +85,11 @@ private:
   long long set_ = -1;
 };
 
-// Whether runs have operations that are worth cutting into pieces (pieces.hpp): a pass over two
+// Whether runs have operations that are worth cutting into pieces (pieces.hpp): passes over two
 // megabytes, or algebra in blocks.
 template <class Family> bool has_large_runs(const typename Family::Batch &batch) {
-  const double entries = static_cast<double>(Family::features(batch)) * Family::samples(batch);
-  return entries >= kLargePass || Family::rows_of_systems(batch) >= kLargeOrder;
+  return static_cast<double>(Family::packed_doubles(batch)) >= kWorthThreads ||
+         Family::rows_of_systems(batch) >= kLargeOrder;
 }
 
 // Returns whether the batch ran to its end.

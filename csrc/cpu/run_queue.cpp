@@ -60,6 +60,7 @@ bool run_queue(const std::vector<long long> &order, int threads, bool large, con
       idle.notify_one();
   };
   std::vector<std::thread> workers;
+  workers.reserve(static_cast<std::size_t>(count));
   try {
     for (int i = 0; i < count; ++i)
       workers.emplace_back(work, i);

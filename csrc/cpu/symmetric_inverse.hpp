@@ -94,8 +94,9 @@ inline double invert_symmetric(double *A, int ld, int n, double *scratch) {
   return worst;
 }
 
-// out_k = A x_k for K vectors, ld apart; of A, what lies in the columns first .. last, multiples of
-// 8, on and below the diagonal, and its mirror image.  Rows above `first` stay as they are.
+// out_k = A x_k for K vectors, ld apart; of A, what lies in the columns first_column ..
+// last_column, multiples of 8, on and below the diagonal, and its mirror image.  Rows of out above
+// first_column stay as they are.
 template <int K>
 inline void multiply_symmetric(const double *A, int ld, int first_column, int last_column,
                                const double *x, double *out) {

@@ -10,6 +10,7 @@
 #include "lapack.hpp"
 #include "large_matrices.hpp"
 #include "ldlt.hpp"
+#include "products.hpp"
 #include "symmetric_inverse.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -65,8 +66,9 @@ public:
     pieces_.run_ranges(d, length, [&](int first, int last) {
       const int piece = first / length;
       Sums own{};
-      if (!cancelled())
-        pass<K>(X, ld, first, last, V, acc ? partial + piece * kept : nullptr, own, body);
+      // Of a run that was cancelled nothing but an end is wanted.
+      const int end = cancelled() ? first : last;
+      pass<K>(X, ld, first, end, V, acc ? partial + piece * kept : nullptr, own, body);
       *sums_of_piece(piece) = own;
     });
     for (int piece = 0; piece < count; ++piece)
@@ -190,7 +192,7 @@ public:
     spend(static_cast<double>(count) * ld * ld);
     for (int k = 0; k < count; ++k)
       columns[k] = X + static_cast<long long>(index[k]) * ld;
-    if (ld < kLargeOrder)
+    if (ld < cpu::kLargeOrder)
       update_symmetric(A, ld, 0, ld, columns, weight, count);
     else
       update_symmetric_in_pieces(pieces_, A, ld, 0, columns, weight, count);
@@ -199,25 +201,27 @@ public:
   // A <- A^-1, lower triangle by columns, for `multiply_symmetric` alone.  Returns what `factor`
   // does.
   static long long inverse_room(int ld) {
-    return ld < kLargeOrder ? krf::inverse_room(ld) : large_inverse_room(ld);
+    return ld < cpu::kLargeOrder ? krf::inverse_room(ld) : large_inverse_room(ld);
   }
   double invert(double *A, int ld, int n, double *scratch) {
     spend(static_cast<double>(n) * n * n);
-    return ld < kLargeOrder ? invert_symmetric(A, ld, n, scratch)
-                            : invert_large(pieces_, A, ld, n, scratch);
+    return ld < cpu::kLargeOrder ? invert_symmetric(A, ld, n, scratch)
+                                 : invert_large(pieces_, A, ld, n, scratch);
   }
   // out_k = A x_k for K vectors, ld apart; of A the lower triangle by columns.
   template <int K> void multiply_symmetric(const double *A, int ld, const double *x, double *out) {
     spend(2.0 * K * ld * ld);
-    if (ld < kLargeOrder)
+    if (ld < cpu::kLargeOrder)
       krf::multiply_symmetric<K>(A, ld, 0, ld, x, out);
     else
       multiply_symmetric_large<K>(pieces_, A, ld, x, out);
   }
 
   // Eigenvalues of symmetric A, and its eigenvectors in place of its columns, for those n of which
-  // `decomposes` says so; false where there is no convergence, as from what is not finite.
-  static bool decomposes(int n) { return n >= cpu::kLapackOrder && cpu::has_lapack(); }
+  // `has_library_for` says so; false where there is no convergence, as from what is not finite.
+  static bool has_library_for(int n) {
+    return n >= cpu::kLapackOrder && n <= cpu::kMostOfLapack && cpu::has_lapack();
+  }
   bool decompose(double *A, int ld, int n, double *value) {
     spend(9.0 * n * n * n); // of the textbooks
     for (int i = 0; i < n; ++i) {
@@ -231,12 +235,12 @@ public:
 
   double factor(double *A, int ld, int n, double *inverse_pivot) {
     spend(n * (n / 3.0) * n);
-    return ld < kLargeOrder ? factor_ldlt(A, ld, n, inverse_pivot)
-                            : factor_large(pieces_, A, ld, n, inverse_pivot);
+    return ld < cpu::kLargeOrder ? factor_ldlt(A, ld, n, inverse_pivot)
+                                 : factor_large(pieces_, A, ld, n, inverse_pivot);
   }
   void factor(double *Ar, double *Ai, int ld, int n, double *inverse_r, double *inverse_i) {
     spend(n * (4.0 / 3.0 * n) * n);
-    if (ld < kLargeOrder)
+    if (ld < cpu::kLargeOrder)
       factor_complex_ldlt(Ar, Ai, ld, n, inverse_r, inverse_i);
     else
       factor_complex_large(pieces_, Ar, Ai, ld, n, inverse_r, inverse_i);
@@ -335,81 +339,6 @@ private:
         act(i, RowsTogether<4>{});
       for (; i < last; ++i)
         act(i, RowsTogether<1>{});
-    });
-  }
-
-  template <int I>
-  static void products_with_rows(const double *a, int lda, const double *B, int ldb, int q,
-                                 int length, double *out, int ldo, bool add) {
-    int j = 0;
-    for (; j + 4 <= q; j += 4)
-      product_tile<I, 4>(a, lda, B + static_cast<long long>(j) * ldb, ldb, length, out + j, ldo,
-                         add);
-    for (; j < q; ++j)
-      product_tile<I, 1>(a, lda, B + static_cast<long long>(j) * ldb, ldb, length, out + j, ldo,
-                         add);
-  }
-
-  template <int I>
-  static void combine_rows(const double *C, long long row_stride, long long column_stride, int q,
-                           const double *B, int ldb, int length, double *out, int ldo, bool add) {
-    int c = 0;
-    for (; c + 4 * kWidth <= length; c += 4 * kWidth)
-      combine_tile<I, 4>(C, row_stride, column_stride, q, B + c, ldb, out + c, ldo, add);
-    for (; c < length; c += kWidth)
-      combine_tile<I, 1>(C, row_stride, column_stride, q, B + c, ldb, out + c, ldo, add);
-  }
-  template <int I, int J>
-  static void combine_tile(const double *C, long long row_stride, long long column_stride, int q,
-                           const double *B, int ldb, double *out, int ldo, bool add) {
-    Lanes sum[I][J];
-#pragma GCC unroll 4
-    for (int i = 0; i < I; ++i)
-#pragma GCC unroll 4
-      for (int j = 0; j < J; ++j)
-        sum[i][j] = add ? read<Lanes>(out + static_cast<long long>(i) * ldo + j * kWidth)
-                        : splat<Lanes>(0.0);
-    for (int k = 0; k < q; ++k) {
-      const double *b = B + static_cast<long long>(k) * ldb;
-      Lanes right[J];
-#pragma GCC unroll 4
-      for (int j = 0; j < J; ++j)
-        right[j] = read<Lanes>(b + j * kWidth);
-#pragma GCC unroll 4
-      for (int i = 0; i < I; ++i) {
-        const double left = C[i * row_stride + k * column_stride];
-#pragma GCC unroll 4
-        for (int j = 0; j < J; ++j)
-          sum[i][j] += left * right[j];
-      }
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < I; ++i)
-#pragma GCC unroll 4
-      for (int j = 0; j < J; ++j)
-        write<Lanes>(out + static_cast<long long>(i) * ldo + j * kWidth, sum[i][j]);
-  }
-
-  template <int I, int J>
-  static void product_tile(const double *a, int lda, const double *b, int ldb, int length,
-                           double *out, int ldo, bool add) {
-    Lanes sum[I][J] = {};
-    for (int c = 0; c < length; c += kWidth) {
-      Lanes right[J];
-#pragma GCC unroll 4
-      for (int j = 0; j < J; ++j)
-        right[j] = read<Lanes>(b + static_cast<long long>(j) * ldb + c);
-#pragma GCC unroll 4
-      for (int i = 0; i < I; ++i) {
-        const Lanes left = read<Lanes>(a + static_cast<long long>(i) * lda + c);
-#pragma GCC unroll 4
-        for (int j = 0; j < J; ++j)
-          sum[i][j] += left * right[j];
-      }
-    }
-    each_sum(sum, [&](int i, int j, double total) {
-      double *to = out + static_cast<long long>(i) * ldo + j;
-      *to = total + (add ? *to : 0.0);
     });
   }
 

@@ -233,14 +233,17 @@ def make_batch(
     y_norm2 = to_host(xp.sum(y * y, axis=-1)).ravel()[run_index(y.shape[:-1], shape)]
     basis = y_rest = None
     n_samples, d = X.shape[-2:]
+    rows = min(n_samples, d) if reduce else n_samples
+    if rows > MOST_ROWS:
+        what = "samples, or features" if reduce else "samples"
+        raise ValueError(f"X: expected at most {MOST_ROWS} {what}, got shape {(n_samples, d)}")
+    if (rows + 8) * (d + 8) > MOST_ENTRIES:  # padded
+        raise ValueError(
+            f"X: expected at most {MOST_ENTRIES:,} entries, got shape {(n_samples, d)}"
+        )
     if reduce and n_samples > d:
         basis, X, y, y_rest = _reduce(xp, X, y)
         basis = basis.reshape(-1, n_samples, X.shape[-2])
-    if X.shape[-2] > MOST_ROWS or (X.shape[-2] + 8) * (d + 8) > MOST_ENTRIES:  # padded
-        raise ValueError(
-            f"X: expected at most {MOST_ROWS} samples, or features, and {MOST_ENTRIES:.3g} "
-            f"entries, got shape {(n_samples, d)}: entries are numbered by 32 bits"
-        )
     offset = xp.zeros(y.shape[:-1]) if y_rest is None else xp.sum(y_rest**2, axis=-1)
     return DiagonalBatch(
         shape=shape,

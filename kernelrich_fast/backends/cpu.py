@@ -15,9 +15,6 @@ from .native import NativeBackend
 
 __all__ = ["CpuBackend"]
 
-# Samples of a network from which on LAPACK decomposes its tangent kernel: csrc/cpu/lapack.hpp.
-LAPACK_ORDER = 150
-
 
 @final
 class CpuBackend(NativeBackend):
@@ -41,7 +38,7 @@ class CpuBackend(NativeBackend):
         progress: Progress | None,
         on_device: bool,
     ) -> Rows:
-        if family == "mlp_flow" and arguments["X"].shape[-2] >= LAPACK_ORDER:
+        if family == "mlp_flow" and arguments["X"].shape[-2] >= self.core.lapack_order:
             self._take_lapack()
             # Its sums must not depend on the number of its threads.
             with one_blas_thread():
@@ -51,10 +48,11 @@ class CpuBackend(NativeBackend):
         return rows
 
     def _take_lapack(self) -> None:
-        """Tell the compiled module where SciPy's LAPACK is."""
-        from scipy.linalg import cython_lapack
+        """Tell the compiled module, which has eigenvectors of its own, where SciPy's LAPACK is."""
+        # Where SciPy offers none, or one of 64-bit integers.
+        with suppress(ImportError, AttributeError, KeyError, ValueError):
+            from scipy.linalg import cython_lapack
 
-        with suppress(ValueError):  # of 64-bit integers: then it does without
             self.core.use_lapack(cython_lapack.__pyx_capi__["dsyevd"])
 
     def rich_path(self, batch: DiagonalBatch, options: RichPathOptions) -> RichPathRaw:

@@ -78,6 +78,53 @@ def test_threads_change_no_bit_of_margins_and_paths():
     assert np.array_equal(paths[0].beta, paths[1].beta)
 
 
+def test_threads_help():
+    from kernelrich_fast import _core
+
+    if not hasattr(_core, "pieces_of_helpers"):
+        pytest.skip("built without KRF_TESTING=ON")
+    X, y = regression(513, 700)
+    before = _core.pieces_of_helpers()
+    krf.limit_diagonal(X, y, alpha=0.01, backend="cpu", num_threads=1)
+    assert _core.pieces_of_helpers() == before
+    for _ in range(100):  # a helper that gets no core helps nobody
+        krf.limit_diagonal(X, y, alpha=0.01, backend="cpu", num_threads=2)
+        if _core.pieces_of_helpers() > before:
+            return
+    raise AssertionError
+
+
+def test_rows_that_depend_on_others():
+    """The basis is rotated, and rows beyond the rank are dropped."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((410, 300)) @ rng.standard_normal((300, 820))
+    y = X @ (rng.standard_normal(820) * (rng.random(820) < 0.02))
+    for depth in (2, 3):
+        ends = [
+            krf.limit_diagonal(X, y, alpha=0.05, depth=depth, backend="cpu", num_threads=threads)
+            for threads in (1, 2)
+        ]
+        assert np.array_equal(ends[0].beta, ends[1].beta)
+        assert ends[0].status == krf.Status.CONVERGED
+        assert np.linalg.norm(y - X @ ends[0].beta) < 1e-8 * np.linalg.norm(y)
+
+
+def test_networks_before_change_no_bit_of_linear_networks():
+    """What decomposes large kernels of networks is not taken by others."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((30, 5)), rng.standard_normal((30, 160))
+
+    def flow():
+        return krf.flow_linear(
+            X, Y, width=4, alpha=0.3, method="radau5", t_max=0.05, backend="cpu"
+        ).M
+
+    before = flow()
+    data = krf.datasets.circle_teacher(160)
+    krf.flow_mlp(data.X, data.y, depth=2, width=5, alpha=1.0, t_max=1e-4, backend="cpu")
+    assert np.array_equal(flow(), before)
+
+
 def test_threads_change_no_bit_of_a_network():
     """From 150 samples on LAPACK decomposes the tangent kernel."""
     data = krf.datasets.circle_teacher(160)
@@ -130,7 +177,8 @@ def test_a_large_problem_with_rows_of_unequal_size():
 @pytest.mark.parametrize(("n", "d"), [(46_008, 50_000), (3_000, 800_000)])
 def test_more_than_32_bits_can_number_is_refused(n, d):
     X = np.broadcast_to(np.ones((1, 1)), (n, d))  # without the memory
-    with pytest.raises(ValueError, match="X: expected at most 46000 samples, or features, and"):
+    limits = r"X: expected at most (46000 samples|2,130,706,432 entries)"
+    with pytest.raises(ValueError, match=limits):
         make_batch(X, np.ones(n), np.array(1.0), np.array(2.0), np.ones(d), np.ones(d))
 
 
@@ -164,8 +212,11 @@ def test_an_interrupt_within_a_large_operation(what):
 
     timer = threading.Timer(1.5, interrupt)
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        calls[what]()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            calls[what]()
+    finally:
+        timer.cancel()
+        timer.join()
     took = time.perf_counter() - sent[0]
-    timer.join()
     assert took < 1.0  # 0.1 s where nothing else runs

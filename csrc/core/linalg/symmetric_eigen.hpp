@@ -24,16 +24,20 @@ public:
 
   // A (n rows of ld, zero in the padding) is destroyed.  False where it does not converge.
   KRF_HD KRF_APART bool decompose(double *A) {
-    // A team may know a library that is faster where n is large.
+    tridiagonalise({A, ld});
+    return diagonalise();
+  }
+
+  // The same by a library that is faster where n is large, if the team has one for it.
+  KRF_HD KRF_APART bool decompose_by_library(double *A) {
     if constexpr (requires { team_.decompose(A, ld, n, value); })
-      if (team_.decomposes(n)) {
+      if (team_.has_library_for(n)) {
         if (!team_.decompose(A, ld, n, value))
           return false;
         copy(team_, A, vector.data, n * ld);
         return true;
       }
-    tridiagonalise({A, ld});
-    return diagonalise();
+    return decompose(A);
   }
 
 private:

@@ -62,6 +62,8 @@ struct MlpFamily {
   static int variant(const Batch &, long long) { return 0; }
   static const char *complete(Batch &b, Extents &extents) {
     const int outputs = b.units[b.units_count - 1];
+    if (b.n > 46000)
+      return "X: expected at most 46000 samples";
     if (b.units_count < 3)
       return "units: expected those of at least two layers of weights";
     long long values = 0;

@@ -137,7 +137,7 @@ private:
     fill(s.team, 0.0, value_, ldn);
     fill(s.team, 0.0, rows_.rho, Rows::kCount * ldn);
     s.tangent_kernel(kernel_.data);
-    known_ = eigen_.decompose(kernel_.data);
+    known_ = eigen_.decompose_by_library(kernel_.data);
     return known_;
   }
 
