@@ -27,6 +27,8 @@ class CpuBackend(NativeBackend):
 
         self.core = _core
         self.instruction_set: str = _core.instruction_set
+        # Samples of a network from which on LAPACK decomposes its tangent kernel.
+        self.lapack_order: int = _core.lapack_order
         self.detail = f"instruction set {self.instruction_set}"
 
     def run(
@@ -38,7 +40,7 @@ class CpuBackend(NativeBackend):
         progress: Progress | None,
         on_device: bool,
     ) -> Rows:
-        if family == "mlp_flow" and arguments["X"].shape[-2] >= self.core.lapack_order:
+        if family == "mlp_flow" and arguments["X"].shape[-2] >= self.lapack_order:
             self._take_lapack()
             # Its sums must not depend on the number of its threads.
             with one_blas_thread():
