@@ -333,13 +333,17 @@ private:
   template <class Act> void for_rows_of_product(int m, int q, int length, const Act &act) const {
     const double wanted = 1e6 / (static_cast<double>(q) * length + 1.0);
     const int rows = wanted < m ? (static_cast<int>(wanted) + 4) / 4 * 4 : m + 1;
-    pieces_.run_ranges(m, rows, [&](int first, int last) {
+    const auto act_on = [&](int first, int last) {
       int i = first;
       for (; i + 4 <= last; i += 4)
         act(i, RowsTogether<4>{});
       for (; i < last; ++i)
         act(i, RowsTogether<1>{});
-    });
+    };
+    if (rows >= m) // inlined: most products are small
+      act_on(0, m);
+    else
+      pieces_.run_ranges(m, rows, act_on);
   }
 
   void spend(double flops) { flops_ += flops; }
