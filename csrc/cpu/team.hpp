@@ -333,7 +333,7 @@ private:
   template <class Act> void for_rows_of_product(int m, int q, int length, const Act &act) const {
     const double wanted = 1e6 / (static_cast<double>(q) * length + 1.0);
     const int rows = wanted < m ? (static_cast<int>(wanted) + 4) / 4 * 4 : m + 1;
-    const auto act_on = [&](int first, int last) {
+    const auto act_on = [&](int first, int last) __attribute__((always_inline)) {
       int i = first;
       for (; i + 4 <= last; i += 4)
         act(i, RowsTogether<4>{});
