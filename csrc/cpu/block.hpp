@@ -40,22 +40,22 @@ public:
   TooLarge(double wanted, double there) {
     std::snprintf(
         text_, sizeof text_,
-        "one array of the runs takes %.0f GB, and this machine has %.0f GB: expected fewer "
-        "samples or features, or fewer threads for runs that do not share X",
+        "an array takes %.0f GB, and this machine has %.0f GB of memory: expected fewer samples "
+        "or features",
         wanted / 1e9, there / 1e9);
   }
   const char *what() const noexcept override { return text_; }
 
 private:
-  char text_[200];
+  char text_[160];
 };
 
 // In tests new memory is filled with NaN, so that a result that depends on it shows.
 inline std::atomic<bool> poison_memory{false};
 
 inline Block allocate(long long count) {
-  // Memory of several large pages asks for them: a step between columns of a large matrix would
-  // else be a page, and a miss of the table of pages, each time.
+  // Columns of a large matrix lie on different small pages, and each page needs an entry of the
+  // processor's page table cache.  Large pages need fewer.
   constexpr std::size_t kLargePage = std::size_t{2} << 20;
   const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(double);
   const double there = bytes < 2 * kLargePage ? 0.0 : physical_memory();

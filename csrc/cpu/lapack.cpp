@@ -6,17 +6,17 @@
 
 namespace krf::cpu {
 namespace {
-std::atomic<Dsyevd> function{nullptr};
+std::atomic<Dsyevd> dsyevd_of_scipy{nullptr};
 } // namespace
 
-void use_lapack(Dsyevd dsyevd) { function.store(dsyevd, std::memory_order_release); }
-bool has_lapack() { return function.load(std::memory_order_acquire) != nullptr; }
+void use_lapack(Dsyevd dsyevd) { dsyevd_of_scipy.store(dsyevd, std::memory_order_release); }
+bool has_lapack() { return dsyevd_of_scipy.load(std::memory_order_acquire) != nullptr; }
 
 bool decompose_by_lapack(double *A, int ld, int n, double *value) {
   char job = 'V', triangle = 'L';
   int length = -1, integers_length = -1, info = 0, integers_wanted = 0;
   double wanted = 0;
-  const Dsyevd dsyevd = function.load(std::memory_order_acquire);
+  const Dsyevd dsyevd = dsyevd_of_scipy.load(std::memory_order_acquire);
   dsyevd(&job, &triangle, &n, A, &ld, value, &wanted, &length, &integers_wanted, &integers_length,
          &info);
   if (info != 0)

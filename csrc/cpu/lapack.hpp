@@ -6,10 +6,10 @@ namespace krf::cpu {
 
 // From this order on LAPACK is faster than linalg/symmetric_eigen.hpp (bench/kernels.py).
 inline constexpr int kLapackOrder = 150;
-// And up to this one its 32-bit integers hold the length of its work, 2 n^2.
+// Up to this order 32-bit integers hold the length of its scratch memory, 2 n^2.
 inline constexpr int kMostOfLapack = 30000;
 
-// As Fortran calls it, with 32-bit integers.
+// With Fortran's convention of arguments, and 32-bit integers.
 using Dsyevd = void (*)(char *job, char *triangle, int *n, double *A, int *ld, double *value,
                         double *work, int *work_length, int *integers, int *integers_length,
                         int *info);

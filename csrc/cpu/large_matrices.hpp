@@ -132,7 +132,7 @@ inline double factor_large(const Pieces &pieces, double *A, int ld, int n, doubl
     worst = smaller(worst, kept);
     if (below >= n) // rows of the padding, and null rows that were dropped, are zero
       break;
-    // The memory of this thread is free again when the rows are done.
+    // L is needed for these rows alone: the update below takes the same memory.
     const Triangle L(cpu::thread_memory(kTriangleRoom), panel + start, ld, width);
     pieces.run_ranges(ld - below, kRowsOfStrip, [&](int first, int last) {
       forward_rows(L, panel, ld, below + first, below + last);
@@ -171,8 +171,7 @@ inline void factor_complex_large(const Pieces &pieces, double *Ar, double *Ai, i
       const double r = inverse_r[start + k], i = inverse_i[start + k], norm = r * r + i * i;
       wr[k] = -r / norm, wi[k] = i / norm;
     }
-    // With u = w x, the real part of u x' is u_r x_r' - u_i x_i', the imaginary u_r x_i' + u_i
-    // x_r'.
+    // For u = w x the parts of u x' are u_r x_r' - u_i x_i' and u_r x_i' + u_i x_r'.
     const auto parts = [&](int k, int i, Lanes &ur, Lanes &ui, Lanes &r, Lanes &m) {
       const long long at = static_cast<long long>(k) * ld + i;
       r = read<Lanes>(xr + at), m = read<Lanes>(xi + at);

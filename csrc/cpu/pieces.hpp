@@ -35,7 +35,7 @@ public:
   }
 
 private:
-  // Compiled once for both: of two copies the compiler might contract one otherwise.
+  // One copy for both branches of `run`: in two, the compiler might fuse different multiply-adds.
   template <class Body> [[gnu::noinline]] static void call(const void *body, int piece) {
     (*static_cast<const Body *>(body))(piece);
   }

@@ -1,5 +1,4 @@
-// The CPU team: one thread and its vector registers, and for large operations the threads that
-// help.
+// The CPU team: one thread with vector registers, and threads that help with large operations.
 //
 // The operations, and what they promise, are those of core/team.hpp.  One thread executes a run and
 // hands out pieces of what is large (pieces.hpp); the order of all sums is that of the sizes alone,
