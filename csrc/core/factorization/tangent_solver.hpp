@@ -4,29 +4,27 @@
 #pragma once
 
 #include "../loss.hpp"
-#include "../ode/radau5.hpp"
 #include "dense_kernel.hpp"
+#include "tangent_point.hpp"
 
 KRF_BEGIN_NAMESPACE
 
 template <Team TeamT, QuadraticLoss LossT, TangentKernel KernelT> class TangentSolver {
-  using T = typename TeamT::Value;
-
 public:
   // Newton rate from which the tangent kernel is renewed.
   static constexpr double kSlowRate = 0.1;
 
-  double *W; // where the tangent kernel was taken, of `length`
+  TangentPoint<TeamT> at;
   KernelT kernel;
 
   KRF_HD TangentSolver(TeamT &team, Measurements<TeamT> &sensing, int length, Arena &arena)
-      : W(arena.take(length)), kernel(team, sensing, arena), team_(team), sensing_(sensing),
-        length_(length), sample_(arena.take(sensing.ldn)), sample_i_(arena.take(sensing.ldn)) {}
+      : at(team, length, arena), kernel(team, sensing, arena), team_(team), sensing_(sensing),
+        sample_(arena.take(sensing.ldn)), sample_i_(arena.take(sensing.ldn)) {}
 
   KRF_HD void start() { // solves touch the padding of samples
     fill(team_, 0.0, sample_, sensing_.ldn);
     fill(team_, 0.0, sample_i_, sensing_.ldn);
-    fill(team_, 0.0, W, length_);
+    at.start();
   }
   KRF_HD void forget() { kernel.forget(), fresh_ = false; }
 
@@ -38,15 +36,11 @@ public:
     if (!renew && h == kernel.h_factored())
       return true;
     if (renew) {
-      team_.for_each(length_, [&](int i) {
-        write(W + i, (read<T>(stages + i) + read<T>(stages + length_ + i) +
-                      read<T>(stages + 2 * length_ + i)) *
-                         (1.0 / 3.0));
-      });
-      kernel.renew(W);
+      at.take_mean(stages);
+      kernel.renew(at.W);
       fresh_ = true;
     }
-    gamma_h_ = radau5::kGamma / h, alpha_h_ = radau5::kAlpha / h, beta_h_ = radau5::kBeta / h;
+    at.step(h);
     constexpr double c = LossT::kCurvature;
     const double kept = kernel.factor(h, radau5::kGamma / c, radau5::kAlpha / c, radau5::kBeta / c);
     if (!(kept > 0.0))
@@ -56,34 +50,26 @@ public:
 
   // b <- (gamma / h + 2 J^T J)^-1 b
   KRF_HD void solve(double *b) {
-    sensing_.linearise(W, b, sample_);
+    sensing_.linearise(at.W, b, sample_);
     kernel.solve(sample_);
-    sensing_.subtract_adjoint(sample_, 1.0, W, b);
-    scale(team_, 1.0 / gamma_h_, b, length_);
+    sensing_.subtract_adjoint(sample_, 1.0, at.W, b);
+    at.divide(b);
   }
   // b <- ((alpha + i beta) / h + 2 J^T J)^-1 b
   KRF_HD void solve(double *b_r, double *b_i) {
-    sensing_.linearise(W, b_r, sample_);
-    sensing_.linearise(W, b_i, sample_i_);
+    sensing_.linearise(at.W, b_r, sample_);
+    sensing_.linearise(at.W, b_i, sample_i_);
     kernel.solve(sample_, sample_i_);
-    sensing_.subtract_adjoint(sample_, 1.0, W, b_r);
-    sensing_.subtract_adjoint(sample_i_, 1.0, W, b_i);
-    const double size2 = 1.0 / (alpha_h_ * alpha_h_ + beta_h_ * beta_h_);
-    const double a = alpha_h_ * size2, b = beta_h_ * size2;
-    team_.for_each(length_, [&](int i) {
-      const T u = read<T>(b_r + i), v = read<T>(b_i + i);
-      write(b_r + i, a * u + b * v);
-      write(b_i + i, a * v - b * u);
-    });
+    sensing_.subtract_adjoint(sample_, 1.0, at.W, b_r);
+    sensing_.subtract_adjoint(sample_i_, 1.0, at.W, b_i);
+    at.divide(b_r, b_i);
   }
 
 private:
   TeamT &team_;
   Measurements<TeamT> &sensing_;
-  int length_;
   double *sample_, *sample_i_; // n_samples each
-  double gamma_h_ = 0, alpha_h_ = 0, beta_h_ = 0;
-  bool fresh_ = false; // the kernel belongs to this run
+  bool fresh_ = false;         // the kernel belongs to this run
 };
 
 KRF_END_NAMESPACE
