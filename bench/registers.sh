@@ -24,7 +24,7 @@ report() { # report ARCH FILE
 export -f report
 export folder
 for arch in "${@:-sm_90}"; do
-  for file in diagonal_flow.cu diagonal_limit.cu factor_flow.cu linear_flow.cu margin_flow.cu mlp_flow.cu parts.cu; do
+  for file in *_flow.cu diagonal_limit.cu parts.cu; do
     printf '%s %s\n' "$arch" "$file"
   done
 done | xargs -P 2 -L 1 bash -c 'set -o pipefail; report "$@"' _ | sort

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .config import __version__, show_config
     from .diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
     from .explorer import explore
-    from .factorization import FactorizationFlow, flow_factorization
+    from .factorization import FactorizationFlow, FactorizationMarginFlow, flow_factorization
     from .linear import LinearFlow, flow_linear
     from .margin import MarginLimit, margin_limit
     from .margin_flow import MarginFlow
@@ -37,6 +37,7 @@ __all__ = [
     "DiagonalFlow",
     "DiagonalLimit",
     "FactorizationFlow",
+    "FactorizationMarginFlow",
     "FallbackWarning",
     "LinearFlow",
     "MLPFlow",
@@ -80,6 +81,7 @@ _HOMES = {
     "limit_diagonal": "diagonal",
     "explore": "explorer",
     "FactorizationFlow": "factorization",
+    "FactorizationMarginFlow": "factorization",
     "flow_factorization": "factorization",
     "LinearFlow": "linear",
     "flow_linear": "linear",

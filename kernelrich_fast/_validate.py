@@ -21,6 +21,7 @@ __all__ = [
     "integer",
     "integer_array",
     "labelled_pair",
+    "labels",
     "pair",
     "positive_array",
     "profile",
@@ -238,9 +239,24 @@ def labelled_pair(X: Any, y: Any, *, device: bool = False) -> tuple[FloatArray, 
     array([-1.])
     """
     X, y = data_pair(X, y, device=device)
+    return X, _expect_labels(y)
+
+
+def labels(y: Any, *, device: bool = False) -> FloatArray:
+    """Labels of -1 and +1 alone.
+
+    Examples
+    --------
+    >>> labels([1, -1])
+    array([ 1., -1.])
+    """
+    return _expect_labels(real_array("y", y, ndim=1, device=device))
+
+
+def _expect_labels(y: FloatArray) -> FloatArray:
     if not bool((abs(y) == 1.0).all()):
         raise ValueError(f"y: expected labels -1 and +1, got {np.unique(to_host(y))[:5]}")
-    return X, y
+    return y
 
 
 def profile(

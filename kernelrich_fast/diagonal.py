@@ -15,7 +15,8 @@ from .backends.base import LimitOptions
 from .decayed_limit import constant_decay, limit_under_decay
 from .diagonal_results import DiagonalFlow, DiagonalLimit
 from .diagonal_start import diagonal_batch, expect_both_signs, layer_fields, start_of
-from .margin_flow import MarginFlow, flow_margin, refuse_with_margins, refuse_without_margins
+from .margin_clock import refuse_without_margins
+from .margin_flow import MarginFlow, flow_margin, refuse_with_margins
 from .schedules import Schedule
 from .schedules import weight_decay as check_decay
 from .status import warn_unless_converged

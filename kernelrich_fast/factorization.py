@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from . import _validate as check
 from ._device import contiguous, namespace, to_host
-from ._results import FlowResult
-from ._runs import flow_options, solve_flows
+from ._runs import Solved, flow_options, solve_flows
 from ._types import ArrayLike, FloatArray, Progress
-from .backends import BACKENDS, FactorBatch, per_run, run_index
+from .backends import (
+    BACKENDS,
+    MARGIN_LOSSES,
+    FactorBatch,
+    FactorMarginBatch,
+    per_run,
+    run_index,
+)
 from .equations.factorization import Sensing
 from .factor_start import (
     LARGEST,
@@ -22,57 +27,14 @@ from .factor_start import (
     explicit_start,
     given_start,
 )
+from .factorization_results import FactorizationFlow, FactorizationMarginFlow
+from .margin_clock import margin_clock, refuse_squared_options, refuse_without_margins
 from .measurements import check_sensing
 
-__all__ = ["FactorizationFlow", "flow_factorization"]
+__all__ = ["FactorizationFlow", "FactorizationMarginFlow", "flow_factorization"]
 
 # csrc/core/factorization/factor_system.hpp: the stiff method holds four matrices of that size.
 _MAX_STIFF_SAMPLES = 4096
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class FactorizationFlow(FlowResult):
-    """Result of `flow_factorization`; B is the batch shape, T the number of evaluation times.
-
-    Arrays are NumPy arrays, or CuPy arrays if y, measurements, U0 or V0 was on a CUDA device.
-
-    Attributes
-    ----------
-    M : ndarray, B + (d1, d2) or B + (T, d1, d2)
-        Predictor U V^T, or W W^T for the symmetric model.
-    gram : ndarray, B + (n, n) or B + (T, n, n)
-        The Gram matrix W W^T, where W = [U; V] stacks the factors and n = d1 + d2 (W alone and n =
-        d1 for the symmetric model). The flow of M depends on the weights only through it.
-    U, V : ndarray or None, B + (d1, k) and B + (d2, k), or with T before the last two axes
-        The factors themselves if all runs have the same width k <= n, and None otherwise. The
-        symmetric model has V = U.
-    loss, t : ndarray, B or B + (T,)
-        The sum of squared residuals, and the time of each row. After a run has ended, its last
-        state and time are repeated.
-    status : ndarray of int, B
-        A `Status` per run.
-    n_steps, n_rhs : ndarray of int, B
-        Accepted steps, and evaluations of the vector field.
-    n_flops : ndarray, B
-        Multiplications and additions of the dense linear algebra, not counting elementwise
-        functions; zero for the backend "numpy", which does not count them.
-    backend : str
-        The backend that ran.
-
-    Notes
-    -----
-    Indexing, ``to_dataset``, ``to_dataframe`` and ``converged`` are those of `DiagonalFlow`.
-    """
-
-    _dims: ClassVar[dict[str, tuple[str, ...]]] = {
-        "M": ("row", "column"), "gram": ("unit", "unit_2"), "U": ("row", "factor"),
-        "V": ("column", "factor"),
-    }  # fmt: skip
-
-    M: FloatArray
-    gram: FloatArray
-    U: FloatArray | None
-    V: FloatArray | None
 
 
 def flow_factorization(
@@ -87,9 +49,13 @@ def flow_factorization(
     seed: ArrayLike | None = None,
     U0: ArrayLike | None = None,
     V0: ArrayLike | None = None,
+    loss: str = "squared",
     t_eval: ArrayLike | None = None,
     t_max: ArrayLike = np.inf,
     stop_loss: ArrayLike = 1e-12,
+    stop_log_loss: ArrayLike | None = None,
+    log_loss_eval: ArrayLike | None = None,
+    log_t_eval: ArrayLike | None = None,
     rtol: ArrayLike = 1e-6,
     atol: float = 0.0,
     method: str = "auto",
@@ -101,14 +67,15 @@ def flow_factorization(
     """Integrate the gradient flow of matrix factorisation, a whole batch in one call.
 
     The model is M = U V^T with U (d1, k), V (d2, k) (or M = W W^T, W (d1, k)), the loss is L =
-    sum_i (<X_i, M> - y_i)^2, and the flow is dU/dt = -dL/dU and likewise for V or W. The leading
-    axes of y, of entries, of the start (alpha, width, seed, or U0 and V0) and of t_max, stop_loss
-    and rtol broadcast to the batch shape B; all runs share the measurements.
+    sum_i (<X_i, M> - y_i)^2, or with ``loss`` a sum over margins y_i <X_i, M> (1-bit completion),
+    and the flow is dU/dt = -dL/dU and likewise for V or W. The leading axes of y, of entries, of
+    the start (alpha, width, seed, or U0 and V0) and of t_max, stop_loss, stop_log_loss and rtol
+    broadcast to the batch shape B; all runs share the measurements.
 
     Parameters
     ----------
     y : array_like, (..., n_samples)
-        Targets.
+        Targets; with a margin loss labels, -1 or +1.
     entries : pair of integer array_like, (..., n_samples) each, or boolean array_like, (d1, d2)
         For matrix completion: rows and columns of the observed entries, without repetition (in the
         symmetric model (i, j) and (j, i) are the same entry). Leading axes give every run its own
@@ -129,20 +96,30 @@ def flow_factorization(
         alpha, in any batch.
     U0, V0 : array_like, (..., d1, k) and (..., d2, k), optional
         Initial weights, instead of alpha, width and seed.
+    loss : {"squared", "exponential", "logistic"}
+        The loss. The other two are margin losses, sum_i exp(-m_i) and sum_i log(1 + exp(-m_i)) of
+        the margins m_i = y_i <X_i, M>; with these the result is a `FactorizationMarginFlow`.
     t_eval : array_like, (T,), optional
         Ascending times at which to return the flow; adds an axis T to the results. Integration then
         ends at t_eval[-1] or t_max, whatever the loss.
     t_max : array_like, (...)
         Time at which a run ends.
     stop_loss : array_like, (...)
-        A run ends once L <= stop_loss * sum(y^2); not together with ``t_eval``.
+        A run ends once L <= stop_loss * sum(y^2); not together with ``t_eval``, nor with a margin
+        loss.
+    stop_log_loss : array_like, (...), optional
+        With a margin loss, the ln L at which a run ends: log(1e-12) by default.
+    log_loss_eval, log_t_eval : array_like, (T,), optional
+        With a margin loss, instead of ``t_eval``: descending values of ln L, or ascending values of
+        ln t, at which to return the flow. A run ends at the last of them.
     rtol : array_like, (...)
         Relative accuracy, 1e-12 to 0.1.
     atol : float
         Absolute part of the tolerance on |M|.
     method : {"auto", "dopri5", "radau5"}
         "dopri5" is explicit and "radau5" implicit, for stiff problems. "auto" chooses for each run
-        and may switch during it. Above 4096 samples only "dopri5" is available.
+        and may switch during it. Above 4096 samples only "dopri5" is available. Margin losses take
+        "radau5" alone, and up to 4096 samples.
     max_steps : int
         Largest number of attempted steps per run.
     backend : {"auto", "cuda", "cpu", "numpy"}
@@ -160,7 +137,7 @@ def flow_factorization(
     Returns
     -------
     FactorizationFlow
-        Arrays with leading shape B.
+        Arrays with leading shape B; a `FactorizationMarginFlow` with a margin loss.
 
     Raises
     ------
@@ -201,21 +178,31 @@ def flow_factorization(
     array([1.  , 1.48])
     """
     check.choice("backend", backend, ("auto", *BACKENDS))
-    options = flow_options(
-        rtol=rtol, t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, atol=atol,
-        max_steps=max_steps, method=method, num_threads=num_threads,
-    )  # fmt: skip
-    targets = check.real_array("y", y, ndim=1, device=True)
-    if np.abs(targets).max() > LARGEST:
-        raise ValueError(f"y: expected values up to {LARGEST}, got {np.abs(targets).max()}")
+    check.choice("loss", loss, ("squared", *MARGIN_LOSSES))
+    common: dict[str, Any] = {
+        "rtol": rtol, "atol": atol, "method": method, "max_steps": max_steps,
+        "num_threads": num_threads,
+    }  # fmt: skip
+    clock = None
+    if loss == "squared":
+        refuse_without_margins(
+            stop_log_loss=stop_log_loss, log_loss_eval=log_loss_eval, log_t_eval=log_t_eval
+        )
+        options = flow_options(t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, **common)
+    else:
+        refuse_squared_options(loss, t_max, stop_loss)
+        clock = margin_clock(stop_log_loss, t_eval, log_t_eval, log_loss_eval)
+        options = clock.options(**common)
+    targets = _targets(y, loss)
     check.flag("symmetric", symmetric)
     factors = explicit_start(U0, V0, symmetric)
     if dims is None and factors is not None:
         dims = (factors[0].shape[-2], factors[1].shape[-2])
     sensing = check_sensing(entries, measurements, dims, symmetric, targets.shape[-1], sets=True)
-    if method == "radau5" and targets.shape[-1] > _MAX_STIFF_SAMPLES:
+    if options.method == "radau5" and targets.shape[-1] > _MAX_STIFF_SAMPLES:
         raise ValueError(
-            f"method: 'radau5' is for at most {_MAX_STIFF_SAMPLES} samples, got {targets.shape[-1]}"
+            f"method: 'radau5', which margin losses need, is for at most {_MAX_STIFF_SAMPLES} "
+            f"samples, got {targets.shape[-1]}"
         )
     if factors is None:
         start = drawn_start(sensing.n, alpha, width, seed)
@@ -224,25 +211,49 @@ def flow_factorization(
     else:
         start = given_start(sensing.dims, *factors, symmetric=symmetric)
     batch, y_norm2 = _batch(sensing, targets, start, options.shapes)
+    family = "factorization_flow"
+    if clock is not None:
+        batch = FactorMarginBatch(**vars(batch), loss=loss)
+        family = "factorization_margin_flow"
     solved = solve_flows(
-        "flow_factorization", "factorization_flow", batch, options, y_norm2,
-        backend=backend, progress=progress,
-    )  # fmt: skip
-    factors_end = batch.factors(solved.rows["W"])
-    xp = namespace(factors_end[0])
-    gram = solved.shaped(_stacked(xp, [W @ xp.swapaxes(W, -1, -2) for W in factors_end]))
-    U = V = None
-    if start.common_width is not None and start.common_width <= sensing.n:
-        W = solved.shaped(_stacked(xp, factors_end))
-        U = W[..., : sensing.dims[0], :]
-        V = U if symmetric else W[..., sensing.dims[0] :, :]
-    return FactorizationFlow(
-        M=gram if symmetric else contiguous(gram[..., : sensing.dims[0], sensing.c0 :]),
-        gram=gram,
-        U=U,
-        V=V,
-        **solved.ends,
+        "flow_factorization", family, batch, options, y_norm2, backend=backend, progress=progress
     )
+    factors_end = batch.factors(solved.rows["W"])
+    gram = _stacked(namespace(factors_end[0]), [_gram_of(W) for W in factors_end])
+    M = gram if symmetric else contiguous(gram[..., : sensing.dims[0], sensing.c0 :])
+    fields = {
+        "M": solved.shaped(M), "gram": solved.shaped(gram),
+        **_factors(solved, factors_end, sensing, start),
+    }  # fmt: skip
+    if isinstance(batch, FactorMarginBatch) and clock is not None:
+        margins = solved.shaped(batch.margins(M))
+        return FactorizationMarginFlow(**fields, margins=margins, **clock.ends(solved))
+    return FactorizationFlow(**fields, **solved.ends)
+
+
+def _gram_of(W: FloatArray) -> FloatArray:
+    gram: FloatArray = W @ namespace(W).swapaxes(W, -1, -2)
+    return gram
+
+
+def _factors(
+    solved: Solved, factors: list[FloatArray], sensing: Sensing, start: FactorStart
+) -> dict[str, Any]:
+    """U and V, where they have the width that the caller gave."""
+    if start.common_width is None or start.common_width > sensing.n:
+        return {"U": None, "V": None}
+    W = solved.shaped(_stacked(namespace(factors[0]), factors))
+    U = W[..., : sensing.dims[0], :]
+    return {"U": U, "V": U if sensing.symmetric else W[..., sensing.dims[0] :, :]}
+
+
+def _targets(y: ArrayLike, loss: str) -> FloatArray:
+    if loss != "squared":
+        return check.labels(y, device=True)
+    targets = check.real_array("y", y, ndim=1, device=True)
+    if np.abs(targets).max() > LARGEST:
+        raise ValueError(f"y: expected values up to {LARGEST}, got {np.abs(targets).max()}")
+    return targets
 
 
 def _stacked(xp: Any, arrays: list[FloatArray]) -> FloatArray:

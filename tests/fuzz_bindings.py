@@ -96,6 +96,14 @@ def legal_calls() -> tuple[Any, list[Entry]]:
         )
         A = rng.standard_normal((3, 2, 2))
         krf.flow_factorization(y[0], measurements=A, alpha=0.5, width=2, **common)
+        krf.flow_factorization(
+            np.sign(y[0]), measurements=A, alpha=0.5, width=2, loss="logistic", t_eval=[0.0, 0.1],
+            **common,
+        )  # fmt: skip
+        krf.flow_factorization(
+            np.sign(data.y), entries=data.entries, dims=(3, 4), alpha=[0.1, 1.0], width=3,
+            loss="exponential", log_loss_eval=[0.0, -50.0, -2000.0], **common,
+        )  # fmt: skip
         krf.flow_linear(
             X, X[..., :2], alpha=[[0.1], [1.0]], width=[[[3]], [[90]]], t_eval=[0.0, 0.1], **common
         )

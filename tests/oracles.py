@@ -214,3 +214,51 @@ def margin_weight_flow(X, y, plus, minus, depth, loss, levels, real_time=False):
     ends = [w[0] for w in found.y_events]
     beta = np.array([w[:d] ** depth - w[d:] ** depth for w in ends])
     return beta, np.array([t[0] for t in found.t_events])
+
+
+def factor_margin_flow(X, y, U0, V0, loss, levels):
+    """M and ln t at values of ln L, from the weights by SciPy; M = U0 U0^T where V0 is None.
+
+    In the integral of the sum of -l' over time, with ln t beside the weights, from t = 1e-14 on.
+    """
+    split = U0.size
+
+    def factors(state):
+        U = state[:split].reshape(U0.shape)
+        return U, U if V0 is None else state[split:-1].reshape(V0.shape)
+
+    def margins(state):
+        U, V = factors(state)
+        return y * np.einsum("nij,ij->n", X, U @ V.T)
+
+    def slopes(m):
+        return -m if loss == "exponential" else -np.logaddexp(0.0, m)
+
+    def log_loss(state):
+        m = margins(state)
+        small = np.log(np.logaddexp(0.0, -np.minimum(m, 40.0)))
+        return logsumexp(-m if loss == "exponential" else np.where(m > 40.0, -m, small))
+
+    def field(_, state):
+        logs = slopes(margins(state))
+        total = logsumexp(logs)
+        pull = np.einsum("n,nij->ij", y * np.exp(logs - total), X)
+        U, V = factors(state)
+        moved = [pull @ U + pull.T @ U] if V0 is None else [pull @ V, pull.T @ U]
+        return np.concatenate([*(each.ravel() for each in moved), [np.exp(-total - state[-1])]])
+
+    def passes(level):
+        def event(_, state):
+            return log_loss(state) - level
+
+        event.terminal = level == levels[-1]
+        return event
+
+    start = [U0.ravel(), [] if V0 is None else V0.ravel(), [np.log(1e-14)]]
+    found = solve_ivp(
+        field, (0.0, 1e9), np.concatenate(start), method="LSODA", rtol=1e-12,
+        atol=1e-14 * min(1.0, np.abs(U0).max()), events=[passes(level) for level in levels],
+    )  # fmt: skip
+    ends = [states[0] for states in found.y_events]
+    M = np.array([np.matmul(factors(state)[0], factors(state)[1].T) for state in ends])
+    return M, np.array([state[-1] for state in ends])

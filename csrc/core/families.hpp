@@ -9,6 +9,6 @@
 namespace krf {
 
 using Families = FamilyList<DiagonalFlowFamily, DiagonalLimitFamily, MarginFlowFamily, FactorFamily,
-                            LinearFamily, MlpFamily>;
+                            FactorMarginFamily, LinearFamily, MlpFamily>;
 
 } // namespace krf

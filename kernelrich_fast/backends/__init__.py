@@ -20,7 +20,7 @@ from .batch import (
     run_index,
 )
 from .crossover import cuda_pays
-from .factor_batch import FactorBatch, LinearBatch
+from .factor_batch import FactorBatch, FactorMarginBatch, LinearBatch
 from .mlp_batch import MAX_EXACT_SAMPLES, MLP_METHODS, MLPBatch, MLPLayout
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Backend",
     "DiagonalBatch",
     "FactorBatch",
+    "FactorMarginBatch",
     "LinearBatch",
     "MLPBatch",
     "MLPLayout",

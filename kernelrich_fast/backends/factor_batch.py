@@ -9,10 +9,11 @@ import numpy as np
 
 from .._device import namespace, on_device, to_host
 from .._types import FloatArray, IntArray
+from .batch import MARGIN_LOSSES
 from .cost import factorization_seconds, linear_seconds
 from .crossover import factorization_crossover
 
-__all__ = ["FactorBatch", "FactorStarts", "LinearBatch"]
+__all__ = ["FactorBatch", "FactorMarginBatch", "FactorStarts", "LinearBatch"]
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,32 @@ class FactorBatch(FactorStarts):
         )
         own = {"p": self.p, "c0": self.c0, "y": self.y, "y_index": self.y_index}
         return where | own | self.start_arguments()
+
+
+@dataclass(frozen=True)
+class FactorMarginBatch(FactorBatch):
+    """Runs with a margin loss, whose y are labels."""
+
+    loss: str = MARGIN_LOSSES[0]
+
+    def arguments(self) -> dict[str, Any]:
+        return super().arguments() | {"loss": MARGIN_LOSSES.index(self.loss)}
+
+    def margins(self, M: FloatArray) -> FloatArray:
+        """Y times the predictions of M (B, T, p, n - c0), in the batch's order."""
+        xp = namespace(M)
+        flat = M.reshape(*M.shape[:2], -1)
+        if self.X is not None:
+            found = flat @ self.X.reshape(len(self.X), -1).T
+        else:
+            at = self.row * (self.n - self.c0) + self.column - self.c0
+            found = xp.empty((*M.shape[:2], at.shape[-1]))
+            for which in np.unique(self.entry_index):
+                runs = xp.asarray(np.flatnonzero(self.entry_index == which))
+                found[runs] = flat[runs][..., xp.asarray(at[which])]
+        labels = self.y[xp.asarray(self.y_index)][:, None, :]
+        margins: FloatArray = found * labels
+        return margins
 
 
 @dataclass(frozen=True)

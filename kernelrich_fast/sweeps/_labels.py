@@ -56,7 +56,7 @@ _LONG_NAMES = {
     "stop_loss": ("loss at which a run ends, relative to that of the zero predictor", "1"),
     "t": ("gradient-flow time of the state", "gradient-flow time"),
     "t_max": ("time at which a run ends", "gradient-flow time"),
-    "test_error": ("share of wrong classes on the test set", "1"),
+    "test_error": ("share of wrong classes on what was not trained on", "1"),
     "test_rmse": ("root mean square error on what was not trained on", None),
     "time": ("gradient-flow time asked for", "gradient-flow time"),
     "unique": ("whether beta is the only minimiser", "1"),

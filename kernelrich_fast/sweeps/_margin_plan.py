@@ -1,4 +1,4 @@
-"""A sweep of diagonal networks with a margin loss: margins, directions, and when they settle."""
+"""Sweeps of flows of a margin loss: margins, directions, and when they settle."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from .._types import FloatArray, Progress
 from ..theory.margins import max_margin
 from ._diagonal_plan import DiagonalPlan
 from ._measures import each_problem
-from .plan import Block, Variables
+from .plan import Block, SweepPlan, Variables
 
-__all__ = ["EVALUATED", "MarginPlan", "critical_losses"]
+__all__ = ["EVALUATED", "EvaluatedPlan", "MarginPlan", "critical_losses", "without_unset"]
 
 # Options at whose values the flow is wanted, with the dimension that they add.
 EVALUATED = {"t_eval": "time", "log_t_eval": "log_t", "log_loss_eval": "log_loss"}
 
 
-@dataclass(frozen=True)
-class MarginPlan(DiagonalPlan):
-    """``eps`` bounds the excess of l1 norm from which on a direction counts as settled."""
+def without_unset(options: dict[str, Any]) -> None:
+    """Leave out what a margin loss has and was not given: stores of before know of none."""
+    for name in ("stop_log_loss", "log_loss_eval", "log_t_eval"):
+        if options.get(name, 0.0) is None:
+            del options[name]
 
-    eps: float = 0.1
+
+class EvaluatedPlan(SweepPlan):
+    """A plan whose flows may be wanted at values of either of their clocks."""
 
     @property
     def evaluated(self) -> tuple[str, FloatArray] | None:
@@ -37,17 +41,39 @@ class MarginPlan(DiagonalPlan):
     def times(self) -> FloatArray | None:
         return None if self.evaluated is None else self.evaluated[1]
 
-    def coords(self) -> dict[str, Any]:
-        named = super().coords()
-        if self.evaluated is not None:
-            del named["time"]
-            dim, values = self.evaluated
-            named[dim] = (dim, values)
-        return named
+    def renamed(self, coords: dict[str, Any]) -> dict[str, Any]:
+        """Coordinates with the dimension of evaluation in the place of time."""
+        if self.evaluated is None:
+            return coords
+        dim, values = self.evaluated
+        return {k: v for k, v in coords.items() if k != "time"} | {dim: (dim, values)}
 
     def recorded(self) -> tuple[dict[str, Any], dict[str, Any]]:
         attrs, coords = super().recorded()
         return {k: v for k, v in attrs.items() if k not in EVALUATED}, coords
+
+    def flow_variables(self, flow: Any) -> tuple[tuple[str, ...], Variables]:
+        """The dimension of evaluation, and what every flow of a margin loss has."""
+        dim = () if self.evaluated is None else (self.evaluated[0],)
+        return dim, {
+            **({} if "log_loss" in dim else {"log_loss": (dim, flow.log_loss)}),
+            **({} if "log_t" in dim else {"log_t": (dim, flow.log_t)}),
+            "loss": (dim, flow.loss),
+            "t": (dim, flow.t),
+            "status": ((), flow.status),
+            "n_steps": ((), flow.n_steps),
+            "margin": (dim, flow.margins.min(axis=-1)),
+        }
+
+
+@dataclass(frozen=True)
+class MarginPlan(EvaluatedPlan, DiagonalPlan):
+    """``eps`` bounds the excess of l1 norm from which on a direction counts as settled."""
+
+    eps: float = 0.1
+
+    def coords(self) -> dict[str, Any]:
+        return self.renamed(super().coords())
 
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"eps": self.eps}
@@ -56,17 +82,7 @@ class MarginPlan(DiagonalPlan):
         """Flows of a block, and what is measured on them."""
         solved = self.solve(block, num_threads, progress)
         flow = solved.result
-        dim = () if self.evaluated is None else (self.evaluated[0],)
-        levels = "log_loss" in dim
-        variables: Variables = {
-            **({} if levels else {"log_loss": (dim, flow.log_loss)}),
-            **({} if "log_t" in dim else {"log_t": (dim, flow.log_t)}),
-            "loss": (dim, flow.loss),
-            "t": (dim, flow.t),
-            "status": ((), flow.status),
-            "n_steps": ((), flow.n_steps),
-            "margin": (dim, flow.margins.min(axis=-1)),
-        }
+        dim, variables = self.flow_variables(flow)
         if "norms" in self.keep:
             least_l1, least_l2 = (
                 solved.per_problem(each)
@@ -81,7 +97,7 @@ class MarginPlan(DiagonalPlan):
                 "excess_l2": (dim, l2 / least_l2 - 1.0),
                 "kernel_distance": (dim, solved.kernel_distance()),
             }
-            if levels:
+            if "log_loss" in dim:
                 critical = critical_losses(flow.log_loss, excess, self.eps)
                 variables["critical_loss"] = ((), critical)
         if self.beta_star is not None:

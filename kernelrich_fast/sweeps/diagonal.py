@@ -15,10 +15,11 @@ from .._types import ArrayLike, FloatArray
 from ..decayed_limit import constant_decay
 from ..diagonal import flow_diagonal, limit_diagonal
 from ..diagonal_start import check_weight_range, checked_model, start_profiles
-from ..margin_flow import margin_clock, refuse_with_margins
+from ..margin_clock import margin_clock
+from ..margin_flow import refuse_with_margins
 from ..schedules import Schedule, weight_decay
 from ._diagonal_plan import DiagonalPlan, changes
-from ._margin_plan import EVALUATED, MarginPlan
+from ._margin_plan import EVALUATED, MarginPlan, without_unset
 from .execute import run_sweep, sweep_options
 from .plan import distinct
 
@@ -159,9 +160,7 @@ def sweep_diagonal(
     own = ("alpha", "depth", "start", "rescale_layers")
     options, threads = sweep_options(limit_diagonal if limit else flow_diagonal, flow_options, own)
     margin = options.get("loss", "squared") != "squared"
-    for name in ("stop_log_loss", "log_loss_eval", "log_t_eval"):
-        if options.get(name, 0.0) is None:  # stores of before know of none
-            del options[name]
+    without_unset(options)
     plus, minus = start_profiles(
         X.shape[-1], options["w0"], options["w_plus0"], options["w_minus0"]
     )

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from .. import _validate as check
-from .._types import ArrayLike, FloatArray, IntArray, Progress
-from ..backends.cost import factorization_seconds
-from ..backends.crossover import factorization_crossover
-from ..config import __version__
-from ..datasets import observed_entries
+from .._types import ArrayLike, FloatArray, IntArray
+from ..backends import MARGIN_LOSSES
 from ..factor_start import check_gaussian_scale
 from ..factorization import flow_factorization
-from ..initialization import gaussian_factor
+from ..margin_clock import margin_clock, refuse_squared_options
 from ..measurements import check_sensing
-from ..theory.matrices import completion_kernel_distance, nuclear_norm
+from ._factor_margin_plan import FactorMarginPlan
+from ._factorization_plan import FactorizationPlan
+from ._margin_plan import EVALUATED, without_unset
 from .execute import run_sweep, sweep_options
-from .plan import Block, SweepPlan, Variables, grid_axes, subset
+from .plan import distinct, grid_axes
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -82,8 +80,10 @@ def sweep_factorization(
     progress : bool, optional
         Whether to show a progress bar; by default on terminals and in notebooks.
     **flow_options
-        Passed to `flow_factorization`; ``t_eval`` adds a last dimension "time"; rtol, t_max and
-        stop_loss broadcast to the sweep's dimensions.
+        Passed to `flow_factorization`; ``t_eval`` adds a last dimension "time"; rtol, t_max,
+        stop_loss and stop_log_loss broadcast to the sweep's dimensions. With a margin loss
+        (``loss="exponential"`` or ``"logistic"``) what is observed of Y_star are labels, -1 or +1,
+        and ``log_loss_eval`` or ``log_t_eval`` add a last dimension "log_loss" or "log_t".
 
     Returns
     -------
@@ -95,7 +95,10 @@ def sweep_factorization(
         excess_nuclear_norm (over that of Y_star; this and test_rmse only where all of Y_star is
         known), unobserved_movement and unobserved_rms (Frobenius norm, and root mean square, of the
         change of the unobserved entries since the start) and kernel_distance (cosine distance of
-        the tangent kernels at start and end); M if kept.
+        the tangent kernels at start and end); M if kept. With a margin loss also log_loss, log_t
+        and margin, the least; test_error, the share of unobserved entries whose sign M does not
+        have; and of the norms nuclear_norm, that of M over the least margin (NaN where that is not
+        positive), and kernel_distance.
 
     Raises
     ------
@@ -144,11 +147,19 @@ def sweep_factorization(
     groups = check.choices("keep", keep, _KEEP)
     check_gaussian_scale(scales)
     options, threads = sweep_options(flow_factorization, flow_options, _OWN)
+    without_unset(options)
+    margin = check.choice("loss", options["loss"], ("squared", *MARGIN_LOSSES)) != "squared"
+    if margin:
+        _check_margins(options, truth, where)
+    else:
+        del options["loss"]  # stores of before know of none
     axes = grid_axes(
         {"width": ("width", widths), "alpha": ("alpha", scales), "seed": ("seeds", numbers)},
         options["t_eval"],
     )
-    plan = _FactorizationPlan(
+    for name in EVALUATED:
+        distinct(name, () if options.get(name) is None else options[name])
+    plan = (FactorMarginPlan if margin else FactorizationPlan)(
         dims=tuple(axes), shape=tuple(axes.values()), options=options, Y_star=truth, alpha=scales,
         width=widths, seeds=numbers, n_observed=where, keep=groups,
     )  # fmt: skip
@@ -190,152 +201,13 @@ def _observed(
     return truth, where
 
 
-@dataclass(frozen=True)
-class _FactorizationPlan(SweepPlan):
-    Y_star: FloatArray
-    alpha: FloatArray
-    width: IntArray
-    seeds: IntArray
-    n_observed: int | IntArray  # drawn for every seed, or which
-    keep: tuple[str, ...]
-
-    @property
-    def known(self) -> bool:
-        """Whether all that M can be compared with is there."""
-        return bool(np.isfinite(self.Y_star).all())
-
-    @property
-    def n_samples(self) -> int:
-        one = self.n_observed
-        return one if isinstance(one, int) else one.shape[1]
-
-    function: ClassVar[str] = "sweep_factorization"
-
-    def coords(self) -> dict[str, Any]:
-        """Coordinates of the Dataset."""
-        coords: dict[str, Any] = {"width": self.width, "alpha": self.alpha, "seed": self.seeds}
-        if self.times is not None:
-            coords["time"] = self.times
-        if "M" in self.keep:
-            coords["row"], coords["column"] = map(np.arange, self.Y_star.shape[-2:])
-        return {k: (k if v.ndim else (), v) for k, v in coords.items()}
-
-    def attrs(self) -> dict[str, Any]:
-        """Attributes of the Dataset."""
-        return {
-            "model": "matrix factorisation",
-            "d1": self.Y_star.shape[-2],
-            "d2": self.Y_star.shape[-1],
-            "n_observed": self.n_samples,
-            "backend": self.options["backend"],
-            "kernelrich_fast": __version__,
-        }
-
-    def arguments(self) -> dict[str, Any]:
-        """Everything that the results depend on."""
-        names = ("Y_star", "alpha", "width", "seeds", "n_observed", "keep")
-        return {**{k: getattr(self, k) for k in names}, **self.numeric_options()}
-
-    def seconds(self) -> FloatArray:
-        """The same for all widths and seeds."""
-        one = factorization_seconds(self.n_samples, self.alpha)
-        return np.asarray(one.reshape(one.shape + (1,) * self.seeds.ndim))
-
-    def crossover(self) -> float:
-        return factorization_crossover(self.n_samples)
-
-    def bytes_per_run(self) -> int:
-        """Gram matrix and factor, at the start and at the end, and their comparison."""
-        d1, d2 = self.Y_star.shape[-2:]
-        rows = 1 if self.times is None else self.times.size
-        return int(8 * rows * (8 * (d1 + d2) ** 2 + 3 * d1 * d2))
-
-    def compute(self, block: Block, num_threads: int | None, progress: Progress) -> Variables:
-        """One batch of all seeds, each with its own observed entries."""
-        scales = subset(self.dims, block, "alpha", self.alpha)
-        widths = subset(self.dims, block, "width", self.width)
-        seeds = subset(self.dims, block, "seed", self.seeds)
-        truths = self.Y_star
-        if truths.ndim == 3:
-            truths = subset(self.dims, block, "seed", truths)
-        dims = (truths.shape[-2], truths.shape[-1])
-        of_alpha = scales.reshape(scales.shape + (1,) * seeds.ndim)
-        of_width = widths.reshape(widths.shape + (1,) * of_alpha.ndim)
-        row, column = _entries_of(seeds, self.n_observed, dims)
-        which = (np.arange(len(truths))[:, None],) if truths.ndim == 3 else ()
-        flow = flow_factorization(
-            truths[(*which, row, column)], entries=(row, column), dims=dims, alpha=of_alpha,
-            width=of_width, seed=seeds, num_threads=num_threads, progress=progress,
-            **self.options_in(block),
-        )  # fmt: skip
-        timed = ("time",) * (self.times is not None)
-        variables: Variables = {"status": ((), flow.status), "n_steps": ((), flow.n_steps)}
-        variables |= {"loss": (timed, flow.loss), "t": (timed, flow.t)}
-        hidden = _Hidden(row, column, dims, len(timed))
-        if timed:  # every truth stands for all times
-            truths = truths[..., None, :, :]
-        if self.known:
-            variables["test_rmse"] = (timed, _rms(hidden(flow.M - truths)))
-        if "norms" in self.keep:
-            start = start_gram(sum(dims), of_alpha, of_width, seeds)
-            if timed:
-                start = start[..., None, :, :]
-            moved = hidden(flow.M - start[..., : dims[0], dims[0] :])
-            norm = nuclear_norm(flow.M)
-            variables["nuclear_norm"] = (timed, norm)
-            if self.known:
-                variables["excess_nuclear_norm"] = (timed, norm - nuclear_norm(truths))
-            variables["unobserved_movement"] = (timed, np.linalg.norm(moved, axis=-1))
-            variables["unobserved_rms"] = (timed, _rms(moved))
-            distance = completion_kernel_distance(start, flow.gram, hidden.seen)
-            variables["kernel_distance"] = (timed, distance)
-        if "M" in self.keep:
-            variables["M"] = ((*timed, "row", "column"), flow.M)
-        return variables
-
-
-def _entries_of(
-    seeds: IntArray, n_observed: int | IntArray, dims: tuple[int, int]
-) -> tuple[IntArray, IntArray]:
-    """Rows and columns of what every seed observes, (seed, n_samples) each."""
-    if isinstance(n_observed, int):
-        each = [observed_entries(*dims, n_observed, int(seed)) for seed in seeds.ravel()]
-        row, column = np.swapaxes(np.array(each), 0, 1).reshape(2, *seeds.shape, n_observed)
-    else:
-        row, column = (np.broadcast_to(one, (*seeds.shape, one.size)) for one in n_observed)
-    return row, column
-
-
-class _Hidden:
-    """Picks what was not observed from matrices (..., seed, time, d1, d2), onto one axis.
-
-    That axis is contiguous: the order of summation must not depend on the batch.
-    """
-
-    def __init__(self, row: IntArray, column: IntArray, dims: tuple[int, int], timed: int) -> None:
-        seen = np.zeros((*row.shape[:-1], dims[0] * dims[1]), dtype=bool)
-        np.put_along_axis(seen, row * dims[1] + column, True, axis=-1)
-        count = seen.shape[-1] - row.shape[-1]
-        # What was observed, as numbers (seed, time, d1, d2).
-        self.seen = seen.astype(np.float64).reshape(*row.shape[:-1], *(1,) * timed, *dims)
-        self.at = np.nonzero(~seen)[-1].reshape(*row.shape[:-1], *(1,) * timed, count)
-
-    def __call__(self, values: FloatArray) -> FloatArray:
-        flat = values.reshape(*values.shape[:-2], -1)
-        at = self.at.reshape((1,) * (flat.ndim - self.at.ndim) + self.at.shape)
-        return np.ascontiguousarray(np.take_along_axis(flat, at, axis=-1))
-
-
-def start_gram(n: int, alpha: FloatArray, width: IntArray, seeds: IntArray) -> FloatArray:
-    """[U; V] [U; V]^T at the start, (width, alpha, seed, n, n)."""
-    factors = [[gaussian_factor(n, int(k), int(s)) for s in seeds.ravel()] for k in width.ravel()]
-    gram = np.array([[W @ W.T for W in row] for row in factors])
-    shape = np.broadcast_shapes(width.shape, (1,) * (alpha.ndim - seeds.ndim) + seeds.shape)
-    return np.asarray(gram.reshape(*shape, n, n) * (alpha**2)[..., None, None])
-
-
-def _rms(values: FloatArray) -> FloatArray:
-    """Root mean square over the last axis; NaN where it is empty."""
-    if values.shape[-1] == 0:
-        return np.full(values.shape[:-1], np.nan)
-    return np.asarray(np.sqrt(np.mean(values**2, axis=-1)))
+def _check_margins(options: dict[str, Any], truth: FloatArray, where: int | IntArray) -> None:
+    """What the flow would refuse in the first block, before any work."""
+    seen = truth if isinstance(where, int) else truth[..., where[0], where[1]]
+    if not np.all(np.abs(seen) == 1.0):
+        raise ValueError(
+            f"Y_star: expected labels -1 and +1 with loss={options['loss']!r}, got "
+            f"{np.unique(seen)[:5]}"
+        )
+    refuse_squared_options(options["loss"], options["t_max"], options["stop_loss"])
+    margin_clock(options.get("stop_log_loss"), *(options.get(name) for name in EVALUATED))

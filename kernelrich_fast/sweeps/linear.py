@@ -19,8 +19,8 @@ from ..factor_start import check_gaussian_scale
 from ..linear import flow_linear
 from ..linear_data import LinearData, linear_data
 from ..theory.matrices import completion_kernel_distance, effective_rank, nuclear_norm
+from ._factorization_plan import start_gram
 from .execute import run_sweep, sweep_options
-from .factorization import start_gram
 from .plan import Block, SweepPlan, Variables, grid_axes, subset
 
 if TYPE_CHECKING:

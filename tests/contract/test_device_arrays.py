@@ -204,3 +204,18 @@ def test_margin_losses_take_data_on_the_device(stand_in, loss, evaluations):
     assert got.backend == "cuda"
     names = ("beta", "w_plus", "w_minus", "dual", "log_loss", "log_t", "margins", "status")
     expect_same(got, expected, names)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_factorizations_with_margins_take_data_on_the_device(stand_in, dense):
+    stand_in(most_runs=3)
+    data = krf.datasets.low_rank_completion(4, 3, 1, 8)
+    A = np.random.default_rng(0).standard_normal((8, 4, 3))
+    y = np.sign(np.tensordot(A, data.Y_star, 2) if dense else data.y)
+    call = dict(alpha=[0.2, 0.4], width=3, dims=(4, 3), loss="logistic", log_loss_eval=[0.0, -9.0])
+    where = dict(measurements=A) if dense else dict(entries=data.entries)
+    there = dict(measurements=on_device(A)) if dense else where
+    expected = krf.flow_factorization(y, **where, **call, backend="cpu")
+    got = krf.flow_factorization(on_device(y), **there, **call)
+    assert got.backend == "cuda"
+    expect_same(got, expected, ("M", "U", "V", "log_loss", "log_t", "margins", "status"))

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.skipif(
 
 
 FAMILIES = (
-    "diagonal_flow", "diagonal_limit", "margin_flow", "factorization_flow", "linear_flow",
-    "mlp_flow",
+    "diagonal_flow", "diagonal_limit", "margin_flow", "factorization_flow",
+    "factorization_margin_flow", "linear_flow", "mlp_flow",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ MODULES = sorted(
 # Shared by public functions, not called by users.
 NOT_PUBLIC = (
     ".decayed_limit", ".diagonal_start", ".factor_start", ".initialization", ".linear_data",
-    ".margin_flow", ".measurements", ".mlp_start",
+    ".margin_clock", ".margin_flow", ".measurements", ".mlp_start",
     ".sweeps.execute", ".sweeps.plan",
 )  # fmt: skip
 

@@ -94,3 +94,58 @@ def test_what_does_not_go_is_named_before_any_work(changes, name):
     arguments = {"y": Y, "alpha": 1.0, "loss": "exponential"} | changes
     with pytest.raises((ValueError, TypeError), match=name):
         krf.sweep_diagonal(X, **arguments)
+
+
+MATRIX = np.sign(RNG.standard_normal((4, 1)) @ RNG.standard_normal((1, 5)))
+COMPLETION = {"alpha": [0.01, 1.0], "width": [2, 30], "seeds": [0, 1], "n_observed": 12}
+
+
+def test_one_bit_completion_has_the_same_axes():
+    levels = [0.0, -20.0, -1e6]
+    ds = krf.sweep_factorization(
+        MATRIX, loss="logistic", log_loss_eval=levels, keep=("norms", "M"), **COMPLETION
+    )
+    sizes = {"width": 2, "alpha": 2, "seed": 2, "log_loss": 3, "row": 4, "column": 5}
+    assert dict(ds.sizes) == sizes
+    assert ds.attrs["loss"] == "logistic"
+    entries = krf.datasets.observed_entries(4, 5, 12, 1)
+    flow = krf.flow_factorization(
+        MATRIX[entries], entries=entries, dims=(4, 5), alpha=1.0, width=2, seed=1, loss="logistic",
+        log_loss_eval=levels,
+    )  # fmt: skip
+    own = ds.sel(width=2, alpha=1.0, seed=1)
+    np.testing.assert_array_equal(own.M, flow.M)
+    np.testing.assert_array_equal(own.log_t, flow.log_t)
+    np.testing.assert_allclose(own.margin, flow.margins.min(axis=-1))
+    hidden = np.ones((4, 5), dtype=bool)
+    hidden[entries] = False
+    wrong = np.sign(flow.M[:, hidden]) != MATRIX[hidden]
+    np.testing.assert_allclose(own.test_error, wrong.mean(axis=-1))
+    np.testing.assert_allclose(
+        own.nuclear_norm[-1], krf.theory.nuclear_norm(flow.direction[-1]), rtol=1e-12
+    )
+
+
+def test_a_block_of_one_bit_completion_changes_no_bit(tmp_path):
+    options = {"loss": "exponential", "stop_log_loss": [-5.0, -50.0], **COMPLETION}
+    whole = krf.sweep_factorization(MATRIX, **options)
+    stored = krf.sweep_factorization(MATRIX, store=tmp_path / "store", **options)
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], stored[name])
+    np.testing.assert_allclose(whole.log_loss.sel(seed=1), -50.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"stop_loss": 0.1}, "stop_loss"),
+        ({"log_loss_eval": [-1.0, -1.0]}, "log_loss_eval"),
+        ({"loss": "hinge"}, "loss"),
+        ({"loss": "squared", "stop_log_loss": -1.0}, "stop_log_loss"),
+        ({"Y_star": 2.0 * MATRIX}, "Y_star"),
+    ],
+)
+def test_one_bit_sweeps_refuse_by_name(changes, name):
+    arguments = {"Y_star": MATRIX, "loss": "logistic", **COMPLETION} | changes
+    with pytest.raises(ValueError, match=name):
+        krf.sweep_factorization(**arguments)

@@ -32,12 +32,11 @@ concept TangentKernel = requires(K kernel, const double *W, double *b, double x)
 
 template <Team TeamT> class DenseKernel {
 public:
-  static constexpr int kMaxSamples = 4096; // memory of the factors: 32 n_samples^2 bytes
-
   const int n_samples;
 
   KRF_HD DenseKernel(TeamT &team, Measurements<TeamT> &sensing, Arena &arena)
-      : n_samples(sensing.n_samples <= kMaxSamples ? sensing.n_samples : 0), sensing_(sensing),
+      : n_samples(sensing.n_samples <= kMaxKernelSamples ? sensing.n_samples : 0),
+        sensing_(sensing),
         kernel_(arena.take(n_samples ? static_cast<long long>(sensing.ldn) * sensing.ldn : 0)),
         factors_(team, n_samples, arena) {}
 

@@ -1,4 +1,5 @@
-// Matrix factorisation: the flow of a factor of the lifted Gram matrix.
+// Matrix factorisation: the flow of a factor of the lifted Gram matrix, for the squared loss and
+// for margin losses.
 #pragma once
 
 #include "../family.hpp"
@@ -6,6 +7,7 @@
 #include "../ode/integrate.hpp"
 #include "../ode/radau5.hpp"
 #include "factor_system.hpp"
+#include "margin_system.hpp"
 
 namespace krf {
 
@@ -105,6 +107,39 @@ struct FactorFamily {
   static int samples(const Batch &b) { return b.n_samples; }
 };
 
+// Flows of a margin loss: the rows `loss` and `t` are ln L and ln t, and the settings t_eval and
+// t_max are values of the clock, minus ln L or, `by_time`, ln t.
+struct FactorMarginBatch : FactorBatch {
+  int loss, by_time;
+
+  template <class Visit> static void fields(Visit &&visit) {
+    using B = FactorMarginBatch;
+    FactorBatch::fields(visit);
+    visit.integer("loss", &B::loss, 0, static_cast<int>(MarginLossKind::kLogistic));
+    visit.integer("by_time", &B::by_time, 0, 1);
+  }
+};
+
+struct FactorMarginFamily : FactorFamily {
+  static constexpr const char *kName = "factorization_margin_flow";
+  using Batch = FactorMarginBatch;
+
+  static const char *complete(Batch &b, Extents &extents) {
+    if (const char *wrong = FactorFamily::complete(b, extents))
+      return wrong;
+    return b.n_samples > kMaxKernelSamples ? "y: expected at most 4096 samples" : nullptr;
+  }
+  static const char *refuse_values(const Batch &b) {
+    if (const char *wrong = FactorFamily::refuse_values(b))
+      return wrong;
+    for (long long run = 0; run < b.count; ++run)
+      for (int j = 0; j < b.n_samples; ++j)
+        if (square(b.y[b.y_index[run] * b.n_samples + j]) != 1.0)
+          return "y: expected labels -1 and +1";
+    return nullptr;
+  }
+};
+
 } // namespace krf
 
 KRF_BEGIN_NAMESPACE
@@ -113,8 +148,15 @@ template <Team TeamT>
 using FactorFlow =
     Integrator<FactorSystem<TeamT>, Radau5<FactorSystem<TeamT>>, NoEvents<FactorSystem<TeamT>>>;
 
+template <Team TeamT>
+using FactorMarginFlow = Integrator<FactorMarginSystem<TeamT>, Radau5<FactorMarginSystem<TeamT>>,
+                                    NoEvents<FactorMarginSystem<TeamT>>>;
+
 template <Team TeamT, int Variant> struct SolverOf<FactorFamily, TeamT, Variant> {
   using Type = FactorFlow<TeamT>;
+};
+template <Team TeamT, int Variant> struct SolverOf<FactorMarginFamily, TeamT, Variant> {
+  using Type = FactorMarginFlow<TeamT>;
 };
 
 // W0 (n, r), rows padded, = scale times the first r of `widest` columns.
@@ -158,6 +200,15 @@ KRF_HD FactorProblem problem(FactorFamily, TeamT &team, const FactorBatch &b, lo
     team.for_each(entries, [&](int e) { sum += read<T>(squares + e); });
     p.X_norm = std::sqrt(team.sum(sum));
   }
+  return p;
+}
+
+template <Team TeamT>
+KRF_HD FactorProblem problem(FactorMarginFamily, TeamT &team, const FactorMarginBatch &b,
+                             long long run, const double *packed, Arena &arena) {
+  FactorProblem p = problem(FactorFamily{}, team, b, run, packed, arena);
+  p.margin_loss = static_cast<MarginLossKind>(b.loss);
+  p.by_time = b.by_time != 0;
   return p;
 }
 

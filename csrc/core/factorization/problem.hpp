@@ -1,6 +1,7 @@
 // A factorisation's problem and results: plain data, no ownership.
 #pragma once
 
+#include "../loss.hpp"
 #include "../ode/flow_options.hpp"
 
 // Outside the per-instruction-set namespaces: no code, so nothing to keep apart.
@@ -20,7 +21,12 @@ struct FactorProblem {
   const double *y;
   const double *W0;
   const double *weight = nullptr;
+  MarginLossKind margin_loss = MarginLossKind::kExponential; // of labels y, where they are
+  bool by_time = false; // results are at values of ln t instead of -ln L
 };
+
+// Beyond so many samples the tangent kernel is not formed: the factors take 32 n_samples^2 bytes.
+inline constexpr int kMaxKernelSamples = 4096;
 
 struct FactorFlowOutput : FlowOutput {
   double *W; // n r a row, without padding

@@ -24,11 +24,12 @@ from ..base import (
     Rows,
 )
 from ..batch import DiagonalBatch, MarginBatch
-from ..factor_batch import FactorBatch, LinearBatch
+from ..factor_batch import FactorBatch, FactorMarginBatch, FactorStarts, LinearBatch
 from ..mlp_batch import MLPBatch
 from .averaged import Averaged
 from .decay import NO_DECAY, DecayFlow
 from .diagonal import DualFlow, RowSpace, solve_limit
+from .factor_margins import FactorMargins
 from .factorization import FactorFlow
 from .margins import MarginDual, follow_margins
 from .networks import descend, follow_network
@@ -103,10 +104,7 @@ def _flow_margin(batch: MarginBatch, options: MarginOptions) -> Rows:
             )
         data = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
         flow = MarginDual(*data, plus, minus, float(batch.depth[b]), batch.loss)
-        return follow_margins(
-            flow, rtol=float(options.rtol[b]), end=float(options.t_max[b]), values=options.t_eval,
-            by_time=options.by_time, max_steps=options.max_steps,
-        )  # fmt: skip
+        return follow_margins(flow, **_margin_options(options, b))
 
     runs = list(_each(len(batch), one, options.progress))
     return _rows(runs) | _ends(runs)
@@ -130,18 +128,20 @@ def _limit_diagonal(batch: DiagonalBatch, options: LimitOptions) -> Rows:
 
 
 def _flow_factorization(batch: FactorBatch, options: FlowOptions) -> Rows:
-    dims = batch.p, batch.n - batch.c0
-    symmetric = batch.c0 == 0
-
     def one(b: int) -> Run:
-        row, column = (each[batch.entry_index[b]] for each in (batch.row, batch.column))
-        sensing = Sensing(dims, symmetric, row, column - batch.c0, batch.X)
-        flow = FactorFlow(sensing, batch.y[batch.y_index[b]], batch.start(b))
+        flow = FactorFlow(_sensing(batch, b), batch.y[batch.y_index[b]], batch.start(b))
         return follow(flow, **_options(options, b))
 
-    runs = list(_each(len(batch), one, options.progress))
-    rows: Rows = {name: np.stack([run.rows[name] for run in runs]) for name in ("loss", "t")}
-    return rows | _ends(runs) | {"W": batch.padded([run.rows["W"] for run in runs])}
+    return _factor_rows(batch, list(_each(len(batch), one, options.progress)))
+
+
+def _flow_factor_margins(batch: FactorMarginBatch, options: MarginOptions) -> Rows:
+    def one(b: int) -> Run:
+        y = batch.y[batch.y_index[b]]
+        flow = FactorMargins(_sensing(batch, b), y, batch.start(b), batch.loss)
+        return follow_margins(flow, **_margin_options(options, b))
+
+    return _factor_rows(batch, list(_each(len(batch), one, options.progress)))
 
 
 def _flow_linear(batch: LinearBatch, options: FlowOptions) -> Rows:
@@ -156,9 +156,7 @@ def _flow_linear(batch: LinearBatch, options: FlowOptions) -> Rows:
         flow = FactorFlow(sensing, batch.target[which].ravel(), batch.start(b), offset)
         return follow(flow, **_options(options, b))
 
-    runs = list(_each(len(batch), one, options.progress))
-    rows: Rows = {name: np.stack([run.rows[name] for run in runs]) for name in ("loss", "t")}
-    return rows | _ends(runs) | {"W": batch.padded([run.rows["W"] for run in runs])}
+    return _factor_rows(batch, list(_each(len(batch), one, options.progress)))
 
 
 def _flow_mlp(batch: MLPBatch, options: FlowOptions) -> Rows:
@@ -178,6 +176,7 @@ _FAMILIES: dict[str, Callable[[Any, Any], Rows]] = {
     "diagonal_limit": _limit_diagonal,
     "margin_flow": _flow_margin,
     "factorization_flow": _flow_factorization,
+    "factorization_margin_flow": _flow_factor_margins,
     "linear_flow": _flow_linear,
     "mlp_flow": _flow_mlp,
 }
@@ -219,6 +218,30 @@ def _options(options: FlowOptions, b: int) -> dict[str, Any]:
         "method": options.method,
         "t_eval": options.t_eval,
     }
+
+
+def _margin_options(options: MarginOptions, b: int) -> dict[str, Any]:
+    """The options of one run of a margin loss."""
+    return {
+        "rtol": float(options.rtol[b]),
+        "end": float(options.t_max[b]),
+        "values": options.t_eval,
+        "by_time": options.by_time,
+        "max_steps": options.max_steps,
+    }
+
+
+def _sensing(batch: FactorBatch, b: int) -> Sensing:
+    """What run b observes."""
+    row, column = (each[batch.entry_index[b]] for each in (batch.row, batch.column))
+    dims = batch.p, batch.n - batch.c0
+    return Sensing(dims, batch.c0 == 0, row, column - batch.c0, batch.X)
+
+
+def _factor_rows(batch: FactorStarts, runs: list[Run]) -> Rows:
+    """Rows of factors, each filled up to the widest."""
+    rows: Rows = {name: np.stack([run.rows[name] for run in runs]) for name in ("loss", "t")}
+    return rows | _ends(runs) | {"W": batch.padded([run.rows["W"] for run in runs])}
 
 
 def _rows(runs: list[Run]) -> dict[str, Any]:

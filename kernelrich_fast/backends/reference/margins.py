@@ -1,14 +1,15 @@
-"""Margin losses by SciPy's Radau: the dual flow in the integral of the gradient's size.
+"""Margin losses by SciPy's Radau, in the integral of the gradient's size.
 
-With p the derivatives -l'(m), normalised to a sum of one, the dual moves with nu' = y p in the time
-tau with d tau = S dt / 2, S the sum itself.  Values of the two clocks, -ln L and ln t, are found on
-the solver's interpolant of the step that passes them.
+With p the derivatives -l'(m), normalised to a sum of one, the velocity in the time tau with d tau =
+S dt / 2, S the sum itself, depends on p alone: the dual of a diagonal network moves with nu' = y p.
+Values of the two clocks, -ln L and ln t, are found on the solver's interpolant of the step that
+passes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.integrate
@@ -22,7 +23,7 @@ from ...equations.margins import log_loss_slopes, log_loss_values, loss_curvatur
 from ...status import Status
 from .rows import Row, Run
 
-__all__ = ["MarginDual", "follow_margins"]
+__all__ = ["MarginDual", "MarginProblem", "follow_margins"]
 
 # Points of a step at which ln S is taken for the integral of 1 / S, and those between, dense at its
 # end, where late in a flow all of the time passes.
@@ -32,6 +33,32 @@ _GRID = np.unique(np.concatenate([np.linspace(0.0, 1.0, 200), 1.0 - np.geomspace
 _STILL = 1e-12
 # Longest step, relative to 1 / (epsilon |x| relative slope): beyond, at rest, rounding moves z.
 _LONGEST = 1e-12 / np.finfo(np.float64).eps
+
+
+class MarginProblem(Protocol):
+    """The flow of a margin loss, whose state is a vector, in the time tau."""
+
+    start: FloatArray
+    floor: Any  # sizes of the parts of the state, below which relative errors do not count
+
+    def log_slope_sum(self, state: FloatArray) -> float: ...
+
+    def log_loss(self, state: FloatArray) -> float: ...
+
+    def field(self, tau: float, state: FloatArray) -> FloatArray: ...
+
+    def jacobian(self, tau: float, state: FloatArray) -> FloatArray: ...
+
+    def rate(self) -> float: ...
+
+    def longest(self, state: FloatArray) -> float:
+        """The longest step."""
+
+    def at_rest(self, state: FloatArray) -> bool: ...
+
+    def legal(self, state: FloatArray) -> bool: ...
+
+    def row(self, state: FloatArray, log_t: float) -> Row: ...
 
 
 class MarginDual:
@@ -46,7 +73,8 @@ class MarginDual:
         at = self.map.at(np.zeros(X.shape[1]))
         length = np.linalg.norm(X, axis=0)
         with np.errstate(divide="ignore"):
-            self.scale = float(np.min(at.size / (at.slope * np.where(length > 0, length, np.nan))))
+            self.floor = float(np.min(at.size / (at.slope * np.where(length > 0, length, np.nan))))
+        self.start = np.zeros(len(y))
         self.length = length
 
     def margins(self, nu: FloatArray) -> FloatArray:
@@ -104,7 +132,7 @@ class _Step:
     """A step from tau to tau + h, and the time that passes in it."""
 
     def __init__(
-        self, flow: MarginDual, at: Callable[[float], FloatArray], tau: float, h: float,
+        self, flow: MarginProblem, at: Callable[[float], FloatArray], tau: float, h: float,
         log_t: float,
     ) -> None:  # fmt: skip
         self.flow, self.tau, self.h, self.log_t = flow, tau, h, log_t
@@ -143,37 +171,37 @@ class _Step:
 
 
 def follow_margins(
-    flow: MarginDual, *, rtol: float, end: float, values: FloatArray | None, by_time: bool,
+    flow: MarginProblem, *, rtol: float, end: float, values: FloatArray | None, by_time: bool,
     max_steps: int,
 ) -> Run:  # fmt: skip
     """Integrate to the last of ``values`` of the clock, or where it shows ``end``."""
     targets = np.array([end]) if values is None else np.minimum(values, end)
     done = Status.CONVERGED if values is None else Status.T_END
-    nu, log_t = np.zeros(len(flow.y)), -np.inf
+    state, log_t = flow.start, -np.inf
     h = 1e-3 * float(np.sqrt(rtol)) / max(flow.rate(), 1e-300)
     rows: list[Row] = []
     n_steps = n_rhs = 0
 
     def finish(status: Status) -> Run:
         while len(rows) < len(targets):
-            rows.append(flow.row(nu, log_t))
+            rows.append(flow.row(state, log_t))
         stacked = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-        held = all(np.all(np.isfinite(stacked[name])) for name in ("beta", "loss"))
+        held = all(np.all(np.isfinite(stacked[name])) for name in stacked if name != "t")
         return Run(stacked, status if held else Status.FAILED, n_steps, n_rhs)
 
-    shown = log_t if by_time else -flow.log_loss(nu)
+    shown = log_t if by_time else -flow.log_loss(state)
     while len(rows) < len(targets) and shown >= targets[len(rows)]:
-        rows.append(flow.row(nu, log_t))
+        rows.append(flow.row(state, log_t))
 
     def started(tau: float) -> Any:
         return scipy.integrate.Radau(
-            flow.field, tau, nu, np.inf, jac=flow.jacobian, first_step=h,
-            rtol=max(0.1 * rtol, 1e-13), atol=1e-2 * rtol * flow.scale,
+            flow.field, tau, state, np.inf, jac=flow.jacobian, first_step=h,
+            rtol=max(0.1 * rtol, 1e-13), atol=1e-2 * rtol * flow.floor,
         )  # fmt: skip
 
     solver = started(0.0)
     while len(rows) < len(targets):
-        if flow.at_rest(nu):
+        if flow.at_rest(state):
             return finish(Status.STATIONARY)
         if n_steps >= max_steps:
             return finish(Status.MAX_STEPS)
@@ -189,7 +217,7 @@ def follow_margins(
         while len(rows) < len(targets) and step.clock(1.0, by_time) >= targets[len(rows)]:
             x = step.fraction(targets[len(rows)], by_time)
             rows.append(flow.row(step.at(x), step.log_time(x)))
-        nu, log_t, longest = solver.y, step.log_time(1.0), flow.longest(solver.y)
+        state, log_t, longest = solver.y, step.log_time(1.0), flow.longest(solver.y)
         if solver.h_abs > longest:
             h = longest
             solver = started(solver.t)

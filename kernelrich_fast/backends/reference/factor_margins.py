@@ -1,0 +1,84 @@
+"""Factorisations under a margin loss on their factor: W' = 2 sum_i y_i p_i A_i W."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.special
+
+from ..._types import FloatArray
+from ...equations.factorization import Sensing
+from ...equations.margins import log_loss_slopes, log_loss_values, loss_curvatures
+from .rows import Row
+
+__all__ = ["FactorMargins"]
+
+# A velocity below this part of what the pulls of all samples could cause is rounding.
+_STILL = 1e-9
+
+
+class FactorMargins:
+    """A `MarginProblem` whose state is W, row after row."""
+
+    def __init__(self, sensing: Sensing, y: FloatArray, W0: FloatArray, loss: str) -> None:
+        self.sensing, self.y, self.shape, self.loss = sensing, y, W0.shape, loss
+        self.start = W0.ravel()
+        # An entry counts relative to its row or its column, whichever is smaller.
+        rows, columns = (np.linalg.norm(W0, axis=i, keepdims=True) for i in (1, 0))
+        self.floor = np.maximum(1e-3 * np.minimum(rows, columns).ravel(), 1e-300)
+
+    def margins(self, state: FloatArray) -> FloatArray:
+        return np.asarray(self.y * self.sensing.predictions(state.reshape(self.shape)))
+
+    def log_slope_sum(self, state: FloatArray) -> float:
+        return float(scipy.special.logsumexp(log_loss_slopes(self.loss, self.margins(state))))
+
+    def log_loss(self, state: FloatArray) -> float:
+        return float(scipy.special.logsumexp(log_loss_values(self.loss, self.margins(state))))
+
+    def generator(self, state: FloatArray) -> FloatArray:
+        shares = scipy.special.softmax(log_loss_slopes(self.loss, self.margins(state)))
+        return self.sensing.generator(self.y * shares)
+
+    def field(self, tau: float, state: FloatArray) -> FloatArray:
+        return np.asarray((self.generator(state) @ state.reshape(self.shape)).ravel())
+
+    def jacobian(self, tau: float, state: FloatArray) -> FloatArray:
+        W = state.reshape(self.shape)
+        m = self.margins(state)
+        p = scipy.special.softmax(log_loss_slopes(self.loss, m))
+        a = p * loss_curvatures(self.loss, m)
+        J = self.y[:, None] * self.sensing.jacobian(W).reshape(len(self.y), -1)
+        S = self.sensing.generator(self.y * p)
+        return np.asarray(
+            np.kron(S, np.eye(self.shape[1])) - 2.0 * (J.T * a) @ J + 2.0 * np.outer(J.T @ p, a @ J)
+        )
+
+    def rate(self) -> float:
+        """At which parts of W grow at the start."""
+        return float(np.linalg.norm(self.generator(self.start)))
+
+    def longest(self, state: FloatArray) -> float:
+        return np.inf
+
+    def at_rest(self, state: FloatArray) -> bool:
+        # A loss that separates the classes always falls.
+        if float(self.margins(state).min()) > 0.0:
+            return False
+        S, W = self.generator(state), state.reshape(self.shape)
+        force = float(np.linalg.norm(self.sensing.generator(np.ones_like(self.y))))
+        size = float(np.linalg.norm(W))
+        if float(np.linalg.norm(S @ W)) > _STILL * force * size:
+            return False
+        # What is small may yet grow: at rest is only what no direction leads away from.
+        A = self.jacobian(0.0, state)
+        growth = float(np.linalg.eigvalsh(0.5 * (A + A.T))[-1])
+        return growth <= 1e-6 * force or not np.any(S @ W)
+
+    def legal(self, state: FloatArray) -> bool:
+        return bool(np.all(np.abs(state) < 1e150))
+
+    def row(self, state: FloatArray, log_t: float) -> Row:
+        return {
+            "W": state.reshape(self.shape).copy(), "loss": np.asarray(self.log_loss(state)),
+            "t": np.asarray(log_t),
+        }  # fmt: skip

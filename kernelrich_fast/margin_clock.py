@@ -1,0 +1,148 @@
+"""What a flow of a margin loss is asked for: a loss, or values of one of its two clocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from . import _validate as check
+from ._device import namespace, to_host
+from ._runs import STOP_LOSS, Solved, flow_options
+from ._types import ArrayLike, FloatArray
+from .backends import MARGIN_LOSSES
+from .backends.base import METHODS, MarginOptions
+from .status import Status
+
+__all__ = ["MarginClock", "margin_clock", "refuse_squared_options", "refuse_without_margins"]
+
+# Margins beyond this are no longer known to a fraction of one, which is what they are compared to.
+_MOST = 1e12
+_METHODS = ("auto", "radau5")
+# Times are found to 1e-12 of their logarithm.
+_MET = 1e-9
+
+
+@dataclass(frozen=True)
+class MarginClock:
+    """The ln L at which runs end, or ascending values of minus ln L or, ``by_time``, of ln t."""
+
+    stop: FloatArray
+    values: FloatArray | None
+    by_time: bool
+    t_eval: ArrayLike | None
+
+    def options(
+        self,
+        *,
+        rtol: ArrayLike,
+        atol: float,
+        method: str,
+        max_steps: int,
+        num_threads: int | None,
+        log_pace: float = 0.0,
+        log_scale: float = 0.0,
+    ) -> MarginOptions:
+        """Of a flow in the time exp(log_pace) t, whose loss is L over exp(log_scale)."""
+        common = flow_options(
+            rtol=rtol, t_max=np.inf, stop_loss=STOP_LOSS, t_eval=None, atol=atol,
+            max_steps=max_steps, method=method, num_threads=num_threads, methods=_METHODS,
+        )  # fmt: skip
+        shift = log_pace if self.by_time else log_scale
+        own = {
+            "method": "radau5",
+            "methods": METHODS,
+            "t_max": log_scale - self.stop if self.values is None else np.array(np.inf),
+            "t_eval": None if self.values is None else self.values + shift,
+        }
+        given = {field.name: getattr(common, field.name) for field in fields(common)}
+        return MarginOptions(**given | own, by_time=self.by_time)
+
+    def ends(self, solved: Solved, log_pace: float = 0.0, log_scale: float = 0.0) -> dict[str, Any]:
+        """The fields of a `FlowResult`, with log_loss and log_t."""
+        rows = solved.rows
+        log_loss, log_t = rows["loss"] + log_scale, rows["t"] - log_pace
+        xp = namespace(log_loss)
+        with np.errstate(over="ignore", under="ignore"):
+            rows["loss"], rows["t"] = xp.exp(log_loss), xp.exp(log_t)
+        if self.t_eval is not None:  # those that were met are those that were asked for
+            asked = xp.asarray(check.time_grid("t_eval", self.t_eval))
+            rows["t"] = xp.where(abs(rows["t"] - asked) <= _MET * asked, asked, rows["t"])
+        ends = solved.ends
+        ends["log_loss"], ends["log_t"] = solved.shaped(log_loss), solved.shaped(log_t)
+        ends["status"] = self._status(ends["status"], ends["log_loss"])
+        return ends
+
+    def _status(self, status: Any, log_loss: FloatArray) -> Any:
+        """CONVERGED where the loss that was asked for is reached, besides the times."""
+        if self.values is None:
+            return status
+        last = to_host(log_loss[..., -1])
+        reached = (last <= self.stop) if self.by_time else np.ones(status.shape, dtype=bool)
+        xp = namespace(status)
+        ended = status == int(Status.T_END)
+        return xp.where(ended & xp.asarray(reached), int(Status.CONVERGED), status)
+
+
+def margin_clock(
+    stop_log_loss: Any, t_eval: Any, log_t_eval: Any, log_loss_eval: Any
+) -> MarginClock:
+    """The clock that these arguments ask for, checked."""
+    given = {"log_loss_eval": log_loss_eval, "log_t_eval": log_t_eval, "t_eval": t_eval}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise ValueError(f"{named[1]}: expected one of {', '.join(given)}, got {named}")
+    if named and stop_log_loss is not None:
+        raise ValueError(
+            f"stop_log_loss: expected none together with {named[0]}, whose last value ends a run"
+        )
+    stop = check.real_array(
+        "stop_log_loss", np.log(STOP_LOSS) if stop_log_loss is None else stop_log_loss
+    )
+    _expect_in_range("stop_log_loss", stop)
+    if log_loss_eval is not None:
+        values = _grid("log_loss_eval", log_loss_eval, -1.0)
+        return MarginClock(np.array(values[-1]), -values, False, None)
+    if log_t_eval is not None:
+        return MarginClock(stop, _grid("log_t_eval", log_t_eval, 1.0), True, None)
+    if t_eval is not None:
+        with np.errstate(divide="ignore"):
+            return MarginClock(stop, np.log(check.time_grid("t_eval", t_eval)), True, t_eval)
+    return MarginClock(stop, None, False, None)
+
+
+def _grid(name: str, values: Any, sign: float) -> FloatArray:
+    array = check.real_array(name, values)
+    order = "ascending" if sign > 0 else "descending"
+    if array.ndim != 1 or not len(array) or np.any(np.diff(array) * sign < 0.0):
+        raise ValueError(f"{name}: expected {order} values (T,), got {array}")
+    _expect_in_range(name, array)
+    return array
+
+
+def _expect_in_range(name: str, array: FloatArray) -> None:
+    if np.abs(array).max() > _MOST:
+        raise ValueError(
+            f"{name}: expected values between -1e12 and 1e12, where margins are known to a small "
+            f"part of one, got {array}"
+        )
+
+
+def refuse_squared_options(loss: str, t_max: Any, stop_loss: Any) -> None:
+    """Options of the squared loss that flows of a margin loss do not have."""
+    expected = f"with loss={loss!r}"
+    if np.any(np.asarray(t_max) != np.inf):
+        raise ValueError(f"t_max: expected none {expected}; give t_eval or log_t_eval")
+    if np.any(np.asarray(stop_loss) != STOP_LOSS):
+        raise ValueError(f"stop_loss: expected none {expected}; give stop_log_loss, which is ln L")
+
+
+def refuse_without_margins(**options: Any) -> None:
+    """Options that flows of a margin loss alone have."""
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}: expected only with a margin loss, one of {', '.join(MARGIN_LOSSES)}; "
+                "with loss='squared' give stop_loss or t_eval"
+            )

@@ -1,0 +1,49 @@
+"""A sweep of 1-bit matrix completion: margins, and the direction that they leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._types import FloatArray, Progress
+from ..theory.matrices import nuclear_norm
+from ._factorization_plan import FactorizationPlan
+from ._margin_plan import EvaluatedPlan
+from .plan import Block, Variables
+
+__all__ = ["FactorMarginPlan"]
+
+
+@dataclass(frozen=True)
+class FactorMarginPlan(EvaluatedPlan, FactorizationPlan):
+    """Y_star holds labels."""
+
+    def coords(self) -> dict[str, Any]:
+        return self.renamed(super().coords())
+
+    def compute(self, block: Block, num_threads: int | None, progress: Progress) -> Variables:
+        """Flows of a block, and what is measured on them."""
+        solved = self.solve(block, num_threads, progress)
+        flow = solved.result
+        dim, variables = self.flow_variables(flow)
+        if self.known:
+            wrong = solved.hidden(np.where(flow.M * solved.truths > 0.0, 0.0, 1.0))
+            variables["test_error"] = (dim, _mean(wrong))
+        if "norms" in self.keep:
+            # A margin that is not positive has no direction: NaN, of which no singular values are.
+            usable = flow.margins.min(axis=-1) > 0.0
+            norm = nuclear_norm(np.where(usable[..., None, None], flow.direction, 0.0))
+            variables["nuclear_norm"] = (dim, np.where(usable, norm, np.nan))
+            variables["kernel_distance"] = (dim, solved.kernel_distance())
+        if "M" in self.keep:
+            variables["M"] = ((*dim, "row", "column"), flow.M)
+        return variables
+
+
+def _mean(values: FloatArray) -> FloatArray:
+    """Over the last axis; NaN where it is empty."""
+    if values.shape[-1] == 0:
+        return np.full(values.shape[:-1], np.nan)
+    return np.asarray(values.mean(axis=-1))
