@@ -176,6 +176,17 @@ CASES = (
         ),
         n=20, d=50, alphas=(0.1, 1.0), log_loss=float(np.log(1e-4)),
     ),
+    Case(
+        "margins-completion", "margins",
+        "signs of a 10 x 10 matrix, exponential loss, alpha = 1e-3 and 1, width 10, to 1e-300",
+        "MarginCompletions",
+        {"width": 10, "alphas": (1e-3, 1.0), "log_loss": float(np.log(1e-300))}, OURS[1:],
+        (
+            Against("SciPy DOP853", "weights", (1e-3, 1e-6)),
+            Against("SciPy LSODA", "weights", (1e-3, 1e-6)),
+            Against("diffrax Tsit5", "weights", (1e-3, 1e-6)),
+        ),
+    ),
     _cell(1e-2, 10),
     _cell(1e-2, 500_000),
     _cell(1e-4, 1000),
@@ -224,6 +235,11 @@ QUICK = (
             Against("SciPy LSODA", "dual", (1e-6,)),
         ),
         n=8, d=20, alphas=(0.1, 1.0), log_loss=float(np.log(1e-100)),
+    ),
+    Case(
+        "quick-signs", "margins", "signs of a 10 x 10 matrix, exponential loss, width 3, to 1e-30",
+        "MarginCompletions", {"width": 3, "alphas": (0.1, 1.0), "log_loss": float(np.log(1e-30))},
+        (1e-3, 1e-6), (Against("SciPy DOP853", "weights", (1e-6,)),),
     ),
     Case(
         "quick-cells", "factorization", "3 cells of figure 5", "Completions",

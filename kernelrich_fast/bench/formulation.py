@@ -36,6 +36,8 @@ class Formulation:
     # Descent steps along the field until this falls to the goal.
     loss: Callable[[Any, Any, tuple[Any, ...], tuple[Any, ...]], Any] | None = None
     goal: FloatArray | None = None  # (B,)
+    # Below this share of the goal a loss was not descended to but jumped to, by too large a step.
+    least: float = 0.0
 
 
 @dataclass(frozen=True)

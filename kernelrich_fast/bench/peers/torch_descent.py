@@ -45,10 +45,12 @@ def prepare(method: str, form: Formulation, rtol: float | None) -> Callable[[], 
             wild = ~torch.isfinite(now) | (now > 4.0 * first[rows])
             # A step that is too large may also circle: it has had a hundred times the flow's time.
             wild |= count * h[:, 0] > 100.0 * torch.as_tensor(form.times)[rows]
-            over = now <= goal[rows]
+            jumped = now < form.least * goal[rows]
+            over = (now <= goal[rows]) & ~jumped
             done[rows[over]] = count
-            bad[rows[wild & ~over]] = True
-            rows = rows[~(over | wild)]
+            lost = (wild | jumped) & ~over
+            bad[rows[lost]] = True
+            rows = rows[~(over | lost)]
         return w, done, bad
 
     with torch.no_grad():
