@@ -37,7 +37,6 @@ PROCESSES = (
     "--ignore=tests/explorer/test_explorer_server.py",
     "--deselect=tests/native/test_concurrency.py::test_forked_children",
     "--deselect=tests/native/test_concurrency.py::test_children_forked_at_any_moment_beside_threads_that_work",
-    "--deselect=tests/native/test_concurrency.py::test_children_forked_at_any_moment_beside_threads_that_work",
     "--deselect=tests/native/test_concurrency.py::test_memory_stays_flat_over_ten_thousand_calls",
 )
 
