@@ -77,6 +77,16 @@ def test_eigenvectors_against_numpy(n):
         assert np.allclose((vector.T * value) @ vector, K, atol=1e-14 * n * (1 + np.trace(K)))
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-170, 1e170, 1e300])
+def test_eigenvectors_do_not_depend_on_units(unit):
+    A = np.random.default_rng(0).standard_normal((12, 12))
+    K = A @ A.T
+    value, vector = parts.eigen(unit * K)
+    assert np.allclose(np.sort(value) / unit, np.linalg.eigvalsh(K), atol=1e-13 * np.trace(K))
+    assert np.allclose(vector @ vector.T, np.eye(12), atol=1e-13)
+    assert np.allclose((vector.T * (value / unit)) @ vector, K, atol=1e-13 * np.trace(K))
+
+
 @pytest.mark.parametrize("n", [149, 150, 151, 200, 403])
 def test_large_eigenvectors_by_lapack_and_without(n):
     from scipy.linalg import cython_lapack

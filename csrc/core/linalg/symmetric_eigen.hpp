@@ -24,8 +24,11 @@ public:
 
   // A (n rows of ld, zero in the padding) is destroyed.  False where it does not converge.
   KRF_HD KRF_APART bool decompose(double *A) {
+    const double unit = scale_to_one({A, ld});
     tridiagonalise({A, ld});
-    return diagonalise();
+    const bool found = diagonalise();
+    team_.each(n, [&](int i) { value[i] *= unit; });
+    return found;
   }
 
   // The same by a library that is faster where n is large, if the team has one for it.
@@ -44,16 +47,28 @@ private:
   static constexpr int kIterationsPerValue = 60;
   // Of the sum of the diagonal, in magnitude: an entry below this is zero.
   static constexpr double kNegligible = 0.01 * kEpsilon;
+  static constexpr int kMostPower = 1000; // of two, whose inverse is a number too
 
-  // Reflections I - 2 v v' from the last row up; `vector` collects their product.
-  KRF_HD void tridiagonalise(Matrix A) {
-    fill(team_, 0.0, vector.data, n * ld);
-    team_.each(n, [&](int i) { vector(i, i) = 1.0; });
+  // Squares of entries are formed: a power of two makes the diagonal's sum, in magnitude, about
+  // one. Returns what undoes it.
+  KRF_HD double scale_to_one(Matrix A) {
     double size = 0;
     for (int i = 0; i < n; ++i)
       size += std::fabs(A(i, i));
     team_.sync();
-    negligible_ = kNegligible * size;
+    const bool usable = size > 0.0 && size < kInfinity;
+    const int exponent = usable ? std::ilogb(size) : 0;
+    const int power = exponent < -kMostPower  ? -kMostPower
+                      : exponent > kMostPower ? kMostPower
+                                              : exponent;
+    negligible_ = kNegligible * std::ldexp(size, -power);
+    scale(team_, std::ldexp(1.0, -power), A.data, n * ld);
+    return std::ldexp(1.0, power);
+  }
+  // Reflections I - 2 v v' from the last row up; `vector` collects their product.
+  KRF_HD void tridiagonalise(Matrix A) {
+    fill(team_, 0.0, vector.data, n * ld);
+    team_.each(n, [&](int i) { vector(i, i) = 1.0; });
     for (int k = n - 1; k > 0; --k)
       reflect_row(A, k);
     team_.each(n, [&](int i) { value[i] = A(i, i); });
@@ -139,11 +154,11 @@ private:
   // One implicit QR iteration on rows begin .. end, shifted towards value[end].
   KRF_HD void chase(int begin, int end) {
     const double half = 0.5 * (value[end - 1] - value[end]), b = below_[end];
-    const double root = std::hypot(half, b);
+    const double root = std::sqrt(half * half + b * b);
     const double shift = value[end] - b * (b / (half + (half < 0 ? -root : root)));
     double x = value[begin] - shift, z = below_[begin + 1];
     for (int i = begin; i < end; ++i) {
-      const double r = std::hypot(x, z);
+      const double r = std::sqrt(x * x + z * z);
       const double c = r > 0 ? x / r : 1.0, s = r > 0 ? -z / r : 0.0;
       turn_[2 * i] = c, turn_[2 * i + 1] = s;
       if (i > begin)
