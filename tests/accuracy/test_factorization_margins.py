@@ -174,6 +174,72 @@ def test_labels_that_no_matrix_fits_end_at_the_minimum(loss, alpha):
     np.testing.assert_allclose(later.M[-1].ravel(), best.x, atol=1e-5)
 
 
+@pytest.mark.parametrize("alpha", [0.1, 1.0])
+def test_a_loss_that_falls_towards_infinity_is_not_at_rest(alpha):
+    """One label is met by M22 -> infinity, the other by M11 = 0: its row shrinks for ever."""
+    times = [0.0, 5.0, 10.0, 20.0, 100.0]
+    call = {"symmetric": True, "loss": "exponential", "log_t_eval": times}
+    w = alpha * np.array([[1.0, 0.3], [0.2, 0.9]])
+    both = krf.flow_factorization([-1.0, 1.0], entries=([0, 1], [0, 1]), U0=w, **call)
+    alone = krf.flow_factorization([1.0], entries=([1], [1]), U0=w, **call)
+    assert both.status == Status.T_END
+    np.testing.assert_allclose(both.M[:, 1, 1], alone.M[:, 1, 1], rtol=1e-5)
+
+
+def test_a_state_does_not_depend_on_the_times_beside_it():
+    """Labels that width 1 cannot fit: M grows for ever, and the loss falls towards its infimum."""
+    ones = np.ones((2, 2), dtype=bool)
+    call = {"entries": ones, "alpha": 0.1, "width": 1, "loss": "exponential"}
+    found = [
+        krf.flow_factorization([1, 1, 1, -1], **call, log_t_eval=times).M[-1]
+        for times in ([26.0], [10.0, 24.0, 26.0], [10.0, 15.0, 18.0, 20.0, 22.0, 24.0, 26.0])
+    ]
+    exact = krf.flow_factorization([1, 1, 1, -1], **call, log_t_eval=[26.0], rtol=1e-9).M[-1]
+    for M in found:
+        assert np.linalg.norm(M - exact) <= 1e-5 * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("share", [1e-4, 1e-8, 1e-11])
+def test_a_saddle_is_left(share, loss):
+    """The growing direction is neither a row nor a column, and a small share of the only column."""
+    blocks = [np.diag([0.0, 1.0])] * 3 + [np.diag([1.0, 0.0])] * 5
+    Q = np.linalg.qr(np.random.default_rng(0).standard_normal((2, 2)))[0]
+    X, y = np.array([Q @ A @ Q.T for A in blocks]), [1, 1, -1, 1, 1, 1, 1, -1]
+    flow = krf.flow_factorization(
+        y, measurements=X, symmetric=True, U0=Q @ np.array([[share], [1.0]]), loss=loss
+    )
+    assert flow.status == Status.STATIONARY
+    # Two of three, and four of five, labels agree: each block ends at its own best.
+    best = sum(
+        scipy.optimize.minimize_scalar(
+            lambda m, wrong=wrong, right=right: (
+                right * np.exp(log_loss_values(loss, np.array(m)))
+                + wrong * np.exp(log_loss_values(loss, np.array(-m)))
+            )
+        ).fun
+        for right, wrong in ((2, 1), (4, 1))
+    )
+    assert flow.loss == pytest.approx(best, rel=1e-9)
+
+
+def test_margins_that_rounding_hides_end_a_run_at_once():
+    mask, y = completion()
+    with pytest.warns(krf.ConvergenceWarning):
+        flow = krf.flow_factorization(y, entries=mask, alpha=1e9, width=3, loss="logistic")
+    assert flow.status == Status.MAX_STEPS
+    assert flow.n_steps < 10
+
+
+def test_times_long_before_the_first_step():
+    mask, y = completion()
+    asked = [-500.0, -100.0, -50.0, -33.0, 0.0]
+    flow = krf.flow_factorization(
+        y, entries=mask, alpha=0.1, width=2, loss="logistic", log_t_eval=asked
+    )
+    np.testing.assert_allclose(flow.log_t, asked, atol=1e-6)
+
+
 @given(
     st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.integers(0, 10**6),
     st.sampled_from(LOSSES), st.floats(-4.0, 0.5),

@@ -89,3 +89,19 @@ def test_nothing_to_move_is_stationary(backend):
     assert flow.status == Status.STATIONARY
     np.testing.assert_array_equal(flow.M, 0.0)
     np.testing.assert_allclose(flow.loss, len(Y) * np.log(2.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["exponential", "logistic"])
+def test_one_label_at_a_loss_of_one_sample(backend, loss):
+    """At M = 0 the loss is that of a margin of zero, to its last bit."""
+    zero = krf.flow_factorization(
+        [1.0], entries=([0], [0]), U0=np.zeros((2, 1)), V0=np.zeros((2, 1)), loss=loss,
+        backend=backend,
+    )  # fmt: skip
+    assert zero.status == Status.STATIONARY
+    shrinks = krf.flow_factorization(
+        [-1.0], entries=([0], [0]), dims=(2, 2), symmetric=True, alpha=0.1, width=3, loss=loss,
+        backend=backend,
+    )  # fmt: skip
+    assert shrinks.status == Status.STATIONARY
+    assert abs(shrinks.M[0, 0]) < 1e-12

@@ -77,6 +77,16 @@ def test_eigenvectors_against_numpy(n):
         assert np.allclose((vector.T * value) @ vector, K, atol=1e-14 * n * (1 + np.trace(K)))
 
 
+def test_eigenvectors_of_a_small_diagonal():
+    for K in (
+        np.array([[1e-300, 1.0], [1.0, 1e-300]]),
+        np.array([[1e-300, 1.0, 2.0], [1.0, -1e-300, 3.0], [2.0, 3.0, 1e-300]]),
+    ):
+        value, vector = parts.eigen(K)
+        assert np.allclose(np.sort(value), np.linalg.eigvalsh(K), atol=1e-14)
+        assert np.allclose((vector.T * value) @ vector, K, atol=1e-14)
+
+
 @pytest.mark.parametrize("unit", [1e-300, 1e-170, 1e170, 1e300])
 def test_eigenvectors_do_not_depend_on_units(unit):
     A = np.random.default_rng(0).standard_normal((12, 12))

@@ -39,9 +39,9 @@ public:
         dense(arena.take(length)), run_(p.by_time),
         to_field_(team_, length, state.y, p.margin_loss), stages_(state, arena),
         scaled_gram_(state.basis, arena), solver_(team_, state.y, p.n, arena),
-        curvature_(arena.take(length)), margins_(arena.take(3LL * length)),
-        scratch_(arena.take(length)), row_(arena.take(2LL * state.ldd)),
-        along_z_(arena.take(state.ldd)) {}
+        curvature_(arena.take(length)), end_curvature_(arena.take(length)),
+        margins_(arena.take(3LL * length)), scratch_(arena.take(length)),
+        row_(arena.take(2LL * state.ldd)), along_z_(arena.take(state.ldd)) {}
 
   KRF_HD static constexpr bool stiff_available() { return true; }
   KRF_HD static constexpr bool starts_stiff() { return true; }
@@ -63,7 +63,7 @@ public:
     to_field_.curvature(end_margins(), curvature_);
     state.renew_velocity(field);
     state.velocity_is_known = true;
-    run_.start_speed(speed(field, state.velocity, state.here.slope));
+    run_.start_speed(speed(field, curvature_, state.velocity, state.here.slope));
     return true;
   }
   KRF_HD void start_stiff() { scaled_gram_.clear(); }
@@ -160,7 +160,9 @@ public:
 
   KRF_HD ErrorNorm error_norm_at_end(const double *dnu, const double *end_field) {
     const ErrorNorm norm = state.error_norm_at_end(dnu, end_field);
-    return run_.with_clock(norm, speed(end_field, state.next_velocity, state.next.slope));
+    to_field_.curvature(end_margins(), end_curvature_);
+    return run_.with_clock(norm,
+                           speed(end_field, end_curvature_, state.next_velocity, state.next.slope));
   }
   KRF_HD void advance(const double *dnu, const double *end_field) {
     run_.advance();
@@ -206,13 +208,12 @@ private:
 
   // The margins at the end of the last step, or of the step under way.
   KRF_HD double *end_margins() const { return margins_ + 2LL * length; }
-  // d(-ln S) / d tau where the field, the velocity of z and the slopes are these.
-  KRF_HD KRF_APART double speed(const double *of, const double *velocity, const double *slope) {
+  // d(-ln S) / d tau where the field, c, the velocity of z and the slopes are these.
+  KRF_HD KRF_APART double speed(const double *of, const double *c, const double *velocity,
+                                const double *slope) {
     const double *along = velocity;
     if (to_field_.loss != MarginLossKind::kExponential) {
-      to_field_.curvature(end_margins(), curvature_);
-      team.for_each(length,
-                    [&](int i) { write(scratch_ + i, read<T>(of + i) * read<T>(curvature_ + i)); });
+      team.for_each(length, [&](int i) { write(scratch_ + i, read<T>(of + i) * read<T>(c + i)); });
       project(team, state.X(), length, state.ldd, scratch_, along_z_);
       along = along_z_;
     }
@@ -263,12 +264,12 @@ private:
   Stages stages_;
   ScaledGram<TeamT> scaled_gram_;
   MarginSolver<TeamT> solver_;
-  double *curvature_;   // c
-  double *margins_;     // at the stages
-  double *scratch_;     // of predictions
-  double *row_;         // of results, 2 ldd
-  double *along_z_;     // X' y a
-  double fraction_ = 0; // of the last step, at which dense rows are
+  double *curvature_, *end_curvature_; // c, and at the trial end
+  double *margins_;                    // at the stages
+  double *scratch_;                    // of predictions
+  double *row_;                        // of results, 2 ldd
+  double *along_z_;                    // X' y a
+  double fraction_ = 0;                // of the last step, at which dense rows are
 };
 
 KRF_END_NAMESPACE

@@ -11,6 +11,8 @@ template <Team TeamT> class ColumnMotion {
 
 public:
   static constexpr double kAsleep = 1e-12; // a column this small that shrinks is at rest
+  // Weights are larger at the start: squares of entries smaller than this underflow.
+  static constexpr double kVanished = 1e-150;
 
   KRF_HD ColumnMotion(TeamT &team, int n, int r, Arena &arena)
       : team_(team), n_(n), r_(r), ldr_(padded(r)), norm2_(arena.take(ldr_)),
@@ -32,7 +34,7 @@ public:
         team_.each(n_, [&](int i) { Matrix{W, ldr_}(i, c) = 0.0; });
   }
 
-  // Largest ratio of a column's norm in V to that in `at`; columns that are zero do not count.
+  // Largest ratio of a column's norm in V to that in `at`; columns that have vanished do not count.
   KRF_HD double change(const double *V, const double *at) {
     T worst = splat<T>(0.0);
     team_.for_each(ldr_, [&](int c) {
@@ -43,7 +45,7 @@ public:
         v += a * a;
         w += b * b;
       }
-      worst = greater_of(worst, select(w > 0.0, v / w, splat<T>(0.0)));
+      worst = greater_of(worst, select(w > kVanished * kVanished, v / w, splat<T>(0.0)));
     });
     return std::sqrt(team_.max(worst));
   }

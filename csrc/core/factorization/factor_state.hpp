@@ -40,7 +40,7 @@ public:
         stages(arena.take(3LL * length)), row(arena.take(length)), basis_(team_, p.n, p.r, arena),
         balance_(team_, p.n, p.r, p.c0, arena), M_(arena.take(sensing.entries)) {}
 
-  // `field`, `tangent` and the three vectors at `stages` are zero for now.
+  // `field` and `tangent` are zero for now.
   KRF_HD void start(const FactorProblem &p, double *field, double *tangent) {
     copy(team, p.W0, W, length);
     fill(team, 0.0, stages, 3 * length);
@@ -75,7 +75,7 @@ public:
     return {part_change(V, end()), sensing.image_norm(V, end(), true),
             sensing.image_norm(end(), end(), false), 0};
   }
-  // The same where the stages have moved by V, but for the parts; and by how much the step moves M.
+  // The change of M where the stages have moved by V, and by how much the step moves it.
   KRF_HD void measure_stages(const double *V, ErrorNorm &change) {
     change.predictor = sensing.image_norm(V + 2LL * length, end(), true);
     change.predictor_norm = sensing.image_norm(end(), end(), false);
@@ -83,18 +83,37 @@ public:
   }
 
   // Whether every column and row moves at no more than `speed` times its size, by its rounding, or
-  // to its rest; after `columns.measure` and `rows.measure`.
-  KRF_HD bool slower_than(double speed, const double *field) {
+  // to its rest; after `columns.measure` and `rows.measure`.  Weights may differ by orders of
+  // magnitude: where `own_rows`, a row is at rest by its own rounding alone.
+  KRF_HD bool slower_than(double speed, bool own_rows, const double *field) {
     const double size2 = team.dot(W, W, length);
-    // Weights may differ by orders of magnitude: then a row is at rest by its own rounding alone.
-    const double of_rows = sensing.scale ? 0.0 : speed;
-    return columns.slower_than(speed, size2) && rows.slower_than(of_rows, W, field, size2);
+    return columns.slower_than(speed, size2) &&
+           rows.slower_than(own_rows ? 0.0 : speed, W, field, size2);
   }
 
   // The trial end, dW from the state, becomes the state.
   KRF_HD void advance(const double *dW) {
     motion_ += columns.change(dW, W);
     copy(team, end(), W, length);
+  }
+  // Rows that shrink for ever become zero before the squares of their entries underflow, with their
+  // velocities and the three vectors of `history`.
+  KRF_HD KRF_APART void clear_vanished(double *field, double *history) {
+    const auto is_small = [&](const double *entries) {
+      double most = 0.0;
+      for (int c = 0; c < sensing.r; ++c)
+        most = larger(most, std::fabs(entries[c]));
+      return most < ColumnMotion<TeamT>::kVanished;
+    };
+    team.each(sensing.n, [&](int i) {
+      const long long at = static_cast<long long>(i) * sensing.ldr;
+      if (!is_small(W + at) || !is_small(field + at))
+        return;
+      double *const parts[] = {W, field, history, history + length, history + 2LL * length};
+      for (double *part : parts)
+        for (int c = 0; c < sensing.r; ++c)
+          part[at + c] = 0.0;
+    });
   }
   KRF_HD bool has_drifted() const { return motion_ >= factor_rules::kDrift; }
   // Makes the columns of W orthogonal; the field, the factor of the tangent kernel and the three

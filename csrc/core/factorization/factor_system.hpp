@@ -201,13 +201,13 @@ private:
     const double prediction = state_.rows.measure(state_.W, samples_.y, run_.X_norm);
     run_.noise = kRounding * (std::sqrt(run_.y_norm2) + prediction);
     state_.columns.measure(state_.W, field);
-    return state_.slower_than(2.0 * run_.noise * run_.X_norm, field);
+    return state_.slower_than(2.0 * run_.noise * run_.X_norm, state_.sensing.scale, field);
   }
   // Whether the velocity is no more than what rtol allows the state to be off, at the rates S could
   // give it: near a stationary point with a residual the steps see no more than that.
   KRF_HD KRF_APART bool stands_still(double rtol) {
     const double force = state_.sensing.adjoint_norm(samples_.residual);
-    return state_.slower_than(rtol * LossT::kCurvature * force, field);
+    return state_.slower_than(rtol * LossT::kCurvature * force, state_.sensing.scale, field);
   }
 
   KRF_HD void residual_of(const double *at, double *out) {

@@ -75,22 +75,24 @@ public:
   KRF_HD double step_cap() { return smaller(state_.step_cap(field), run_.cap()); }
   KRF_HD bool decreases(const double *) const { return run_.decreases(); }
 
-  // A minimum, which classes that no M separates have, or a saddle: a velocity of rounding, or one
-  // that no longer lowers the loss.
+  // At a minimum, which labels that no M fits may have, or at a saddle the velocity is rounding,
+  // each row's its own: where the loss falls towards infinity, a row that grows like ln t keeps a
+  // velocity far below the others', but above its rounding.  Or the loss no longer falls, and the
+  // motion over all the time there has been is less than rtol.
   KRF_HD KRF_APART Rest rest(const FactorProblem &, double *, const Progress &now) {
-    const double size = 1.0 + state_.rows.measure(state_.W, y_, x_norm_);
-    state_.columns.measure(state_.W, field);
+    const double size =
+        1.0 + state_.rows.measure_pulled(state_.W, pull_, 1.0 / run_.width, x_norm_);
     run_.noise = kRounding * size;
-    const double still =
-        smaller(margin_rules::kRoundedStep * run_.rtol * size, margin_rules::kMostStill);
+    if (run_.is_lost_in_rounding())
+      return Rest::kRounding;
     if (to_field_.is_separated(run_.log_loss))
       return Rest::kNone;
-    bool rests = state_.slower_than(2.0 * still * x_norm_, field);
+    state_.columns.measure(state_.W, field);
+    bool rests = state_.slower_than(2.0 * run_.noise * x_norm_, true, field);
     if (standstill_.is_due(now)) {
       const double value = std::exp(run_.log_loss);
-      const double force = state_.sensing.adjoint_norm(pull_);
       rests = rests || (standstill_.stands_still(value) &&
-                        state_.slower_than(2.0 * now.rtol * force, field));
+                        state_.slower_than(now.rtol / larger(1.0, now.t), false, field));
       standstill_.mark(now, value);
     }
     return rests ? Rest::kStationary : Rest::kNone;
@@ -147,6 +149,7 @@ public:
     to_field_.curvature(end_margins(), curvature_);
   }
   KRF_HD KRF_APART void renew_basis(double *history) {
+    state_.clear_vanished(field, history);
     if (state_.has_drifted())
       state_.orthogonalise(field, tangent_.at.W, history);
   }
@@ -158,10 +161,10 @@ public:
     return run_.fraction_at(value, [&](double x) {
       double w[3];
       radau5::dense_weights(x, w);
-      const double rest = 1.0 - (w[0] + w[1] + w[2]);
+      const double own = 1.0 - (w[0] + w[1] + w[2]);
       const double *stages = state_.stages;
       team.for_each(length, [&](int i) {
-        T at = rest * read<T>(state_.W + i);
+        T at = own * read<T>(state_.W + i);
         for (int j = 0; j < 3; ++j)
           at += w[j] * read<T>(stages + j * length + i);
         write(state_.row + i, at);

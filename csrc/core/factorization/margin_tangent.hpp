@@ -22,7 +22,7 @@ public:
                        Arena &arena)
       : at(team, length, arena), team_(team), sensing_(sensing), length_(length), ldn_(sensing.ldn),
         kernel_(arena.take(static_cast<long long>(ldn_) * ldn_)),
-        solver_(team, y, sensing.n_samples, arena), field_(arena.take(ldn_)),
+        solver_(team, y, sensing.n_samples, arena), pull_(arena.take(ldn_)),
         slope_(arena.take(ldn_)), samples_(arena.take(3LL * ldn_)) {}
 
   KRF_HD void start() { // solves touch the padding of samples
@@ -32,16 +32,16 @@ public:
 
   // For a step h, from the mean of three stages, and from y p and c at its start; false where the
   // matrices are not definite.
-  KRF_HD bool prepare(double h, const double *stages, const double *field, const double *c,
+  KRF_HD bool prepare(double h, const double *stages, const double *pull, const double *c,
                       double sharpness) {
     at.take_mean(stages);
     at.step(h);
     sensing_.tangent_kernel(at.W, kernel_);
     scale(team_, 2.0, kernel_, ldn_ * sensing_.n_samples);
-    copy(team_, field, field_, ldn_);
+    copy(team_, pull, pull_, ldn_);
     team_.for_each(
-        ldn_, [&](int i) { write(slope_ + i, read<T>(field + i) * read<T>(c + i) * sharpness); });
-    return solver_.prepare(kernel_, field, c, sharpness, h);
+        ldn_, [&](int i) { write(slope_ + i, read<T>(pull + i) * read<T>(c + i) * sharpness); });
+    return solver_.prepare(kernel_, pull, c, sharpness, h);
   }
 
   KRF_HD void solve(double *b) {
@@ -69,7 +69,7 @@ private:
     const double mean = team_.dot(slope_, out, ldn_);
     team_.for_each(ldn_, [&](int i) {
       const T a = absolute(read<T>(slope_ + i));
-      write(out + i, a * read<T>(out + i) - read<T>(field_ + i) * mean);
+      write(out + i, a * read<T>(out + i) - read<T>(pull_ + i) * mean);
     });
   }
 
@@ -78,8 +78,8 @@ private:
   int length_, ldn_;
   double *kernel_; // 2 K
   MarginSolver<TeamT> solver_;
-  double *field_, *slope_; // y p, and y a
-  double *samples_;        // three vectors
+  double *pull_, *slope_; // y p, and y a
+  double *samples_;       // three vectors
 };
 
 KRF_END_NAMESPACE

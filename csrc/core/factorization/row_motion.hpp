@@ -4,6 +4,7 @@
 #pragma once
 
 #include "../team.hpp"
+#include "column_motion.hpp"
 #include "measurements.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -25,22 +26,23 @@ template <Team TeamT> struct RowMotion {
       : team(team_), sensing(measurements), size(arena.take(padded(sensing.n))),
         rounding(arena.take(padded(sensing.n))) {}
 
-  // Returns the norm of what the predictions are sums of, in magnitude.
+  // Under the squared loss.  Returns the norm of what the predictions are sums of, in magnitude.
   KRF_HD KRF_APART double measure(const double *W, const double *y, double x_norm) {
-    double sum = 0;
-    team.each(sensing.n, [&](int i) { size[i] = std::sqrt(row_dot(W, W, i)); });
-    if (sensing.dense) {
-      for (int i = 0; i < sensing.n; ++i)
-        sum += size[i] * size[i];
-      const double prediction = x_norm * sum;
-      team.each(sensing.n, [&](int i) { rounding[i] = dense_rounding(i, y, prediction); });
-      return prediction;
-    }
-    for (int k = 0; k < sensing.n_samples; ++k)
-      sum += square(sensing.scale_of(k)) * (size[sensing.row[k]] * size[sensing.row[k]] *
-                                            size[sensing.column[k]] * size[sensing.column[k]]);
-    team.each(sensing.n, [&](int i) { rounding[i] = entry_rounding(i, y); });
-    return std::sqrt(sum);
+    const double prediction = measure_sizes(W, x_norm);
+    measure_rounding([&](int k) {
+      const double own = sensing.dense
+                             ? prediction
+                             : sensing.scale_of(k) * size[sensing.row[k]] * size[sensing.column[k]];
+      return std::fabs(y[k]) + own; // of the residual
+    });
+    return prediction;
+  }
+  // The same where the velocity is that of the coefficients `pull`, known to `spread` roundings.
+  KRF_HD KRF_APART double measure_pulled(const double *W, const double *pull, double spread,
+                                         double x_norm) {
+    const double prediction = measure_sizes(W, x_norm);
+    measure_rounding([&](int k) { return spread * (1.0 + prediction) * std::fabs(pull[k]); });
+    return prediction;
   }
 
   // Largest ratio of a row's norm in V, less its rounding, to that in W or `at`.
@@ -49,9 +51,9 @@ template <Team TeamT> struct RowMotion {
     team.each(sensing.n, [&](int i) {
       const double moved =
           std::sqrt(row_dot(V, V, i)) - kErrorNoise * kEpsilon * step * rounding[i];
-      if (moved > 0.0)
-        worst =
-            greater_of(worst, one_lane<T>(moved / larger(size[i], std::sqrt(row_dot(at, at, i)))));
+      const double whole = larger(size[i], std::sqrt(row_dot(at, at, i)));
+      if (moved > 0.0 && whole > ColumnMotion<TeamT>::kVanished)
+        worst = greater_of(worst, one_lane<T>(moved / whole));
     });
     return team.max(worst);
   }
@@ -77,31 +79,43 @@ private:
       sum += a[c] * b[c];
     return sum;
   }
-  KRF_HD double entry_rounding(int i, const double *y) const {
+  KRF_HD double measure_sizes(const double *W, double x_norm) {
     double sum = 0;
-    for (int k = 0; k < sensing.n_samples; ++k) {
-      const int a = sensing.row[k], b = sensing.column[k];
-      if (a != i && b != i)
-        continue;
-      const double scale = sensing.scale_of(k);
-      const double residual = std::fabs(y[k]) + scale * size[a] * size[b];
-      sum += 2.0 * residual * scale * ((a == i ? size[b] : 0.0) + (b == i ? size[a] : 0.0));
+    team.each(sensing.n, [&](int i) { size[i] = std::sqrt(row_dot(W, W, i)); });
+    if (sensing.dense) {
+      for (int i = 0; i < sensing.n; ++i)
+        sum += size[i] * size[i];
+      return x_norm * sum;
     }
-    return sum;
+    for (int k = 0; k < sensing.n_samples; ++k)
+      sum += square(sensing.scale_of(k)) * (size[sensing.row[k]] * size[sensing.row[k]] *
+                                            size[sensing.column[k]] * size[sensing.column[k]]);
+    return std::sqrt(sum);
   }
-  KRF_HD double dense_rounding(int i, const double *y, double prediction) const {
-    double sum = 0;
-    for (int k = 0; k < sensing.n_samples; ++k) {
-      double part = 0;
-      if (i < sensing.p)
-        for (int j = 0; j < sensing.q; ++j)
-          part += std::fabs(sensing.weight(k, i, j)) * size[sensing.c0 + j];
-      if (i >= sensing.c0)
-        for (int j = 0; j < sensing.p; ++j)
-          part += std::fabs(sensing.weight(k, j, i - sensing.c0)) * size[j];
-      sum += 2.0 * (std::fabs(y[k]) + prediction) * part;
+  // Of every row, with coefficients of the sizes coefficient(k).
+  template <class Coefficient> KRF_HD void measure_rounding(Coefficient coefficient) {
+    team.each(sensing.n, [&](int i) {
+      double sum = 0;
+      for (int k = 0; k < sensing.n_samples; ++k)
+        if (const double part = reach(i, k); part > 0.0)
+          sum += 2.0 * coefficient(k) * part;
+      rounding[i] = sum;
+    });
+  }
+  // Size of what coefficient k multiplies in the velocity of row i.
+  KRF_HD double reach(int i, int k) const {
+    double part = 0;
+    if (!sensing.dense) {
+      const int a = sensing.row[k], b = sensing.column[k];
+      return sensing.scale_of(k) * ((a == i ? size[b] : 0.0) + (b == i ? size[a] : 0.0));
     }
-    return sum;
+    if (i < sensing.p)
+      for (int j = 0; j < sensing.q; ++j)
+        part += std::fabs(sensing.weight(k, i, j)) * size[sensing.c0 + j];
+    if (i >= sensing.c0)
+      for (int j = 0; j < sensing.p; ++j)
+        part += std::fabs(sensing.weight(k, j, i - sensing.c0)) * size[j];
+    return part;
   }
 };
 

@@ -45,24 +45,25 @@ public:
 
 private:
   static constexpr int kIterationsPerValue = 60;
-  // Of the sum of the diagonal, in magnitude: an entry below this is zero.
+  // Of the sum of the diagonal and the largest entry, in magnitude: an entry below this is zero.
   static constexpr double kNegligible = 0.01 * kEpsilon;
   static constexpr int kMostPower = 1000; // of two, whose inverse is a number too
 
-  // Squares of entries are formed: a power of two makes the diagonal's sum, in magnitude, about
-  // one. Returns what undoes it.
+  // Squares of entries are formed: a power of two makes the largest of them about one.  Returns
+  // what undoes it.
   KRF_HD double scale_to_one(Matrix A) {
-    double size = 0;
+    T most = splat<T>(0.0);
+    team_.for_each(n * ld, [&](int i) { most = greater_of(most, absolute(read<T>(A.data + i))); });
+    const double largest = team_.max(most);
+    const int exponent = largest > 0.0 && largest < kInfinity ? std::ilogb(largest) : 0;
+    const int power =
+        exponent < -kMostPower ? -kMostPower : (exponent > kMostPower ? kMostPower : exponent);
+    scale(team_, std::ldexp(1.0, -power), A.data, n * ld);
+    double size = std::ldexp(largest, -power);
     for (int i = 0; i < n; ++i)
       size += std::fabs(A(i, i));
     team_.sync();
-    const bool usable = size > 0.0 && size < kInfinity;
-    const int exponent = usable ? std::ilogb(size) : 0;
-    const int power = exponent < -kMostPower  ? -kMostPower
-                      : exponent > kMostPower ? kMostPower
-                                              : exponent;
-    negligible_ = kNegligible * std::ldexp(size, -power);
-    scale(team_, std::ldexp(1.0, -power), A.data, n * ld);
+    negligible_ = kNegligible * size;
     return std::ldexp(1.0, power);
   }
   // Reflections I - 2 v v' from the last row up; `vector` collects their product.

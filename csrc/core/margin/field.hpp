@@ -53,7 +53,8 @@ template <Team TeamT> struct MarginField {
   // Whether a loss is so small that all margins are positive, so that it can always fall: a sample
   // with a margin of zero alone has exp(0), or log(2).
   KRF_HD bool is_separated(double log_loss) const {
-    return log_loss < (loss == MarginLossKind::kExponential ? 0.0 : kLogOfLog2);
+    const double limit = loss == MarginLossKind::kExponential ? 0.0 : kLogOfLog2;
+    return log_loss < limit - 8.0 * kEpsilon; // by more than the rounding of ln L
   }
 
 private:

@@ -15,9 +15,9 @@ inline constexpr double kSettled = 0.1;
 // Once -ln L is kLate, a step multiplies it by at most kMostGrowth: at its end errors made on the
 // way are small against a predictor that has grown.
 inline constexpr double kLate = 100.0, kMostGrowth = 10.0;
-// What rounding may change of a weight in a step, relative to it and to rtol.  A velocity this
-// small, relative to what one sample alone would cause, times the size of the predictions is none;
-// of at most kMostStill.
+// kRoundedStep: what rounding may change of a weight in a step, relative to it, in rtol.  A
+// velocity of a diagonal network, relative to what one sample alone would cause, is none where it
+// is less than kRoundedStep rtol times the size of the predictions, and less than kMostStill.
 inline constexpr double kRoundedStep = 1e-3, kMostStill = 1e-9;
 // What the interpolation of -ln S may leave of an error of ln t in a step, in units of rtol and,
 // where that is more than one, of |ln L|.
@@ -28,6 +28,8 @@ inline constexpr double kCautious = 5.0;
 // grows by this factor with every further step.
 inline constexpr double kRecovery = 5.0;
 inline constexpr int kSearch = 40; // for a value of the clock
+// Margins whose rounding is more than this part of one say nothing of the loss.
+inline constexpr double kUnknown = 0.25;
 } // namespace margin_rules
 
 class MarginRun {
@@ -55,6 +57,7 @@ public:
     begun_ = true;
     h_ = h;
   }
+  KRF_HD bool is_lost_in_rounding() const { return noise > margin_rules::kUnknown; }
   // The longest step after a failure.
   KRF_HD double cap() const { return begun_ ? kInfinity : after_failure_; }
 
@@ -101,7 +104,7 @@ public:
     const double enough = 1e-12 * (1.0 + absolute(value)) + 2.0 * noise;
     for (int k = 0, side = 0; k < margin_rules::kSearch; ++k) {
       const double secant = low - below * (high - low) / (above - below);
-      const double x = below > -kInfinity ? secant : 0.5 * (low + high); // ln t = -inf at first
+      const double x = below > -kInfinity ? secant : early_fraction(value, low, high);
       if (!(x > low && x < high))
         return high;
       const MarginSums there = at(x);
@@ -126,6 +129,11 @@ public:
   }
 
 private:
+  // Where t is zero at the start: the gradient has not changed yet, or the middle.
+  KRF_HD double early_fraction(double value, double low, double high) const {
+    const double x = std::exp(value - std::log(2.0 * h_) - clock.value[0]);
+    return low == 0.0 && x < 0.5 * high ? larger(x, 1e-300) : 0.5 * (low + high);
+  }
   KRF_HD double end_log_time() { return clock.log_time(1.0, h_, clock.end()); }
   KRF_HD double shown() const { return by_time_ ? clock.log_t : -log_loss; }
   KRF_HD double shown_at_end() { return by_time_ ? end_log_time() : -end_log_loss_; }

@@ -237,13 +237,13 @@ private:
     return o.n_eval > 0 ? smaller(o.t_eval[row], state_.clock_end) : state_.clock_end;
   }
   // Whether the interpolant keeps to rtol where the trial step meets the next value.  It is exact
-  // at the end of a step.
+  // at both ends of a step.
   KRF_HD KRF_APART bool clock_is_met(const FlowOptions &o, double error) {
-    const double value = target(o, state_.row);
-    if (!(error * stiff_.tolerance(o.rtol) > o.rtol) || !system_.reaches(value))
+    const double value = target(o, state_.row), quality = error * stiff_.tolerance(o.rtol) / o.rtol;
+    if (!(quality > 1.0) || !system_.reaches(value))
       return true;
     const double x = system_.fraction_at(value);
-    if (x * (1.0 + 2.0 * kBeyond) >= 1.0)
+    if (x * (1.0 + 2.0 * kBeyond) >= 1.0 || kSteepest * x * quality <= 1.0)
       return true;
     state_.h = state_.step * x * (1.0 + kBeyond);
     return false;
@@ -382,6 +382,7 @@ private:
   }
 
   static constexpr double kBeyond = 3e-3;        // by which a step goes past a value of the clock
+  static constexpr double kSteepest = 10.0;      // of the interpolant's error near the start, in x
   static constexpr double kRounded = 1.0 + 1e-6; // what rounding may add to a loss that converged
 
   TeamType &team_;

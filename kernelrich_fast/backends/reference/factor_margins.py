@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.special
 
@@ -12,8 +14,10 @@ from .rows import Row
 
 __all__ = ["FactorMargins"]
 
-# A velocity below this part of what the pulls of all samples could cause is rounding.
-_STILL = 1e-9
+# Roundings in a velocity.
+_ROUNDED = 64.0 * float(np.finfo(np.float64).eps)
+# What the velocity may still move a row by over all the time there has been, in rtol.
+_MOVING = 1e-2
 
 
 class FactorMargins:
@@ -60,19 +64,33 @@ class FactorMargins:
     def longest(self, state: FloatArray) -> float:
         return np.inf
 
-    def at_rest(self, state: FloatArray) -> bool:
+    def at_rest(self, state: FloatArray, tau: float, rtol: float) -> bool:
+        m = self.margins(state)
         # A loss that separates the classes always falls.
-        if float(self.margins(state).min()) > 0.0:
+        if float(m.min()) > 0.0:
             return False
         S, W = self.generator(state), state.reshape(self.shape)
-        force = float(np.linalg.norm(self.sensing.generator(np.ones_like(self.y))))
-        size = float(np.linalg.norm(W))
-        if float(np.linalg.norm(S @ W)) > _STILL * force * size:
+        speed, size = (np.linalg.norm(each, axis=1) for each in (S @ W, W))
+        # Where the loss falls towards infinity, a row that grows like ln t moves far more slowly
+        # than others, but by more than its own rounding, and by as much in any decade of time.
+        shares = scipy.special.softmax(log_loss_slopes(self.loss, m))
+        rounded = _ROUNDED * (1.0 + np.abs(m).max()) * (self.reach(shares) @ size)
+        if not np.all(speed <= np.maximum(rounded, _MOVING * rtol / max(1.0, tau) * size)):
             return False
-        # What is small may yet grow: at rest is only what no direction leads away from.
-        A = self.jacobian(0.0, state)
+        # What is small may yet grow: at rest is only what no direction leads away from. What is
+        # zero stays so.
+        alive = np.outer(size > 0.0, np.linalg.norm(W, axis=0) > 0.0).ravel()
+        if not np.any(alive):
+            return True
+        A = self.jacobian(0.0, state)[np.ix_(alive, alive)]
         growth = float(np.linalg.eigvalsh(0.5 * (A + A.T))[-1])
-        return growth <= 1e-6 * force or not np.any(S @ W)
+        return growth <= 1e-6 * float(np.linalg.norm(S))
+
+    def reach(self, shares: FloatArray) -> FloatArray:
+        """Sizes of what a row's velocity takes from the other rows."""
+        sensing = self.sensing
+        whole = sensing if sensing.X is None else replace(sensing, X=np.abs(sensing.X))
+        return whole.generator(shares)
 
     def legal(self, state: FloatArray) -> bool:
         return bool(np.all(np.abs(state) < 1e150))

@@ -1,9 +1,8 @@
-"""Margin losses by SciPy's Radau, in the integral of the gradient's size.
+"""Margin losses by SciPy's Radau, in the integral of S / 2 over time, S the sum of -l'(m_n).
 
-With p the derivatives -l'(m), normalised to a sum of one, the velocity in the time tau with d tau =
-S dt / 2, S the sum itself, depends on p alone: the dual of a diagonal network moves with nu' = y p.
-Values of the two clocks, -ln L and ln t, are found on the solver's interpolant of the step that
-passes them.
+With p the derivatives -l'(m) over S, the velocity in that time tau depends on p alone: the dual of
+a diagonal network moves with nu' = y p.  Values of the two clocks, -ln L and ln t, are found on the
+solver's interpolant of the step that passes them.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class MarginProblem(Protocol):
     def longest(self, state: FloatArray) -> float:
         """The longest step."""
 
-    def at_rest(self, state: FloatArray) -> bool: ...
+    def at_rest(self, state: FloatArray, tau: float, rtol: float) -> bool: ...
 
     def legal(self, state: FloatArray) -> bool: ...
 
@@ -111,7 +110,7 @@ class MarginDual:
         at = self.map.at(self.X.T @ nu)
         return float(_LONGEST / np.max(at.slope / at.size * self.length))
 
-    def at_rest(self, nu: FloatArray) -> bool:
+    def at_rest(self, nu: FloatArray, tau: float, rtol: float) -> bool:
         size = 1.0 + float(np.sum(np.abs(self.map.at(self.X.T @ nu).beta) * self.length))
         v = np.abs(self.X.T @ self.field(0.0, nu))
         return bool(np.all(v <= min(_STILL * size, 1e-9) * self.length))
@@ -201,7 +200,7 @@ def follow_margins(
 
     solver = started(0.0)
     while len(rows) < len(targets):
-        if flow.at_rest(state):
+        if flow.at_rest(state, solver.t, rtol):
             return finish(Status.STATIONARY)
         if n_steps >= max_steps:
             return finish(Status.MAX_STEPS)
