@@ -33,7 +33,7 @@ from .measurements import check_sensing
 
 __all__ = ["FactorizationFlow", "FactorizationMarginFlow", "flow_factorization"]
 
-# csrc/core/factorization/factor_system.hpp: the stiff method holds four matrices of that size.
+# csrc/core/factorization/problem.hpp: the stiff method holds several matrices of that size.
 _MAX_STIFF_SAMPLES = 4096
 
 
@@ -108,7 +108,7 @@ def flow_factorization(
         A run ends once L <= stop_loss * sum(y^2); not together with ``t_eval``, nor with a margin
         loss.
     stop_log_loss : array_like, (...), optional
-        With a margin loss, the ln L at which a run ends: log(1e-12) by default.
+        With a margin loss, the ln L at which a run ends: log(1e-12) by default, at least -1e12.
     log_loss_eval, log_t_eval : array_like, (T,), optional
         With a margin loss, instead of ``t_eval``: descending values of ln L, or ascending values of
         ln t, at which to return the flow. A run ends at the last of them.
@@ -162,10 +162,21 @@ def flow_factorization(
     n_samples n multiplications for entries, and (2 n_samples + 3 n) d1 d2 for measurements; a stiff
     step adds about n_samples^3.
 
+    With a margin loss the flow is integrated in the integral of sum_i -l'(m_i) over time, in which
+    W grows at a rate of order one while ln L falls to -1e12. M at a given ln L is as accurate as
+    stated above, and ln t lies within 100 rtol, relative to -ln L where that is more than one. If
+    no M of that width fits the labels, a run ends STATIONARY at a minimum; where the loss falls
+    towards a minimum at infinity, it goes on to the last time, or to MAX_STEPS. Margins of more
+    than 1e13 (alpha of about 1e6) are not known to a fraction of one: such runs end as MAX_STEPS
+    at once. As L falls, the direction tends to a stationary point of the maximum margin in the
+    nuclear norm, |U|_F^2 + |V|_F^2 [2]_.
+
     References
     ----------
     .. [1] Woodworth et al., Kernel and Rich Regimes in Overparametrized Models, COLT 2020,
        section 6 and Theorem 4 (the lifted matrix).
+    .. [2] Lyu and Li, Gradient Descent Maximizes the Margin of Homogeneous Neural Networks, ICLR
+       2020.
 
     Examples
     --------
@@ -176,6 +187,13 @@ def flow_factorization(
     ... )
     >>> krf.theory.effective_rank(flow.M).round(2)  # rich: rank one
     array([1.  , 1.48])
+    >>> signs = krf.flow_factorization(  # of a matrix of rank one, to L = exp(-1e6)
+    ...     [1, 1, -1], entries=observed, dims=(2, 2), alpha=1e-6, width=3, loss="logistic",
+    ...     stop_log_loss=-1e6,
+    ... )
+    >>> signs.direction.round(2)
+    array([[ 1.,  1.],
+           [-1., -1.]])
     """
     check.choice("backend", backend, ("auto", *BACKENDS))
     check.choice("loss", loss, ("squared", *MARGIN_LOSSES))
@@ -200,9 +218,9 @@ def flow_factorization(
         dims = (factors[0].shape[-2], factors[1].shape[-2])
     sensing = check_sensing(entries, measurements, dims, symmetric, targets.shape[-1], sets=True)
     if options.method == "radau5" and targets.shape[-1] > _MAX_STIFF_SAMPLES:
+        what = "method: 'radau5'" if clock is None else f"y: loss={loss!r}"
         raise ValueError(
-            f"method: 'radau5', which margin losses need, is for at most {_MAX_STIFF_SAMPLES} "
-            f"samples, got {targets.shape[-1]}"
+            f"{what} is for at most {_MAX_STIFF_SAMPLES} samples, got {targets.shape[-1]}"
         )
     if factors is None:
         start = drawn_start(sensing.n, alpha, width, seed)

@@ -20,8 +20,8 @@ __all__ = ["MarginClock", "margin_clock", "refuse_squared_options", "refuse_with
 # Margins beyond this are no longer known to a fraction of one, which is what they are compared to.
 _MOST = 1e12
 _METHODS = ("auto", "radau5")
-# Times are found to 1e-12 of their logarithm.
-_MET = 1e-9
+# A time that was met is known to about 1e-12 of its logarithm, at most 1e12.
+_MET = 1e-7
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,14 @@ def refuse_squared_options(loss: str, t_max: Any, stop_loss: Any) -> None:
     """Options of the squared loss that flows of a margin loss do not have."""
     expected = f"with loss={loss!r}"
     if np.any(np.asarray(t_max) != np.inf):
-        raise ValueError(f"t_max: expected none {expected}; give t_eval or log_t_eval")
+        raise ValueError(
+            f"t_max: expected none {expected}, got {t_max!r}; give t_eval or log_t_eval"
+        )
     if np.any(np.asarray(stop_loss) != STOP_LOSS):
-        raise ValueError(f"stop_loss: expected none {expected}; give stop_log_loss, which is ln L")
+        raise ValueError(
+            f"stop_loss: expected none {expected}, got {stop_loss!r}; give stop_log_loss, which is "
+            "ln L"
+        )
 
 
 def refuse_without_margins(**options: Any) -> None:

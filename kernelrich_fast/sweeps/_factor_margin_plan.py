@@ -29,13 +29,14 @@ class FactorMarginPlan(EvaluatedPlan, FactorizationPlan):
         flow = solved.result
         dim, variables = self.flow_variables(flow)
         if self.known:
-            wrong = solved.hidden(np.where(flow.M * solved.truths > 0.0, 0.0, 1.0))
-            variables["test_error"] = (dim, _mean(wrong))
+            agree = flow.M * solved.truths > 0.0
+            wrong = np.where(np.abs(solved.truths) == 1.0, np.where(agree, 0.0, 1.0), np.nan)
+            variables["test_error"] = (dim, _mean(solved.hidden(wrong)))
         if "norms" in self.keep:
             # A margin that is not positive has no direction: NaN, of which no singular values are.
             usable = flow.margins.min(axis=-1) > 0.0
             norm = nuclear_norm(np.where(usable[..., None, None], flow.direction, 0.0))
-            variables["nuclear_norm"] = (dim, np.where(usable, norm, np.nan))
+            variables["direction_nuclear_norm"] = (dim, np.where(usable, norm, np.nan))
             variables["kernel_distance"] = (dim, solved.kernel_distance())
         if "M" in self.keep:
             variables["M"] = ((*dim, "row", "column"), flow.M)
@@ -43,7 +44,7 @@ class FactorMarginPlan(EvaluatedPlan, FactorizationPlan):
 
 
 def _mean(values: FloatArray) -> FloatArray:
-    """Over the last axis; NaN where it is empty."""
-    if values.shape[-1] == 0:
-        return np.full(values.shape[:-1], np.nan)
-    return np.asarray(values.mean(axis=-1))
+    """Over the last axis, of the entries with a label; NaN where there is none."""
+    count = np.isfinite(values).sum(axis=-1)
+    mean = np.nansum(values, axis=-1) / np.maximum(count, 1)
+    return np.asarray(np.where(count > 0, mean, np.nan))

@@ -50,14 +50,17 @@ class EvaluatedPlan(SweepPlan):
 
     def recorded(self) -> tuple[dict[str, Any], dict[str, Any]]:
         attrs, coords = super().recorded()
-        return {k: v for k, v in attrs.items() if k not in EVALUATED}, coords
+        # These belong to the squared loss, and were refused if given.
+        unused = (*EVALUATED, "stop_loss", "t_max")
+        return {k: v for k, v in attrs.items() if k not in unused}, coords
 
     def flow_variables(self, flow: Any) -> tuple[tuple[str, ...], Variables]:
         """The dimension of evaluation, and what every flow of a margin loss has."""
         dim = () if self.evaluated is None else (self.evaluated[0],)
+        clocks = {"log_loss": flow.log_loss, "log_t": flow.log_t}
         return dim, {
-            **({} if "log_loss" in dim else {"log_loss": (dim, flow.log_loss)}),
-            **({} if "log_t" in dim else {"log_t": (dim, flow.log_t)}),
+            # Beside the values asked for, those of the states: a run may have ended before.
+            **{f"reached_{k}" if k in dim else k: (dim, v) for k, v in clocks.items()},
             "loss": (dim, flow.loss),
             "t": (dim, flow.t),
             "status": ((), flow.status),

@@ -200,7 +200,7 @@ def _check_margins(options: dict[str, Any], y: FloatArray, decay: Schedule | Non
         options["loss"], options["t_max"], options["stop_loss"], 0.0 if decay is None else decay,
         options["averaged"],
     )  # fmt: skip
-    margin_clock(options.get("stop_log_loss"), *(options.get(name) for name in EVALUATED))
+    margin_clock(**{name: options.get(name) for name in ("stop_log_loss", *EVALUATED)})
 
 
 def _check_model(options: dict[str, Any]) -> None:

@@ -157,9 +157,14 @@ def compute_block(
 
 
 def _finished(ds: xr.Dataset, plan: SweepPlan) -> xr.Dataset:
-    # Where runs are asked for at times, t says what time does unless some ended earlier.
+    # Where runs are asked for at times, t says what time does unless some ended earlier; likewise
+    # for values of the two clocks of a margin loss.
     if "time" in ds.dims and "t" in ds and bool((ds["t"] == ds["time"]).all()):
         ds = ds.drop_vars("t")
+    for name in ("log_loss", "log_t"):
+        reached = f"reached_{name}"
+        if reached in ds and np.allclose(ds[reached], ds[name], rtol=1e-8, atol=1e-6):
+            ds = ds.drop_vars(reached)
     # The caller of the public function is three frames up.
     warn_unless_converged(ds["status"].values, plan.function, frames=3)
     return ds

@@ -95,10 +95,14 @@ def sweep_factorization(
         excess_nuclear_norm (over that of Y_star; this and test_rmse only where all of Y_star is
         known), unobserved_movement and unobserved_rms (Frobenius norm, and root mean square, of the
         change of the unobserved entries since the start) and kernel_distance (cosine distance of
-        the tangent kernels at start and end); M if kept. With a margin loss also log_loss, log_t
-        and margin, the least; test_error, the share of unobserved entries whose sign M does not
-        have; and of the norms nuclear_norm, that of M over the least margin (NaN where that is not
-        positive), and kernel_distance.
+        the tangent kernels at start and end); M if kept.
+
+        With a margin loss: loss, t, status and n_steps; log_loss and log_t, the logarithms of the
+        first two (as reached_log_loss or reached_log_t where that is the last dimension: a run may
+        have ended before); margin, the least one; test_error, the share of hidden entries whose
+        label, where Y_star has one, is not the sign of M; with "norms" direction_nuclear_norm, the
+        nuclear norm of M over the least margin (NaN where that is not positive), and
+        kernel_distance; M if kept.
 
     Raises
     ------
@@ -210,4 +214,4 @@ def _check_margins(options: dict[str, Any], truth: FloatArray, where: int | IntA
             f"{np.unique(seen)[:5]}"
         )
     refuse_squared_options(options["loss"], options["t_max"], options["stop_loss"])
-    margin_clock(options.get("stop_log_loss"), *(options.get(name) for name in EVALUATED))
+    margin_clock(**{name: options.get(name) for name in ("stop_log_loss", *EVALUATED)})

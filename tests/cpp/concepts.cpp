@@ -7,6 +7,7 @@ namespace {
 
 using Diagonal = DualSystem<HostTeam, Depth2Mirror>;
 using Factorization = FactorSystem<HostTeam>;
+using FactorMargins = FactorMarginSystem<HostTeam>;
 using Mlp = MlpSystem<HostTeam>;
 using Radau = Radau5<Diagonal>;
 using Dopri = Dopri5<Diagonal>;
@@ -16,6 +17,8 @@ using Kernel = DenseKernel<HostTeam>;
 using Descent = GradientDescent<Mlp>;
 
 static_assert(StiffSystem<Diagonal> && StiffSystem<Factorization> && !StiffSystem<Mlp>);
+static_assert(StiffSystem<FactorMargins> && ClockedSystem<FactorMargins> &&
+              !ClockedSystem<Factorization>);
 static_assert(ExponentialSystem<Mlp> && DescentSystem<Mlp> && !DenseSystem<Mlp>);
 static_assert(StiffStepper<Radau> && StiffStepper<Exponential> && !StiffStepper<Dopri>);
 static_assert(Stepper<Dopri> && Stepper<Descent> && Events<KinkEvents>);

@@ -12,6 +12,7 @@ import kernelrich_fast.bench as suite
 from kernelrich_fast.__main__ import main
 from kernelrich_fast.bench import machine, peers, report
 from kernelrich_fast.bench.cases import CASES, FAMILIES, QUICK, Against, cases_of
+from kernelrich_fast.bench.formulation import Formulation
 from kernelrich_fast.bench.pictures import draw_all
 from kernelrich_fast.bench.runner import Row, run_case
 
@@ -27,7 +28,7 @@ def problems():
     ("case", "formulation"),
     [
         ("quick-flow", "weights"), ("quick-flow", "dual"), ("quick-cells", "Gram"),
-        ("quick-nets", "weights"),
+        ("quick-nets", "weights"), ("quick-margins", "weights"), ("quick-signs", "weights"),
     ],
 )  # fmt: skip
 def test_equations_given_to_peers_lead_to_our_answer(problems, case, formulation):
@@ -195,3 +196,20 @@ def test_the_machine_is_described(tmp_path, monkeypatch):
     assert found["commit"] is None
     assert found["cores"] >= 1
     assert found["versions"]["numpy"] == np.__version__
+
+
+def test_descent_takes_no_step_that_jumps_to_the_goal():
+    """Under exp(-m) a step of any size lowers the loss; with `least` it has to follow the flow."""
+    pytest.importorskip("torch")
+    from kernelrich_fast.bench.peers import torch_descent as descend
+
+    one = Formulation(
+        start=np.array([[-3.0]]), times=np.array([1000.0]), atol=np.array([1.0]), shared=(), own=(),
+        field=lambda xp, w, shared, own: xp.exp(-w), read=lambda w: w,
+        loss=lambda xp, w, shared, own: xp.exp(-w).sum(), goal=np.array([1e-3]),
+    )  # fmt: skip
+    exact = np.log(1000.0)  # of w at the loss 1e-3
+    far = descend.prepare("", one, None)().answer[0, 0]
+    near = descend.prepare("", dataclasses.replace(one, least=0.1), None)().answer[0, 0]
+    assert far > 2.0 * exact
+    assert exact <= near < np.log(1e4)

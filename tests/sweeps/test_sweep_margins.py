@@ -122,7 +122,7 @@ def test_one_bit_completion_has_the_same_axes():
     wrong = np.sign(flow.M[:, hidden]) != MATRIX[hidden]
     np.testing.assert_allclose(own.test_error, wrong.mean(axis=-1))
     np.testing.assert_allclose(
-        own.nuclear_norm[-1], krf.theory.nuclear_norm(flow.direction[-1]), rtol=1e-12
+        own.direction_nuclear_norm[-1], krf.theory.nuclear_norm(flow.direction[-1]), rtol=1e-12
     )
 
 
@@ -149,3 +149,28 @@ def test_one_bit_sweeps_refuse_by_name(changes, name):
     arguments = {"Y_star": MATRIX, "loss": "logistic", **COMPLETION} | changes
     with pytest.raises(ValueError, match=name):
         krf.sweep_factorization(**arguments)
+
+
+@pytest.mark.filterwarnings("ignore::kernelrich_fast.ConvergenceWarning")
+def test_what_a_run_reached_stands_beside_what_was_asked_for():
+    """Labels that width 1 cannot fit, and entries of Y_star without a label."""
+    call = {"alpha": 0.3, "entries": np.nonzero(np.ones((2, 2))), "loss": "logistic"}
+    levels = [5.0, 0.0, -5.0]
+    narrow = krf.sweep_factorization(
+        [[1, 1], [1, -1]], width=[1, 4], log_loss_eval=levels, max_steps=300, **call
+    )
+    assert np.all(narrow.reached_log_loss.sel(width=1) > -0.4)
+    np.testing.assert_allclose(narrow.reached_log_loss.sel(width=4)[1:], levels[1:], atol=1e-9)
+    assert "stop_loss" not in narrow.attrs
+    wide = krf.sweep_factorization([[1, 1], [1, -1]], width=4, log_loss_eval=levels[1:], **call)
+    assert "reached_log_loss" not in wide
+    assert np.all(np.isnan(wide.test_error))
+    holes = np.where(np.eye(4, 5, dtype=bool), 0.0, MATRIX)
+    entries = np.nonzero(np.triu(np.ones((4, 5)), 1))
+    seen = krf.sweep_factorization(
+        holes, alpha=0.01, width=2, entries=entries, loss="logistic", stop_log_loss=-20.0,
+        keep=("M",),
+    )  # fmt: skip
+    hidden = np.tril(np.ones((4, 5), dtype=bool), -1)
+    wrong = np.sign(seen.M.values[hidden]) != MATRIX[hidden]
+    assert float(seen.test_error) == pytest.approx(wrong.mean())

@@ -71,7 +71,7 @@ class MarginFlows:
         )  # fmt: skip
 
     def _weights(self) -> Formulation:
-        """The weights in the time in which their gradient is divided by its size."""
+        """The weights in the integral of half the sum of -l'(m_n) over time."""
         d, depth = self.X.shape[1], self.depth
 
         def field(xp: Any, w: Any, shared: tuple[Any, ...], own: tuple[Any, ...]) -> Any:
@@ -95,7 +95,7 @@ class MarginFlows:
             return xp.exp(-(Z @ predictor(w[:d], w[d:], depth))).sum()
 
         goal = np.full(len(self.alphas), np.exp(self.log_loss))
-        # A loss that falls like 1 / t is met within a factor of two.
+        # A loss that falls like 1 / t falls by less than a factor of ten between two looks.
         return self._of_weights(field, self.times, loss=loss, goal=goal, least=0.1)
 
     def _dual(self) -> Formulation:
@@ -153,7 +153,7 @@ class MarginCompletions:
         return np.asarray(W[:, :10] @ np.swapaxes(W[:, 10:], 1, 2))
 
     def _field(self, xp: Any, w: Any, shared: tuple[Any, ...], own: tuple[Any, ...]) -> Any:
-        """The weights in the time in which their gradient is divided by its size."""
+        """The weights in the integral of half the sum of -l'(m_n) over time."""
         (labels,) = shared  # zero where nothing is observed
         W = w.reshape(20, self.width)
         margins = labels * (W[:10] @ W[10:].T)
