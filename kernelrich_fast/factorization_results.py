@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from ._device import namespace
 from ._results import FlowResult
 from ._types import FloatArray
+from .margin_clock import direction_of
 
 __all__ = ["FactorizationFlow", "FactorizationMarginFlow"]
 
@@ -87,8 +85,4 @@ class FactorizationMarginFlow(FactorizationFlow):
     @property
     def direction(self) -> FloatArray:
         """M over the least margin, NaN where that is not positive."""
-        xp = namespace(self.margins)
-        least = self.margins.min(axis=-1)[..., None, None]
-        positive = least > 0.0
-        scaled: FloatArray = xp.where(positive, self.M / xp.where(positive, least, 1.0), np.nan)
-        return scaled
+        return direction_of(self.M, self.margins)

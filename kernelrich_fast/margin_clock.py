@@ -15,7 +15,13 @@ from .backends import MARGIN_LOSSES
 from .backends.base import METHODS, MarginOptions
 from .status import Status
 
-__all__ = ["MarginClock", "margin_clock", "refuse_squared_options", "refuse_without_margins"]
+__all__ = [
+    "MarginClock",
+    "direction_of",
+    "margin_clock",
+    "refuse_squared_options",
+    "refuse_without_margins",
+]
 
 # Margins beyond this are no longer known to a fraction of one, which is what they are compared to.
 _MOST = 1e12
@@ -151,3 +157,13 @@ def refuse_without_margins(**options: Any) -> None:
                 f"{name}: expected only with a margin loss, one of {', '.join(MARGIN_LOSSES)}; "
                 "with loss='squared' give stop_loss or t_eval"
             )
+
+
+def direction_of(predictor: FloatArray, margins: FloatArray) -> FloatArray:
+    """The predictor over its least margin, NaN where that is not positive."""
+    xp = namespace(margins)
+    least = margins.min(axis=-1)
+    least = least.reshape(least.shape + (1,) * (predictor.ndim - least.ndim))
+    positive = least > 0.0
+    scaled: FloatArray = xp.where(positive, predictor / xp.where(positive, least, 1.0), np.nan)
+    return scaled

@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import _validate as check
-from ._device import namespace
 from ._runs import solve_flows
 from ._types import ArrayLike, FloatArray, Progress
 from .backends import MarginBatch, make_batch
 from .diagonal_results import DiagonalFlow
 from .diagonal_start import Start, check_weight_range
-from .margin_clock import margin_clock, refuse_squared_options
+from .margin_clock import direction_of, margin_clock, refuse_squared_options
 from .schedules import weight_decay as weight_decay_of
 
 __all__ = ["MarginFlow", "flow_margin", "refuse_with_margins"]
@@ -51,11 +50,7 @@ class MarginFlow(DiagonalFlow):
     @property
     def direction(self) -> FloatArray:
         """Beta over the least margin, NaN where that is not positive."""
-        xp = namespace(self.margins)
-        least = self.margins.min(axis=-1)[..., None]
-        positive = least > 0.0
-        scaled: FloatArray = xp.where(positive, self.beta / xp.where(positive, least, 1.0), np.nan)
-        return scaled
+        return direction_of(self.beta, self.margins)
 
 
 def flow_margin(
