@@ -3,9 +3,9 @@ Completing a matrix of signs
 ============================
 
 Of a matrix only the signs of some entries are known (1-bit completion). Under the logistic loss
-:math:`M=UV^\top` grows for ever. Its direction is :math:`M` divided by the least margin, the
-smallest of the products of :math:`M_{ij}` and the known sign; it tends to one of small nuclear norm.
-How small a loss this takes depends on the initial scale.
+:math:`M=UV^\top` grows for ever. Its direction is :math:`M` divided by the least margin, which is
+the smallest product of :math:`M_{ij}` and its known sign. The direction tends to one of small
+nuclear norm; how small a loss this takes depends on the initial scale.
 """
 
 # %%
@@ -38,8 +38,8 @@ plt.show()
 
 # %%
 # The grey line is the smallest double; an ordinary loop of gradient descent ends to the left of it.
-# For the largest start the direction settles to the right. All directions end alike, with one hidden
-# sign in seven wrong; the small starts had fewer wrong signs on the way there. Runs take some
-# hundred steps.
+# For the largest start the direction settles to the right. All directions end alike, with one
+# hidden sign in seven wrong; small starts had fewer wrong signs on the way. Runs take some hundred
+# steps.
 
 print(sweep.n_steps.median("seed").values)

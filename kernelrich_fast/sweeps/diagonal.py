@@ -96,10 +96,11 @@ def sweep_diagonal(
         beta_star is given; beta, and beta_star where it is given, if kept. With a margin loss:
         log_loss and log_t (where one of them is the last dimension, reached_log_loss or
         reached_log_t stands beside it if a run ended before), and margin, the least one; norms are
-        those of the direction (beta over the least margin; NaN where that is not positive), excesses are relative to the least norms with
-        all margins at least 1, critical_loss (with ``log_loss_eval``) is the ln L below which
-        excess_l1 stays at most ``eps``, interpolated between the values asked for, and -inf where
-        the last of them is above; population_error is |beta / |beta| - beta_star|^2.
+        those of the direction (beta over the least margin; NaN where that is not positive),
+        excesses are relative to the least norms with all margins at least 1, critical_loss (with
+        ``log_loss_eval``) is the ln L below which excess_l1 stays at most ``eps``, interpolated
+        between the values asked for, and -inf where the last of them is above; population_error is
+        |beta / |beta| - beta_star|^2.
 
     Raises
     ------

@@ -99,10 +99,10 @@ def sweep_factorization(
 
         With a margin loss: loss, t, status and n_steps; log_loss and log_t, the logarithms of the
         first two (where one of them is the last dimension, reached_log_loss or reached_log_t stands
-        beside it if a run ended before); margin, the least one; test_error, the share of hidden entries whose
-        label, where Y_star has one, is not the sign of M; with "norms" direction_nuclear_norm, the
-        nuclear norm of M over the least margin (NaN where that is not positive), and
-        kernel_distance; M if kept.
+        beside it if a run ended before); margin, the least one; test_error, the share of hidden
+        entries whose label, where Y_star has one, is not the sign of M; with "norms"
+        direction_nuclear_norm, the nuclear norm of M over the least margin (NaN where that is not
+        positive), and kernel_distance; M if kept.
 
     Raises
     ------

@@ -40,9 +40,7 @@ template <ExponentialSystem System> struct Etdrk4 {
   // Of a step, for errors of rtol at the end. In stiff flows the error of a step is no smaller than
   // its estimate (the stiff order is three), and errors add up over rtol^(-1/4) steps: without the
   // correction predictions are off by 17 rtol and weights by 73 at 1e-11.
-  KRF_HD static double tolerance(double rtol) {
-    return rtol * smaller(1.0, std::cbrt(rtol * 1e6));
-  }
+  KRF_HD static double tolerance(double rtol) { return rtol * smaller(1.0, std::cbrt(rtol * 1e6)); }
   KRF_HD static double step_factor(double error) { return step_control::step_factor(error, 4.0); }
   KRF_HD void accept(double) {
     s.advance(nullptr, fields_.end);
