@@ -168,8 +168,9 @@ def flow_factorization(
     no M of that width fits the labels, a run ends STATIONARY at a minimum; where the loss falls
     towards a minimum at infinity, it goes on to the last time, or to MAX_STEPS. Margins of more
     than 1e13 (alpha of about 1e6) are not known to a fraction of one: such runs end as MAX_STEPS
-    at once. As L falls, the direction tends to a stationary point of the maximum margin in the
-    nuclear norm, |U|_F^2 + |V|_F^2 [2]_.
+    at once. As L falls, the factors' direction tends to a stationary point of the least |U|_F^2 +
+    |V|_F^2 with all margins at least one [2]_; for wide factors that least value is twice the
+    smallest nuclear norm of such an M.
 
     References
     ----------

@@ -26,7 +26,7 @@ __all__ = [
 # Margins beyond this are no longer known to a fraction of one, which is what they are compared to.
 _MOST = 1e12
 _METHODS = ("auto", "radau5")
-# A time that was met is known to about 1e-12 of its logarithm, at most 1e12.
+# A time this close to the one asked for, relative to it, is reported as that one.
 _MET = 1e-7
 
 

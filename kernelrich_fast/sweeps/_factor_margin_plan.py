@@ -1,4 +1,4 @@
-"""A sweep of 1-bit matrix completion: margins, and the direction that they leave."""
+"""A sweep of 1-bit matrix completion: margins, wrong signs and the norm of the direction."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FactorMarginPlan(EvaluatedPlan, FactorizationPlan):
             wrong = np.where(np.abs(solved.truths) == 1.0, np.where(agree, 0.0, 1.0), np.nan)
             variables["test_error"] = (dim, _mean(solved.hidden(wrong)))
         if "norms" in self.keep:
-            # A margin that is not positive has no direction: NaN, of which no singular values are.
+            # Without a positive least margin there is no direction.
             usable = flow.margins.min(axis=-1) > 0.0
             norm = nuclear_norm(np.where(usable[..., None, None], flow.direction, 0.0))
             variables["direction_nuclear_norm"] = (dim, np.where(usable, norm, np.nan))
