@@ -1,12 +1,14 @@
 """One large run on all cores: threads, dgemm and SciPy in one session, memory, growth with N and d.
 
     python bench/large.py [--sizes 1000x10000 ...] [--limit 900] [--repeats 2]
-        [--peers 1e-3 1e-5] [--growth] [--out bench/results/large.json]
+        [--parts threads peers] [--ours 1e-1 1e-2 1e-3 1e-4] [--peers 1e-3 1e-5]
+        [--methods BDF LSODA] [--growth] [--out bench/results/large.json]
 
-Every measurement is a process of its own, so that its peak of memory is its own; threads are
-compared in turn. A run goes from alpha = 1e-3 to the time at which the loss has fallen to 1e-6 of
-its start; errors are relative, of beta at that time, against our flow at rtol 1e-8. SciPy solves
-the same reduced equations (nu' = y - X beta(X' nu)) with their Jacobian, BLAS on all cores.
+Every measurement is a process of its own, so that its peak of memory is its own; threads, and
+ours and peers, are compared in turn. A run goes from alpha = 1e-3 to the time at which the loss
+has fallen to 1e-6 of its start; errors are relative, of beta at that time, against our flow at rtol
+1e-8. SciPy solves the same reduced equations (nu' = y - X beta(X' nu)) with their Jacobian, BLAS on
+all cores.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ from kernelrich_fast.bench.problems.diagonal import DiagonalFlows  # noqa: E402
 
 SIZES = ("1000x10000", "2000x20000", "5000x10000")
 ALPHA, STOP = 1e-3, 1e-6
-OURS = (1e-2, 1e-3, 1e-4)
+OURS = (1e-1, 1e-2, 1e-3, 1e-4)
+METHODS = ("BDF", "LSODA")
+PARTS = ("threads", "peers")
 GROWTH = (("N", 4000, (250, 500, 1000, 2000)), ("d", 500, (1000, 2000, 4000, 8000, 16000)))
 
 
@@ -124,19 +128,26 @@ def measure(limit: float, **task: Any) -> dict[str, Any]:
     return {name: value for name, value in task.items() if name != "reference"} | report
 
 
-def measure_size(
-    size: str, folder: Path, limit: float, repeats: int, peers: list[float]
-) -> list[dict[str, Any]]:
+def measure_size(size: str, folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
     shared = {"size": size, "reference": str(folder / f"{size}.npz")}
-    rows = [measure(limit, what="reference", rtol=1e-8, threads=cores(), **shared)]
-    for _ in range(repeats):
+
+    def one(what: str, rtol: float | None, threads: int) -> None:
+        rows.append(measure(args.limit, what=what, rtol=rtol, threads=threads, **shared))
+
+    rows: list[dict[str, Any]] = []
+    one("reference", 1e-8, cores())
+    for _ in range(args.repeats if "threads" in args.parts else 0):
         for what, rtol in (("dgemm", None), ("flow", 1e-6), ("limit", None)):
             for threads in sorted({1, cores()}):
-                rows.append(measure(limit, what=what, rtol=rtol, threads=threads, **shared))
-    rows.append(measure(limit, what="limit", rtol=None, threads=3, **shared))
-    rows += [measure(limit, what="flow", rtol=r, threads=cores(), **shared) for r in OURS]
-    for method in ("BDF", "LSODA"):
-        rows += [measure(limit, what=method, rtol=r, threads=cores(), **shared) for r in peers]
+                one(what, rtol, threads)
+    if "threads" in args.parts:
+        one("limit", None, 3)
+    for _ in range(args.repeats if "peers" in args.parts else 0):
+        for rtol in args.ours:
+            one("flow", rtol, cores())
+        for method in args.methods:
+            for rtol in args.peers:
+                one(method, rtol, cores())
     return rows
 
 
@@ -166,35 +177,41 @@ def summary(rows: list[dict[str, Any]]) -> str:
         return np.array([r["gflops"] if what == "dgemm" else r["seconds"] for r in chosen])
 
     many, lines = cores(), []
-    gain = of("dgemm", many, None) / of("dgemm", 1, None)
-    lines.append(f"dgemm: {many} threads {gain.mean():.2f} ± {np.ptp(gain) / 2:.2f} times as fast")
+    if len(gain := of("dgemm", many, None) / of("dgemm", 1, None)):
+        lines.append(f"dgemm: {many} threads {spread(gain)} times as fast")
     for what, rtol in (("flow", 1e-6), ("limit", None)):
         one, all_ = of(what, 1, rtol), of(what, many, rtol)
         if not (len(one) == len(all_) > 0):
-            lines.append(f"{what}: longer than the limit, or failed")
+            lines.append(f"{what}: on one thread not measured, longer than the limit, or failed")
             continue
-        ratio = one / all_
         lines.append(
             f"{what}: {one.mean():.2f} and {all_.mean():.2f} s on 1 and {many} threads, "
-            f"{ratio.mean():.2f} ± {np.ptp(ratio) / 2:.2f} times as fast"
+            f"{spread(one / all_)} times as fast"
         )
-    ours = [r for r in rows if r["what"] == "flow" and r["threads"] == many and "error" in r]
-    for row in rows:
-        if row["what"] in ("BDF", "LSODA"):
-            if "seconds" not in row:
-                lines.append(
-                    f"{row['what']} {row['rtol']:g}: {row.get('failed', 'over the limit')}"
-                )
-                continue
-            as_good = [r["seconds"] for r in ours if r["error"] <= row["error"]]
-            times = row["seconds"] / min(as_good) if as_good else float("nan")
-            lines.append(
-                f"{row['what']} {row['rtol']:g}: {row['seconds']:.1f} s, error "
-                f"{row['error']:.1e}: {times:.2f} times as long as ours at that error"
-            )
-    bits = {r["bits"] for r in rows if r["what"] == "limit" and "bits" in r}
-    lines.append(f"limit: {len(bits)} result(s) over 1, {many} and 3 threads, bit by bit")
+    flows = [r for r in rows if r["what"] == "flow" and r["threads"] == many and "error" in r]
+    errors = {r["rtol"]: r["error"] for r in flows}
+    for method, rtol in dict.fromkeys((r["what"], r["rtol"]) for r in rows):
+        if method not in METHODS:
+            continue
+        seconds = of(method, many, rtol)
+        if not len(seconds):
+            lines.append(f"{method} {rtol:g}: longer than the limit, or failed")
+            continue
+        error = next(r["error"] for r in rows if (r["what"], r["rtol"]) == (method, rtol))
+        as_good = [of("flow", many, r) for r, ours in errors.items() if ours <= error]
+        best = min(as_good, key=np.mean) if as_good else np.array([np.nan])
+        lines.append(
+            f"{method} {rtol:g}: {spread(seconds)} s, error {error:.1e}, ours {spread(best)} s at "
+            f"that error: {spread(seconds / best)} times as long"
+        )
+    if bits := {r["bits"] for r in rows if r["what"] == "limit" and "bits" in r}:
+        lines.append(f"limit: {len(bits)} result(s) over 1, {many} and 3 threads, bit by bit")
     return "\n".join(lines)
+
+
+def spread(values: np.ndarray) -> str:
+    """The mean, and half of the range."""
+    return f"{values.mean():.2f} ± {np.ptp(values) / 2:.2f}"
 
 
 def exponents(rows: list[dict[str, Any]]) -> str:
@@ -239,7 +256,10 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="*", default=SIZES)
     parser.add_argument("--limit", type=float, default=900.0, help="seconds of a measurement")
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("--ours", type=float, nargs="*", default=OURS, help="our rtols, by peers")
     parser.add_argument("--peers", type=float, nargs="*", default=[1e-3, 1e-5], help="their rtols")
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=METHODS)
     parser.add_argument("--growth", action="store_true", help="time against N and d as well")
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--child", default=None, help=argparse.SUPPRESS)
@@ -250,7 +270,7 @@ def main() -> None:
     found: dict[str, Any] = {"machine": describe(), "rows": [], "growth": []}
     with tempfile.TemporaryDirectory() as name:
         for size in args.sizes:
-            rows = measure_size(size, Path(name), args.limit, args.repeats, args.peers)
+            rows = measure_size(size, Path(name), args)
             found["rows"] += rows
             keep(found, args.out)
             print(f"== {size}\n{summary(rows)}", flush=True)

@@ -115,9 +115,12 @@ def flow_diagonal(
         rest (STATIONARY). Not with a margin loss.
     stop_log_loss : array_like, (...), optional
         With a margin loss, the ln L at which a run ends: log(1e-12) by default, at least -1e12.
+        Under weight decay at least -690, and a run ends with the first step after the end of decay
+        that reaches it, or, with constant decay, at rest (STATIONARY).
     log_loss_eval, log_t_eval : array_like, (T,), optional
         With a margin loss, instead of ``t_eval``: descending values of ln L, or ascending values of
-        ln t, at which to return the flow. A run ends at the last of them.
+        ln t, at which to return the flow. A run ends at the last of them. Under weight decay L need
+        not fall, and ``log_loss_eval`` is refused.
     rtol : array_like, (...)
         Relative accuracy, 1e-12 to 0.1.
     atol : float
@@ -173,7 +176,9 @@ def flow_diagonal(
     above, and ln t lies within 100 rtol, relative to -ln L where that is more than one.  If no beta
     separates the classes, a run ends STATIONARY at the minimum, or, where a part of the samples can
     be separated without harm to the others and there is none, once the gradient is 1e-9 of what one
-    sample alone would cause.
+    sample alone would cause.  Under weight decay L + lambda |w|^2 has a minimum for any data, and
+    time itself is followed: a start with ln L above 600 ends as FAILED.  At depth 2 the end is the
+    minimiser of L + lambda |beta|_1, for the logistic loss l1-penalised logistic regression.
 
     References
     ----------
@@ -192,7 +197,7 @@ def flow_diagonal(
     check.choice("loss", loss, ("squared", *MARGIN_LOSSES))
     check.choice("backend", backend, ("auto", *BACKENDS))
     if loss != "squared":
-        refuse_with_margins(loss, t_max, stop_loss, weight_decay, averaged)
+        refuse_with_margins(loss, t_max, stop_loss, averaged)
         fields, begin, ran = flow_margin(
             X, y,
             lambda X: start_of(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start,
@@ -200,7 +205,7 @@ def flow_diagonal(
             loss=loss, loss_scale=_checked_scale(loss_scale), stop_log_loss=stop_log_loss,
             log_loss_eval=log_loss_eval, log_t_eval=log_t_eval, t_eval=t_eval, rtol=rtol,
             atol=atol, method=method, max_steps=max_steps, backend=backend,
-            num_threads=num_threads, progress=progress,
+            num_threads=num_threads, progress=progress, decay=check_decay(weight_decay),
         )  # fmt: skip
         return MarginFlow(**fields, **layer_fields(begin, ran.shape, ran.X.shape[-1]))
     refuse_without_margins(

@@ -25,6 +25,8 @@ __all__ = [
 
 # Margins beyond this are no longer known to a fraction of one, which is what they are compared to.
 _MOST = 1e12
+# Under weight decay time itself is followed, which is a floating-point number.
+_MOST_DECAYED = 690.0
 _METHODS = ("auto", "radau5")
 # A time this close to the one asked for, relative to it, is reported as that one.
 _MET = 1e-7
@@ -92,9 +94,9 @@ class MarginClock:
 
 
 def margin_clock(
-    stop_log_loss: Any, t_eval: Any, log_t_eval: Any, log_loss_eval: Any
+    stop_log_loss: Any, t_eval: Any, log_t_eval: Any, log_loss_eval: Any, *, decayed: bool = False
 ) -> MarginClock:
-    """The clock that these arguments ask for, checked."""
+    """The clock that these arguments ask for, checked; ``decayed`` by weight decay."""
     given = {"log_loss_eval": log_loss_eval, "log_t_eval": log_t_eval, "t_eval": t_eval}
     named = [name for name, value in given.items() if value is not None]
     if len(named) > 1:
@@ -103,35 +105,43 @@ def margin_clock(
         raise ValueError(
             f"stop_log_loss: expected none together with {named[0]}, whose last value ends a run"
         )
+    if decayed and log_loss_eval is not None:
+        raise ValueError(
+            "log_loss_eval: expected none with weight_decay, under which L need not fall; give "
+            "t_eval or log_t_eval"
+        )
+    most = _MOST_DECAYED if decayed else _MOST
     stop = check.real_array(
         "stop_log_loss", np.log(STOP_LOSS) if stop_log_loss is None else stop_log_loss
     )
-    _expect_in_range("stop_log_loss", stop)
+    _expect_in_range("stop_log_loss", stop, most)
     if log_loss_eval is not None:
-        values = _grid("log_loss_eval", log_loss_eval, -1.0)
+        values = _grid("log_loss_eval", log_loss_eval, -1.0, most)
         return MarginClock(np.array(values[-1]), -values, False, None)
     if log_t_eval is not None:
-        return MarginClock(stop, _grid("log_t_eval", log_t_eval, 1.0), True, None)
+        return MarginClock(stop, _grid("log_t_eval", log_t_eval, 1.0, most), True, None)
     if t_eval is not None:
         with np.errstate(divide="ignore"):
             return MarginClock(stop, np.log(check.time_grid("t_eval", t_eval)), True, t_eval)
     return MarginClock(stop, None, False, None)
 
 
-def _grid(name: str, values: Any, sign: float) -> FloatArray:
+def _grid(name: str, values: Any, sign: float, most: float) -> FloatArray:
     array = check.real_array(name, values)
     order = "ascending" if sign > 0 else "descending"
     if array.ndim != 1 or not len(array) or np.any(np.diff(array) * sign < 0.0):
         raise ValueError(f"{name}: expected {order} values (T,), got {array}")
-    _expect_in_range(name, array)
+    _expect_in_range(name, array, most)
     return array
 
 
-def _expect_in_range(name: str, array: FloatArray) -> None:
-    if np.abs(array).max() > _MOST:
+def _expect_in_range(name: str, array: FloatArray, most: float) -> None:
+    if np.abs(array).max() > most:
+        why = "margins are known to a small part of one"
+        if most < _MOST:
+            why = "with weight_decay, time is a floating-point number"
         raise ValueError(
-            f"{name}: expected values between -1e12 and 1e12, where margins are known to a small "
-            f"part of one, got {array}"
+            f"{name}: expected values between {-most:g} and {most:g}, where {why}, got {array}"
         )
 
 

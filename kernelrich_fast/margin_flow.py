@@ -14,7 +14,7 @@ from .backends import MarginBatch, make_batch
 from .diagonal_results import DiagonalFlow
 from .diagonal_start import Start, check_weight_range
 from .margin_clock import direction_of, margin_clock, refuse_squared_options
-from .schedules import weight_decay as weight_decay_of
+from .schedules import Schedule
 
 __all__ = ["MarginFlow", "flow_margin", "refuse_with_margins"]
 
@@ -35,7 +35,8 @@ class MarginFlow(DiagonalFlow):
         beta over the least margin: of margins at least 1, and NaN where a margin is not positive.
     dual : ndarray, B + (n_samples,) or B + (T, n_samples)
         Half the integral of -l'(m_n) over time, theta_n >= 0: the weights are the functions of
-        X^T (y theta) that they are of X^T nu for the squared loss.
+        X^T (y theta) that they are of X^T nu for the squared loss; under weight decay as there,
+        -l'(m_n) times exp(-2 (D - 2) Lambda).
     """
 
     _dims: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -71,9 +72,12 @@ def flow_margin(
     backend: str,
     num_threads: int | None,
     progress: bool | Progress,
+    decay: Schedule | None,
 ) -> tuple[dict[str, Any], Start, MarginBatch]:
     """The fields of a `MarginFlow` from the start that ``begin(X)`` gives, and what it ran on."""
-    clock = margin_clock(stop_log_loss, t_eval, log_t_eval, log_loss_eval)
+    clock = margin_clock(
+        stop_log_loss, t_eval, log_t_eval, log_loss_eval, decayed=decay is not None
+    )
     X, y = check.labelled_pair(X, y, device=True)
     start: Start = begin(X)
     pace = start.time_factor(loss_scale)
@@ -84,8 +88,9 @@ def flow_margin(
     check_weight_range(start.alpha, start.depth, start.plus, start.minus)
     extra = options.rtol.shape, clock.stop.shape
     common_batch = make_batch(
-        X, y, start.alpha, start.depth, start.plus, start.minus, extra, reduce=False
-    )
+        X, y, start.alpha, start.depth, start.plus, start.minus, extra,
+        None if decay is None else decay.at_pace(pace), reduce=False,
+    )  # fmt: skip
     batch = MarginBatch(**vars(common_batch), loss=loss)
     solved = solve_flows(
         "flow_diagonal", "margin_flow", batch, options, batch.y_norm2,
@@ -105,13 +110,8 @@ def flow_margin(
     )
 
 
-def refuse_with_margins(
-    loss: str, t_max: Any, stop_loss: Any, weight_decay: Any, averaged: Any
-) -> None:
+def refuse_with_margins(loss: str, t_max: Any, stop_loss: Any, averaged: Any) -> None:
     """Options that flows of a margin loss do not have."""
     refuse_squared_options(loss, t_max, stop_loss)
-    expected = f"with loss={loss!r}"
-    if weight_decay_of(weight_decay) is not None:
-        raise ValueError(f"weight_decay: expected none {expected}, got {weight_decay!r}")
     if check.flag("averaged", averaged):
-        raise ValueError(f"averaged: expected False {expected}")
+        raise ValueError(f"averaged: expected False with loss={loss!r}")

@@ -8,7 +8,7 @@ from itertools import pairwise
 import mpmath
 import numpy as np
 from scipy.integrate import solve_ivp
-from scipy.special import logsumexp
+from scipy.special import expit, logsumexp
 
 
 def weight_space_flow(X, y, w_plus, w_minus, depth, times):
@@ -141,17 +141,24 @@ def factor_space_flow(observe, adjoint, y, U0, V0, times):
     return (W, None) if symmetric else (W[:, :d1], W[:, d1:])
 
 
-def weight_decay_flow(X, y, w0, depth, decay, breaks, times, one_sign=False):
+def weight_decay_flow(X, y, w0, depth, decay, breaks, times, one_sign=False, loss="squared"):
     """Beta, w_plus and w_minus at ``times`` > 0 by DOP853 on dw/dt = -grad L - 2 decay(t) w.
 
-    With ``one_sign`` w_minus is zero.
+    With ``one_sign`` w_minus is zero; ``loss`` may be one of margins.
     """
+
+    def pull(f):  # half of minus dL/df
+        if loss == "squared":
+            return y - f
+        m = y * f
+        return 0.5 * y * (np.exp(-m) if loss == "exponential" else expit(-m))
+
     d, w = X.shape[1], np.concatenate([w0, 0.0 * w0 if one_sign else w0])
 
     def field(t, w):
         # A trial step may leave the domain.
         plus, minus = np.clip(w, 0.0, 1e6).reshape(2, d)
-        g = 2.0 * depth * (X.T @ (y - X @ (plus**depth - minus**depth)))
+        g = 2.0 * depth * (X.T @ pull(X @ (plus**depth - minus**depth)))
         slope = np.concatenate([g * plus ** (depth - 1), -g * minus ** (depth - 1)])
         return slope - 2.0 * decay(t) * w
 
@@ -174,6 +181,26 @@ def weight_decay_flow(X, y, w0, depth, decay, breaks, times, one_sign=False):
         found += [out.y[:, i] for i, t in enumerate(out.t) if t in asked]
     plus, minus = np.array(found).reshape(len(times), 2, d).swapaxes(0, 1)
     return plus**depth - minus**depth, plus, minus
+
+
+def decaying_log_weights(X, y, w0, depth, lam, times, loss="squared"):
+    """Beta at ``times`` under constant decay, by LSODA on the logarithms of the weights."""
+    d = X.shape[1]
+
+    def field(_, logs):
+        plus, minus = np.exp(logs[:d]), np.exp(logs[d:])
+        f = X @ (plus**depth - minus**depth)
+        pull = 2.0 * (y - f) if loss == "squared" else y * expit(-y * f)
+        g = depth * (X.T @ pull)
+        return np.r_[g * plus ** (depth - 2.0), -g * minus ** (depth - 2.0)] - 2.0 * lam
+
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        out = solve_ivp(
+            field, (0.0, times[-1]), np.log(np.r_[w0, w0]), method="LSODA", rtol=1e-12, atol=1e-13,
+            t_eval=times,
+        )  # fmt: skip
+        assert out.success
+        return np.exp(depth * out.y[:d]).T - np.exp(depth * out.y[d:]).T
 
 
 def margin_weight_flow(X, y, plus, minus, depth, loss, levels, real_time=False):

@@ -98,10 +98,11 @@ class DiagonalBatch:
         return zeroed
 
     def decay_of(self, run: int) -> Schedule | None:
-        """The weight decay of a run."""
+        """The weight decay of a run, if it has any."""
         if self.decay is None or self.decay_index is None:
             return None
-        return self.decay[self.decay_index[run]]
+        schedule = self.decay[self.decay_index[run]]
+        return schedule if np.any(schedule.decay > 0.0) else None
 
     def to_samples(self, dual: FloatArray, t: FloatArray) -> FloatArray:
         """Dual vectors (B, T, n) at times (B, T), in the caller's samples (B, T, n_samples)."""

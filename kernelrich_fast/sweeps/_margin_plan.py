@@ -86,6 +86,8 @@ class MarginPlan(EvaluatedPlan, DiagonalPlan):
         solved = self.solve(block, num_threads, progress)
         flow = solved.result
         dim, variables = self.flow_variables(flow)
+        if self.decay is not None:
+            variables["penalty"] = (dim, flow.penalty)
         if "norms" in self.keep:
             least_l1, least_l2 = (
                 solved.per_problem(each)

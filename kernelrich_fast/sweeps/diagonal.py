@@ -184,7 +184,7 @@ def sweep_diagonal(
         **({"alpha": scales.size} if scales.ndim else {}),
     }
     if margin:
-        _check_margins(options, y, decay)
+        _check_margins(options, y, decay is not None)
     kind = partial(MarginPlan, eps=near) if margin else DiagonalPlan
     plan = kind(
         dims=tuple(axes), shape=tuple(axes.values()), options=options, X=X, y=y, alpha=scales,
@@ -194,15 +194,15 @@ def sweep_diagonal(
     return run_sweep(plan, num_threads=threads, progress=progress, store=store, client=client)
 
 
-def _check_margins(options: dict[str, Any], y: FloatArray, decay: Schedule | None) -> None:
+def _check_margins(options: dict[str, Any], y: FloatArray, decayed: bool) -> None:
     """What the flow would refuse in the first block, before any work."""
     if not np.all(np.abs(y) == 1.0):
         raise ValueError(f"y: expected labels -1 and +1, got {np.unique(y)[:5]}")
     refuse_with_margins(
-        options["loss"], options["t_max"], options["stop_loss"], 0.0 if decay is None else decay,
-        options["averaged"],
-    )  # fmt: skip
-    margin_clock(**{name: options.get(name) for name in ("stop_log_loss", *EVALUATED)})
+        options["loss"], options["t_max"], options["stop_loss"], options["averaged"]
+    )
+    asked: dict[str, Any] = {name: options.get(name) for name in ("stop_log_loss", *EVALUATED)}
+    margin_clock(**asked, decayed=decayed)
 
 
 def _check_model(options: dict[str, Any]) -> None:

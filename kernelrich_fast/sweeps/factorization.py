@@ -214,4 +214,5 @@ def _check_margins(options: dict[str, Any], truth: FloatArray, where: int | IntA
             f"{np.unique(seen)[:5]}"
         )
     refuse_squared_options(options["loss"], options["t_max"], options["stop_loss"])
-    margin_clock(**{name: options.get(name) for name in ("stop_log_loss", *EVALUATED)})
+    asked: dict[str, Any] = {name: options.get(name) for name in ("stop_log_loss", *EVALUATED)}
+    margin_clock(**asked)

@@ -371,7 +371,6 @@ def test_rows_that_are_passed_at_the_start_are_the_start():
     [
         ({"stop_loss": 1e-3}, "stop_loss"),
         ({"t_max": 1.0}, "t_max"),
-        ({"weight_decay": 0.1}, "weight_decay"),
         ({"averaged": True}, "averaged"),
         ({"method": "dopri5"}, "method"),
         ({"log_loss_eval": [-2.0, -1.0]}, "log_loss_eval"),

@@ -192,7 +192,13 @@ def test_options_of_diagonal_networks_take_data_on_the_device(stand_in, options)
 @pytest.mark.parametrize("loss", ["logistic", "exponential"])
 @pytest.mark.parametrize(
     "evaluations",
-    [{"stop_log_loss": -6.0}, {"log_loss_eval": [-1.0, -4.0]}, {"t_eval": [0.5, 2.0]}],
+    [
+        {"stop_log_loss": -6.0},
+        {"log_loss_eval": [-1.0, -4.0]},
+        {"t_eval": [0.5, 2.0]},
+        {"weight_decay": 0.1},
+        {"weight_decay": [(0.0, 1.0), (0.7, 0.0)], "t_eval": [0.5, 2.0]},
+    ],
 )
 def test_margin_losses_take_data_on_the_device(stand_in, loss, evaluations):
     stand_in(most_runs=4)

@@ -7,6 +7,7 @@ namespace {
 
 using Diagonal = DualSystem<HostTeam, Depth2Mirror>;
 using Factorization = FactorSystem<HostTeam>;
+using DecayedMargins = MarginDecaySystem<HostTeam, Depth2Mirror>;
 using FactorMargins = FactorMarginSystem<HostTeam>;
 using Mlp = MlpSystem<HostTeam>;
 using Radau = Radau5<Diagonal>;

@@ -73,6 +73,12 @@ def test_threads_change_no_bit_of_margins_and_paths():
                           backend="cpu", num_threads=threads)
         for threads in (1, 3)
     ]  # fmt: skip
+    decayed = [
+        krf.flow_diagonal(X, labels, alpha=0.1, loss="logistic", weight_decay=[1e-3, 1.0],
+                          t_eval=[0.1, 10.0], backend="cpu", num_threads=threads)
+        for threads in (1, 3)
+    ]  # fmt: skip
+    assert np.array_equal(decayed[0].beta, decayed[1].beta)
     paths = [krf.rich_path(X, y, num_threads=threads) for threads in (1, 3)]
     assert np.array_equal(flows[0].beta, flows[1].beta)
     assert np.array_equal(paths[0].beta, paths[1].beta)

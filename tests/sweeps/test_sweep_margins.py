@@ -85,7 +85,6 @@ def test_a_store_goes_on(tmp_path):
         ({"stop_loss": 1e-3}, "stop_loss"),
         ({"log_loss_eval": [-1.0, -1.0]}, "log_loss_eval"),
         ({"log_loss_eval": [-2.0, -1.0]}, "log_loss_eval"),
-        ({"weight_decay": 0.1}, "weight_decay"),
         ({"eps": 0.0}, "eps"),
         ({"limit": True}, "loss"),
     ],
@@ -174,3 +173,21 @@ def test_what_a_run_reached_stands_beside_what_was_asked_for():
     hidden = np.tril(np.ones((4, 5), dtype=bool), -1)
     wrong = np.sign(seen.M.values[hidden]) != MATRIX[hidden]
     assert float(seen.test_error) == pytest.approx(wrong.mean())
+
+
+def test_weight_decay_is_an_axis_and_blocks_change_nothing(small_blocks):
+    """Without decay in a block of its own a run is what it is beside others."""
+    decay = [0.0, 1e-3, 1e-1]
+    ds = krf.sweep_diagonal(
+        X, Y, alpha=[0.1, 1.0], loss="logistic", weight_decay=decay, keep=["norms", "beta"]
+    )
+    assert dict(ds.sizes) == {"weight_decay": 3, "alpha": 2, "feature": 20}
+    flow = krf.flow_diagonal(
+        X, Y, alpha=[0.1, 1.0], loss="logistic", weight_decay=np.reshape(decay, (3, 1))
+    )
+    np.testing.assert_array_equal(ds.beta, flow.beta)
+    np.testing.assert_array_equal(ds.log_loss, flow.log_loss)
+    np.testing.assert_allclose(ds.penalty, flow.penalty)
+    assert np.all(ds.status[1:] == krf.Status.STATIONARY)
+    assert np.all(ds.status[0] == krf.Status.CONVERGED)
+    assert np.all(ds.l1_norm.sel(weight_decay=1e-1) > 0.0)

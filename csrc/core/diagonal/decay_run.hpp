@@ -74,22 +74,24 @@ public:
       scale(team, 1.0 / field_after_, history, 3 * length_);
   }
 
-  // Whether the flow of L + lambda |w|^2 rests.
-  template <class StateT> KRF_HD bool rests(StateT &s, const Progress &now) {
+  // Whether the flow of L + lambda |w|^2 rests, where the loss is `loss` and predictions are small
+  // against `scale`.
+  KRF_HD bool rests(const Progress &now, double scale, double loss) {
     const bool looked = moved_;
     moved_ = false;
     return looked && decay.is_constant(now.t) &&
-           watch_.last.is_rest(watch_.before, decay.at(now.t), nothing(s, now), s.loss(), now.rtol,
+           watch_.last.is_rest(watch_.before, decay.at(now.t), nothing(scale, now), loss, now.rtol,
                                watch_.leniency());
   }
 
   // Whether a network without w_minus rests, whose nu need not; looked at as time doubles.
-  template <class StateT> KRF_HD bool rests_with_one_sign(StateT &s, const Progress &now) {
+  template <class StateT>
+  KRF_HD bool rests_with_one_sign(StateT &s, const Progress &now, double scale) {
     if (!of_one_sign_ || !(now.t >= 2.0 * looked_at_))
       return false;
     looked_at_ = now.t;
-    watch_.looks(s, decay_rules::kWatch);
-    return watch_.last.is_rest_of_one_sign(nothing(s, now), now.rtol);
+    watch_.look(s);
+    return watch_.last.is_rest_of_one_sign(nothing(scale, now), now.rtol);
   }
   // What nu gains of a residual that rests from the last step on, up to t.
   KRF_HD double gain_at_rest(double t) const {
@@ -101,10 +103,10 @@ public:
   }
 
 private:
-  // What predictions are small against: the targets, unless each of its times wants a predictor
-  // that dies away to its own accuracy.
-  template <class StateT> KRF_HD static double nothing(StateT &s, const Progress &now) {
-    return now.timed ? 0.0 : std::sqrt(s.y_norm2);
+  // What predictions are small against: nothing where each of the times wants a predictor that dies
+  // away to its own accuracy.
+  KRF_HD static double nothing(double scale, const Progress &now) {
+    return now.timed ? 0.0 : scale;
   }
 
   double depth_;

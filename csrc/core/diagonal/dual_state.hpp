@@ -34,14 +34,6 @@ struct DualState : MirrorState<TeamT, MirrorT> {
     return refresh();
   }
 
-  // Both weights by e^log_factor, where they are; the residual is left as it was.
-  KRF_HD KRF_APART void shrink(double log_factor) {
-    team.each(ldd, [&](int i) { mirror.shrink(i, log_factor); });
-    T bad = splat<T>(0.0);
-    team.for_each(ldd, [&](int i) { evaluate_mirror(i, splat<T>(0.0), bad); });
-    swap(here, next);
-  }
-
   // Predictor, slopes and residual at the position.
   KRF_HD bool refresh() {
     if (!refresh_mirror())
@@ -65,17 +57,8 @@ struct DualState : MirrorState<TeamT, MirrorT> {
   // velocity = X' residual.  Returns true where it is nothing but rounding.
   KRF_HD KRF_APART bool measure_velocity() {
     this->renew_velocity(residual);
-    T prediction = splat<T>(0.0);
-    team.for_each(ldd, [&](int i) {
-      prediction += absolute(read<T>(here.beta + i)) * read<T>(feature_norm + i);
-    });
-    noise = SmoothFlow::kRounding * (std::sqrt(y_norm2) + team.sum(prediction));
-    T above = splat<T>(0.0);
-    team.for_each(ldd, [&](int i) {
-      above =
-          greater_of(above, absolute(read<T>(velocity + i)) - noise * read<T>(feature_norm + i));
-    });
-    return !(team.max(above) > 0.0);
+    noise = SmoothFlow::kRounding * (std::sqrt(y_norm2) + this->prediction_size());
+    return !this->moves_faster_than(noise);
   }
 
   // Along the flow the loss never increases; whether a trial end keeps to that.

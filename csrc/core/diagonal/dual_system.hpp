@@ -15,7 +15,6 @@
 KRF_BEGIN_NAMESPACE
 
 namespace dual_rules {
-inline constexpr double kGramDrift = 0.2;
 // After a Newton iteration slower than this the matrix is brought up to date more closely.
 inline constexpr double kSlowRate = 0.1;
 inline constexpr double kFineDrift = 0.02;
@@ -82,8 +81,9 @@ public:
   KRF_HD double next_break(double t) const { return decayed.decay.next_break(t); }
   // Under decay a small loss says nothing of the end.
   KRF_HD bool loss_counts(double t) const { return decayed.decay.is_over(t); }
-  // A mean is summed step by step.
-  KRF_HD bool ends_at_times() const { return average_.wanted; }
+  // A mean is summed step by step; and under decay the interpolant of a step on which small weights
+  // still move, while the others rest, is less accurate than its end.
+  KRF_HD bool ends_at_times() const { return average_.wanted || decayed.exists(); }
 
   KRF_HD double loss() { return state.loss(); }
   KRF_HD double predictor_norm() { return state.beta_norm(); }
@@ -109,13 +109,15 @@ public:
   KRF_HD Rest rest(const DiagonalProblem &p, double *history, const Progress &now) {
     end_time_ = now.t;
     const bool still = state.measure_velocity();
+    const double scale = std::sqrt(state.y_norm2);
     if (decayed.decay.is_over(now.t)) {
       if (still)
         return rest_at_rounding(p, history);
-      const bool rests = decayed.rests_with_one_sign(state, now);
+      const bool rests = decayed.rests_with_one_sign(state, now, scale);
       return rests ? Rest::kStationary : Rest::kNone;
     }
-    return decayed.rests(state, now) ? Rest::kStationary : Rest::kNone;
+    const bool rests = decayed.rests(now, scale, state.loss());
+    return rests ? Rest::kStationary : Rest::kNone;
   }
   // The basis changes in `prepare`.  Under decay nu of the next step has units of its own.
   KRF_HD void renew_basis(double *history) { decayed.renew_units(team, history); }
@@ -163,7 +165,7 @@ public:
                                 bool &basis_changed) {
     using namespace dual_rules;
     basis_changed = false;
-    const double drift = newton_rate > kSlowRate ? kFineDrift : kGramDrift;
+    const double drift = newton_rate > kSlowRate ? kFineDrift : scaled_gram_.kDrift;
     if (!scaled_gram_.update(stages_.mean_slope, radau5::kGamma / h, drift) && h == solver_.h)
       return true;
     const double kept =
@@ -188,6 +190,10 @@ public:
     ErrorNorm norm = state.error_norm_at_end(decayed.in_units(team, dnu, 1), end_field);
     norm.predictor *= decayed.of_stage[2].predictor;
     norm.predictor_norm *= decayed.of_stage[2].predictor;
+    if (decayed.exists()) {
+      norm.predictor *= decay_rules::kCautious;
+      norm.componentwise *= decay_rules::kCautious;
+    }
     return norm;
   }
   // To a trial end that error_norm_at_end has measured.

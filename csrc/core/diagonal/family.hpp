@@ -8,6 +8,7 @@
 #include "dual_system.hpp"
 #include "limit.hpp"
 #include "log_mirror.hpp"
+#include "margin_decay_system.hpp"
 #include "margin_system.hpp"
 
 namespace krf {
@@ -58,6 +59,13 @@ struct DiagonalFamily {
 
   static int variant(const Batch &b, long long run) {
     return b.depth[run] == 2.0 ? 0 : b.depth[run] >= 3.0 ? 1 : 2;
+  }
+  // A run without decay is what it is in a batch without.
+  KRF_HD static bool decays(const Batch &b, long long run) {
+    for (int k = 0; k < b.n_pieces; ++k)
+      if (b.decay_lambda[b.decay_index[run] * b.n_pieces + k] > 0.0)
+        return true;
+    return false;
   }
   // All of a schedule, or nothing.
   static const char *complete(Batch &b, Extents &extents) {
@@ -137,12 +145,15 @@ struct MarginFlowFamily : DiagonalFamily {
   using Batch = MarginBatch;
   using Settings = FlowSettings;
   using Rows = DiagonalFlowRows;
+  static constexpr int kVariants = 2 * DiagonalFamily::kVariants; // without and with weight decay
 
+  static int variant(const Batch &b, long long run) {
+    return DiagonalFamily::variant(b, run) + (decays(b, run) ? DiagonalFamily::kVariants : 0);
+  }
   static const char *complete(Batch &b, Extents &extents) {
     if (const char *wrong = DiagonalFamily::complete(b, extents))
       return wrong;
-    return b.n_pieces > 0 || b.averaged ? "loss: expected neither weight decay nor a mean"
-                                        : nullptr;
+    return b.averaged ? "averaged: expected no mean with a margin loss" : nullptr;
   }
   static const char *refuse_values(const Batch &b) {
     if (const char *wrong = DiagonalFamily::refuse_values(b))
@@ -206,12 +217,17 @@ template <Team TeamT, Mirror MirrorT>
 using DiagonalFlow = Integrator<DualSystem<TeamT, MirrorT>, Radau5<DualSystem<TeamT, MirrorT>>,
                                 NoEvents<DualSystem<TeamT, MirrorT>>>;
 
-template <Team TeamT, Mirror MirrorT>
-using MarginFlow = Integrator<MarginSystem<TeamT, MirrorT>, Radau5<MarginSystem<TeamT, MirrorT>>,
-                              NoEvents<MarginSystem<TeamT, MirrorT>>>;
+template <class System> using MarginFlow = Integrator<System, Radau5<System>, NoEvents<System>>;
 
 template <Team TeamT, int Variant> struct SolverOf<MarginFlowFamily, TeamT, Variant> {
-  using Type = MarginFlow<TeamT, typename MirrorOf<Variant>::Type>;
+  using MirrorT = typename MirrorOf<Variant % DiagonalFamily::kVariants>::Type;
+  using Type = MarginFlow<MarginSystem<TeamT, MirrorT>>;
+};
+template <Team TeamT, int Variant>
+  requires(Variant >= DiagonalFamily::kVariants)
+struct SolverOf<MarginFlowFamily, TeamT, Variant> {
+  using MirrorT = typename MirrorOf<Variant % DiagonalFamily::kVariants>::Type;
+  using Type = MarginFlow<MarginDecaySystem<TeamT, MirrorT>>;
 };
 template <Team TeamT, int Variant> struct SolverOf<DiagonalFlowFamily, TeamT, Variant> {
   using Type = DiagonalFlow<TeamT, typename MirrorOf<Variant>::Type>;
@@ -235,7 +251,7 @@ KRF_HD DiagonalProblem problem(DiagonalFamily, TeamT &team, const DiagonalBatch 
   const double *from_minus = b.profile_minus + b.w_index[run] * b.d;
   const double *from_y = b.y + b.y_index[run] * b.n;
   const double alpha = b.alpha[run];
-  if (b.n_pieces > 0) {
+  if (DiagonalFamily::decays(b, run)) {
     const long long at = b.decay_index[run] * b.n_pieces;
     p.decay = {b.n_pieces, b.decay_start + at, b.decay_lambda + at, b.decay_rate + at};
   }

@@ -14,10 +14,6 @@
 
 KRF_BEGIN_NAMESPACE
 
-namespace margin_rules {
-inline constexpr double kGramDrift = 0.2;
-} // namespace margin_rules
-
 template <Team TeamT, Mirror MirrorT> class MarginSystem : public SmoothFlow {
 public:
   using TeamType = TeamT;
@@ -99,20 +95,9 @@ public:
   // separable have.
   KRF_HD KRF_APART Rest rest(const DiagonalProblem &, double *, const Progress &) {
     state.renew_velocity(field);
-    T prediction = splat<T>(0.0);
-    team.for_each(state.ldd, [&](int i) {
-      prediction += absolute(read<T>(state.here.beta + i)) * read<T>(state.feature_norm + i);
-    });
-    const double size = 1.0 + team.sum(prediction);
+    const double size = 1.0 + state.prediction_size();
     run_.noise = kRounding * size;
-    T above = splat<T>(0.0);
-    const double still =
-        smaller(margin_rules::kRoundedStep * run_.rtol * size, margin_rules::kMostStill);
-    team.for_each(state.ldd, [&](int i) {
-      above = greater_of(above, absolute(read<T>(state.velocity + i)) -
-                                    still * read<T>(state.feature_norm + i));
-    });
-    const bool moves = team.max(above) > 0.0;
+    const bool moves = state.moves_faster_than(margin_rules::still(run_.rtol, size));
     return moves || to_field_.is_separated(run_.log_loss) ? Rest::kNone : Rest::kStationary;
   }
 
@@ -152,7 +137,7 @@ public:
 
   KRF_HD KRF_APART bool prepare(double h, double, double *, bool &basis_changed) {
     basis_changed = false;
-    scaled_gram_.update(stages_.mean_slope, radau5::kGamma / h, margin_rules::kGramDrift);
+    scaled_gram_.update(stages_.mean_slope, radau5::kGamma / h, scaled_gram_.kDrift);
     return solver_.prepare(scaled_gram_.matrix, field, curvature_, 1.0 / run_.width, h);
   }
   KRF_HD void solve(double *b) { solver_.solve(b); }

@@ -75,6 +75,14 @@ template <Team TeamT, Mirror MirrorT> struct MirrorState {
     return v.beta;
   }
 
+  // Both weights by e^log_factor, where they are.
+  KRF_HD KRF_APART void shrink(double log_factor) {
+    team.each(ldd, [&](int i) { mirror.shrink(i, log_factor); });
+    T bad = splat<T>(0.0);
+    team.for_each(ldd, [&](int i) { evaluate_mirror(i, splat<T>(0.0), bad); });
+    swap(here, next);
+  }
+
   KRF_HD double beta_norm() {
     T sum = splat<T>(0.0);
     team.for_each(ldd, [&](int i) { sum += read<T>(here.beta + i) * read<T>(here.beta + i); });
@@ -86,6 +94,23 @@ template <Team TeamT, Mirror MirrorT> struct MirrorState {
     if (!velocity_is_known)
       project(team, X(), ldn, ldd, field, velocity);
     velocity_is_known = false;
+  }
+
+  // What predictions are sums of: sum_i |beta_i| |x_i|.
+  KRF_HD double prediction_size() {
+    T sum = splat<T>(0.0);
+    team.for_each(
+        ldd, [&](int i) { sum += absolute(read<T>(here.beta + i)) * read<T>(feature_norm + i); });
+    return team.sum(sum);
+  }
+  // Whether some |velocity_i| is more than still |x_i|.
+  KRF_HD bool moves_faster_than(double still) {
+    T above = splat<T>(0.0);
+    team.for_each(ldd, [&](int i) {
+      above =
+          greater_of(above, absolute(read<T>(velocity + i)) - still * read<T>(feature_norm + i));
+    });
+    return team.max(above) > 0.0;
   }
 
   // How long every coordinate stays predictable at constant velocity; predictions below the size

@@ -13,6 +13,8 @@ template <Team TeamT> struct ScaledGram {
   int *moved;             // their indices
   const double **columns; // scratch of the team
 
+  static constexpr double kDrift = 0.2;
+
   KRF_HD ScaledGram(const ResidualBasis<TeamT> &basis_, Arena &arena)
       : basis(basis_), matrix(arena.take(static_cast<long long>(basis.ldn) * basis.ldn)),
         slope(arena.take(basis.ldd)), change(arena.take(basis.ldd)),

@@ -23,12 +23,15 @@ KRF_BEGIN_NAMESPACE
 namespace decay_rules {
 // A step ends before Lambda grows by this over the depth.
 inline constexpr double kLongest = 2.0;
-// Growth of Lambda between two looks at what has moved.
-inline constexpr double kWatch = 2.0;
+// Growth of Lambda between two looks at what has moved, and as a part of all of it: a motion that
+// fades slowly shows above the rounding of what Newton's iteration leaves only over a long time.
+inline constexpr double kWatch = 2.0, kWatchShare = 0.2;
 // Parts of rtol that a predictor at rest may be seen to move by, after many looks.
 inline constexpr double kMostLenient = 10.0;
 // Of the logarithm of a weight, while time doubles, of one that falls for ever.
 inline constexpr double kFalls = 0.01;
+// Errors of steps count so many times: between coordinates that nearly tie nothing takes them back.
+inline constexpr double kCautious = 4.0;
 // Decay of which less than this is left is over.
 inline constexpr double kOver = 1e-14;
 } // namespace decay_rules
@@ -169,7 +172,7 @@ template <Team TeamT> struct DecayWatch {
   using T = typename TeamT::Value;
 
   double *beta, *w_plus, *w_minus;
-  double grown = 0; // Lambda since then
+  double grown = 0, total = 0; // Lambda since then, and since the start
   DecayMotion last, before;
   int looks_taken = 0;
 
@@ -177,7 +180,7 @@ template <Team TeamT> struct DecayWatch {
       : beta(arena.take(ldd)), w_plus(arena.take(ldd)), w_minus(arena.take(ldd)) {}
 
   template <class StateT> KRF_HD void start(StateT &s) {
-    grown = 0;
+    grown = total = 0;
     s.team.for_each(s.ldd, [&](int i) { keep(s, i); });
   }
 
@@ -186,16 +189,21 @@ template <Team TeamT> struct DecayWatch {
   }
 
   // After a step over which Lambda grew; whether the motion since the last look is known.
-  template <class StateT> KRF_HD KRF_APART bool looks(StateT &s, double growth) {
+  template <class StateT> KRF_HD bool looks(StateT &s, double growth) {
     grown += growth;
-    if (grown < decay_rules::kWatch)
+    total += growth;
+    if (grown < larger(decay_rules::kWatch, decay_rules::kWatchShare * total))
       return false;
+    look(s);
+    return true;
+  }
+  // At the motion since the last look.
+  template <class StateT> KRF_HD KRF_APART void look(StateT &s) {
     before = last;
     ++looks_taken;
     last = motion(s);
     last.lambda_h = grown;
     grown = 0;
-    return true;
   }
 
 private:

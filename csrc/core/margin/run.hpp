@@ -19,6 +19,9 @@ inline constexpr double kLate = 100.0, kMostGrowth = 10.0;
 // velocity of a diagonal network, relative to what one sample alone would cause, is none where it
 // is less than kRoundedStep rtol times the size of the predictions, and less than kMostStill.
 inline constexpr double kRoundedStep = 1e-3, kMostStill = 1e-9;
+KRF_HD inline double still(double rtol, double size) {
+  return smaller(kRoundedStep * rtol * size, kMostStill);
+}
 // What the interpolation of -ln S may leave of an error of ln t in a step, in units of rtol and,
 // where that is more than one, of |ln L|.
 inline constexpr double kClock = 10.0;

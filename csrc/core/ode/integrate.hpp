@@ -194,6 +194,12 @@ private:
       state_.step = smaller(state_.step, larger(until_next, state_.dense_h));
     if (!dense() && state_.row < o.n_eval)
       state_.target = smaller(o.t_eval[state_.row], state_.target);
+    if constexpr (TimeClockedSystem<System>)
+      if (state_.row < o.n_eval) {
+        const double until_value = (1.0 + kBeyond) * system_.until(o.t_eval[state_.row]);
+        if (state_.step > 0.5 * until_value)
+          state_.step = state_.step < until_value ? 0.5 * until_value : until_value;
+      }
     const double left = state_.clock.until(state_.target);
     state_.reaches_target = state_.step >= left;
     if (state_.reaches_target)
@@ -369,7 +375,7 @@ private:
       for (; state_.row < o.n_eval && o.t_eval[state_.row] <= o.t_max; ++state_.row)
         system_.write_row(out, state_.row, o.t_eval[state_.row]);
     for (; state_.row < rows; ++state_.row)
-      system_.write_row(out, state_.row, state_.clock.time());
+      system_.write_row(out, state_.row, kClocked ? -kInfinity : state_.clock.time());
     if (o.loss_offset > 0)
       team_.each(rows, [&](int r) { out.loss[r] += o.loss_offset; });
     // What is returned, rounded, must be what the status says.

@@ -97,6 +97,13 @@ concept ClockedSystem = FlowSystem<S> && requires(S s) {
   { s.fraction_at(1.0) };
 };
 
+// A clocked system whose clock is a function of time, so that steps can end where it shows a value.
+// until(value)            how long until then
+template <class S>
+concept TimeClockedSystem = ClockedSystem<S> && requires(S s) {
+  { s.until(1.0) };
+};
+
 // dense                   room for the shift at a time within the last step
 // interpolate_state(shift)  what belongs to `dense`, after an explicit step
 // keep_in_domain(x)       `dense`, at fraction x of the step, where interpolation left the domain

@@ -7,6 +7,7 @@ docs/promises.md: outside its range a run ends as FAILED or MAX_STEPS.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -27,7 +28,7 @@ from ..batch import DiagonalBatch, MarginBatch
 from ..factor_batch import FactorBatch, FactorMarginBatch, FactorStarts, LinearBatch
 from ..mlp_batch import MLPBatch
 from .averaged import Averaged
-from .decay import NO_DECAY, DecayFlow
+from .decay import NO_DECAY, DecayFlow, MarginError, SquaredError
 from .diagonal import DualFlow, RowSpace, solve_limit
 from .factor_margins import FactorMargins
 from .factorization import FactorFlow
@@ -83,10 +84,10 @@ def _flow_diagonal(batch: DiagonalBatch, options: FlowOptions) -> Rows:
         offset = float(batch.loss_offset[batch.y_index[b]])
         depth, decay = float(batch.depth[b]), batch.decay_of(b)
         if decay is not None or np.any(minus == 0.0):
-            data = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
+            X, error = batch.X[batch.x_index[b]], SquaredError(batch.y[batch.y_index[b]], offset)
             timed = options.t_eval is not None
             schedule = decay or NO_DECAY
-            flow: ScipyProblem = DecayFlow(*data, plus, minus, depth, schedule, offset, timed)
+            flow: ScipyProblem = DecayFlow(X, error, plus, minus, depth, schedule, timed)
         else:
             flow = DualFlow(space(b), plus, minus, depth, offset)
         return follow(Averaged(flow) if batch.averaged else flow, **_options(options, b))
@@ -98,12 +99,16 @@ def _flow_diagonal(batch: DiagonalBatch, options: FlowOptions) -> Rows:
 def _flow_margin(batch: MarginBatch, options: MarginOptions) -> Rows:
     def one(b: int) -> Run:
         plus, minus = _weights(batch, b)
+        X, y, depth = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]], float(batch.depth[b])
+        if (decay := batch.decay_of(b)) is not None:
+            error, timed = MarginError(y, batch.loss), options.t_eval is not None
+            decayed = DecayFlow(X, error, plus, minus, depth, decay, timed)
+            return _with_logarithms(follow(decayed, **_options(_real_time(options), b)))
         if np.any(minus == 0.0):
             raise BackendUnavailableError(
                 "backend 'numpy': expected positive w_minus0 with a margin loss; use backend='cpu'"
             )
-        data = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
-        flow = MarginDual(*data, plus, minus, float(batch.depth[b]), batch.loss)
+        flow = MarginDual(X, y, plus, minus, depth, batch.loss)
         return follow_margins(flow, **_margin_options(options, b))
 
     runs = list(_each(len(batch), one, options.progress))
@@ -229,6 +234,21 @@ def _margin_options(options: MarginOptions, b: int) -> dict[str, Any]:
         "by_time": options.by_time,
         "max_steps": options.max_steps,
     }
+
+
+def _real_time(options: MarginOptions) -> FlowOptions:
+    """Those of a flow that is asked for the same in time itself, and for the loss itself."""
+    times = None if options.t_eval is None else np.exp(options.t_eval)
+    stop = np.exp(-options.t_max) if times is None else np.zeros(len(options.t_max))
+    return replace(
+        options, method="auto", t_eval=times, t_max=np.full(len(stop), np.inf), stop_loss=stop
+    )
+
+
+def _with_logarithms(run: Run) -> Run:
+    """Rows of ln L and ln t."""
+    logs = {name: np.log(run.rows[name]) for name in ("loss", "t")}
+    return replace(run, rows=run.rows | logs)
 
 
 def _sensing(batch: FactorBatch, b: int) -> Sensing:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
+import scipy.special
 
 from ..._types import FloatArray
 from ...equations.diagonal import log_weight_field
+from ...equations.margins import log_loss_slopes, log_loss_values, loss_curvatures
 from ...schedules import Schedule
 from .rows import Row
 
-__all__ = ["NO_DECAY", "DecayFlow"]
+__all__ = ["NO_DECAY", "DecayFlow", "MarginError", "SquaredError"]
 
 NO_DECAY = Schedule(np.zeros(1), np.zeros(1), np.zeros(1))
 # The logarithm that stands for a w_minus of zero, which stays.
@@ -23,19 +27,80 @@ _OVER = 1e-14
 _REST = 4.0
 # Of rtol, that a predictor far smaller than its two parts may ask for.
 _PLATEAU = 0.1
+# A force below this part of what its terms would be one by one is rounding.
+_STILL = 1e-9
+
+
+class Error(Protocol):
+    """A loss as a function of the predictions f."""
+
+    scale: float  # what predictions are small against
+
+    def pull(self, f: FloatArray) -> FloatArray:
+        """Half of minus the derivatives of the loss: what moves the dual."""
+        ...
+
+    def curvature(self, f: FloatArray) -> FloatArray:
+        """Minus the derivatives of `pull`, each by its own prediction."""
+        ...
+
+    def value(self, f: FloatArray) -> float: ...
+
+    def rests(self, X: FloatArray, f: FloatArray, tolerance: float) -> bool:
+        """Whether a flow without decay is at its end."""
+        ...
+
+
+class SquaredError:
+    def __init__(self, y: FloatArray, offset: float) -> None:
+        self.y, self.offset, self.scale = y, offset, float(np.linalg.norm(y))
+
+    def pull(self, f: FloatArray) -> FloatArray:
+        return self.y - f
+
+    def curvature(self, f: FloatArray) -> FloatArray:
+        return np.ones_like(f)
+
+    def value(self, f: FloatArray) -> float:
+        r = self.y - f
+        return float(r @ r) + self.offset
+
+    def rests(self, X: FloatArray, f: FloatArray, tolerance: float) -> bool:
+        size = float(np.linalg.norm(X.T @ self.y))
+        return float(np.linalg.norm(X.T @ (self.y - f))) <= tolerance * size
+
+
+class MarginError:
+    def __init__(self, y: FloatArray, loss: str) -> None:
+        self.y, self.loss, self.scale = y, loss, float(np.sqrt(len(y)))
+
+    def pull(self, f: FloatArray) -> FloatArray:
+        return np.asarray(0.5 * self.y * np.exp(log_loss_slopes(self.loss, self.y * f)))
+
+    def curvature(self, f: FloatArray) -> FloatArray:
+        return np.asarray(np.abs(self.pull(f)) * loss_curvatures(self.loss, self.y * f))
+
+    def value(self, f: FloatArray) -> float:
+        return float(np.exp(scipy.special.logsumexp(log_loss_values(self.loss, self.y * f))))
+
+    def rests(self, X: FloatArray, f: FloatArray, tolerance: float) -> bool:
+        if np.min(self.y * f) > 0.0:  # the loss can always fall
+            return False
+        pull = self.pull(f)
+        terms = float(np.linalg.norm(np.abs(X).T @ np.abs(pull)))
+        return float(np.linalg.norm(X.T @ pull)) <= _STILL * terms
 
 
 class DecayFlow:
     """A `ScipyProblem` whose state is log w_plus, log w_minus and the dual."""
 
     def __init__(
-        self, X: FloatArray, y: FloatArray, plus: FloatArray, minus: FloatArray, depth: float,
-        decay: Schedule, loss_offset: float, timed: bool,
+        self, X: FloatArray, error: Error, plus: FloatArray, minus: FloatArray, depth: float,
+        decay: Schedule, timed: bool,
     ) -> None:  # fmt: skip
-        self.X, self.y, self.depth, self.decay = X, y, depth, decay
-        self.loss_offset = loss_offset
+        self.X, self.error, self.depth, self.decay = X, error, depth, decay
         # What predictions are small against; asked for at times, each to its own accuracy.
-        self.y_norm = 0.0 if timed else float(np.linalg.norm(y))
+        self.scale = 0.0 if timed else error.scale
         self.n, self.d = X.shape
         self.present = minus > 0.0
         log_minus = np.log(np.where(self.present, minus, 1.0))
@@ -62,22 +127,23 @@ class DecayFlow:
 
     def field(self, t: float, state: FloatArray) -> FloatArray:
         plus, minus, beta = self._parts(state)
-        r = self.y - self.X @ beta
-        fields = log_weight_field(self.X.T @ r, plus, minus, self.depth, self.decay.at(t))
-        return np.concatenate([fields[0], self.present * fields[1], self._share(t) * r])
+        pull = self.error.pull(self.X @ beta)
+        fields = log_weight_field(self.X.T @ pull, plus, minus, self.depth, self.decay.at(t))
+        return np.concatenate([fields[0], self.present * fields[1], self._share(t) * pull])
 
     def _share(self, t: float) -> float:
-        """What the dual takes of the residual."""
+        """What the dual takes of the pull."""
         return float(np.exp(-2.0 * (self.depth - 2.0) * self.decay.integral(t)))
 
     def jacobian(self, t: float, state: FloatArray) -> FloatArray:
         plus, minus, beta = self._parts(state)
         D, X, d = self.depth, self.X, self.d
-        force = X.T @ (self.y - X @ beta)
+        f = X @ beta
+        force = X.T @ self.error.pull(f)
         speeds = np.stack([2.0 * D * np.exp((D - 2.0) * w) for w in (plus, minus)])
         speeds[1] *= -1.0 * self.present
         slopes = np.concatenate([D * np.exp(D * plus), -D * np.exp(D * minus)])
-        moved = -np.hstack([X, X]) * slopes  # of the residual
+        moved = -self.error.curvature(f)[:, None] * np.hstack([X, X]) * slopes  # of the pull
         J = np.zeros((len(state), len(state)))
         J[: 2 * d, : 2 * d] = (speeds[:, :, None] * (X.T @ moved)).reshape(2 * d, 2 * d)
         J[np.arange(2 * d), np.arange(2 * d)] += ((D - 2.0) * speeds * force).ravel()
@@ -98,8 +164,7 @@ class DecayFlow:
         )
 
     def loss(self, state: FloatArray) -> float:
-        r = self.y - self.X @ self._parts(state)[2]
-        return float(r @ r) + self.loss_offset
+        return self.error.value(self.X @ self._parts(state)[2])
 
     def resolution(self, state: FloatArray, rtol: float, atol: float) -> float:
         plus, minus, beta = self._parts(state)
@@ -122,9 +187,8 @@ class DecayFlow:
         if not (h > 0.0 and final):
             return False
         if self.loss_counts(t):
-            force = self.X.T @ (self.y - self.X @ self._parts(state)[2])
-            size = float(np.linalg.norm(self.X.T @ self.y))
-            return float(np.linalg.norm(force)) <= tolerance * size or self._rests_with_one_sign(
+            f = self.X @ self._parts(state)[2]
+            return self.error.rests(self.X, f, tolerance) or self._rests_with_one_sign(
                 t, state, tolerance
             )
         if rate > 0.0:
@@ -138,7 +202,7 @@ class DecayFlow:
         most, slow = _REST * tolerance, 1.0
         if self.change > 0.0 and np.isfinite(change_before):
             slow = min(1.0, max(0.0, np.log(change_before / self.change) / (lam * h)))
-        rests = self.change <= most * slow * (np.linalg.norm(beta) + most * self.y_norm)
+        rests = self.change <= most * slow * (np.linalg.norm(beta) + most * self.scale)
         objective = lam * float(np.sum(weights[1])) + self.loss(state)
         return bool(rests and growth <= most * lam * h and lam * fall <= most * lam * h * objective)
 
@@ -149,7 +213,7 @@ class DecayFlow:
         (_, last), self.looked_at = self.looked_at, (t, state.copy())
         beta, before = self._parts(state)[2], self._parts(last)[2]
         moved = state[: 2 * self.d] - last[: 2 * self.d]
-        size = float(np.linalg.norm(beta)) + tolerance * self.y_norm
+        size = float(np.linalg.norm(beta)) + tolerance * self.scale
         most = _REST * tolerance
         still = float(np.linalg.norm(beta - before)) <= most * size
         return bool(still and np.max(moved) <= most and np.min(moved) < -_FALLS)
@@ -168,8 +232,8 @@ class DecayFlow:
         row = self.row(state, t)
         slowing = 2.0 * (self.depth - 2.0) * float(self.decay.at(t))
         gain = -np.expm1(-slowing * (later - t)) / slowing if slowing > 0.0 else later - t
-        residual = self.y - self.X @ row["beta"]
-        return {**row, "dual": row["dual"] + self._share(t) * gain * residual}
+        pull = self.error.pull(self.X @ row["beta"])
+        return {**row, "dual": row["dual"] + self._share(t) * gain * pull}
 
     def row(self, state: FloatArray, t: float) -> Row:
         plus, minus, beta = self._parts(state)
