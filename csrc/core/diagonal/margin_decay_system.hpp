@@ -2,8 +2,8 @@
 //
 // Weight decay is a function of time, and it keeps the loss from falling far, so the time of the
 // methods is time itself, as in dual_system.hpp: nu_n' = exp(-2 (D - 2) Lambda) y_n (-l'(m_n)) / 2.
-// Rows are at values of ln t.  A run that is asked for a loss ends with the first step at whose
-// start decay is over and at whose end the loss is as low as that.
+// Rows are at values of ln t.  A run that is asked for a loss ends with the first step after which
+// decay is over and the loss as low as that.
 #pragma once
 
 #include "../margin/run.hpp"
