@@ -18,6 +18,9 @@ namespace dual_rules {
 // After a Newton iteration slower than this the matrix is brought up to date more closely.
 inline constexpr double kSlowRate = 0.1;
 inline constexpr double kFineDrift = 0.02;
+// From so many samples on, columns of the matrix cost more than the iterations that they save.
+inline constexpr int kLarge = 1000;
+inline constexpr double kLargeDrift = 0.8, kLargeSlowRate = 0.3;
 inline constexpr int kStiffStart = 64; // samples from which method = "auto" starts with stiff steps
 // Below this share of a diagonal entry, left by an elimination, stiff features are to come first:
 // those with h s |x|^2 above kStiff.
@@ -165,7 +168,9 @@ public:
                                 bool &basis_changed) {
     using namespace dual_rules;
     basis_changed = false;
-    const double drift = newton_rate > kSlowRate ? kFineDrift : scaled_gram_.kDrift;
+    const bool large = state.n() >= kLarge;
+    const bool slow = newton_rate > (large ? kLargeSlowRate : kSlowRate);
+    const double drift = slow ? kFineDrift : large ? kLargeDrift : scaled_gram_.kDrift;
     if (!scaled_gram_.update(stages_.mean_slope, radau5::kGamma / h, drift) && h == solver_.h)
       return true;
     const double kept =
