@@ -217,7 +217,8 @@ template <Team TeamT, Mirror MirrorT>
 using DiagonalFlow = Integrator<DualSystem<TeamT, MirrorT>, Radau5<DualSystem<TeamT, MirrorT>>,
                                 NoEvents<DualSystem<TeamT, MirrorT>>>;
 
-template <class System> using MarginFlow = Integrator<System, Radau5<System>, NoEvents<System>>;
+template <StiffSystem System>
+using MarginFlow = Integrator<System, Radau5<System>, NoEvents<System>>;
 
 template <Team TeamT, int Variant> struct SolverOf<MarginFlowFamily, TeamT, Variant> {
   using MirrorT = typename MirrorOf<Variant % DiagonalFamily::kVariants>::Type;

@@ -96,13 +96,13 @@ public:
     const T zero = splat<T>(0.0);
     T falls = zero, relaxes = zero;
     team.for_each(state.ldd, [&](int i) {
-      const T v = read<T>(state.velocity + i), length = read<T>(state.feature_norm + i);
+      const T v = read<T>(state.velocity + i), most = read<T>(state.feature_norm + i);
       falls += read<T>(state.here.slope + i) * v * v;
-      relaxes += read<T>(state.here.slope + i) * length * length;
+      relaxes += read<T>(state.here.slope + i) * most * most;
     });
-    T most = zero;
-    team.for_each(length, [&](int i) { most = greater_of(most, absolute(read<T>(field + i))); });
-    return team.sum(falls) / larger(slope_, 1e-300) + team.sum(relaxes) * team.max(most) +
+    T pull = zero;
+    team.for_each(length, [&](int i) { pull = greater_of(pull, absolute(read<T>(field + i))); });
+    return team.sum(falls) / larger(slope_, 1e-300) + team.sum(relaxes) * team.max(pull) +
            decayed.rate();
   }
 
