@@ -195,11 +195,8 @@ private:
     if (!dense() && state_.row < o.n_eval)
       state_.target = smaller(o.t_eval[state_.row], state_.target);
     if constexpr (TimeClockedSystem<System>)
-      if (state_.row < o.n_eval) {
-        const double until_value = (1.0 + kBeyond) * system_.until(o.t_eval[state_.row]);
-        if (state_.step > 0.5 * until_value)
-          state_.step = state_.step < until_value ? 0.5 * until_value : until_value;
-      }
+      if (state_.row < o.n_eval)
+        state_.step = step_control::fit(state_.step, system_.until(o.t_eval[state_.row]), kBeyond);
     const double left = state_.clock.until(state_.target);
     state_.reaches_target = state_.step >= left;
     if (state_.reaches_target)

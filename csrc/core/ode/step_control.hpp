@@ -26,6 +26,13 @@ KRF_HD inline double after_rejection(double step, double factor) {
   return step * larger(kLeastShrink, smaller(factor, kRejected));
 }
 
+// To a time that is `left` away and beyond it by the part `beyond`, in one step or in two halves
+// instead of a step and a sliver.
+KRF_HD inline double fit(double step, double left, double beyond) {
+  const double longest = (1.0 + beyond) * left;
+  return step < 0.5 * longest ? step : step < longest ? 0.5 * longest : longest;
+}
+
 // The controller's next step after an accepted one.  `wanted` is what it asked for; the step taken
 // may be shorter, at the end, for an evaluation time, or because of `cap`, the longest over which
 // the system is predictable.
