@@ -91,6 +91,7 @@ def test_given_arrays_are_in_the_address():
     explorer.close()
 
 
+@pytest.mark.usefixtures("interruptible")  # a shell's job in the background ignores interrupts
 def test_the_command_serves_until_it_is_interrupted():
     call = [sys.executable, "-m", "kernelrich_fast", "explore", "--no-show"]
     process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
