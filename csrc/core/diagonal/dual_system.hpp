@@ -244,12 +244,8 @@ public:
     write_state(out, row, true, t);
   }
   // Of a run that could not start.
-  KRF_HD KRF_APART void write_unstarted(DiagonalFlowOutput &out, int row) {
-    const int d = state.d, n = state.n();
-    const long long at = static_cast<long long>(row) * d, at_nu = static_cast<long long>(row) * n;
-    team.each(d, [&](int i) { out.beta[at + i] = out.w_plus[at + i] = out.w_minus[at + i] = 0.0; });
-    team.each(n, [&](int i) { out.nu[at_nu + i] = 0.0; });
-    team.once([&] { out.loss[row] = state.y_norm2, out.t[row] = 0.0; });
+  KRF_HD void write_unstarted(DiagonalFlowOutput &out, int row) {
+    state.write_unstarted(out, row, state.y_norm2, 0.0);
   }
 
 private:
@@ -280,7 +276,7 @@ private:
     const double nu_unit = at_dense ? decayed.nu_scale * decayed.step.unit : 0.0;
     const double gain = at_dense ? 0.0 : decayed.gain_at_rest(t);
     const auto dz = [&](int i) { return at_dense ? read<T>(stages_.dense_z + i) : zero; };
-    double *predictor = row_, *w_plus = row_, *w_minus = row_ + ldd;
+    double *predictor = row_;
     team.for_each(ldd, [&](int i) {
       auto good = zero < zero;
       write(predictor + i, factors.predictor * state.mirror.evaluate(i, dz(i), good).beta);
@@ -291,16 +287,7 @@ private:
     team.each(d, [&](int i) { out.beta[at + i] = predictor[i]; });
     if (average_.wanted)
       average_.write_row(team, predictor, d, t, out.beta_mean + at);
-    team.for_each(ldd, [&](int i) {
-      T plus, minus;
-      state.mirror.weights(i, dz(i), plus, minus);
-      write(w_plus + i, left * plus);
-      write(w_minus + i, left * minus);
-    });
-    team.each(d, [&](int i) {
-      out.w_plus[at + i] = w_plus[i];
-      out.w_minus[at + i] = w_minus[i];
-    });
+    state.write_weights(out, row, at_dense ? stages_.dense_z : nullptr, left, row_);
     team.for_each(length, [&](int i) {
       const T residual = read<T>(image_ + i);
       write(image_ + i, read<T>(state.nu + i) + gain * residual +

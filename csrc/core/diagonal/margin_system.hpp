@@ -180,12 +180,8 @@ public:
   KRF_HD void write_dense_row(DiagonalFlowOutput &out, int row, double) {
     write_state(out, row, true);
   }
-  KRF_HD KRF_APART void write_unstarted(DiagonalFlowOutput &out, int row) {
-    const int d = state.d, n = state.n();
-    const long long at = static_cast<long long>(row) * d, at_nu = static_cast<long long>(row) * n;
-    team.each(d, [&](int i) { out.beta[at + i] = out.w_plus[at + i] = out.w_minus[at + i] = 0.0; });
-    team.each(n, [&](int i) { out.nu[at_nu + i] = 0.0; });
-    team.once([&] { out.loss[row] = std::log(static_cast<double>(n)), out.t[row] = -kInfinity; });
+  KRF_HD void write_unstarted(DiagonalFlowOutput &out, int row) {
+    state.write_unstarted(out, row, std::log(static_cast<double>(state.n())), -kInfinity);
   }
 
 private:
@@ -221,23 +217,13 @@ private:
 
   // The position, or the dense state.
   KRF_HD KRF_APART void write_state(DiagonalFlowOutput &out, int row, bool at_dense) {
-    const int d = state.d, n = state.n(), ldd = state.ldd;
+    const int d = state.d, n = state.n();
     const double *dz = at_dense ? stages_.dense_z : nullptr;
     const MarginSums size = size_at(dz);
     const double log_t = at_dense ? run_.log_time(fraction_, size) : run_.clock.log_t;
     const long long at = static_cast<long long>(row) * d;
     team.each(d, [&](int i) { out.beta[at + i] = row_[i]; });
-    double *w_plus = row_, *w_minus = row_ + ldd;
-    team.for_each(ldd, [&](int i) {
-      T plus, minus;
-      state.mirror.weights(i, dz ? read<T>(dz + i) : splat<T>(0.0), plus, minus);
-      write(w_plus + i, plus);
-      write(w_minus + i, minus);
-    });
-    team.each(d, [&](int i) {
-      out.w_plus[at + i] = w_plus[i];
-      out.w_minus[at + i] = w_minus[i];
-    });
+    state.write_weights(out, row, dz, 1.0, row_);
     team.each(n, [&](int i) {
       out.nu[static_cast<long long>(row) * n + i] = state.nu[i] + (at_dense ? dense[i] : 0.0);
     });

@@ -163,6 +163,31 @@ template <Team TeamT, Mirror MirrorT> struct MirrorState {
     axpy(team, nu_scale, dnu, nu, ldn);
     swap(here, next);
   }
+  // Both weights where z is moved by dz (null: nowhere), times `left`, as row `row` of the results;
+  // `room` is for two vectors of features.
+  KRF_HD KRF_APART void write_weights(DiagonalFlowOutput &out, int row, const double *dz,
+                                      double left, double *room) {
+    double *w_plus = room, *w_minus = room + ldd;
+    team.for_each(ldd, [&](int i) {
+      T plus, minus;
+      mirror.weights(i, dz ? read<T>(dz + i) : splat<T>(0.0), plus, minus);
+      write(w_plus + i, left * plus);
+      write(w_minus + i, left * minus);
+    });
+    const long long at = static_cast<long long>(row) * d;
+    team.each(d, [&](int i) {
+      out.w_plus[at + i] = w_plus[i];
+      out.w_minus[at + i] = w_minus[i];
+    });
+  }
+  // Of a run that could not start.
+  KRF_HD KRF_APART void write_unstarted(DiagonalFlowOutput &out, int row, double loss, double t) {
+    const long long at = static_cast<long long>(row) * d, at_nu = static_cast<long long>(row) * n();
+    team.each(d, [&](int i) { out.beta[at + i] = out.w_plus[at + i] = out.w_minus[at + i] = 0.0; });
+    team.each(n(), [&](int i) { out.nu[at_nu + i] = 0.0; });
+    team.once([&] { out.loss[row] = loss, out.t[row] = t; });
+  }
+
   // The velocity that error_norm_at_end found at the end is that of the state.
   KRF_HD void take_velocity_of_end() {
     swap(velocity, next_velocity);
