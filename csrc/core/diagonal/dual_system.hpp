@@ -53,12 +53,14 @@ public:
         power_(arena.take(length)), image_(arena.take(length)) {}
 
   KRF_HD static constexpr bool stiff_available() { return true; }
-  // In passes of one vector over X: an explicit step costs 8; a stiff step costs 12.5, the update
-  // of the Gram matrix and its share of an inverse (the second term), and about forty products of
-  // an N x N matrix and a vector (the third).
+  // In passes of one vector over X: an explicit step costs 8; a stiff step costs its passes, the
+  // update of the Gram matrix and its share of an inverse, and about forty products of an N x N
+  // matrix and a vector.  Where no cache holds X, a pass of three vectors costs one of one vector.
   KRF_HD double cost_ratio() const {
     const double n = state.n(), d = state.d;
-    return (12.5 + 0.1 * n * n / d + 12.0 * n / d) / 8.0;
+    const bool large = state.n() >= dual_rules::kLarge;
+    const double passes = large ? 6.0 : 12.5, update = large ? 0.015 : 0.1;
+    return (passes + update * n * n / d + 12.0 * n / d) / 8.0;
   }
   // From here on stiff steps are at most as expensive per unit of time, even while the flow is not
   // stiff yet.
