@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from ..backends import MARGIN_LOSSES
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -87,9 +89,21 @@ _LABELS = {
 }
 
 
-def label_of(variable: str) -> str:
-    """How a variable is written on an axis."""
-    return _LABELS.get(variable, variable.replace("_", " "))
+# Under a margin loss these are of the direction, beta over its least margin.
+_OF_MARGINS = {
+    "excess_l1": r"$\|\beta\|_1 / \min\|\beta\|_1 - 1$, margins $\geq 1$",
+    "excess_l2": r"$\|\beta\|_2 / \min\|\beta\|_2 - 1$, margins $\geq 1$",
+    "l1_norm": r"$\|\beta\|_1 / \min_n m_n$",
+    "l2_norm": r"$\|\beta\|_2 / \min_n m_n$",
+    "population_error": r"population error $\|\beta/\|\beta\| - \beta^\star\|_2^2$",
+}
+
+
+def label_of(variable: str, ds: xr.Dataset | None = None) -> str:
+    """How a variable, of that sweep, is written on an axis."""
+    of_margins = ds is not None and ds.attrs.get("loss") in MARGIN_LOSSES
+    own = _OF_MARGINS if of_margins else {}
+    return own.get(variable) or _LABELS.get(variable, variable.replace("_", " "))
 
 
 def log_ticks(ax: Axes, which: str) -> None:

@@ -68,7 +68,7 @@ def population_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     with_variables(ds, "alpha", "population_error")
     for index, (label, curve) in enumerate(_curves(ds, "population_error")):
         draw_mean(ax, ds.alpha, curve, label, index, marker="o", markersize=3)
-    ax.set(xlabel=r"$\alpha$", ylabel=label_of("population_error"))
+    ax.set(xlabel=r"$\alpha$", ylabel=label_of("population_error", ds))
     log_ticks(ax, "x")
     return ax
 
@@ -102,7 +102,7 @@ def excess_norms(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     for index, (axis, name) in enumerate(((ax, "excess_l1"), (right, "excess_l2"))):
         for _, curve in _curves(ds, name):
             draw_mean(axis, ds.alpha, curve, "", index, marker="os"[index], markersize=3)
-        axis.set_ylabel(label_of(name), color=COLOURS[index])
+        axis.set_ylabel(label_of(name, ds), color=COLOURS[index])
     ax.set_xlabel(r"$\alpha$")
     log_ticks(ax, "x")
     return ax
@@ -245,7 +245,7 @@ def factorization_heatmap(
     ax.set_yticks(range(values.sizes["alpha"]), [_power_of_ten(a**2) for a in ds.alpha.values])
     ax.set_xlabel("width $k$")
     ax.set_ylabel(r"$\alpha^2$")
-    label = label_of(variable)
+    label = label_of(variable, ds)
     if seeds > 1:
         label += f"\nmean of {seeds} seeds"
     ax.figure.colorbar(shown, ax=ax, label=label, extend="max" if clipped else "neither")

@@ -72,7 +72,7 @@ def network_curves(
         )  # fmt: skip
     if zero is not None:
         ax.axhline(zero, color="0.5", linestyle="--", linewidth=1.0, label="zero predictor")
-    ax.set(xlabel=r"$\alpha^D$", ylabel=label_of(variable))
+    ax.set(xlabel=r"$\alpha^D$", ylabel=label_of(variable, ds))
     log_ticks(ax, "x")
     title = f"mean and standard error, {seeds} seeds" if seeds > 1 else "one seed"
     legend_below(ax, title=title)

@@ -75,7 +75,7 @@ def paths(
     else:
         for index, (alpha, curve) in enumerate(_by_scale(ds, values)):
             draw_mean(ax, ds.time, curve, rf"$\alpha={alpha:.3g}$", index)
-    ax.set(xscale="log", xlabel="time $t$", ylabel=label_of(variable))
+    ax.set(xscale="log", xlabel="time $t$", ylabel=label_of(variable, ds))
     return ax
 
 

@@ -16,11 +16,11 @@ _LONG_NAMES = {
     "beta_mean": ("mean of the coefficients over time", None),
     "beta_star": ("coefficients of the truth", None),
     "column": ("column of the matrix", "1"), "depth": ("number of layers", "1"),
-    "excess_l1": ("l1 norm over that of the minimum-l1 interpolant", None),
-    "excess_l2": ("l2 norm over that of the minimum-l2 interpolant", None),
+    "excess_l1": ("l1 norm less that of the minimum-l1 interpolant", None),
+    "excess_l2": ("l2 norm less that of the minimum-l2 interpolant", None),
     "distance": ("Frobenius distance of M from M_star", None),
     "effective_rank": ("effective rank of M", "1"),
-    "excess_nuclear_norm": ("nuclear norm over that of Y_star", None),
+    "excess_nuclear_norm": ("nuclear norm less that of Y_star", None),
     "feature": ("feature", "1"),
     "first_jump": ("time of the first jump, in units of T0(alpha)", "1"),
     "feature_distance": ("cosine distance of the tangent features from the start", "1"),
@@ -70,9 +70,20 @@ _LONG_NAMES = {
     "weight_decay": ("weight decay", None), "width": ("width", "1"),
 }  # fmt: skip
 
+# Where a margin loss gives a name another meaning.
+_OF_MARGINS = {
+    "excess_l1": ("l1 norm of the direction over the least with margins of 1, less 1", "1"),
+    "excess_l2": ("l2 norm of the direction over the least with margins of 1, less 1", "1"),
+    "l1_norm": ("l1 norm of the direction, beta over the least margin", None),
+    "l2_norm": ("l2 norm of the direction, beta over the least margin", None),
+    "population_error": ("squared distance of beta / |beta| from the truth", "1"),
+}
 
-def variable_attrs(name: str) -> dict[str, Any]:
+
+def variable_attrs(name: str, of_margins: bool = False) -> dict[str, Any]:
     """long_name, units, and for the status what its numbers mean."""
     long_name, units = _LONG_NAMES.get(name, (name.replace("_", " "), None))
+    if of_margins:
+        long_name, units = _OF_MARGINS.get(name, (long_name, units))
     attrs: dict[str, Any] = {"long_name": long_name, "units": units or "units of the data"}
     return attrs | (status_attrs() if name == "status" else {})

@@ -10,6 +10,7 @@ import numpy as np
 from .._types import FloatArray, Progress
 from ..theory.margins import max_margin
 from ._diagonal_plan import DiagonalPlan
+from ._labels import variable_attrs
 from ._measures import each_problem
 from .plan import Block, SweepPlan, Variables
 
@@ -40,6 +41,9 @@ class EvaluatedPlan(SweepPlan):
     @property
     def times(self) -> FloatArray | None:
         return None if self.evaluated is None else self.evaluated[1]
+
+    def attrs_of(self, name: str) -> dict[str, Any]:
+        return variable_attrs(name, of_margins=True)
 
     def renamed(self, coords: dict[str, Any]) -> dict[str, Any]:
         """Coordinates with the dimension of evaluation in the place of time."""

@@ -88,19 +88,19 @@ def sweep_diagonal(
     xarray.Dataset
         One dimension per swept argument, in the order (problem, profile, depth, weight_decay,
         alpha, time); arguments that are not swept are scalar coordinates, and other options are
-        attributes (a schedule of weight decay as its starts, values and rates).  Variables: loss,
+        attributes (a schedule of weight decay as its starts, values and rates). Variables: loss,
         status, n_steps; t, with ``t_eval`` only where a run ended before its last time; with
-        "norms" l1_norm, l2_norm, excess_l1, excess_l2 (over the minimum-norm interpolants; NaN
-        where none exists) and kernel_distance (cosine distance of the tangent kernels at start and
-        end); penalty, |w|^2, under weight decay; beta_mean with ``averaged``; population_error if
-        beta_star is given; beta, and beta_star where it is given, if kept. With a margin loss:
-        log_loss and log_t (where one of them is the last dimension, reached_log_loss or
-        reached_log_t stands beside it if a run ended before), and margin, the least one; norms are
-        those of the direction (beta over the least margin; NaN where that is not positive),
-        excesses are relative to the least norms with all margins at least 1, critical_loss (with
-        ``log_loss_eval``) is the ln L below which excess_l1 stays at most ``eps``, interpolated
-        between the values asked for, and -inf where the last of them is above; population_error is
-        |beta / |beta| - beta_star|^2.
+        "norms" l1_norm, l2_norm, excess_l1, excess_l2 (the norms less those of the minimum-norm
+        interpolants; NaN where none exists) and kernel_distance (cosine distance of the tangent
+        kernels at start and end); penalty, |w|^2, under weight decay; beta_mean with ``averaged``;
+        population_error if beta_star is given; beta, and beta_star where it is given, if kept. With
+        a margin loss: log_loss and log_t (where one of them is the last dimension, reached_log_loss
+        or reached_log_t stands beside it if a run ended before), and margin, the least one; norms
+        are those of the direction (beta over the least margin; NaN where that is not positive),
+        excess_l1 and excess_l2 are their ratios to the least norms with all margins at least 1,
+        less one; critical_loss (with ``log_loss_eval``) is the ln L below which excess_l1 stays at
+        most ``eps``, interpolated between the values asked for, and -inf where the last of them is
+        above; population_error is |beta / |beta| - beta_star|^2.
 
     Raises
     ------
@@ -120,8 +120,9 @@ def sweep_diagonal(
     Runs are computed in blocks of at most 128 MiB (or two runs a thread). Results depend neither on
     how they are cut nor on where or on how many threads they are computed, given the same
     instruction set.
-    Beyond the flows: one linear program per problem and block for excess_l1 and two Gram products
-    per run for the kernel distance.
+    Beyond the flows: for excess_l1 one `rich_path` per problem and block (a linear program where
+    its end has no certificate, and with a margin loss), and two Gram products per run for the
+    kernel distance.
 
     References
     ----------

@@ -151,11 +151,15 @@ class SweepPlan(ABC):
                 f"{name}: expected a shape that broadcasts to the sweep's {grid}, got {value.shape}"
             ) from None
 
+    def attrs_of(self, name: str) -> dict[str, Any]:
+        """Attributes of a variable or coordinate."""
+        return variable_attrs(name)
+
     def labels(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Coordinates and attributes of the Dataset."""
         attrs, coords = self.recorded()
         own = {
-            name: (dims, values, variable_attrs(str(name)))
+            name: (dims, values, self.attrs_of(str(name)))
             for name, (dims, values) in (coords | self.coords()).items()
         }
         return own, attrs | self.attrs()
@@ -165,7 +169,7 @@ class SweepPlan(ABC):
         coords, attrs = self.labels()
         return xr.Dataset(
             {
-                name: ((*self.dims, *extra), values, variable_attrs(name))
+                name: ((*self.dims, *extra), values, self.attrs_of(name))
                 for name, (extra, values) in variables.items()
             },
             coords=coords,

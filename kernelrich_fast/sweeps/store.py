@@ -15,7 +15,6 @@ import numpy as np
 import xarray as xr
 
 from ..errors import StoreError
-from ._labels import variable_attrs
 from ._manifest import described, difference, expect_manifest, is_array, versions_for
 from .plan import Block, SweepPlan, Variables, cut
 
@@ -318,7 +317,7 @@ class SweepStore:
             dtype=dtype,
             fill_value=np.nan if dtype.kind == "f" else _PENDING,
             dimension_names=[*self.plan.dims, *extra],
-            attributes=variable_attrs(name),
+            attributes=self.plan.attrs_of(name),
             compressors=[ZstdCodec(level=3), Crc32cCodec()],
             overwrite=True,
         )

@@ -31,6 +31,21 @@ def test_axes_and_values_are_those_of_the_flows(swept):
     assert np.all(swept.excess_l2 > -1e-9)
 
 
+def test_what_is_of_the_direction_says_so(swept, tmp_path):
+    """The same names mean other things under the squared loss, where they are of beta."""
+    options = dict(alpha=[0.1, 1.0], loss="exponential", log_loss_eval=LEVELS)
+    for ds in (swept, krf.sweep_diagonal(X, Y, store=tmp_path / "sweep", **options)):
+        assert "less 1" in ds.excess_l1.long_name
+        assert ds.excess_l1.units == ds.excess_l2.units == "1"
+        assert "direction" in ds.l1_norm.long_name
+    squared = krf.sweep_diagonal(X, Y, alpha=[0.1, 1.0])
+    assert "interpolant" in squared.excess_l1.long_name
+    assert squared.excess_l1.units == "units of the data"
+    labels = [krf.plot.excess_norms(ds).get_ylabel() for ds in (swept.isel(log_loss=-1), squared)]
+    assert labels[0].endswith(r"margins $\geq 1$")
+    assert labels[0] != labels[1]
+
+
 def test_the_critical_loss_is_where_the_excess_crosses(swept):
     at = swept.critical_loss.sel(depth=2)
     assert float(at.sel(alpha=0.1)) > float(at.sel(alpha=1.0))
