@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "--family",
         action="append",
         metavar="F",
-        help="diagonal, factorization, linear or mlp (default: all)",
+        help="diagonal, factorization, linear, mlp or margins (default: all)",
     )
     bench.add_argument(
         "--backends", metavar="B,B", help="cuda, cpu, numpy, separated by commas (those that work)"

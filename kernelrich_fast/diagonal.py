@@ -91,13 +91,14 @@ def flow_diagonal(
     rescale_layers : (float, float), optional
         With ``start`` and a model of products, multiply u and v by these factors first.
     loss_scale : float
-        c > 0 in L = c |X beta - y|^2; with 1 / (2 n_samples), half the mean of the squares.
+        c > 0 in L = c |X beta - y|^2; with 1 / (2 n_samples), half the mean of the squares. A
+        margin loss is multiplied by c too.
     loss : {"squared", "exponential", "logistic"}
         The loss. The other two are margin losses, sum_n exp(-m_n) and sum_n log(1 + exp(-m_n)) of
         the margins m_n = y_n <beta, x_n>; with these the result is a `MarginFlow`.
     weight_decay : array_like, (...), Schedule or sequence of pairs
-        Weight decay lambda >= 0: the flow is that of L + lambda |w|^2, |w|^2 = |w_plus|^2 +
-        |w_minus|^2. Pairs (t_k, lambda_k) make it piecewise constant,
+        Weight decay lambda >= 0: the flow is that of L + lambda |w|^2, where |w|^2 is the
+        ``penalty`` of the result. Pairs (t_k, lambda_k) make it piecewise constant,
         ``krf.schedules.exponential(lambda_0, rate)`` lets it fall.
     averaged : bool
         Whether to compute ``beta_mean``, which is (1/t) times the integral of beta from 0 to t. All
@@ -110,9 +111,9 @@ def flow_diagonal(
     t_max : array_like, (...)
         Time at which a run ends.
     stop_loss : array_like, (...)
-        A run ends once L <= stop_loss * sum(y^2); not together with ``t_eval``. Under weight decay
-        this applies only after the decay has ended; with constant decay a run ends when it is at
-        rest (STATIONARY). Not with a margin loss.
+        A run ends once L is at most stop_loss times the loss of the zero predictor, c |y|^2; not
+        together with ``t_eval``. Under weight decay this applies only after the decay has ended;
+        with constant decay a run ends when it is at rest (STATIONARY). Not with a margin loss.
     stop_log_loss : array_like, (...), optional
         With a margin loss, the ln L at which a run ends: log(1e-12) by default, at least -1e12.
         Under weight decay at least -690, and a run ends with the first step after the end of decay
@@ -127,7 +128,7 @@ def flow_diagonal(
         Absolute part of the tolerance on |beta|.
     method : {"auto", "dopri5", "radau5"}
         "dopri5" is explicit and "radau5" implicit, for stiff problems. "auto" chooses for each run
-        and may switch during it.
+        and may switch during it. With a margin loss "auto" is "radau5", and "dopri5" is refused.
     max_steps : int
         Largest number of attempted steps per run.
     backend : {"auto", "cuda", "cpu", "numpy"}
@@ -137,7 +138,8 @@ def flow_diagonal(
         "cuda" or "auto", and make the results CuPy arrays.
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use. Each takes a run at a
-        time; threads without one help those whose matrices are large. Results do not depend on it.
+        time; threads without one help those whose matrices are large. On a given backend results
+        do not depend on it.
     progress : bool or callable
         Whether to show a progress bar, or a function that is called with the number of finished
         runs a few times a second.
@@ -163,22 +165,24 @@ def flow_diagonal(
     -----
     The flow is integrated in its dual variable nu, the time integral of the residual: dnu/dt = y -
     X beta(X^T nu) is the gradient flow of a convex function in n_samples dimensions, at any depth
-    [1]_ [2]_.  Accuracy: beta at t_eval and at the end lies within 10 rtol of the exact flow, in
-    the Euclidean norm relative to |beta| (for a time inside a step, relative to the larger |beta|
-    at the step's ends), or within what one unit in the last place of t makes of it, where a
-    coordinate activates.  Cost of a stiff step: about four passes over X and 5/3 n_samples^3
-    operations.  Under weight decay the flow has as many dimensions, in steps of at most 2 / (D
-    lambda).
+    [1]_ [2]_. Accuracy: beta at t_eval and at the end lies within 10 rtol of the exact flow, in the
+    Euclidean norm relative to |beta| (for a time inside a step, relative to the larger |beta| at
+    the step's ends), or within what one unit in the last place of t makes of it, where a coordinate
+    activates. Cost of a stiff step: about four passes over X, about forty products of an n_samples
+    x n_samples matrix and a vector, and the columns of the Gram matrix that changed; every 8 to 29
+    steps an inverse, n_samples^3 operations. Under weight decay the flow has as many dimensions, in
+    steps of at most 2 / (D lambda).
 
-    With a margin loss the dual is half the integral of -l'(m_n) y_n over time, and the flow is
-    integrated in the integral of sum_n -l'(m_n), in which the velocity of the dual stays of order
-    one; so losses of exp(-1e12) can be reached.  beta at a given ln L is as accurate as stated
-    above, and ln t lies within 100 rtol, relative to -ln L where that is more than one.  If no beta
-    separates the classes, a run ends STATIONARY at the minimum, or, where a part of the samples can
-    be separated without harm to the others and there is none, once the gradient is 1e-9 of what one
-    sample alone would cause.  Under weight decay L + lambda |w|^2 has a minimum for any data, and
-    time itself is followed: a start with ln L above 600 ends as FAILED.  At depth 2 the end is the
-    minimiser of L + lambda |beta|_1, for the logistic loss l1-penalised logistic regression.
+    With a margin loss nu_n = y_n theta_n, where theta_n, the field ``dual``, is half the integral
+    of -l'(m_n) over time. The flow is integrated in half the integral of sum_n -l'(m_n), in which
+    the velocity of nu stays of order one; so losses of exp(-1e12) can be reached. beta at a given
+    ln L is as accurate as stated above, and ln t lies within 100 rtol, relative to -ln L where that
+    is more than one. If no beta separates the classes, a run ends STATIONARY at the minimum, or,
+    where a part of the samples can be separated without harm to the others and there is none, once
+    the gradient is 1e-9 of what one sample alone would cause. Under weight decay L + lambda |w|^2
+    has a minimum for any data, and time itself is followed: a start with ln L above 600 ends as
+    FAILED. At depth 2 the end is the minimiser of L + lambda |beta|_1 (L + 2 lambda |beta|_1 for
+    the models of products), for the logistic loss l1-penalised logistic regression.
 
     References
     ----------
@@ -295,8 +299,9 @@ def limit_diagonal(
     DiagonalLimit
         Arrays with leading shape B. ``dual`` is the nu with beta = beta(X^T nu); for more samples
         than features its part outside the range of X, which diverges if y does, is left out.
-        Under weight decay, where nu diverges, it is 2 (y - X beta) / lambda, which at depth 2
-        certifies the minimiser: |x_i^T dual| <= 1, equal to one where beta_i is not zero.
+        Under weight decay, where nu diverges, it is 2 c (y - X beta) / lambda, half of that for the
+        models of products. At depth 2 it certifies the minimiser: |x_i^T dual| <= 1, equal to one
+        where beta_i is not zero.
 
     Raises
     ------
@@ -324,10 +329,11 @@ def limit_diagonal(
     because at D > 2 the start decides at which stationary point it ends. Newton iterations on the
     coordinates that remain then finish the computation. The status is STATIONARY, ``n_iterations``
     counts steps, of which ``max_iter`` allows 200 times as many. At depth 2 the limit is the lasso,
-    argmin |X beta - y|^2 + lambda |beta|_1, whatever the start; at D > 2 a stationary point of |X
-    beta - y|^2 + lambda sum |beta_i|^(2/D). It is accurate to 1e-12 times the condition number of
-    the features that stay, and to 1e-7 where a coordinate falls so slowly, or is so small, that it
-    cannot be told whether it stays.
+    argmin c |X beta - y|^2 + lambda |beta|_1, whatever the start; at D > 2 a stationary point of c
+    |X beta - y|^2 + lambda sum |beta_i|^(2/D). For the models of products, which have depth 2, it
+    is the lasso with 2 lambda. It is accurate to 1e-12 times the condition number of the features
+    that stay, and to 1e-7 where a coordinate falls so slowly, or is so small, that it cannot be
+    told whether it stays.
 
     References
     ----------

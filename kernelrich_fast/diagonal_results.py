@@ -93,6 +93,7 @@ class DiagonalLimit(_Layers, Result):
     """Result of `limit_diagonal`; fields as in `DiagonalFlow`, without times."""
 
     _dims: ClassVar[dict[str, tuple[str, ...]]] = _DIMS
+    _derived: ClassVar[tuple[str, ...]] = ("penalty",)
 
     beta: FloatArray
     w_plus: FloatArray

@@ -129,7 +129,8 @@ def flow_factorization(
         are CuPy arrays, and the backend must be "cuda" or "auto".
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use. Each takes a run at a
-        time; threads without one help those whose matrices are large. Results do not depend on it.
+        time; threads without one help those whose matrices are large. On a given backend results
+        do not depend on it.
     progress : bool or callable
         Whether to show a progress bar, or a function that is called with the number of finished
         runs a few times a second.

@@ -1,4 +1,4 @@
-"""Where margin losses lead when scale and accuracy grow together: argmin Q_mu, all margins >= 1."""
+"""The limit of margin losses as alpha grows and the loss falls: argmin Q_mu, all margins >= 1."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def margin_limit(
     depth: ArrayLike = 2,
     w0: ArrayLike | None = None,
 ) -> MarginLimit:
-    """Minimise Q_mu with all margins at least 1: the joint limit of scale and accuracy.
+    """Minimise Q_mu with all margins at least 1: the joint limit of a large scale and a low loss.
 
     With the exponential or the logistic loss, alpha -> infinity and L -> 0 such that
     alpha^D / log(1 / L) -> mu, the flow of a diagonal network divided by log(1 / L) tends to this

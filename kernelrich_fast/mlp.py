@@ -179,7 +179,7 @@ def flow_mlp(
         A run ends once L <= stop_loss times the loss of the zero predictor, which is sum(y^2), or
         n_samples log(n_classes).
     rtol : array_like, (...)
-        Tolerance, 1e-12 to 0.1, of a step: relative for the weights of each layer, and for the
+        Tolerance, 1e-12 to 0.1, of a step: relative to the weights of each unit, and for the
         predictions relative to the norm of y.
     atol : float
         Absolute part of the tolerance on the norm of the predictions.
@@ -196,7 +196,8 @@ def flow_mlp(
         are CuPy arrays, and the backend must be "cuda" or "auto".
     num_threads : int, optional
         Threads of the CPU backend; by default all cores this process may use. Each takes a run at a
-        time; threads without one help those whose matrices are large. Results do not depend on it.
+        time; threads without one help those whose matrices are large. On a given backend results
+        do not depend on it.
     progress : bool or callable
         Whether to show a progress bar, or a function that is called with the number of finished
         runs a few times a second.

@@ -31,7 +31,9 @@ class Status(IntEnum):
     T_END = 1
     """The last requested time was reached first."""
     STATIONARY = 2
-    """The gradient vanished above ``stop_loss``: no weights fit the data."""
+    """The gradient of the objective vanished above ``stop_loss``: at the least-squares solution, at
+    a local minimum of a network (or with all its units off), at the minimum of a margin loss on
+    classes that are not separable, or, under constant weight decay, at a stationary point."""
     MAX_STEPS = 3
     """The step or iteration budget was used up, or rounding allowed no further progress."""
     FAILED = 4

@@ -3,15 +3,16 @@ The averaged path and the lasso
 ===============================
 
 For tiny initial weights, the mean of the coefficients over time,
-:math:`\bar\beta(t) = \frac1t \int_0^t \beta`, follows the lasso path at :math:`\lambda = T_0 / t`
-until a coefficient first returns to zero.
+:math:`\bar\beta(t) = \frac1t \int_0^t \beta`, follows the path of the lasso,
+:math:`\min \frac12 |X\beta - y|^2 + \lambda |\beta|_1` at :math:`\lambda = T_0 / t`, until a
+coefficient first returns to zero.
 """
 
 # %%
 # ``averaged=True`` integrates the mean along the flow with the quadrature of the flow's own steps,
 # so that :math:`y - X \bar\beta = \nu / t` holds up to rounding. Here :math:`\nu`, the dual
-# variable, is the time integral of the residual. The lasso path is computed as a limit under weight
-# decay.
+# variable, is the time integral of the residual. The lasso path is computed as a limit under a
+# weight decay of :math:`2\lambda`, since our loss has no factor :math:`\frac12`.
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -40,7 +40,8 @@ def run_bench(
     out : path
         The directory; made if it is not there. Files of those names in it are replaced.
     families : sequence of str, optional
-        Of ``"diagonal"``, ``"factorization"``, ``"mlp"``; all by default.
+        Of ``"diagonal"``, ``"factorization"``, ``"linear"``, ``"mlp"``, ``"margins"``; all by
+        default.
     backends : sequence of str, optional
         Of ``"cuda"``, ``"cpu"``, ``"numpy"``; by default those that work here.
     peers : bool

@@ -89,7 +89,7 @@ def _apart(panels: Panels) -> bool:
 
 
 ABOUT = About(
-    "Classification: scale and accuracy",
+    "Classification: scale and training loss",
     (
         (
             "data",

@@ -134,6 +134,22 @@ def test_depth_two_ends_at_the_lasso(data, backend, lam, alpha):
     assert np.max(np.abs(X.T @ limit.dual)) <= 1.0 + 1e-9
 
 
+@pytest.mark.parametrize("model", ["difference", "product", "two_products"])
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_the_lasso_of_every_model_and_loss_scale(data, model, scale):
+    """The minimum of c |X beta - y|^2 + lambda |beta|_1; for products with 2 lambda."""
+    X, y = data
+    lam, factor = 0.3, 1.0 if model == "difference" else 2.0
+    limit = krf.limit_diagonal(X, y, alpha=0.5, weight_decay=lam, model=model, loss_scale=scale)
+    expected = lasso(X, y, factor * lam / scale)
+    assert np.linalg.norm(limit.beta - expected) <= 1e-12 * np.linalg.norm(expected)
+    dual = 2.0 * scale * (y - X @ limit.beta) / (factor * lam)
+    np.testing.assert_allclose(limit.dual, dual, rtol=1e-9, atol=1e-12)
+    # The objective holds the penalty of the weights, which at the end is |beta|_1.
+    np.testing.assert_allclose(limit.penalty, factor * np.abs(limit.beta).sum(), rtol=1e-9)
+    assert limit.to_dataset().penalty == limit.penalty
+
+
 @pytest.mark.parametrize("depth", [2.5, 3, 4, 8])
 @pytest.mark.parametrize("lam", [1e-3, 0.3])
 def test_deeper_ends_satisfy_kkt(data, backend, depth, lam):

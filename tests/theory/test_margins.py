@@ -1,4 +1,4 @@
-"""Maximum margins, and the joint limit of scale and accuracy."""
+"""Maximum margins, and the joint limit of a large scale and a low loss."""
 
 from __future__ import annotations
 
