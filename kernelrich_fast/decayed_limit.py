@@ -11,7 +11,7 @@ from ._device import namespace, to_host
 from ._types import FloatArray, Progress
 from .backends import Backend, DiagonalBatch
 from .backends.base import METHODS, FlowOptions, Rows
-from .schedules import Schedule, weight_decay
+from .schedules import Schedule, decays, weight_decay
 
 __all__ = ["constant_decay", "limit_under_decay"]
 
@@ -37,15 +37,15 @@ def constant_decay(value: Any) -> Schedule | None:
     0.5
     """
     schedule = weight_decay(value)
-    if schedule is None:
-        return None
+    if schedule is None or not decays(schedule):
+        return schedule
     constant = schedule.start.shape[-1] == 1 and not np.any(schedule.rate > 0.0)
     if isinstance(value, Schedule) and not constant:
         raise ValueError(
             "weight_decay: expected constant weight decay, got a schedule; follow it by "
             "flow_diagonal and take the limit from there"
         )
-    if not constant or np.any(schedule.decay <= 0.0):
+    if not constant or np.any(schedule.decay == 0.0):
         raise ValueError(
             f"weight_decay: expected zero, or positive values for all runs, got {value!r}"
         )

@@ -17,7 +17,7 @@ from .diagonal_results import DiagonalFlow, DiagonalLimit
 from .diagonal_start import diagonal_batch, expect_both_signs, layer_fields, start_of
 from .margin_clock import refuse_without_margins
 from .margin_flow import MarginFlow, flow_margin, refuse_with_margins
-from .schedules import Schedule
+from .schedules import Schedule, decays
 from .schedules import weight_decay as check_decay
 from .status import warn_unless_converged
 
@@ -98,8 +98,9 @@ def flow_diagonal(
         the margins m_n = y_n <beta, x_n>; with these the result is a `MarginFlow`.
     weight_decay : array_like, (...), Schedule or sequence of pairs
         Weight decay lambda >= 0: the flow is that of L + lambda |w|^2, where |w|^2 is the
-        ``penalty`` of the result. Pairs (t_k, lambda_k) make it piecewise constant,
-        ``krf.schedules.exponential(lambda_0, rate)`` lets it fall.
+        ``penalty`` of the result. A list of tuples (t_k, lambda_k) makes it piecewise constant
+        (other nested sequences are arrays), ``krf.schedules.exponential(lambda_0, rate)`` lets it
+        fall.
     averaged : bool
         Whether to compute ``beta_mean``, which is (1/t) times the integral of beta from 0 to t. All
         steps then use "radau5" and end at the times of ``t_eval``. Its error is rtol times the
@@ -107,7 +108,8 @@ def flow_diagonal(
         where it leaves a small start, few digits of the small mean up to then are right.
     t_eval : array_like, (T,), optional
         Ascending times at which to return the flow; adds an axis T to the results. Integration then
-        ends at t_eval[-1] or t_max, whatever the loss.
+        ends at t_eval[-1] or t_max, whatever the loss. Once a run is at rest, its beta and weights
+        are repeated. Under weight decay a step ends at each of these times, and counts.
     t_max : array_like, (...)
         Time at which a run ends.
     stop_loss : array_like, (...)
@@ -177,12 +179,13 @@ def flow_diagonal(
     of -l'(m_n) over time. The flow is integrated in half the integral of sum_n -l'(m_n), in which
     the velocity of nu stays of order one; so losses of exp(-1e12) can be reached. beta at a given
     ln L is as accurate as stated above, and ln t lies within 100 rtol, relative to -ln L where that
-    is more than one. If no beta separates the classes, a run ends STATIONARY at the minimum, or,
-    where a part of the samples can be separated without harm to the others and there is none, once
-    the gradient is 1e-9 of what one sample alone would cause. Under weight decay L + lambda |w|^2
-    has a minimum for any data, and time itself is followed: a start with ln L above 600 ends as
-    FAILED. At depth 2 the end is the minimiser of L + lambda |beta|_1 (L + 2 lambda |beta|_1 for
-    the models of products), for the logistic loss l1-penalised logistic regression.
+    is more than one. If no beta separates the classes, a run ends STATIONARY at the minimum
+    (without w_minus only under weight decay, else MAX_STEPS), or, where a part of the samples can
+    be separated without harm to the others and there is none, once the gradient is 1e-9 of what one
+    sample alone would cause. Under weight decay L + lambda |w|^2 has a minimum for any data, and
+    time itself is followed: a start with ln L above 300 ends as FAILED. At depth 2 the end is the
+    minimiser of L + lambda |beta|_1 (L + 2 lambda |beta|_1 for the models of products), for the
+    logistic loss l1-penalised logistic regression.
 
     References
     ----------
@@ -301,7 +304,7 @@ def limit_diagonal(
         than features its part outside the range of X, which diverges if y does, is left out.
         Under weight decay, where nu diverges, it is 2 c (y - X beta) / lambda, half of that for the
         models of products. At depth 2 it certifies the minimiser: |x_i^T dual| <= 1, equal to one
-        where beta_i is not zero.
+        where beta_i is not zero (without w_minus: x_i^T dual <= 1).
 
     Raises
     ------
@@ -355,14 +358,15 @@ def limit_diagonal(
     X, y = check.data_pair(X, y, device=True)
     begin = start_of(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start, rescale_layers)
     scale = _checked_scale(loss_scale)
+    decayed = decays(decay)
     if decay is not None:
         decay = decay.at_pace(begin.time_factor(scale))
-    else:
+    if not decayed:
         expect_both_signs(begin.minus)
     batch = diagonal_batch(X, y, begin, (), decay)
     chosen = backend_for(backend, batch, threads)
     with RunBar(progress, len(batch), "limit_diagonal") as bar:
-        if decay is None:
+        if not decayed:
             options = LimitOptions(tolerance, budget, threads, bar.update)
             rows = chosen.solve("diagonal_limit", batch, options)
         else:
@@ -373,7 +377,7 @@ def limit_diagonal(
     never = np.full((len(batch), 1), np.inf)
     rows["dual"] = batch.to_samples(rows["dual"][:, None, :], never)[:, 0]
     rows["loss"] = rows["loss"] * scale
-    if decay is None:
+    if not decayed:
         rows["dual"] = rows["dual"] / begin.time_factor(scale)
     return DiagonalLimit(
         **{name: array.reshape(batch.shape + array.shape[1:]) for name, array in rows.items()},

@@ -148,10 +148,12 @@ def continued(
     if not bool((plus > 0.0).all()):
         raise ValueError(
             "start: expected positive weights w_plus, got zeros; a weight of zero stays zero, so "
-            "start from weights that are small instead"
+            "start from weights that are small instead (weight decay lets weights fall below the "
+            "smallest double: end the flow earlier)"
         )
     if model != "difference":
         _expect_depth_two(D, model)
+    check_weight_range(np.array(1.0), D, plus, minus, "start: expected weights")
     return Start(model, np.array(1.0), D, plus, minus, balance, sign)
 
 
@@ -217,8 +219,9 @@ def diagonal_batch(
 
 
 def check_weight_range(
-    alpha: FloatArray, depth: FloatArray, plus: FloatArray, minus: FloatArray
-) -> None:
+    alpha: FloatArray, depth: FloatArray, plus: FloatArray, minus: FloatArray,
+    what: str = "alpha: expected weights alpha * w0",
+) -> None:  # fmt: skip
     """w^(2D-2) at the start must be a floating-point number (w^2 at depth 2).
 
     Examples
@@ -238,8 +241,8 @@ def check_weight_range(
         for log in ends:
             if not _LOG_RANGE[0] <= log * power <= _LOG_RANGE[1]:
                 raise ValueError(
-                    f"alpha: expected weights alpha * w0 whose power {power:g} (depth {deep:g}) is "
-                    f"a floating-point number, got a weight of 1e{log:.0f}"
+                    f"{what} whose power {power:g} (depth {deep:g}) is a floating-point number, "
+                    f"got a weight of 1e{log:.0f}"
                 )
 
 

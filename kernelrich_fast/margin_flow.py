@@ -14,7 +14,7 @@ from .backends import MarginBatch, make_batch
 from .diagonal_results import DiagonalFlow
 from .diagonal_start import Start, check_weight_range
 from .margin_clock import direction_of, margin_clock, refuse_squared_options
-from .schedules import Schedule
+from .schedules import Schedule, decays
 
 __all__ = ["MarginFlow", "flow_margin", "refuse_with_margins"]
 
@@ -75,9 +75,7 @@ def flow_margin(
     decay: Schedule | None,
 ) -> tuple[dict[str, Any], Start, MarginBatch]:
     """The fields of a `MarginFlow` from the start that ``begin(X)`` gives, and what it ran on."""
-    clock = margin_clock(
-        stop_log_loss, t_eval, log_t_eval, log_loss_eval, decayed=decay is not None
-    )
+    clock = margin_clock(stop_log_loss, t_eval, log_t_eval, log_loss_eval, decayed=decays(decay))
     X, y = check.labelled_pair(X, y, device=True)
     start: Start = begin(X)
     pace = start.time_factor(loss_scale)

@@ -39,9 +39,14 @@ class Schedule:
     rate: FloatArray
 
     def __post_init__(self) -> None:
-        shapes = {np.shape(a) for a in (self.start, self.decay, self.rate)}
+        for name in ("start", "decay", "rate"):
+            array = check.positive_array(name, getattr(self, name), zero=True)
+            object.__setattr__(self, name, np.ascontiguousarray(array))
+        shapes = {a.shape for a in (self.start, self.decay, self.rate)}
         if len(shapes) != 1 or not shapes.pop():
             raise ValueError("start: expected the shape (..., K) of decay and rate")
+        if np.any(self.start[..., 0] != 0.0) or np.any(np.diff(self.start) <= 0.0):
+            raise ValueError(f"start: expected ascending times from 0 on, got {self.start}")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -185,7 +190,7 @@ def _piecewise(name: str, pairs: Any) -> Schedule:
 
 
 def weight_decay(value: Any) -> Schedule | None:
-    """The argument ``weight_decay`` of flows, checked; None where there is none."""
+    """The argument ``weight_decay`` of flows, checked; None where it is zero for all runs alike."""
     name = "weight_decay"
     if type(value) is float and value == 0.0:
         return None
@@ -196,7 +201,12 @@ def weight_decay(value: Any) -> Schedule | None:
     else:
         decay = check.positive_array(name, value, zero=True)[..., None]
         schedule = Schedule(np.zeros(decay.shape), decay, np.zeros(decay.shape))
-    return schedule if np.any(schedule.decay > 0.0) else None
+    return schedule if schedule.shape or decays(schedule) else None
+
+
+def decays(schedule: Schedule | None) -> bool:
+    """Whether there is any weight decay; zeros may have a shape."""
+    return schedule is not None and bool(np.any(schedule.decay > 0.0))
 
 
 def _is_pair(value: Any) -> bool:

@@ -289,3 +289,35 @@ def factor_margin_flow(X, y, U0, V0, loss, levels):
     ends = [states[0] for states in found.y_events]
     M = np.array([np.matmul(factors(state)[0], factors(state)[1].T) for state in ends])
     return M, np.array([state[-1] for state in ends])
+
+
+def piecewise_log_weights(X, y, w0, depth, pairs, times, loss="squared"):
+    """Beta at ``times`` where decay is piecewise constant, by LSODA on log w_minus and the log of
+    w_plus / w_minus, which keep the digits of a predictor that dies away.
+    """
+    d, found, state = X.shape[1], {}, np.r_[np.log(w0), np.zeros(len(w0))]
+    ends = [*(start for start, _ in pairs[1:] if start < times[-1]), times[-1]]
+
+    def beta_of(state):
+        return np.exp(depth * state[:d]) * np.expm1(depth * state[d:])
+
+    def field(_, state, lam):
+        m = y * (X @ beta_of(state))
+        falls = {"exponential": np.exp(-m), "logistic": expit(-m)}
+        pull = 2.0 * (y - y * m) if loss == "squared" else y * falls[loss]
+        g = depth * (X.T @ pull)
+        minus = -g * np.exp((depth - 2.0) * state[:d])
+        plus = g * np.exp((depth - 2.0) * (state[:d] + state[d:]))
+        return np.r_[minus - 2.0 * lam, plus - minus]
+
+    begin = 0.0
+    for (_, lam), end in zip(pairs, ends, strict=False):
+        out = solve_ivp(
+            field, (begin, end), state, method="LSODA", rtol=1e-12,
+            atol=np.r_[np.full(d, 1e-12), np.full(d, 1e-60)], args=(lam,),
+            t_eval=sorted({*(t for t in times if begin < t <= end), end}),
+        )  # fmt: skip
+        assert out.success
+        found |= {t: beta_of(out.y[:, i]) for i, t in enumerate(out.t)}
+        begin, state = end, out.y[:, -1]
+    return np.array([found[t] for t in times])

@@ -168,8 +168,8 @@ inline void factor_complex_large(const Pieces &pieces, double *Ar, double *Ai, i
     const double *xr = Ar + static_cast<long long>(start) * ld,
                  *xi = Ai + static_cast<long long>(start) * ld;
     for (int k = 0; k < kComplexPanel; ++k) { // minus the pivots
-      const double r = inverse_r[start + k], i = inverse_i[start + k], norm = r * r + i * i;
-      wr[k] = -r / norm, wi[k] = i / norm;
+      const Complex pivot = inverse({inverse_r[start + k], inverse_i[start + k]});
+      wr[k] = -pivot.r, wi[k] = -pivot.i;
     }
     // For u = w x the parts of u x' are u_r x_r' - u_i x_i' and u_r x_i' + u_i x_r'.
     const auto parts = [&](int k, int i, Lanes &ur, Lanes &ui, Lanes &r, Lanes &m) {

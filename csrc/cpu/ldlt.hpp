@@ -5,6 +5,7 @@
 // the order of the rows, which is what keeps a graded matrix accurate: its large block comes first.
 #pragma once
 
+#include "../core/base/complex.hpp"
 #include "symmetric_update.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -74,9 +75,9 @@ inline void eliminate_complex(double *Ar, double *Ai, int ld, int begin, int end
         }
       }
       const double pr = cr[j], pi = ci[j];
-      const double norm = pr * pr + pi * pi;
-      inverse_r[j] = pr / norm;
-      inverse_i[j] = -pi / norm;
+      const Complex inverted = inverse({pr, pi});
+      inverse_r[j] = inverted.r;
+      inverse_i[j] = inverted.i;
       for (int i = start; i < ld; i += kWidth) {
         const Lanes r = read<Lanes>(cr + i), m = read<Lanes>(ci + i);
         write<Lanes>(cr + i, r * inverse_r[j] - m * inverse_i[j]);

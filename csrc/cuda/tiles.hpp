@@ -5,6 +5,7 @@
 // side_row, side_k, sum_row, sum_column) and multiplies (multiply_add).
 #pragma once
 
+#include "../core/base/complex.hpp"
 #include "../core/base/elementary.hpp"
 
 #ifdef __CUDACC__
@@ -16,9 +17,6 @@
 
 KRF_BEGIN_NAMESPACE
 
-struct Complex {
-  double r, i;
-};
 KRF_HD inline double product(double a, double b) { return a * b; }
 KRF_HD inline Complex product(Complex a, Complex b) {
   return {a.r * b.r - a.i * b.i, a.r * b.i + a.i * b.r};
@@ -28,10 +26,6 @@ KRF_HD inline Complex plus(Complex a, Complex b) { return {a.r + b.r, a.i + b.i}
 KRF_HD inline double negative(double a) { return -a; }
 KRF_HD inline Complex negative(Complex a) { return {-a.r, -a.i}; }
 KRF_HD inline double inverse(double a) { return 1.0 / a; }
-KRF_HD inline Complex inverse(Complex a) {
-  const double size = a.r * a.r + a.i * a.i;
-  return {a.r / size, -a.i / size};
-}
 
 // An array of numbers; the parts of complex ones lie in two planes.
 template <class V> struct Plane;

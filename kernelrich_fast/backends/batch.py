@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .._device import namespace, on_device, to_host
 from .._types import FloatArray, IntArray
-from ..schedules import Schedule
+from ..schedules import Schedule, decays
 from .cost import diagonal_flow_seconds
 from .crossover import diagonal_crossover
 
@@ -224,6 +224,8 @@ def make_batch(
     }
     if decay is not None:
         leads["weight_decay"] = decay.shape
+    if not decays(decay):
+        decay = None
     try:
         shape = np.broadcast_shapes(*leads.values(), *extra)
     except ValueError:

@@ -35,6 +35,10 @@ __all__ = [
 def _curves(ds: xr.Dataset, variable: str) -> list[tuple[str, xr.DataArray]]:
     """The curves of a variable over alpha, one per depth."""
     values = ds[variable]
+    others = [str(dim) for dim in values.dims if dim not in ("alpha", "depth", "problem", "seed")]
+    if others:
+        names = ", ".join(others)
+        raise ValueError(f"ds: expected one value of {names}; select it with ds.isel or ds.sel")
     if "depth" not in values.dims:
         return [("", values)]
     return [(f"$D={float(D):g}$", values.sel(depth=D)) for D in ds.depth.values]

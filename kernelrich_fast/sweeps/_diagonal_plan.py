@@ -12,7 +12,7 @@ from ..backends.cost import diagonal_flow_seconds, diagonal_limit_seconds
 from ..backends.crossover import diagonal_crossover
 from ..config import __version__
 from ..diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
-from ..schedules import Schedule
+from ..schedules import Schedule, decays
 from ._measures import kernel_distances, least_norms
 from .plan import Block, SweepPlan, Variables, subset
 
@@ -106,7 +106,7 @@ class DiagonalPlan(SweepPlan):
         n, d = self.X.shape[-2:]
         swept = self.decay is not None and len(self.decay.shape)
         layers = self.depth.reshape(self.depth.shape + (1,) * (bool(swept) + self.alpha.ndim))
-        if self.limit and self.decay is None:
+        if self.limit and not decays(self.decay):
             return diagonal_limit_seconds(n, d, self.alpha) + 0.0 * layers
         return diagonal_flow_seconds(n, d, self.alpha, layers)
 

@@ -62,6 +62,9 @@ def kernel_distances(
         if decays:
             rest.pop(0)
         alpha = float(scales[rest.pop(0)] if scales.ndim else scales)
+        if not (result.w_plus[index].any() or result.w_minus[index].any()):
+            distance[index] = np.nan  # weight decay has left a kernel of zeros
+            continue
         K0 = _kernel_direction(inputs[problem], own[0], own[1], depth)
         # The direction of a kernel does not depend on the scale of the weights, so weights are
         # taken in units of alpha: alpha^(2D-2) need not be a floating-point number.

@@ -17,7 +17,7 @@ from ..diagonal import flow_diagonal, limit_diagonal
 from ..diagonal_start import check_weight_range, checked_model, start_profiles
 from ..margin_clock import margin_clock
 from ..margin_flow import refuse_with_margins
-from ..schedules import Schedule, weight_decay
+from ..schedules import Schedule, decays, weight_decay
 from ._diagonal_plan import DiagonalPlan, changes
 from ._margin_plan import EVALUATED, MarginPlan, without_unset
 from .execute import run_sweep, sweep_options
@@ -185,7 +185,7 @@ def sweep_diagonal(
         **({"alpha": scales.size} if scales.ndim else {}),
     }
     if margin:
-        _check_margins(options, y, decay is not None)
+        _check_margins(options, y, decays(decay))
     kind = partial(MarginPlan, eps=near) if margin else DiagonalPlan
     plan = kind(
         dims=tuple(axes), shape=tuple(axes.values()), options=options, X=X, y=y, alpha=scales,

@@ -29,13 +29,14 @@ public:
       absent = select(read<T>(p.w_minus0 + i) > 0.0, absent, splat<T>(1.0));
     });
     of_one_sign_ = s.team.max(absent) > 0.0;
+    regime_ = decay.regime(0.0);
     if (exists() || of_one_sign_)
       watch_.start(s);
   }
   KRF_HD void begin_step(double t, double h) {
+    step = decay.step(t, h);
     if (!exists())
       return;
-    step = decay.step(t, h);
     for (int j = 0; j < 3; ++j)
       of_stage[j] = decay.factors(step, radau5::c(j));
   }
@@ -76,10 +77,11 @@ public:
 
   // Whether the flow of L + lambda |w|^2 rests, where the loss is `loss` and predictions are small
   // against `scale`.
-  KRF_HD bool rests(const Progress &now, double scale, double loss) {
+  template <class StateT>
+  KRF_HD bool rests(StateT &s, const Progress &now, double scale, double loss) {
     const bool looked = moved_;
     moved_ = false;
-    return looked && decay.is_constant(now.t) &&
+    return !is_new_regime(s, now.t) && looked && decay.is_constant(now.t) &&
            watch_.last.is_rest(watch_.before, decay.at(now.t), nothing(scale, now), loss, now.rtol,
                                watch_.leniency());
   }
@@ -87,22 +89,35 @@ public:
   // Whether a network without w_minus rests, whose nu need not; looked at as time doubles.
   template <class StateT>
   KRF_HD bool rests_with_one_sign(StateT &s, const Progress &now, double scale) {
-    if (!of_one_sign_ || !(now.t >= 2.0 * looked_at_))
+    if (!of_one_sign_ || is_new_regime(s, now.t) || !(now.t >= 2.0 * looked_at_))
       return false;
     looked_at_ = now.t;
     watch_.look(s);
     return watch_.last.is_rest_of_one_sign(nothing(scale, now), now.rtol);
   }
-  // What nu gains of a residual that rests from the last step on, up to t.
-  KRF_HD double gain_at_rest(double t) const {
-    const double since = t - (step.t + step.h);
-    if (!(since > 0) || !decay.is_constant(t))
+  // What nu gains of a residual that rests from the last step on, up to t.  Without decay nothing
+  // of one that is but rounding.
+  KRF_HD double gain_at_rest(double t, bool is_rounding) const {
+    const double end = step.t + step.h, since = t - end;
+    const bool over = decay.is_over(end);
+    if (!(since > 0) || (over ? is_rounding : !decay.is_constant(end)))
       return 0.0;
-    const double slowing = 2.0 * (depth_ - 2.0) * decay.at(t);
+    const double slowing = over ? 0.0 : 2.0 * (depth_ - 2.0) * decay.at(end);
     return nu_scale * (slowing > 0 ? -std::expm1(-slowing * since) / slowing : since);
   }
 
 private:
+  // Whether decay has changed since the step before: what moved under another one tells nothing of
+  // rest under this one, so the watch starts anew.
+  template <class StateT> KRF_HD bool is_new_regime(StateT &s, double t) {
+    const int regime = decay.regime(t);
+    if (regime == regime_)
+      return false;
+    regime_ = regime;
+    looked_at_ = t;
+    watch_.start(s);
+    return true;
+  }
   // What predictions are small against: nothing where each of the times wants a predictor that dies
   // away to its own accuracy.
   KRF_HD static double nothing(double scale, const Progress &now) {
@@ -115,6 +130,7 @@ private:
   DecayWatch<TeamT> watch_;
   bool moved_ = false; // the watch has looked
   bool of_one_sign_ = false;
+  int regime_ = 0;         // of decay, at the last look
   double looked_at_ = 0;   // with one sign
   double field_after_ = 1; // what decay made of the field over the last step
 };

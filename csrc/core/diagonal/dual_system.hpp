@@ -121,7 +121,7 @@ public:
       const bool rests = decayed.rests_with_one_sign(state, now, scale);
       return rests ? Rest::kStationary : Rest::kNone;
     }
-    const bool rests = decayed.rests(now, scale, state.loss());
+    const bool rests = decayed.rests(state, now, scale, state.loss());
     return rests ? Rest::kStationary : Rest::kNone;
   }
   // The basis changes in `prepare`.  Under decay nu of the next step has units of its own.
@@ -160,7 +160,7 @@ public:
     for (int j = 0; j < 3; ++j)
       of[j] *= at[j].predictor * at[j].predictor;
     change = {of[5], std::sqrt(larger(of[0], larger(of[1], of[2]))), end * std::sqrt(of[3]),
-              end * std::sqrt(of[4])};
+              end * std::sqrt(of[4]), end};
     return true;
   }
 
@@ -197,6 +197,7 @@ public:
     ErrorNorm norm = state.error_norm_at_end(decayed.in_units(team, dnu, 1), end_field);
     norm.predictor *= decayed.of_stage[2].predictor;
     norm.predictor_norm *= decayed.of_stage[2].predictor;
+    norm.left = decayed.of_stage[2].predictor;
     if (decayed.exists()) {
       norm.predictor *= decay_rules::kCautious;
       norm.componentwise *= decay_rules::kCautious;
@@ -276,7 +277,7 @@ private:
     const DecayFactors factors = at_dense ? decayed.now : DecayFactors{};
     const double left = std::exp(factors.log_weight);
     const double nu_unit = at_dense ? decayed.nu_scale * decayed.step.unit : 0.0;
-    const double gain = at_dense ? 0.0 : decayed.gain_at_rest(t);
+    const double gain = at_dense ? 0.0 : decayed.gain_at_rest(t, state.residual_is_rounding());
     const auto dz = [&](int i) { return at_dense ? read<T>(stages_.dense_z + i) : zero; };
     double *predictor = row_;
     team.for_each(ldd, [&](int i) {

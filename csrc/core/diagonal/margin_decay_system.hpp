@@ -16,11 +16,14 @@
 KRF_BEGIN_NAMESPACE
 
 namespace margin_rules {
-// ln S, S the sum of -l', beyond which a step fails: products with it would overflow.
-inline constexpr double kSteepest = 600.0;
+// ln S, S the sum of -l', beyond which a step fails: its square would overflow.
+inline constexpr double kSteepest = 330.0;
 // What rounding of X' dnu makes of beta counts as no error, in units of epsilon: samples that
 // cancel each other leave nothing else.
 inline constexpr double kRoundedStage = 4.0;
+// How fast Newton's iteration converges is not seen in a correction that moved a margin by more: at
+// margins far below zero the matrix is exponentially too large, and corrections are small for that.
+inline constexpr double kTooFar = 1.0;
 } // namespace margin_rules
 
 template <Team TeamT, Mirror MirrorT> class MarginDecaySystem : public SmoothFlow {
@@ -88,8 +91,8 @@ public:
   KRF_HD double step_cap() {
     return smaller(state.step_cap(std::log(kFelt)), decayed.decay.longest_step(time_));
   }
-  // It is L + lambda |w|^2 that falls.
-  KRF_HD static constexpr bool decreases(const double *) { return true; }
+  // Whether a trial end may be one.  It is L + lambda |w|^2 that falls, not L.
+  KRF_HD bool decreases(const double *) const { return !(moved_before_ > margin_rules::kTooFar); }
   // Relative rate at which the loss falls, and that of decay; where classes overlap the gradient is
   // small from the start and says little of how fast it relaxes.
   KRF_HD double rate() {
@@ -113,7 +116,7 @@ public:
     state.renew_velocity(field);
     const double scale = std::sqrt(static_cast<double>(state.n())); // margins of one
     if (!decayed.decay.is_over(now.t)) {
-      const bool rests = decayed.rests(now, scale, std::exp(log_loss_));
+      const bool rests = decayed.rests(state, now, scale, std::exp(log_loss_));
       return rests ? Rest::kStationary : Rest::kNone;
     }
     if (to_slopes_.is_separated(log_loss_))
@@ -155,10 +158,12 @@ public:
         weigh_stage(j, F + j * length, at);
       of[j] *= at.predictor * at.predictor;
     }
+    moved_before_ = add ? moved_ : 0.0;
+    moved_ = add ? moved : 0.0;
     const double end = decayed.of_stage[2].predictor;
     const double unsettled = margin_rules::kSettled * tolerance_ * moved;
     change = {larger(of[5], add ? unsettled : 0.0), std::sqrt(larger(of[0], larger(of[1], of[2]))),
-              larger(end * std::sqrt(of[3]), least_norm_), end * std::sqrt(of[4])};
+              larger(end * std::sqrt(of[3]), least_norm_), end * std::sqrt(of[4]), end};
     return true;
   }
 
@@ -183,6 +188,7 @@ public:
     norm.predictor *= margin_rules::kCautious * end;
     norm.predictor_norm = larger(end * norm.predictor_norm, least_norm_);
     norm.componentwise *= margin_rules::kCautious;
+    norm.left = end;
     return norm;
   }
   KRF_HD void advance(const double *dnu, const double *end_field) {
@@ -280,7 +286,7 @@ private:
     const DecayFactors factors = at_dense ? decayed.now : DecayFactors{};
     const double left = std::exp(factors.log_weight);
     const double nu_unit = at_dense ? decayed.nu_scale * decayed.step.unit : 0.0;
-    const double gain = at_dense ? 0.0 : decayed.gain_at_rest(std::exp(log_t));
+    const double gain = at_dense ? 0.0 : decayed.gain_at_rest(std::exp(log_t), false);
     const auto dz = [&](int i) { return at_dense ? read<T>(stages_.dense_z + i) : zero; };
     double *predictor = row_;
     team.for_each(ldd, [&](int i) {
@@ -314,8 +320,9 @@ private:
   double log_loss_ = 0, slope_ = 0; // ln L and S / 2 there
   double end_log_loss_ = 0, end_slope_ = 0;
   double reach_ = 0;
-  double least_norm_ = 0; // of the predictor, against which its errors count
-  double fraction_ = 0;   // of the last step, at which dense rows are
+  double least_norm_ = 0;               // of the predictor, against which its errors count
+  double moved_ = 0, moved_before_ = 0; // margins, by the last two corrections of a step
+  double fraction_ = 0;                 // of the last step, at which dense rows are
 };
 
 KRF_END_NAMESPACE

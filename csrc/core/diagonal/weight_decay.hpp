@@ -91,6 +91,8 @@ public:
     const double now = at(t);
     return !(now > 0) || (schedule_.rate[k] > 0 && now < decay_rules::kOver * schedule_.rate[k]);
   }
+  // A number that changes where another piece begins, or decay is over.
+  KRF_HD int regime(double t) const { return exists() ? 2 * piece(t) + is_over(t) : 0; }
   // Whether it stays as it is.
   KRF_HD bool is_constant(double t) const {
     const int k = piece(t);
@@ -181,6 +183,8 @@ template <Team TeamT> struct DecayWatch {
 
   template <class StateT> KRF_HD void start(StateT &s) {
     grown = total = 0;
+    looks_taken = 0;
+    last = before = DecayMotion{};
     s.team.for_each(s.ldd, [&](int i) { keep(s, i); });
   }
 

@@ -14,10 +14,11 @@ struct ErrorNorm {
   double predictor = 0; // norm of the change of the predictor
   double predictor_norm = 0; // norm of the predictor after the change
   double predictor_step = 0; // norm of the predictor's change over the whole trial step, if known
+  double left = 1;           // what the step leaves of the predictor before it by itself, by decay
 
   // In units of the tolerance: at most 1 where the change is accurate enough.
   KRF_HD double relative_to(double atol, double rtol, double norm_before) const {
-    const double scale = atol + rtol * larger(norm_before, predictor_norm);
+    const double scale = atol + rtol * larger(left * norm_before, predictor_norm);
     const double relative = scale > 0 ? predictor / scale : (predictor > 0 ? kInfinity : 0.0);
     return larger(componentwise / rtol, relative);
   }

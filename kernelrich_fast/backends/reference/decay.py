@@ -230,9 +230,11 @@ class DecayFlow:
 
     def row_at_rest(self, state: FloatArray, t: float, later: float) -> Row:
         row = self.row(state, t)
+        pull = self.error.pull(self.X @ row["beta"])
+        if self.loss_counts(t) and np.linalg.norm(pull) <= _STILL * self.error.scale:
+            return row  # what is left of the residual is no number to be summed
         slowing = 2.0 * (self.depth - 2.0) * float(self.decay.at(t))
         gain = -np.expm1(-slowing * (later - t)) / slowing if slowing > 0.0 else later - t
-        pull = self.error.pull(self.X @ row["beta"])
         return {**row, "dual": row["dual"] + self._share(t) * gain * pull}
 
     def row(self, state: FloatArray, t: float) -> Row:

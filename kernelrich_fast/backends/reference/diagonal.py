@@ -114,7 +114,7 @@ class DualFlow:
         return True
 
     def row_at_rest(self, m: FloatArray, t: float, later: float) -> Row:
-        return self.row(m, t)
+        return self.row(m, later)
 
     def row(self, m: FloatArray, t: float) -> Row:
         space = self.space

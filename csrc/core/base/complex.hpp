@@ -1,0 +1,24 @@
+// A complex number, for the solves of implicit steps.
+#pragma once
+
+#include "config.hpp"
+
+KRF_BEGIN_NAMESPACE
+
+struct Complex {
+  double r, i;
+};
+
+// Matrices of steps of 1e165 and more have entries whose squares are no floating-point numbers; a
+// power of two takes nothing from those that are.
+KRF_HD inline Complex inverse(Complex a) {
+  const double r = a.r < 0 ? -a.r : a.r, i = a.i < 0 ? -a.i : a.i;
+  int exponent = 0;
+  std::frexp(larger(r, i), &exponent);
+  const double unit = std::ldexp(1.0, exponent > -1000 ? -exponent : 1000);
+  const Complex b = {a.r * unit, a.i * unit};
+  const double size = b.r * b.r + b.i * b.i;
+  return {b.r / size * unit, -b.i / size * unit};
+}
+
+KRF_END_NAMESPACE
