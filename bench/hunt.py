@@ -25,7 +25,12 @@ import scipy.optimize
 import kernelrich_fast as krf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from oracles import factor_space_flow, margin_weight_flow, weight_space_flow
+from oracles import (
+    factor_space_flow,
+    margin_weight_flow,
+    piecewise_log_weights,
+    weight_space_flow,
+)
 
 Found = tuple[float, bool, str]  # error in units of what is promised, whether claimed, problem
 
@@ -286,11 +291,37 @@ def margins(rng: np.random.Generator) -> Found:
     return distance(flow.beta, exact) / (10.0 * rtol), claimed(flow.status), about
 
 
+def decays(rng: np.random.Generator) -> Found:
+    """Weight decay in pieces under every loss: the logarithms of the weights."""
+    n, d, count = int(rng.integers(1, 6)), int(rng.integers(1, 6)), int(rng.integers(0, 4))
+    X, y = rng.standard_normal((n, d)), np.where(rng.random(n) < 0.5, -1.0, 1.0)
+    loss = str(rng.choice(["squared", "exponential", "logistic"]))
+    depth, w0 = float(rng.choice([2.0, 2.4, 3.0, 5.0])), rng.uniform(0.1, 1.0, d)
+    starts = np.r_[0.0, np.cumsum(10.0 ** rng.uniform(-1.5, 1.3, count))]
+    values = np.where(rng.random(count + 1) < 0.25, 0.0, 10.0 ** rng.uniform(-2.0, 0.7, count + 1))
+    pairs = list(zip(starts.tolist(), values.tolist(), strict=True))
+    times, rtol = np.sort(10.0 ** rng.uniform(-2.0, 1.8, 6)), 10.0 ** rng.uniform(-6.0, -2.0)
+    exact = piecewise_log_weights(X, y, w0, depth, pairs, times, loss)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", krf.ConvergenceWarning)
+        flow = krf.flow_diagonal(
+            X, y, alpha=1.0, w0=w0, depth=depth, loss=loss, weight_decay=pairs, t_eval=times,
+            rtol=rtol,
+        )  # fmt: skip
+    # What is promised of a predictor that decay lets die away.
+    size = np.linalg.norm(exact, axis=-1)
+    left = size / np.maximum.accumulate(size)
+    promised = np.where(left > 0.01, 10.0, 30.0)[left > 1e-10] * rtol
+    errors = np.linalg.norm(flow.beta - exact, axis=-1)[left > 1e-10] / size[left > 1e-10]
+    about = f"n={n} d={d} depth={depth:g} {loss} {pairs} t={times.tolist()}"
+    return float(np.max(errors / promised)), claimed(flow.status), about
+
+
 KINDS: dict[str, Callable[[np.random.Generator], Found]] = {
     "tall": tall, "near_duplicates": near_duplicates, "starts": starts, "activation": activation,
     "rows": rows, "units": units, "revived": revived, "programs": programs,
     "completions": completions,
-    "margins": margins,
+    "margins": margins, "decays": decays,
 }  # fmt: skip
 
 

@@ -59,7 +59,9 @@ public:
   // The same in all members.
   KRF_HD double flops() {
     block_.sync();
-    return *spent();
+    const double all = *spent();
+    block_.sync(); // before a member spends more
+    return all;
   }
 
   KRF_HD double sum(double x) { return block_.sum(x, exchange_); }

@@ -21,7 +21,7 @@ def script():
 
 KINDS = (
     "tall", "near_duplicates", "starts", "activation", "rows", "units", "revived", "programs",
-    "completions", "margins",
+    "completions", "margins", "decays",
 )  # fmt: skip
 
 

@@ -1,6 +1,8 @@
 // A complex number, for the solves of implicit steps.
 #pragma once
 
+#include <cmath>
+
 #include "config.hpp"
 
 KRF_BEGIN_NAMESPACE
