@@ -121,8 +121,15 @@ def margin_clock(
     if log_t_eval is not None:
         return MarginClock(stop, _grid("log_t_eval", log_t_eval, 1.0, most), True, None)
     if t_eval is not None:
+        times = check.time_grid("t_eval", t_eval)
+        least = np.exp(-_MOST_DECAYED)
+        if decayed and np.any((times > 0.0) & (times < least)):
+            raise ValueError(
+                f"t_eval: expected zero, or times from {least:.0e} on with weight_decay, "
+                f"got {times}"
+            )
         with np.errstate(divide="ignore"):
-            return MarginClock(stop, np.log(check.time_grid("t_eval", t_eval)), True, t_eval)
+            return MarginClock(stop, np.log(times), True, t_eval)
     return MarginClock(stop, None, False, None)
 
 

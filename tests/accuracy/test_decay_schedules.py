@@ -140,6 +140,14 @@ def test_a_loss_of_exp_minus_680_is_reached_after_decay():
     assert flow.n_steps < 10_000
 
 
+def test_times_too_small_for_logarithms_are_refused():
+    options = dict(alpha=0.5, loss="logistic", weight_decay=0.1)
+    with pytest.raises(ValueError, match=r"^t_eval: "):
+        krf.flow_diagonal([[1.0, 2.0]], [1.0], t_eval=[1e-320, 1.0], **options)
+    flow = krf.flow_diagonal([[1.0, 2.0]], [1.0], t_eval=[0.0, 1e-299, 1.0], **options)
+    assert flow.status == krf.Status.T_END
+
+
 @pytest.mark.parametrize(
     "value", [np.zeros(3), [0.0, 0.0, 0.0], krf.schedules.exponential([0.0] * 3, 1)]
 )
