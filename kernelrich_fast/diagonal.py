@@ -170,7 +170,8 @@ def flow_diagonal(
     [1]_ [2]_. Accuracy: beta at t_eval and at the end lies within 10 rtol of the exact flow, in the
     Euclidean norm relative to |beta| (for a time inside a step, relative to the larger |beta| at
     the step's ends), or within what one unit in the last place of t makes of it, where a coordinate
-    activates. Cost of a stiff step: about four passes over X, about forty products of an n_samples
+    activates. Where weight decay has let |beta| fall more than a hundredfold, relative errors may
+    be larger. Cost of a stiff step: about four passes over X, about forty products of an n_samples
     x n_samples matrix and a vector, and the columns of the Gram matrix that changed; every 8 to 29
     steps an inverse, n_samples^3 operations. Under weight decay the flow has as many dimensions, in
     steps of at most 2 / (D lambda).

@@ -183,26 +183,6 @@ def weight_decay_flow(X, y, w0, depth, decay, breaks, times, one_sign=False, los
     return plus**depth - minus**depth, plus, minus
 
 
-def decaying_log_weights(X, y, w0, depth, lam, times, loss="squared"):
-    """Beta at ``times`` under constant decay, by LSODA on the logarithms of the weights."""
-    d = X.shape[1]
-
-    def field(_, logs):
-        plus, minus = np.exp(logs[:d]), np.exp(logs[d:])
-        f = X @ (plus**depth - minus**depth)
-        pull = 2.0 * (y - f) if loss == "squared" else y * expit(-y * f)
-        g = depth * (X.T @ pull)
-        return np.r_[g * plus ** (depth - 2.0), -g * minus ** (depth - 2.0)] - 2.0 * lam
-
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        out = solve_ivp(
-            field, (0.0, times[-1]), np.log(np.r_[w0, w0]), method="LSODA", rtol=1e-12, atol=1e-13,
-            t_eval=times,
-        )  # fmt: skip
-        assert out.success
-        return np.exp(depth * out.y[:d]).T - np.exp(depth * out.y[d:]).T
-
-
 def margin_weight_flow(X, y, plus, minus, depth, loss, levels, real_time=False):
     """Beta, and times, at values of ln L, from the weights themselves by SciPy.
 
@@ -299,12 +279,16 @@ def piecewise_log_weights(X, y, w0, depth, pairs, times, loss="squared"):
     ends = [*(start for start, _ in pairs[1:] if start < times[-1]), times[-1]]
 
     def beta_of(state):
-        return np.exp(depth * state[:d]) * np.expm1(depth * state[d:])
+        minus, ratio = state[:d], state[d:]
+        largest = np.exp(depth * (minus + np.maximum(ratio, 0.0)))
+        return np.sign(ratio) * largest * -np.expm1(-depth * np.abs(ratio))
 
     def field(_, state, lam):
-        m = y * (X @ beta_of(state))
-        falls = {"exponential": np.exp(-m), "logistic": expit(-m)}
-        pull = 2.0 * (y - y * m) if loss == "squared" else y * falls[loss]
+        f = X @ beta_of(state)
+        if loss == "squared":
+            pull = 2.0 * (y - f)
+        else:
+            pull = y * (np.exp(-y * f) if loss == "exponential" else expit(-y * f))
         g = depth * (X.T @ pull)
         minus = -g * np.exp((depth - 2.0) * state[:d])
         plus = g * np.exp((depth - 2.0) * (state[:d] + state[d:]))

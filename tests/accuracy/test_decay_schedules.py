@@ -16,13 +16,18 @@ def relative(beta, exact):
     return np.linalg.norm(beta - exact) / np.linalg.norm(exact)
 
 
+# The last coefficient b at which minus the derivative of the loss is lambda: 4 (2 - 2 b) for the
+# squared loss, 2 / (1 + exp(2 b)) and 2 exp(-2 b) for the others.
 @pytest.mark.parametrize(
-    ("loss", "target"), [("squared", 2.0), ("logistic", 1.0), ("exponential", 1.0)]
-)
-def test_an_end_is_that_of_the_last_piece(loss, target):
+    ("loss", "target", "last"),
+    [
+        ("squared", 2.0, 1.0 - 0.1 / 8.0), ("logistic", 1.0, 0.5 * np.log(2.0 / 0.1 - 1.0)),
+        ("exponential", 1.0, 0.5 * np.log(2.0 / 0.1)),
+    ],
+)  # fmt: skip
+def test_an_end_is_that_of_the_last_piece(loss, target, last):
     """At depth 2 the end does not depend on the way; a step ends at every break."""
-    X, y = [[1.0, 2.0]], [target]
-    end = krf.flow_diagonal(X, y, alpha=1.0, loss=loss, weight_decay=0.1).beta
+    X, y, end = [[1.0, 2.0]], [target], np.array([0.0, last])
     for start in np.linspace(2.0, 60.0, 59):
         schedule = [(0.0, 0.5), (float(start), 0.1)]
         flow = krf.flow_diagonal(X, y, alpha=1.0, loss=loss, weight_decay=schedule)
@@ -36,12 +41,17 @@ def test_a_predictor_that_has_died_grows_again(loss):
     X, y = rng.standard_normal((8, 20)), rng.standard_normal(8)
     y = y if loss == "squared" else np.sign(y)
     critical = np.abs(X.T @ y).max() * (2.0 if loss == "squared" else 0.5)
-    end = krf.flow_diagonal(X, y, alpha=0.1, loss=loss, weight_decay=0.5 * critical).beta
-    assert np.linalg.norm(end) > 0.01
+    lam = 0.5 * critical
     for start in np.geomspace(0.01, 3.0, 40):
-        schedule = [(0.0, 4.0 * critical), (float(start), 0.5 * critical)]
-        flow = krf.flow_diagonal(X, y, alpha=0.1, loss=loss, weight_decay=schedule)
-        assert relative(flow.beta, end) < 1e-5
+        schedule = [(0.0, 4.0 * critical), (float(start), lam)]
+        beta = krf.flow_diagonal(X, y, alpha=0.1, loss=loss, weight_decay=schedule).beta
+        # The KKT conditions of L + lambda |beta|_1.
+        f = X @ beta
+        pull = X.T @ (2.0 * (y - f) if loss == "squared" else y / (1.0 + np.exp(y * f)))
+        on = np.abs(beta) > 1e-4
+        assert on.any()
+        assert np.all(np.abs(pull) <= lam * (1.0 + 1e-4))
+        np.testing.assert_allclose(pull[on], lam * np.sign(beta[on]), rtol=1e-4)
 
 
 @pytest.mark.parametrize("depth", [2, 3])
@@ -53,14 +63,8 @@ def test_decay_that_ends_leaves_a_network_without_w_minus_on_its_way(depth):
     y += 0.3 * rng.standard_normal(12)
     expected = nnls(X, y)[0]
     for start in np.linspace(4.0, 24.0, 9):
-        flow = krf.flow_diagonal(
-            X,
-            y,
-            alpha=0.4,
-            depth=depth,
-            w_minus0=0.0,
-            weight_decay=[(0.0, 1.0), (float(start), 0.0)],
-        )
+        decay = [(0.0, 1.0), (float(start), 0.0)]
+        flow = krf.flow_diagonal(X, y, alpha=0.4, depth=depth, w_minus0=0.0, weight_decay=decay)
         assert flow.t > 2.0 * start
         assert relative(flow.beta, expected) < 1e-5
 

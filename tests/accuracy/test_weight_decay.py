@@ -7,7 +7,7 @@ import pytest
 from conftest import relative
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import decaying_log_weights, weight_decay_flow
+from oracles import piecewise_log_weights, weight_decay_flow
 from scipy.integrate import simpson
 
 import kernelrich_fast as krf
@@ -110,7 +110,7 @@ def test_coordinates_that_compete(seed, loss):
     w0 = 10.0 ** rng.uniform(-2.0, 0.0) * rng.uniform(0.3, 1.0, d)
     times = np.array([0.3, 3.0, 30.0, 300.0]) / lam
     y = np.sign(y) if loss == "logistic" else y
-    exact = decaying_log_weights(X, y, w0, depth, lam, times, loss)
+    exact = piecewise_log_weights(X, y, w0, depth, [(0.0, lam)], times, loss)
     for rtol in (1e-4, 1e-6):
         flow = krf.flow_diagonal(
             X, y, alpha=1.0, w0=w0, depth=depth, weight_decay=lam, loss=loss, t_eval=times,

@@ -11,8 +11,8 @@ struct Complex {
   double r, i;
 };
 
-// Matrices of steps of 1e165 and more have entries whose squares are no floating-point numbers; a
-// power of two takes nothing from those that are.
+// The matrix of a step of length 1e165 has entries whose squares underflow, so the number is scaled
+// by a power of two, which rounds nothing.
 KRF_HD inline Complex inverse(Complex a) {
   const double r = a.r < 0 ? -a.r : a.r, i = a.i < 0 ? -a.i : a.i;
   int exponent = 0;

@@ -95,8 +95,8 @@ public:
     watch_.look(s);
     return watch_.last.is_rest_of_one_sign(nothing(scale, now), now.rtol);
   }
-  // What nu gains of a residual that rests from the last step on, up to t.  Without decay nothing
-  // of one that is but rounding.
+  // What nu gains of a residual that rests from the last step on, up to t.  Without decay, a
+  // residual that is only rounding adds nothing.
   KRF_HD double gain_at_rest(double t, bool is_rounding) const {
     const double end = step.t + step.h, since = t - end;
     const bool over = decay.is_over(end);
@@ -130,7 +130,7 @@ private:
   DecayWatch<TeamT> watch_;
   bool moved_ = false; // the watch has looked
   bool of_one_sign_ = false;
-  int regime_ = 0;         // of decay, at the last look
+  int regime_ = 0;         // of decay, after the last step
   double looked_at_ = 0;   // with one sign
   double field_after_ = 1; // what decay made of the field over the last step
 };

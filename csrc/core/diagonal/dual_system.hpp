@@ -55,7 +55,8 @@ public:
   KRF_HD static constexpr bool stiff_available() { return true; }
   // In passes of one vector over X: an explicit step costs 8; a stiff step costs its passes, the
   // update of the Gram matrix and its share of an inverse, and about forty products of an N x N
-  // matrix and a vector.  Where no cache holds X, a pass of three vectors costs one of one vector.
+  // matrix and a vector.  From kLarge samples on no cache holds X, and a pass of three vectors
+  // costs as much as a pass of one; columns of the Gram matrix are moved less often there.
   KRF_HD double cost_ratio() const {
     const double n = state.n(), d = state.d;
     const bool large = state.n() >= dual_rules::kLarge;

@@ -21,8 +21,8 @@ inline constexpr double kSteepest = 330.0;
 // What rounding of X' dnu makes of beta counts as no error, in units of epsilon: samples that
 // cancel each other leave nothing else.
 inline constexpr double kRoundedStage = 4.0;
-// How fast Newton's iteration converges is not seen in a correction that moved a margin by more: at
-// margins far below zero the matrix is exponentially too large, and corrections are small for that.
+// A Newton correction that moves a margin by more than this shows no rate of convergence.  Where
+// margins are far below zero the matrix is exponentially too large, so that corrections are small.
 inline constexpr double kTooFar = 1.0;
 } // namespace margin_rules
 
@@ -91,8 +91,8 @@ public:
   KRF_HD double step_cap() {
     return smaller(state.step_cap(std::log(kFelt)), decayed.decay.longest_step(time_));
   }
-  // Whether a trial end may be one.  It is L + lambda |w|^2 that falls, not L.
-  KRF_HD bool decreases(const double *) const { return !(moved_before_ > margin_rules::kTooFar); }
+  // It is L + lambda |w|^2 that falls.
+  KRF_HD static constexpr bool decreases(const double *) { return true; }
   // Relative rate at which the loss falls, and that of decay; where classes overlap the gradient is
   // small from the start and says little of how fast it relaxes.
   KRF_HD double rate() {
@@ -158,12 +158,14 @@ public:
         weigh_stage(j, F + j * length, at);
       of[j] *= at.predictor * at.predictor;
     }
-    moved_before_ = add ? moved_ : 0.0;
-    moved_ = add ? moved : 0.0;
     const double end = decayed.of_stage[2].predictor;
     const double unsettled = margin_rules::kSettled * tolerance_ * moved;
-    change = {larger(of[5], add ? unsettled : 0.0), std::sqrt(larger(of[0], larger(of[1], of[2]))),
-              larger(end * std::sqrt(of[3]), least_norm_), end * std::sqrt(of[4]), end};
+    change = {larger(of[5], add ? unsettled : 0.0),
+              std::sqrt(larger(of[0], larger(of[1], of[2]))),
+              larger(end * std::sqrt(of[3]), least_norm_),
+              end * std::sqrt(of[4]),
+              end,
+              moved > margin_rules::kTooFar};
     return true;
   }
 
@@ -320,9 +322,8 @@ private:
   double log_loss_ = 0, slope_ = 0; // ln L and S / 2 there
   double end_log_loss_ = 0, end_slope_ = 0;
   double reach_ = 0;
-  double least_norm_ = 0;               // of the predictor, against which its errors count
-  double moved_ = 0, moved_before_ = 0; // margins, by the last two corrections of a step
-  double fraction_ = 0;                 // of the last step, at which dense rows are
+  double least_norm_ = 0; // of the predictor, against which its errors count
+  double fraction_ = 0;   // of the last step, at which dense rows are
 };
 
 KRF_END_NAMESPACE

@@ -14,7 +14,8 @@ struct ErrorNorm {
   double predictor = 0; // norm of the change of the predictor
   double predictor_norm = 0; // norm of the predictor after the change
   double predictor_step = 0; // norm of the predictor's change over the whole trial step, if known
-  double left = 1;           // what the step leaves of the predictor before it by itself, by decay
+  double left = 1;           // the factor by which decay alone shrinks the predictor over the step
+  bool too_far = false;      // a Newton correction beyond where its matrix holds: it shows no rate
 
   // In units of the tolerance: at most 1 where the change is accurate enough.
   KRF_HD double relative_to(double atol, double rtol, double norm_before) const {

@@ -182,6 +182,7 @@ private:
   KRF_HD bool converge(double h, double rtol, double atol, double norm_before) {
     ErrorNorm change;
     double previous = 0;
+    bool too_far = false; // the correction before
     rate = 0;
     for (iterations = 1;; ++iterations) {
       correct(h);
@@ -200,7 +201,7 @@ private:
       const double left = size * shrink;
       const bool decays =
           iterations > 1 || change.predictor <= radau5::kStepShare * change.predictor_step;
-      if (left <= newton_tolerance && decays && s.decreases(end_field()))
+      if (left <= newton_tolerance && decays && !too_far && s.decreases(end_field()))
         return true;
       if (iterations == radau5::kMaxNewton)
         return false;
@@ -208,6 +209,7 @@ private:
           left * std::pow(rate, radau5::kMaxNewton - iterations) > newton_tolerance)
         return false;
       previous = size;
+      too_far = change.too_far;
     }
   }
 
