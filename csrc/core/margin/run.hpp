@@ -85,11 +85,11 @@ public:
     end_speed_ = end_speed;
     clock.slope_start = h_ * speed_, clock.slope_end = h_ * end_speed_;
     const double allowed = margin_rules::kClock * rtol * larger(1.0, absolute(log_loss));
-    norm.componentwise = larger(norm.componentwise, tolerance_ * (clock.uncertainty(h_) / allowed));
+    norm.componentwise = larger(norm.componentwise, tolerance_ * (clock.interpolate(h_) / allowed));
     return norm;
   }
   KRF_HD void advance() {
-    clock.log_t = end_log_time();
+    clock.log_t = clock.end_log_time();
     clock.value[0] = clock.end();
     speed_ = end_speed_;
     log_loss = end_log_loss_, width = end_width_;
@@ -98,7 +98,7 @@ public:
   }
 
   KRF_HD bool passed(double value) const { return shown() >= value; }
-  KRF_HD bool reaches(double value) { return shown_at_end() >= value; }
+  KRF_HD bool reaches(double value) const { return shown_at_end() >= value; }
   // The fraction of the trial step at which the clock shows the value, by regula falsi (Illinois);
   // at(x) are the sums there.
   template <class At> KRF_HD double fraction_at(double value, At at) {
@@ -128,7 +128,7 @@ public:
   }
   // ln t at fraction x of the trial step.
   KRF_HD double log_time(double x, const MarginSums &there) {
-    return clock.log_time(x, h_, -there.log_slope);
+    return clock.log_time(x, -there.log_slope);
   }
 
 private:
@@ -137,9 +137,8 @@ private:
     const double x = std::exp(value - std::log(2.0 * h_) - clock.value[0]);
     return low == 0.0 && x < 0.5 * high ? larger(x, 1e-300) : 0.5 * (low + high);
   }
-  KRF_HD double end_log_time() { return clock.log_time(1.0, h_, clock.end()); }
   KRF_HD double shown() const { return by_time_ ? clock.log_t : -log_loss; }
-  KRF_HD double shown_at_end() { return by_time_ ? end_log_time() : -end_log_loss_; }
+  KRF_HD double shown_at_end() const { return by_time_ ? clock.end_log_time() : -end_log_loss_; }
 
   bool by_time_;
   double end_log_loss_ = 0, end_width_ = 1; // of the trial step
