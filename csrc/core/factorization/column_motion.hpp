@@ -10,8 +10,8 @@ template <Team TeamT> class ColumnMotion {
   using T = typename TeamT::Value;
 
 public:
-  static constexpr double kAsleep = 1e-12; // a column this small that shrinks is at rest
-  // Weights are larger at the start: squares of entries smaller than this underflow.
+  // Weights are larger at the start: squares of entries smaller than this underflow.  A column or a
+  // row so small that it shrinks is at rest; a larger one may hold a part that grows.
   static constexpr double kVanished = 1e-150;
 
   KRF_HD ColumnMotion(TeamT &team, int n, int r, Arena &arena)
@@ -32,6 +32,16 @@ public:
     for (int c = 0; c < r_; ++c)
       if (norm2_[c] < 1e-28 * smallest2_)
         team_.each(n_, [&](int i) { Matrix{W, ldr_}(i, c) = 0.0; });
+  }
+
+  // Zeroes in all parts, W and its velocity first, what has shrunk to nothing.
+  template <int K> KRF_HD void clear_vanished(double *const (&parts)[K]) {
+    constexpr double kLeast2 = kVanished * kVanished;
+    measure(parts[0], parts[1]);
+    for (int c = 0; c < r_; ++c)
+      if (norm2_[c] < kLeast2 && speed2_[c] < kLeast2)
+        for (double *part : parts)
+          team_.each(n_, [&](int i) { Matrix{part, ldr_}(i, c) = 0.0; });
   }
 
   // Largest ratio of a column's norm in V to that in `at`; columns that have vanished do not count.
@@ -56,12 +66,12 @@ public:
     inner_products(field, field, speed2_);
     inner_products(W, field, growth_);
   }
-  // Whether no column moves faster than `speed` times its norm, but to its rest; |W|^2 is `size2`.
-  KRF_HD bool slower_than(double speed, double size2) const {
+  // Whether no column moves faster than `speed` times its norm, but to its rest.
+  KRF_HD bool slower_than(double speed) const {
     for (int c = 0; c < r_; ++c) {
       if (std::sqrt(speed2_[c]) <= speed * std::sqrt(norm2_[c]))
         continue;
-      if (norm2_[c] <= kAsleep * kAsleep * size2 && growth_[c] < 0)
+      if (norm2_[c] <= kVanished * kVanished && growth_[c] <= 0)
         continue;
       return false;
     }

@@ -86,9 +86,7 @@ public:
   // to its rest; after `columns.measure` and `rows.measure`.  Weights may differ by orders of
   // magnitude: where `own_rows`, a row is at rest by its own rounding alone.
   KRF_HD bool slower_than(double speed, bool own_rows, const double *field) {
-    const double size2 = team.dot(W, W, length);
-    return columns.slower_than(speed, size2) &&
-           rows.slower_than(own_rows ? 0.0 : speed, W, field, size2);
+    return columns.slower_than(speed) && rows.slower_than(own_rows ? 0.0 : speed, W, field);
   }
 
   // The trial end, dW from the state, becomes the state.
@@ -96,9 +94,11 @@ public:
     motion_ += columns.change(dW, W);
     copy(team, end(), W, length);
   }
-  // Rows that shrink for ever become zero before the squares of their entries underflow, with their
-  // velocities and the three vectors of `history`.
+  // Rows and columns that shrink for ever become zero before the squares of their entries
+  // underflow, with their velocities and the three vectors of `history`.
   KRF_HD KRF_APART void clear_vanished(double *field, double *history) {
+    double *const all[] = {W, field, history, history + length, history + 2LL * length};
+    columns.clear_vanished(all);
     const auto is_small = [&](const double *entries) {
       double most = 0.0;
       for (int c = 0; c < sensing.r; ++c)
@@ -109,8 +109,7 @@ public:
       const long long at = static_cast<long long>(i) * sensing.ldr;
       if (!is_small(W + at) || !is_small(field + at))
         return;
-      double *const parts[] = {W, field, history, history + length, history + 2LL * length};
-      for (double *part : parts)
+      for (double *part : all)
         for (int c = 0; c < sensing.r; ++c)
           part[at + c] = 0.0;
     });

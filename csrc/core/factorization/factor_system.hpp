@@ -28,6 +28,9 @@ public:
   // Newton converges linearly here (S is missing in its matrix), with errors of one sign.
   static constexpr double kNewtonShare = 0.05;
   static constexpr int kStandstill = 100; // steps between two looks whether the loss still falls
+  // A residual of so few times its rounding says nothing of where the flow ends, if that rounding
+  // is so large a part of the data.
+  static constexpr double kUnresolved = 4.0, kCoarse = 1e-9;
 
   TeamT &team;
   int length;
@@ -89,7 +92,9 @@ public:
       rests = rests || (run_.standstill.stands_still(loss()) && stands_still(now.rtol));
       run_.standstill.mark(now, loss());
     }
-    return rests ? Rest::kStationary : Rest::kNone;
+    if (!rests)
+      return Rest::kNone;
+    return is_lost_in_rounding() ? Rest::kRounding : Rest::kStationary;
   }
 
   // The field at W + shift, which becomes the trial end.
@@ -141,6 +146,7 @@ public:
   }
   // Makes the columns orthogonal again where they may have become dependent.
   KRF_HD KRF_APART void renew_basis(double *history) {
+    state_.clear_vanished(field, history);
     if (state_.has_drifted())
       state_.orthogonalise(field, tangent_.at.W, history);
   }
@@ -201,7 +207,12 @@ private:
     const double prediction = state_.rows.measure(state_.W, samples_.y, run_.X_norm);
     run_.noise = kRounding * (std::sqrt(run_.y_norm2) + prediction);
     state_.columns.measure(state_.W, field);
-    return state_.slower_than(2.0 * run_.noise * run_.X_norm, state_.sensing.scale, field);
+    return state_.slower_than(2.0 * run_.noise * run_.X_norm, true, field);
+  }
+  // Whether all that is left of the residual may be the rounding of large parts that cancel.
+  KRF_HD bool is_lost_in_rounding() {
+    return std::sqrt(loss()) <= kUnresolved * run_.noise && run_.y_norm2 > 0.0 &&
+           run_.noise > kCoarse * std::sqrt(run_.y_norm2);
   }
   // Whether the velocity is no more than what rtol allows the state to be off, at the rates S could
   // give it: near a stationary point with a residual the steps see no more than that.

@@ -15,26 +15,22 @@ template <Team TeamT> struct RowMotion {
   // Rounding of a velocity and of an estimated error, in units in the last place of the products
   // that they are sums of.
   static constexpr double kVelocityNoise = 32.0, kErrorNoise = 16.0;
-  static constexpr double kAsleep = 1e-12; // a row this small that shrinks is at rest
 
   TeamT &team;
   const Measurements<TeamT> &sensing;
   double *size, *rounding; // per row: its norm; what its velocity is a sum of, in magnitude
+  double *terms;           // per sample: what its prediction is a sum of, in magnitude
   double step = 0;         // that is being tried
 
   KRF_HD RowMotion(TeamT &team_, const Measurements<TeamT> &measurements, Arena &arena)
       : team(team_), sensing(measurements), size(arena.take(padded(sensing.n))),
-        rounding(arena.take(padded(sensing.n))) {}
+        rounding(arena.take(padded(sensing.n))), terms(arena.take(sensing.ldn)) {}
 
   // Under the squared loss.  Returns the norm of what the predictions are sums of, in magnitude.
   KRF_HD KRF_APART double measure(const double *W, const double *y, double x_norm) {
     const double prediction = measure_sizes(W, x_norm);
-    measure_rounding([&](int k) {
-      const double own = sensing.dense
-                             ? prediction
-                             : sensing.scale_of(k) * size[sensing.row[k]] * size[sensing.column[k]];
-      return std::fabs(y[k]) + own; // of the residual
-    });
+    team.each(sensing.n_samples, [&](int k) { terms[k] = std::fabs(y[k]) + terms_of(k); });
+    measure_rounding([&](int k) { return terms[k]; }); // of the residual
     return prediction;
   }
   // The same where the velocity is that of the coefficients `pull`, known to `spread` roundings.
@@ -59,12 +55,11 @@ template <Team TeamT> struct RowMotion {
   }
 
   // Whether no row moves faster than `speed` times its size, but by rounding, or to its rest.
-  KRF_HD bool slower_than(double speed, const double *W, const double *field, double total) {
+  KRF_HD bool slower_than(double speed, const double *W, const double *field) {
     T moving = splat<T>(0.0);
     team.each(sensing.n, [&](int i) {
       const double v = std::sqrt(row_dot(field, field, i));
-      const bool asleep =
-          size[i] * size[i] <= kAsleep * kAsleep * total && row_dot(W, field, i) < 0.0;
+      const bool asleep = size[i] <= ColumnMotion<TeamT>::kVanished && row_dot(W, field, i) <= 0.0;
       if (v > larger(speed * size[i], kVelocityNoise * kEpsilon * rounding[i]) && !asleep)
         moving = one_lane<T>(1.0);
     });
@@ -91,6 +86,18 @@ private:
       sum += square(sensing.scale_of(k)) * (size[sensing.row[k]] * size[sensing.row[k]] *
                                             size[sensing.column[k]] * size[sensing.column[k]]);
     return std::sqrt(sum);
+  }
+  KRF_HD double terms_of(int k) const {
+    if (!sensing.dense)
+      return sensing.scale_of(k) * size[sensing.row[k]] * size[sensing.column[k]];
+    double sum = 0;
+    for (int i = 0; i < sensing.p; ++i) {
+      double along = 0;
+      for (int j = 0; j < sensing.q; ++j)
+        along += std::fabs(sensing.weight(k, i, j)) * size[sensing.c0 + j];
+      sum += size[i] * along;
+    }
+    return sum;
   }
   // Of every row, with coefficients of the sizes coefficient(k).
   template <class Coefficient> KRF_HD void measure_rounding(Coefficient coefficient) {
