@@ -213,9 +213,22 @@ public:
 
   // A local minimum, or nothing left alive.
   KRF_HD Rest rest(const MlpProblem &, double *, const Progress &now) {
-    const bool rests = now.descending ? rest_.descent_rests(now, w, field, base.loss)
-                                      : rest_.flow_rests(now, w, field, base.loss);
-    return rests ? Rest::kStationary : Rest::kNone;
+    if (now.descending)
+      return rest_.descent_rests(now, w, field, base.loss) ? Rest::kStationary : Rest::kNone;
+    const bool rests = rest_.flow_rests(now, w, field, base.loss);
+    if (!rests && now.steps > 0)
+      return Rest::kNone;
+    // Large parts of predictions may cancel, as of an antisymmetric start.
+    const double noise =
+        net.layout.s.loss == LossKind::kSquared && scale_ > 0.0 ? rounding_of_predictions() : 0.0;
+    const double allowed = kPromised * now.rtol * scale_, residual = std::sqrt(base.loss);
+    if (noise > allowed)
+      return Rest::kLost;
+    if (!rests)
+      return Rest::kNone;
+    if (!(noise > kCoarse * scale_ && residual <= kUnresolved * noise))
+      return Rest::kStationary;
+    return residual > allowed ? Rest::kLost : Rest::kRounding;
   }
 
   KRF_HD void write_unstarted(MlpFlowOutput &out, int row) { write_row(out, row, 0.0); }
@@ -234,6 +247,27 @@ public:
 private:
   // The predictions' errors may be rtol |y|, and this share of the residual.
   static constexpr double kResidualShare = 0.3;
+  // A residual of so few times its rounding says nothing of where the flow ends, if that rounding
+  // is so large a part of the data; and more than so many times rtol it must not be.
+  static constexpr double kUnresolved = 32.0, kCoarse = 1e-9, kPromised = 10.0;
+
+  // The norm of the rounding of the predictions: of the products that they are sums of.
+  KRF_HD KRF_APART double rounding_of_predictions() {
+    const int last = net.layout.s.depth - 1, ld = net.layout.ld(last);
+    const int outputs = net.layout.outputs();
+    T sum = splat<T>(0.0);
+    team.each(net.n() * outputs, [&](int e) {
+      double squares = 0;
+      for (int copy = 0; copy < net.layout.s.copies; ++copy) {
+        const double *a = ConstMatrix{net.input(base.features, copy, last), ld}.row(e / outputs);
+        const double *row = net.layout.layer_weights(w, copy, last).row(e % outputs);
+        for (int i = 0; i < ld; ++i)
+          squares += square(a[i] * row[i]);
+      }
+      sum += one_lane<T>(squares);
+    });
+    return kEpsilon * std::sqrt(team.sum(sum));
+  }
   // body(flat, at) for every weight, without and with padding.
   template <class Body> KRF_HD void for_weights(Body body) {
     for (int copy = 0; copy < net.layout.s.copies; ++copy)

@@ -11,6 +11,7 @@ template <Team TeamT> class SlidingFirstLayer {
 public:
   // Samples one unit may slide on.
   static constexpr int kPerUnit = 16;
+  static constexpr int kFewVectors = 64;
   // Of the descent for theta, and the change at which it ends.
   static constexpr int kMaxCycles = 400;
   static constexpr double kConverged = 1e-12;
@@ -18,9 +19,8 @@ public:
   static constexpr double kParallel = 1.0 - 1e-8;
 
   KRF_HD SlidingFirstLayer(Network<TeamT> &network, Arena &arena)
-      : net_(network), team_(network.team),
-        capacity_(network.layout.s.copies * network.layout.s.units[1]),
-        unit_(arena.take<int>(capacity_)), begin_(arena.take<int>(capacity_ + 1)),
+      : net_(network), team_(network.team), capacity_(room_for(network.layout)),
+        unit_(arena.take<int>(unit_count())), begin_(arena.take<int>(unit_count() + 1)),
         owner_(arena.take<int>(capacity_)),
         basis_(take_matrix(arena, capacity_, network.layout.ld(0))) {}
 
@@ -33,7 +33,7 @@ public:
   KRF_HD void collect(double *mode, const double *Z) {
     const int n = net_.n(), ldz = net_.layout.ldz(0);
     units_ = team_.collect(
-        capacity_,
+        unit_count(),
         [&](int unit) {
           const Matrix modes{mode + first_element(unit, n), ldz};
           for (int s = 0; s < n; ++s)
@@ -121,6 +121,7 @@ private:
   };
 
   KRF_HD int width() const { return net_.layout.s.units[1]; }
+  KRF_HD int unit_count() const { return net_.layout.s.copies * width(); }
   // Elements of arrays with a row per sample: that of a unit in the first row.
   KRF_HD long long first_element(int unit, int rows) const {
     return net_.layout.offset(unit / width(), 0, rows) + unit % width();
@@ -281,6 +282,14 @@ private:
 
   Network<TeamT> &net_;
   TeamT &team_;
+  // Vectors of all units: one for each, and in small networks all that there may be.
+  KRF_HD static int room_for(const MlpLayout &layout) {
+    const int units = layout.s.copies * layout.s.units[1];
+    const int each = layout.s.units[0] + layout.s.bias;
+    const int all = units * (each < kPerUnit ? each : kPerUnit);
+    return units > kFewVectors ? units : all < kFewVectors ? all : kFewVectors;
+  }
+
   int capacity_, units_ = 0, vectors_ = 0;
   int *unit_, *begin_, *owner_; // basis vectors begin_[i] .. begin_[i + 1] - 1 belong to unit i
   Matrix basis_;

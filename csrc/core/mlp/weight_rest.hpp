@@ -10,8 +10,9 @@ KRF_BEGIN_NAMESPACE
 template <Team TeamT> class WeightRest {
   // What the field may still move the weights by over the time between two looks, in rtol.
   static constexpr double kStillMoving = 1e-3;
-  // Of the weights, in rtol a step: errors that nothing holds wander.
-  static constexpr double kWander = 10.0;
+  // By how much errors that nothing holds let the weights wander between two looks, in rtol, and at
+  // most: a unit that grows slowly beside a stiff direction moves by more.
+  static constexpr double kWander = 10.0, kMostWander = 1e-3;
 
 public:
   KRF_HD WeightRest(Network<TeamT> &net, Arena &arena)
@@ -37,8 +38,7 @@ public:
       by_speed_.mark(now, loss);
     }
     if (by_motion_.is_due(now)) {
-      const double steps = static_cast<double>(now.steps - by_motion_.steps);
-      if (by_motion_.stands_still(loss) && moved(w) < kWander * now.rtol * std::sqrt(steps))
+      if (by_motion_.stands_still(loss) && moved(w) < smaller(kWander * now.rtol, kMostWander))
         return true;
       by_motion_.mark(now, loss);
       copy(team_, w, remembered_, length_);
@@ -66,7 +66,7 @@ private:
   int length_;
   double *remembered_, *moved_;
   // So many steps, over so much of the time there has been, have moved nothing.
-  Standstill by_speed_{20, 1.5}, by_motion_{200, 1.1}, by_descent_{1000, 0.0};
+  Standstill by_speed_{20, 1.5}, by_motion_{1000, 2.0}, by_descent_{1000, 0.0};
 };
 
 KRF_END_NAMESPACE

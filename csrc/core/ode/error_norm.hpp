@@ -5,8 +5,9 @@
 
 KRF_BEGIN_NAMESPACE
 
-// Why a flow no longer moves: rounding hides the motion that is left, or the state is stationary.
-enum class Rest { kNone, kRounding, kStationary };
+// Why a flow no longer moves: rounding hides the motion that is left, or leaves less than the
+// accuracy asked for, or the state is stationary.
+enum class Rest { kNone, kRounding, kLost, kStationary };
 
 struct ErrorNorm {
   double componentwise =

@@ -1,9 +1,20 @@
 // Full-batch gradient descent as a method of constant step: w <- w + h field.
 #pragma once
 
+#include "flow_options.hpp"
 #include "system.hpp"
 
 KRF_BEGIN_NAMESPACE
+
+// So many steps of length h, or the evaluation time of the row or the end, where only rounding is
+// between them.
+KRF_HD inline double descent_time(double h, long long steps, const FlowOptions &o, int row,
+                                  double end) {
+  const double t = static_cast<double>(steps) * h, slack = 4.0 * kEpsilon * t;
+  if (row < o.n_eval && absolute(o.t_eval[row] - t) <= slack)
+    return o.t_eval[row];
+  return absolute(end - t) <= slack ? end : t;
+}
 
 // Where a system cannot descend: no steps, and none counted.
 template <FlowSystem System> struct GradientDescent {

@@ -141,7 +141,7 @@ private:
   KRF_HD Status stopped_at_rest(const FlowOptions &o) {
     if (state_.rest == Rest::kStationary || o.loss_offset >= system_.loss())
       return Status::kStationary;
-    if (!(state_.t_end < kInfinity))
+    if (state_.rest == Rest::kLost || !(state_.t_end < kInfinity))
       return Status::kMaxSteps;
     state_.clock.set(state_.t_end);
     return Status::kTimeEnd;
@@ -290,7 +290,7 @@ private:
   KRF_HD KRF_APART void accept(const Problem &p, const FlowOptions &o, Output &out) {
     with_stepper([&](auto &stepper) { stepper.accept(state_.step); });
     if (state_.descending)
-      state_.clock.set(static_cast<double>(out.n_steps) * state_.step);
+      state_.clock.set(descent_time(state_.step, out.n_steps, o, state_.row, state_.t_end));
     else if (state_.reaches_target)
       reach_target();
     else

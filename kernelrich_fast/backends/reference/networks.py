@@ -236,6 +236,8 @@ def descend(
         w = w - step_size * slope
         n_steps += 1
         t, value = n_steps * step_size, network.loss(w)
+        for asked in (clock.due, clock.t_end):  # where only rounding is between them
+            t = asked if abs(asked - t) <= 1e-15 * t else t
 
 
 def _cross_entropy(f: FloatArray, label: Any) -> tuple[float, FloatArray]:
