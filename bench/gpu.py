@@ -6,6 +6,9 @@
 flow           N = 100, d = 1000, depth 2, alpha 1e-6 .. 1, to relative loss 1e-12 at rtol 1e-6, for
                each number of runs.
 limit          The limits of the same runs.
+margin         The same problem with the logistic loss of the signs of y, to log(1e-12), for those
+               numbers of runs that are at most 1024.
+decay          The same flow as far as t = 10, with weight decay up to t = 5, for as many.
 figure5        `reproduce fig5` with as many seeds as the first of --seeds, once.
 figure6        `reproduce fig6` with as many seeds as the second, once.
 large          32 flows with N = 512 and d = 2048 to relative loss 1e-6.
@@ -167,6 +170,16 @@ class Hundred:
     def limit(self, alpha, backend):
         return krf.limit_diagonal(self.X, self.y, alpha=alpha, backend=backend)
 
+    def margin(self, alpha, backend):
+        labels = np.sign(self.y)
+        return krf.flow_diagonal(self.X, labels, alpha=alpha, loss="logistic", backend=backend)
+
+    def decay(self, alpha, backend):
+        return krf.flow_diagonal(
+            self.X, self.y, alpha=alpha, t_max=10.0, stop_loss=0.0,
+            weight_decay=[(0.0, 0.1), (5.0, 0.0)], backend=backend,
+        )  # fmt: skip
+
 
 def flow(found, options):
     compare_hundred(found, options, "flow")
@@ -176,9 +189,17 @@ def limit(found, options):
     compare_hundred(found, options, "limit")
 
 
-def compare_hundred(found, options, name):
+def margin(found, options):
+    compare_hundred(found, options, "margin", most=1024)
+
+
+def decay(found, options):
+    compare_hundred(found, options, "decay", most=1024)
+
+
+def compare_hundred(found, options, name, most=np.inf):
     solve = getattr(Hundred(), name)
-    for count in options.runs:
+    for count in (count for count in options.runs if count <= most):
         found.add(
             f"{name}, {count} runs", partial(solve, scales(count)), lambda result: result.beta
         )
@@ -306,7 +327,7 @@ def peers(found, options):
         found.keep(**row)
 
 
-ROWS = (flow, limit, figure5, figure6, large, crossover, peers)
+ROWS = (flow, limit, margin, decay, figure5, figure6, large, crossover, peers)
 
 
 def numbers(text):

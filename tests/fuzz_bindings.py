@@ -89,6 +89,10 @@ def legal_calls() -> tuple[Any, list[Entry]]:
         krf.flow_diagonal(
             X, labels, alpha=[[1.0], [0.1]], depth=2.5, loss="logistic", t_eval=[0.0, 0.1], **common
         )
+        krf.flow_diagonal(
+            X, labels, alpha=[1.0, 0.1], depth=[2, 2.5], loss="exponential", t_eval=[0.1, 0.3],
+            weight_decay=[(0.0, 0.5), (0.2, 0.0)], **common,
+        )  # fmt: skip
         krf.rich_path(X, y, depth=[[2], [3]], w0=[1.0, 2.0, 1.0, 3.0, 1.0], **common)
         data = krf.datasets.low_rank_completion(3, 4, 1, 8)
         krf.flow_factorization(

@@ -31,6 +31,9 @@ import test_team_parts as parts  # noqa: E402
 
 LAYOUTS = ((32, 1), (128, 1), (256, 1), (64, 4), (256, 8))  # threads a block, blocks a team
 RTOL = 1e-6
+# Nine samples, and what the runs of small checks with margin losses and weight decay differ in.
+SCALES = {"n": 9, "d": 21, "alpha": [1e-2, 1.0], "depth": [[2.0], [2.5], [4.0]]}
+DECAY = [(0.0, 0.5), (0.2, 0.0)]
 
 
 class Wrong(Exception):
@@ -63,13 +66,15 @@ class Contact:
             raise Wrong(json.dumps(found))
         return found
 
-    def flow(self, n, d, alpha, depth=2, **options):
+    def flow(self, n, d, alpha, depth=2, field=lambda flow: flow.beta, **options):
+        """With a margin loss the labels are the signs of y."""
         X, y, _ = krf.datasets.sparse_regression(n, d, 2)
+        y = np.sign(y) if "loss" in options else y
         return self.both(
             lambda backend: krf.flow_diagonal(
                 X, y, alpha=alpha, depth=depth, rtol=RTOL, backend=backend, **options
             ),
-            lambda flow: flow.beta,
+            field,
         )
 
     def device(self):
@@ -105,12 +110,35 @@ class Contact:
             lambda limit: limit.beta,
         )
 
+    def decay(self):
+        """Weight decay that ends, and averages of the predictor."""
+        return self.flow(
+            **SCALES, weight_decay=DECAY, averaged=True, t_eval=[0.1, 0.5],
+            field=lambda flow: np.stack([flow.beta, flow.beta_mean]),
+        )  # fmt: skip
+
+    def margins(self):
+        return self.flow(**SCALES, loss="logistic", log_loss_eval=[-1.0, -50.0])
+
+    def margins_decay(self):
+        return self.flow(**SCALES, loss="logistic", weight_decay=DECAY, t_eval=[0.1, 0.5])
+
     def factorization(self):
         data = krf.datasets.low_rank_completion(4, 5, 1, 13)
         return self.both(
             lambda backend: krf.flow_factorization(
                 data.y, entries=data.entries, dims=(4, 5), alpha=[1e-2, 1.0], width=5,
                 t_eval=[1.0, 5.0], rtol=RTOL, backend=backend,
+            ),
+            lambda flow: np.reshape(flow.M, (4, -1)),
+        )  # fmt: skip
+
+    def factorization_margins(self):
+        data = krf.datasets.low_rank_completion(4, 5, 1, 13)
+        return self.both(
+            lambda backend: krf.flow_factorization(
+                np.sign(data.y), entries=data.entries, dims=(4, 5), alpha=[1e-2, 1.0], width=5,
+                loss="exponential", log_loss_eval=[-1.0, -50.0], rtol=RTOL, backend=backend,
             ),
             lambda flow: np.reshape(flow.M, (4, -1)),
         )  # fmt: skip
@@ -137,6 +165,13 @@ class Contact:
 
     def cluster(self):
         return self.flow(130, 140, [0.5], t_max=1e-2, stop_loss=0.0, method="radau5")
+
+    def cluster_margins(self):
+        return self.flow(130, 140, [0.5], loss="logistic", log_loss_eval=[4.0, 1.0])
+
+    def cluster_margins_decay(self):
+        decay = [(0.0, 0.5), (0.005, 0.0)]
+        return self.flow(130, 140, [0.5], loss="logistic", weight_decay=decay, t_eval=[1e-2])
 
     def hundred(self):
         return self.flow(100, 1000, np.geomspace(1e-6, 1.0, 8), t_max=10.0, stop_loss=0.0)
@@ -192,8 +227,9 @@ class Contact:
         return found
 
 
-SMALL = ("device", "queue", "primitives", "small_flows", "small_limits", "factorization",
-         "linear_networks", "networks", "cluster")  # fmt: skip
+SMALL = ("device", "queue", "primitives", "small_flows", "small_limits", "decay", "margins",
+         "margins_decay", "factorization", "factorization_margins", "linear_networks", "networks",
+         "cluster", "cluster_margins", "cluster_margins_decay")  # fmt: skip
 LARGE = ("hundred", "clusters", "same_bits", "interrupt", "threads")
 DEVICE_ONLY = ("device", "queue", "primitives", "threads")
 

@@ -45,18 +45,37 @@ py::dict as_dict(const krf::cuda::Plan &plan) {
                   "features_room"_a = plan.features_room);
 }
 
+// A queue's control, and the event at the end of its launch.  The driver may wait for the device
+// when mapped memory is allocated or freed, so other threads have the GIL meanwhile.
+class Control {
+public:
+  Control() {
+    const py::gil_scoped_release release;
+    host = krf::cuda::new_control(&device_view);
+  }
+  ~Control() {
+    const py::gil_scoped_release release;
+    if (event)
+      krf::cuda::forget(event);
+    krf::cuda::free_control(host);
+  }
+  Control(const Control &) = delete;
+  Control &operator=(const Control &) = delete;
+
+  volatile int *host = nullptr, *device_view = nullptr;
+  void *event = nullptr;
+};
+
 // Waits for what `launch` puts on the stream; the GIL is held only for signals and progress.
 template <class Launch>
 void run(const py::dict &queue, Address stream, const py::object &progress, const Launch &launch) {
-  volatile int *device_view = nullptr;
-  volatile int *control = krf::cuda::new_control(&device_view);
-  void *event = nullptr;
+  Control control;
   bool interrupted = false;
   long long done = 0; // the largest count seen, because teams write theirs in any order
   const auto watch = [&] {
     py::gil_scoped_acquire gil;
     bool wanted = PyErr_CheckSignals() == 0;
-    done = std::max<long long>(done, control[1]);
+    done = std::max<long long>(done, control.host[1]);
     if (wanted && !progress.is_none())
       try {
         progress(done);
@@ -66,20 +85,20 @@ void run(const py::dict &queue, Address stream, const py::object &progress, cons
       }
     if (!wanted) {
       interrupted = true;
-      control[0] = 1; // the blocks see it within sixteen steps
+      control.host[0] = 1; // the blocks see it within sixteen steps
     }
   };
-  try {
-    long long *counters = pointer<long long>(queue["counters"], "counters", 2);
-    const auto order =
-        view_on_device<long long>(queue["order"].attr("__cuda_array_interface__"), "order", false);
-    const krf::cuda::Queue device_queue{static_cast<long long *>(order.data), order.shape[0],
-                                        counters, counters + 1, device_view};
-    py::gil_scoped_release release;
+  long long *counters = pointer<long long>(queue["counters"], "counters", 2);
+  const auto order =
+      view_on_device<long long>(queue["order"].attr("__cuda_array_interface__"), "order", false);
+  const krf::cuda::Queue device_queue{static_cast<long long *>(order.data), order.shape[0],
+                                      counters, counters + 1, control.device_view};
+  {
+    const py::gil_scoped_release release;
     launch(device_queue);
-    event = krf::cuda::record(reinterpret_cast<void *>(stream));
+    control.event = krf::cuda::record(reinterpret_cast<void *>(stream));
     auto seen = std::chrono::steady_clock::now();
-    while (!krf::cuda::finished(event)) {
+    while (!krf::cuda::finished(control.event)) {
       std::this_thread::sleep_for(std::chrono::microseconds(50));
       const auto now = std::chrono::steady_clock::now();
       if (!interrupted && now - seen > std::chrono::milliseconds(50)) {
@@ -87,14 +106,7 @@ void run(const py::dict &queue, Address stream, const py::object &progress, cons
         watch();
       }
     }
-  } catch (...) {
-    if (event)
-      krf::cuda::forget(event);
-    krf::cuda::free_control(control);
-    throw;
   }
-  krf::cuda::forget(event);
-  krf::cuda::free_control(control);
   if (interrupted)
     throw py::error_already_set();
 }
@@ -204,7 +216,7 @@ PYBIND11_MODULE(_cuda, m, py::mod_gil_not_used(), py::multiple_interpreters::not
   });
   m.def("part", [](int part, int n, int columns, Address A, Address B, Address out,
                    const py::dict &plan, Address workspace, Address never, Address stream) {
-    if (part < 0 || part > 7)
+    if (part < 0 || part >= krf::cuda::kParts)
       throw std::invalid_argument("internal shape error: part");
     krf::cuda::launch_part(part, n, columns, reinterpret_cast<double *>(A),
                            reinterpret_cast<double *>(B), reinterpret_cast<double *>(out),

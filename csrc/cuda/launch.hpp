@@ -56,8 +56,9 @@ void launch_family(const typename Family::Batch &, const typename Family::Settin
 // Whether an address belongs to the current device.
 bool is_on_current_device(const void *);
 
-// For tests: one primitive of the team (csrc/cuda/team_parts.hpp) on one team, `never` a zero; and
-// how often each run of a queue is drawn.
+// For tests: one primitive of the team (csrc/cuda/team_parts.hpp, below kParts) on one team,
+// `never` a zero; and how often each run of a queue is drawn.
+inline constexpr int kParts = 10;
 Plan plan_part(int n, int m, int threads, int cluster);
 void launch_part(int part, int n, int m, const double *A, const double *B, double *out,
                  const Plan &, double *workspace, const int *never, void *stream);

@@ -3,6 +3,9 @@
 #include "team_parts.hpp"
 
 namespace krf::cuda {
+
+static_assert(kParts == static_cast<int>(Part::kStaleSolve) + 1, "all parts, and no more");
+
 namespace {
 
 __global__ void __launch_bounds__(kThreads, 2)

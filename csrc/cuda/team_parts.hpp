@@ -6,7 +6,7 @@
 
 KRF_BEGIN_NAMESPACE
 
-// The numbers are those of tests/native/test_team_parts.py.
+// The numbers are those of tests/native/test_team_parts.py; launch.hpp has their count, kParts.
 enum class Part : int {
   kGram = 0,
   kMapFeatures = 1,

@@ -11,7 +11,13 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["cuda_pays", "diagonal_crossover", "factorization_crossover", "network_crossover"]
+__all__ = [
+    "MARGIN_CROSSOVER", "cuda_pays", "diagonal_crossover", "factorization_crossover",
+    "network_crossover",
+]  # fmt: skip
+
+# Of margin losses, whose systems are other than the squared loss's: not measured on any device.
+MARGIN_CROSSOVER = math.inf
 
 
 def diagonal_crossover(n_samples: int) -> float:

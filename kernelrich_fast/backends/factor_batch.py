@@ -11,7 +11,7 @@ from .._device import namespace, on_device, to_host
 from .._types import FloatArray, IntArray
 from .batch import MARGIN_LOSSES
 from .cost import factorization_seconds, linear_seconds
-from .crossover import factorization_crossover
+from .crossover import MARGIN_CROSSOVER, factorization_crossover
 
 __all__ = ["FactorBatch", "FactorMarginBatch", "FactorStarts", "LinearBatch"]
 
@@ -124,6 +124,11 @@ class FactorMarginBatch(FactorBatch):
     """Runs with a margin loss, whose y are labels."""
 
     loss: str = MARGIN_LOSSES[0]
+
+    @property
+    def crossover(self) -> float:
+        """No number was measured for margin losses."""
+        return MARGIN_CROSSOVER
 
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"loss": MARGIN_LOSSES.index(self.loss)}

@@ -75,12 +75,49 @@ def test_data_that_are_not_contiguous_or_not_double(on_cuda):
     expect_same(krf.flow_diagonal(on_cuda(small), y, **options), expected, ("beta",))
 
 
-def test_factorization_data(on_cuda):
+@pytest.mark.parametrize("loss", ["exponential", "logistic"])
+@pytest.mark.parametrize(
+    "how", [{"log_loss_eval": [-1.0, -50.0]}, {"weight_decay": 0.5, "t_eval": [0.1, 0.3]}]
+)
+def test_diagonal_data_with_labels(on_cuda, loss, how):
+    rng = np.random.default_rng(2)
+    X, y = rng.standard_normal((9, 21)), np.sign(rng.standard_normal((2, 1, 9)))
+    options = dict(alpha=[0.1, 0.5, 1.0], depth=2.5, loss=loss, **how)
+    got = krf.flow_diagonal(on_cuda(X), on_cuda(y), **options)
+    assert got.backend == "cuda"
+    expected = krf.flow_diagonal(X, y, **options, backend="cpu")
+    expect_same(got, expected, ("beta", "dual", "margins", "log_loss", "t"))
+
+
+def test_diagonal_data_under_weight_decay(on_cuda):
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((9, 21)), rng.standard_normal((2, 1, 9))
+    options = dict(alpha=[0.1, 0.5, 1.0], weight_decay=[(0.0, 0.5), (0.2, 0.0)], averaged=True)
+    got = krf.flow_diagonal(on_cuda(X), on_cuda(y), **options, t_eval=[0.1, 0.3])
+    assert got.backend == "cuda"
+    expected = krf.flow_diagonal(X, y, **options, t_eval=[0.1, 0.3], backend="cpu")
+    expect_same(got, expected, ("beta", "beta_mean", "dual", "loss"))
+
+
+@pytest.mark.parametrize(
+    "how", [{"t_eval": [0.1, 0.5]}, {"loss": "logistic", "log_loss_eval": [-1.0, -50.0]}]
+)
+def test_factorization_data(on_cuda, how):
     data = krf.datasets.low_rank_completion(4, 3, 1, 8)
-    options = dict(entries=data.entries, dims=(4, 3), alpha=[0.5, 1.0], width=3, t_eval=[0.1, 0.5])
-    got = krf.flow_factorization(on_cuda(data.y), **options)
-    expected = krf.flow_factorization(data.y, **options, backend="cpu")
-    expect_same(got, expected, ("M", "loss"))
+    y = np.sign(data.y) if "loss" in how else data.y
+    options = dict(entries=data.entries, dims=(4, 3), alpha=[0.5, 1.0], width=3, **how)
+    got = krf.flow_factorization(on_cuda(y), **options)
+    expected = krf.flow_factorization(y, **options, backend="cpu")
+    expect_same(got, expected, ("M", "loss", *(["margins", "log_loss"] if "loss" in how else [])))
+
+
+def test_linear_data(on_cuda):
+    rng = np.random.default_rng(4)
+    X, Y = rng.standard_normal((8, 5)), rng.standard_normal((8, 2))
+    options = dict(alpha=[0.1, 1.0], width=[[3], [50]], t_eval=[0.1, 1.0])
+    got = krf.flow_linear(on_cuda(X), on_cuda(Y), **options)
+    assert got.backend == "cuda"
+    expect_same(got, krf.flow_linear(X, Y, **options, backend="cpu"), ("M", "loss"))
 
 
 def test_network_data(on_cuda):

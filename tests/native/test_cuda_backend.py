@@ -139,6 +139,22 @@ def test_auto_takes_a_gpu_from_the_measured_number_of_runs_on(stand_in, monkeypa
         assert flow(alpha=0.5, num_threads=1, backend="cuda").backend == "cuda", name
     # Networks of more layers were slower on a GPU, however many.
     assert krf.flow_mlp(X, y, **net, alpha=np.ones(200), depth=3, num_threads=1).backend == "cpu"
+    # Nor were margin losses measured, which "cuda" takes all the same.
+    labels, signs = np.sign(y), np.sign(DATA.y)
+    flows = {
+        "flow_diagonal": lambda **o: krf.flow_diagonal(X, labels, loss="logistic", **o),
+        "flow_factorization": lambda **o: krf.flow_factorization(
+            signs, **where, loss="exponential", **o
+        ),
+    }
+    for name, flow in flows.items():
+        assert flow(alpha=np.ones(200), log_loss_eval=[0.0], num_threads=1).backend == "cpu", name
+        assert flow(alpha=1.0, log_loss_eval=[0.0], backend="cuda").backend == "cuda", name
+    many = dict(
+        alpha=np.geomspace(0.5, 1.0, 200), loss="logistic", num_threads=1, progress=False, keep=()
+    )
+    sweep = krf.sweep_diagonal(X, labels, depth=[2], **many)
+    assert sweep.attrs["backend"] == "cpu"
     # A sweep counts all its runs, and its blocks agree.
     sweep = dict(depth=[2, 3], alpha=np.geomspace(0.1, 1.0, 32), num_threads=1, progress=False)
     assert krf.sweep_diagonal(X, y, **sweep).attrs["backend"] == "cuda"

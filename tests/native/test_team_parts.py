@@ -6,13 +6,18 @@ are warps of their own or play the lanes of a device's.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from host_block import build, call
 
 from kernelrich_fast.backends import available_backends
 
-GRAM, SWEEP, SOLVE, SOLVE_COMPLEX, PRODUCTS, REDUCE, SELECT, REFLECT, INVERT, STALE = range(10)
+PARTS = range(10)
+GRAM, SWEEP, SOLVE, SOLVE_COMPLEX, PRODUCTS, REDUCE, SELECT, REFLECT, INVERT, STALE = PARTS
+SOURCES = Path(__file__).resolve().parents[2] / "csrc"
 SIZES = [1, 31, 33, 100, 127, 128, 129]
 
 
@@ -96,6 +101,19 @@ def rows(A, count=None):
 
 def close(got, expected, scale=1.0):
     return np.abs(got - expected).max() <= 1e-13 * scale * max(1.0, np.abs(expected).max())
+
+
+def test_the_module_for_a_device_takes_every_part():
+    """What is compiled for a device alone must not lag behind what is tested here."""
+    named = re.search(r"enum class Part : int {(.*?)};", source("cuda/team_parts.hpp"), re.DOTALL)
+    assert [int(number) for number in re.findall(r"= (\d+)", named[1])] == list(PARTS)
+    count = re.search(r"constexpr int kParts = (\d+);", source("cuda/launch.hpp"))
+    assert int(count[1]) == len(PARTS)
+    assert "part < 0 || part >= krf::cuda::kParts" in source("bindings/cuda_module.cpp")
+
+
+def source(name):
+    return (SOURCES / name).read_text()
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -204,7 +222,7 @@ def test_no_member_of_a_part_races_another(tmp_path):
         program = build("block_parts", folder, "-fsanitize=thread", "-g", *flags)
         if program is None:
             pytest.skip("no C++20 compiler with ThreadSanitizer")
-        for part in range(10):
+        for part in PARTS:
             call(program, threads, [part, n, 39], [A.size, B.size, ld * ld], A, B)
 
 
