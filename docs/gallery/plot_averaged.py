@@ -2,10 +2,10 @@ r"""
 The averaged path and the lasso
 ===============================
 
-For tiny initial weights, the mean of the coefficients over time,
+For initial weights of a tiny scale :math:`\alpha`, the mean of the coefficients over time,
 :math:`\bar\beta(t) = \frac1t \int_0^t \beta`, follows the path of the lasso,
-:math:`\min \frac12 |X\beta - y|^2 + \lambda |\beta|_1` at :math:`\lambda = T_0 / t`, until a
-coefficient first returns to zero.
+:math:`\min \frac12 |X\beta - y|^2 + \lambda |\beta|_1` at :math:`\lambda = T_0 / t` with
+:math:`T_0 = \ln(1/\alpha)/4`, until a coefficient first returns to zero.
 """
 
 # %%

@@ -24,11 +24,13 @@ sweep = krf.sweep_linear(
     progress=False,
 )  # fmt: skip
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained", sharey=True)
-for alpha, end, ax in zip(sweep.alpha.values, (12.0, 0.3), axes, strict=True):
+for alpha, label, end, ax in zip(
+    sweep.alpha.values, ("10^{-6}", "0.1"), (12.0, 0.3), axes, strict=True
+):
     for mode, style in enumerate(("-", "--", "-.", ":", (0, (5, 1)))):
         values = sweep.singular_values.sel(alpha=alpha, mode=mode)
         ax.plot(times, values, linestyle=style, label=f"mode {mode + 1}")
-    ax.set(title=rf"$\alpha$ = {alpha:g}", xlabel="gradient-flow time", xlim=(0.0, end))
+    ax.set(title=rf"$\alpha = {label}$", xlabel="gradient-flow time", xlim=(0.0, end))
 axes[0].legend(loc="upper right", bbox_to_anchor=(1.0, 0.93), fontsize="small")
 axes[0].set_ylabel("singular values of M")
 plt.show()

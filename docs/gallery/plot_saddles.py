@@ -3,13 +3,14 @@ From saddle to saddle
 =====================
 
 From tiny initial weights the flow rests near saddle points of the loss and jumps from one to the
-next: coordinates become active one after the other. In units of :math:`\ln(1/\alpha)` the times of
-the jumps converge as :math:`\alpha \to 0`.
+next: coordinates become active one after the other. In units of :math:`T_0 = \ln(1/\alpha)/4` the
+times of the jumps converge as :math:`\alpha \to 0`.
 """
 
 # %%
 # Scales down to 1e-100 are no difficulty, because the logarithms of the weights are stored. The
-# dotted black steps are the limit itself, which `rich_path` computes without integration.
+# dotted black steps are the limit itself, which `rich_path` computes without integration. The axes
+# show :math:`t / \ln(1/\alpha)`, a quarter of :math:`t / T_0`.
 
 import matplotlib.pyplot as plt
 import numpy as np

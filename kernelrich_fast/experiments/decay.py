@@ -10,6 +10,7 @@ import xarray as xr
 from .. import datasets
 from ..diagonal import flow_diagonal, limit_diagonal
 from ..plot._axes import line_style
+from ..plot._labels import equations
 from ..sweeps.diagonal import sweep_diagonal
 from . import decay_schedules
 from .output import About, Expectation, Outcome, Panels, Settings, rising, save, table
@@ -131,8 +132,8 @@ def run(settings: Settings) -> Outcome:
     upper, lower = parts
     decay_schedules.draw(upper.subplots(1, 2, sharey=True), panels["_schedules"])
     upper.suptitle(
-        "setting of Jacobs and Burkholz 2024 (figures 1, 4 and 5); "
-        r"they do not state their constants, those of $\lambda$ are ours"
+        "setting of Jacobs and Burkholz 2024 (figures 1, 4 and 5)\n"
+        r"the paper does not state its constants; those of $\lambda$ are ours"
     )
     _draw_late_and_switched(lower, panels)
     save(settings, "decay", figure, panels)
@@ -143,9 +144,9 @@ def _draw_late_and_switched(part: Any, panels: Panels) -> None:
     """Population error over time under constant decay, and over Lambda where it is switched off."""
     late, switched = panels["_late"], panels["_switched"]
     left, right = part.subplots(1, 2, sharey=True)
-    for k, lam in enumerate(late.weight_decay.values):
-        left.plot(late.time, late.population_error.sel(weight_decay=lam),
-                  label=rf"$\lambda={lam:g}$", **line_style(k))  # fmt: skip
+    for k, label in enumerate(equations(r"\lambda", late.weight_decay.values)):
+        error = late.population_error.isel(weight_decay=k)
+        left.plot(late.time, error, label=label, **line_style(k))
     left.set(xscale="log", yscale="log", xlabel="time $t$",
              ylabel=r"population error $\|\beta - \beta^\star\|_2^2$")  # fmt: skip
     left.set_title(
@@ -153,9 +154,9 @@ def _draw_late_and_switched(part: Any, panels: Panels) -> None:
         rf"seed {late.attrs['seed']}, $\alpha={ALPHA:g}$, decay constant", loc="left",
         fontsize="medium",
     )  # fmt: skip
-    for k, lam in enumerate(DECAYS):
-        right.plot(SHRINKS, switched.population_error.sel(weight_decay=lam),
-                   label=rf"$\lambda={lam:g}$", **line_style(k + 1))  # fmt: skip
+    for k, label in enumerate(equations(r"\lambda", DECAYS)):
+        error = switched.population_error.isel(weight_decay=k)
+        right.plot(SHRINKS, error, label=label, **line_style(k + 1))
     right.plot(SHRINKS, switched.limit_error, "k.", label=r"no decay, from $\alpha e^{-2\Lambda}$")
     right.set(xlabel=r"$\Lambda = \int \lambda\, dt$ when decay is switched off")
     right.set_title("decay switched off: the end", loc="left", fontsize="medium")
@@ -174,21 +175,21 @@ def _tables(panels: Panels) -> tuple[str, str]:
         f"decay: population error from alpha = {ALPHA:g} (without decay it ends at "
         f"{float(late.population_error.sel(weight_decay=0.0)[-1]):.3g})"
     )
-    header = ["lambda", "lambda t = 0.05", "1", "20", f"switched off at {SHRINKS[-1]:g}"]
+    header = ["lambda", "lambda t = 0.05", "1", "20", f"switched off at Lambda = {SHRINKS[-1]:g}"]
     end = float(small.time[-1])
     above = (
         f"decay: |x - x*| from m^2 - w^2 = 1 with N = {small.attrs['n_samples']}, d = "
         f"{small.attrs['n_features']} (Jacobs and Burkholz 2024), the mean of "
-        f"{small.sizes['seed']} starts; A is the integral of the decay up to t = {end:g}"
+        f"{small.sizes['seed']} starts; Lambda is the integral of the decay up to t = {end:g}"
     )
     columns = [
         "decay",
-        "A",
+        "Lambda",
         "t = 10",
         "100",
         f"{end:g}",
         "std. deviation",
-        "no decay, from e^(-2A)",
+        "no decay, from e^(-2 Lambda)",
     ]
     return (
         table(above, columns, decay_schedules.rows(small)),

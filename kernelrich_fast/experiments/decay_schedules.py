@@ -16,6 +16,8 @@ from .. import datasets, schedules
 from .._types import FloatArray
 from ..diagonal import flow_diagonal, limit_diagonal
 from ..plot._axes import draw_mean
+from ..plot._data import spread_title
+from ..plot._labels import equations
 from ..schedules import Schedule
 from .output import Expectation, Panels, Settings
 from .words import averaged, listed
@@ -28,6 +30,7 @@ CONSTANTS = (1e-3, 1e-2, 1e-1, 1.0)
 RATIO = 0.95
 NONE, HARMONIC, QUADRATIC, GEOMETRIC = "no decay", "1/k", "1/k^2", "0.95^k"
 END = 1000  # of time, in which k counts units
+TIME = "time $t$ (one unit is $10^4$ steps of size $10^{-4}$)"
 SCALE = 0.5  # of w_plus and w_minus: their product at the start is (m^2 - w^2) / 4
 
 
@@ -132,8 +135,8 @@ EXPECTATIONS = (
     ),
     Expectation("decays of 1/k and 0.95^k end nearer than every constant one", _nearer),
     Expectation(
-        "1/k^2, whose integral A stays finite, ends within 1 % of the error of a start smaller by "
-        "e^(-2A) without decay",
+        "1/k^2, whose integral Lambda stays finite, ends within 1 % of the error of a start "
+        "smaller by e^(-2 Lambda) without decay",
         _strength,
     ),
 )
@@ -175,12 +178,14 @@ def draw(axes: Any, ds: xr.Dataset) -> None:
     """Errors over time: constant decay in the left panel, decaying in the right one."""
     left, right = axes
     constant = [f"{lam:g}" for lam in CONSTANTS]
+    labels = dict(zip(constant, equations(r"\lambda", CONSTANTS), strict=True))
     for axis, names in ((left, constant), (right, [HARMONIC, QUADRATIC, GEOMETRIC])):
         for index, name in enumerate([NONE, *names]):
-            label = name if name == NONE else rf"$\lambda={name}$"
+            label = labels.get(name, name if name == NONE else rf"$\lambda={name}$")
             draw_mean(axis, ds.time, ds.error.sel(schedule=name), label, index)
-        axis.set(xscale="log", yscale="log", xlabel="time $t$ ($10^4$ steps of $10^{-4}$)")
-        axis.legend(fontsize="small", loc="lower left")
+        axis.set(xscale="log", yscale="log", xlabel=TIME)
+        title = spread_title(ds.error, seed="start")
+        axis.legend(fontsize="small", title_fontsize="small", title=title, loc="lower left")
     left.set_ylabel(r"error $\|x_t - x^\star\|_2$")
     size = f"$N={ds.attrs['n_samples']}$, $d={ds.attrs['n_features']}$"
     left.set_title(

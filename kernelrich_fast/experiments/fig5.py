@@ -9,7 +9,7 @@ from .. import plot
 from ..datasets import low_rank_completion
 from ..sweeps import sweep_factorization
 from .output import About, Expectation, Outcome, Panels, Settings, rising, save, table
-from .words import averaged, listed
+from .words import averaged, ended, listed
 
 __all__ = ["ABOUT", "completion_data", "run"]
 
@@ -91,7 +91,7 @@ def run(settings: Settings) -> Outcome:
     figure = Figure(figsize=(10.0, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     plot.factorization_heatmap(ds, "excess_nuclear_norm", left, clip=10.0)
-    plot.factorization_heatmap(ds, "unobserved_movement", right)
+    plot.factorization_heatmap(ds, "unobserved_movement", right, log=False)
     for axis, panel in ((left, "a"), (right, "b")):
         drawn = f"seed {settings.seed}" if len(seeds) == 1 else f"{len(seeds)} seeds"
         axis.set_title(
@@ -108,6 +108,5 @@ def run(settings: Settings) -> Outcome:
         ]
         title = f"figure 5: {variable}, {averaged('mean', len(seeds), 'seed')}"
         tables.append(table(title, header, rows))
-    unfinished = int(np.sum(ds.status.values != 0))
-    text = "\n\n".join([*tables, f"{ds.status.size} runs, {unfinished} not converged"])
+    text = "\n\n".join([*tables, ended(ds.status)])
     return Outcome(text, {"": ds})

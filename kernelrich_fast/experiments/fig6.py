@@ -7,10 +7,9 @@ import xarray as xr
 
 from .. import plot
 from ..datasets import CircleTeacher, circle_teacher
-from ..status import Status
 from ..sweeps import sweep_mlp
 from .output import About, Expectation, Outcome, Panels, Settings, save, table
-from .words import averaged, listed
+from .words import averaged, ended, listed
 
 __all__ = ["ABOUT", "circle_data", "run", "scaled_teacher"]
 
@@ -117,7 +116,7 @@ ABOUT = About(
             _error_grows,
         ),
         Expectation(
-            "b: the gradient distance falls to less than a quarter of what it is when rich",
+            "b: the distance of tangent features falls to less than a quarter of that when rich",
             _moves_less,
         ),
     ),
@@ -150,6 +149,5 @@ def run(settings: Settings) -> Outcome:
             rows.append(["+-", *(float(error[i] / np.sqrt(len(seeds))) for i in shown)])
         header = ["", *([""] * len(shown))]
         tables.append(table(f"figure 6: {variable}, {len(seeds)} seeds", header, rows))
-    counts = [f"{int(np.sum(ds.status == s))} {s.name}" for s in Status]
-    text = "\n\n".join([*tables, f"{ds.status.size} runs: {', '.join(counts)}"])
+    text = "\n\n".join([*tables, ended(ds.status)])
     return Outcome(text, {"": ds})

@@ -11,7 +11,7 @@ from .. import plot
 from ..datasets import Digits, digits
 from ..sweeps import sweep_mlp
 from .output import About, Expectation, Outcome, Panels, Settings, save, table
-from .words import averaged, listed
+from .words import averaged, ended, listed
 
 __all__ = ["ABOUT", "class_data", "load_npz", "run"]
 
@@ -142,12 +142,11 @@ def run(settings: Settings) -> Outcome:
         [float(a), *(100.0 * float(ds[name].sel(alpha=a).mean("seed")) for name in _COLUMNS)]
         for a in ds.alpha
     ]
-    unfinished = int(np.sum(ds.status.values != 0))
     title = f"figure 6c: test error in per cent, {n_train} digits, width {width}, {drawn}"
     text = "\n\n".join(
         [
             table(title, ["alpha", "flow", "kernel", "last layer"], rows),
-            f"{ds.status.size} runs, {unfinished} not converged",
+            ended(ds.status),
         ]
     )
     return Outcome(text, {"": ds})

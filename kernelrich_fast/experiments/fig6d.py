@@ -15,6 +15,8 @@ import xarray as xr
 from .. import plot
 from .._bars import tqdm
 from ..datasets import digits
+from ..plot._axes import legend_for
+from ..plot._data import spread_title
 from .cifar import load_cifar10
 from .convolution import Images, Layers, Trained, train
 from .output import About, Expectation, Outcome, Panels, Settings, save, table
@@ -159,7 +161,7 @@ def run(settings: Settings) -> Outcome:
     axes = plot.class_errors(ds, figure.subplots())
     for line, name in zip(axes.get_lines(), COLUMNS, strict=True):
         line.set_label(name)
-    axes.legend(fontsize="small")
+    legend_for(axes, spread_title(ds.test_error))
     axes.set_xticks(size.alphas, [f"{alpha:g}" for alpha in size.alphas])
     axes.minorticks_off()
     axes.set_title(

@@ -10,7 +10,7 @@ from .. import plot
 from .._types import FloatArray
 from ..mlp import flow_mlp
 from .output import About, Expectation, Outcome, Panels, Settings, save, table
-from .words import listed
+from .words import ended, listed
 
 __all__ = ["ABOUT", "run", "univariate_data"]
 
@@ -116,21 +116,45 @@ def run(settings: Settings) -> Outcome:
     figure = Figure(figsize=(12.0, 4.4), layout="constrained")
     for axis, panel in zip(figure.subplots(1, 3), PANELS, strict=True):
         plot.univariate_functions(ds.sel(panel=panel), axis)
-        axis.set_title(f"{panel}  $N={len(X)}$, width {width}, seed {settings.seed}", loc="left")
+        axis.set_title(_title(panel), loc="left", fontsize="medium")
+    figure.suptitle(f"$N={len(X)}$, width $k={width}$, seed {settings.seed}")
     # Names are no numbers: NetCDF 3 keeps panels by position.
     save(settings, "fig7", figure, {"": ds.assign_coords(panel=np.arange(len(PANELS)))})
-    header = ["panel", *(f"alpha={a:g}" for a in ALPHAS)]
+    header = ["panel", "(w1, b1) times", "w2 times", *(f"alpha={a:g}" for a in ALPHAS)]
     tables = [
         table(
-            f"figure 7: {what}, width {width}",
+            f"figure 7: {what}, width k = {width}",
             header,
-            [[p, *(float(v) for v in ds[name].sel(panel=p))] for p in PANELS],
+            [
+                [p, *_factors(power), *(float(v) for v in ds[name].sel(panel=p))]
+                for p, power in PANELS.items()
+            ],
         )
         for what, name in (
             ("root mean square distance from the linear spline", "spline_rmse"),
             ("largest distance from the linear spline", "spline_max_error"),
         )
     ]
-    unfinished = int(np.sum(ds.status.values != 0))
-    text = "\n\n".join([*tables, f"{ds.status.size} runs, {unfinished} not converged"])
+    text = "\n\n".join([*tables, ended(ds.status)])
     return Outcome(text, {"": ds})
+
+
+def _factors(power: float) -> tuple[str, str]:
+    """Of the table: of (w1, b1) and of w2, in powers of the width k."""
+    return (
+        ("1", "1")
+        if power == 0.0
+        else (
+            f"k^-1/{round(1 / power)}",
+            f"k^1/{round(1 / power)}",
+        )
+    )
+
+
+def _title(panel: str) -> str:
+    """What differs between the panels."""
+    power = PANELS[panel]
+    if power == 0.0:
+        return f"{panel}  $(w_1, b_1)$ and $w_2$ as drawn"
+    factors = f"k^{{-1/{round(1 / power)}}}", f"k^{{1/{round(1 / power)}}}"
+    return rf"{panel}  ${factors[0]}\,(w_1, b_1)$ and ${factors[1]}\,w_2$"

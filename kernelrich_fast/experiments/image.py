@@ -7,10 +7,12 @@ import xarray as xr
 
 from .. import datasets, plot
 from .._types import FloatArray
+from ..plot._axes import legend_below
+from ..plot._labels import equations
 from ..sweeps import sweep_factorization
 from ..theory import min_nuclear_norm
 from .output import About, Expectation, Outcome, Panels, Settings, save, table
-from .words import listed
+from .words import ended, listed
 
 __all__ = ["ABOUT", "image_data", "run"]
 
@@ -141,16 +143,17 @@ def run(settings: Settings) -> Outcome:
         plot.factorization_error(ds, row[0])
         least = float(ds.min_nuclear_rmse)
         row[0].axhline(least, color="0.4", linewidth=0.8, label="minimum nuclear norm")
-        row[0].legend(fontsize="small")
+        legend_below(row[0])
         row[0].set_title(
             rf"${size} \times {size}$, $N={ds.attrs['n_observed']}$, seed {SEED + settings.seed}",
             loc="left",
         )
         wide = ds.M.sel(width=widths[1])
+        scales = equations(r"\alpha", ds.alpha.values)
         shown: list[tuple[str, FloatArray]] = [
             ("observed", ds.observed.values),
-            (rf"$\alpha={ds.alpha.values[-1]:g}$, $k={widths[1]}$", wide.values[-1]),
-            (rf"$\alpha={ds.alpha.values[0]:g}$, $k={widths[1]}$", wide.values[0]),
+            (f"{scales[-1]}, $k={widths[1]}$", wide.values[-1]),
+            (f"{scales[0]}, $k={widths[1]}$", wide.values[0]),
             ("minimum nuclear norm", ds.min_nuclear_norm.values),
         ]
         for ax, (title, pixels) in zip(row[1:], shown, strict=True):
@@ -159,8 +162,7 @@ def run(settings: Settings) -> Outcome:
         title = (
             f"{size} x {size}, {ds.attrs['n_observed']} pixels: RMSE of the others "
             f"(minimum nuclear norm {float(ds.min_nuclear_rmse):.4f}, mean value "
-            f"{float(ds.mean_rmse):.4f}; {int(np.sum(ds.status.values != 0))} of "
-            f"{ds.status.size} runs not converged)"
+            f"{float(ds.mean_rmse):.4f}; {ended(ds.status)})"
         )
         tables.append(table(title, ["alpha", *(f"k={k}" for k in widths)], rows))
     save(settings, "image", figure, panels)

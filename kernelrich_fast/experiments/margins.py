@@ -13,7 +13,8 @@ import xarray as xr
 
 from .. import datasets
 from .._types import FloatArray
-from ..plot._axes import line_style
+from ..plot._axes import legend_below, line_style
+from ..plot._labels import equations, number
 from ..sweeps import sweep_diagonal
 from .output import About, Expectation, Outcome, Panels, Settings, save, table
 from .words import listed
@@ -134,7 +135,7 @@ def run(settings: Settings) -> Outcome:
     from matplotlib.figure import Figure
 
     panels = _panels(settings)
-    figure = Figure(figsize=(13.0, 4.0), layout="constrained")
+    figure = Figure(figsize=(13.0, 4.8), layout="constrained")
     axes = figure.subplots(1, 3)
     _draw_scales(axes[0], panels["_scale"])
     _draw_map(figure, axes[1], panels["_scale"])
@@ -162,10 +163,11 @@ def _drawn(ds: xr.Dataset) -> list[float]:
 
 
 def _draw_scales(axis: Any, ds: xr.Dataset) -> None:
-    for k, alpha in enumerate(_drawn(ds)):
-        own = ds.excess_l1.sel(alpha=alpha)
-        axis.plot(-ds.log_loss, own, label=rf"$\alpha={alpha:.3g}$", **line_style(k))
-    _finish(axis, ds, "$D=2$")
+    drawn = _drawn(ds)
+    for k, label in enumerate(equations(r"\alpha", drawn)):
+        own = ds.excess_l1.sel(alpha=drawn[k])
+        axis.plot(-ds.log_loss, own, label=label, **line_style(k))
+    _finish(axis, ds, "a  $D=2$")
 
 
 def _draw_depths(axis: Any, ds: xr.Dataset) -> None:
@@ -173,7 +175,7 @@ def _draw_depths(axis: Any, ds: xr.Dataset) -> None:
         own = ds.excess_l1.sel(depth=depth)
         axis.plot(-ds.log_loss, own, label=f"$D={depth:g}$", **line_style(k))
     axis.set_ylim(bottom=0.1 * float(ds.excess_l1.min()))
-    _finish(axis, ds, rf"$\alpha={float(ds.alpha):g}$")
+    _finish(axis, ds, rf"c  $\alpha={number(float(ds.alpha))}$")
 
 
 def _finish(axis: Any, ds: xr.Dataset, what: str) -> None:
@@ -184,7 +186,7 @@ def _finish(axis: Any, ds: xr.Dataset, what: str) -> None:
     )  # fmt: skip
     size = f"$N={ds.attrs['n_samples']}$, $d={ds.attrs['n_features']}$"
     axis.set_title(f"{what}, {size}, seed {ds.attrs['seed']}", loc="left", fontsize="medium")
-    axis.legend(fontsize="small", loc="lower left" if ds.depth.ndim else "upper right")
+    legend_below(axis)
 
 
 def _draw_map(figure: Any, axis: Any, ds: xr.Dataset) -> None:
@@ -198,14 +200,14 @@ def _draw_map(figure: Any, axis: Any, ds: xr.Dataset) -> None:
     figure.colorbar(shades, ax=axis, label=r"$\log_{10}$ of the excess")
     inside = ds.critical_loss.where(np.isfinite(ds.critical_loss))
     axis.plot(ds.alpha, -inside, color="white", linestyle="--", label="excess 10 %")
-    for k, mu in enumerate((1e-6, 1e-3, 1.0)):
+    for mu, look in ((1e-6, "-"), (1e-3, "-."), (1.0, ":")):
         axis.plot(
-            ds.alpha, ds.alpha**2 / mu, color="black", linewidth=1.0,
-            linestyle=("-", "-.", ":")[k], label=rf"$\mu={mu:g}$",
+            ds.alpha, ds.alpha**2 / mu, color="black", linewidth=1.0, linestyle=look,
+            label=rf"$\mu={number(mu)}$",
         )  # fmt: skip
     axis.set(
         xscale="log", yscale="log", xlabel=r"$\alpha$", ylabel=r"$\ln(1/L)$",
         ylim=(float(-ds.log_loss[0]), float(-ds.log_loss[-1])),
     )  # fmt: skip
-    axis.set_title(r"$D=2$; $\mu=\alpha^2/\ln(1/L)$", loc="left", fontsize="medium")
-    axis.legend(fontsize="small", loc="upper left", facecolor="0.75")
+    axis.set_title(r"b  $D=2$; $\mu=\alpha^2/\ln(1/L)$", loc="left", fontsize="medium")
+    legend_below(axis, facecolor="0.75")

@@ -26,6 +26,8 @@ __all__ = [
     "writable",
 ]
 
+# The largest integer that NetCDF 3 writes as one.
+_MOST = int(np.iinfo(np.int32).max)
 # The data of a figure by panel.
 Panels = dict[str, xr.Dataset]
 
@@ -97,13 +99,20 @@ def save(settings: Settings, name: str, figure: Figure, panels: Panels) -> None:
     for suffix in ("png", "pdf"):
         figure.savefig(settings.out / f"{name}.{suffix}", dpi=200)
     for panel, ds in panels.items():
-        # NetCDF 3, which SciPy writes, has no 64-bit integers.
-        small = ds.map(lambda v: v.astype(np.int32) if v.dtype.kind == "i" else v)
-        small = small.assign_coords(
-            {k: v.astype(np.int32) for k, v in ds.coords.items() if v.dtype.kind == "i"}
-        )
-        small.attrs = ds.attrs
+        small = ds.map(_of_netcdf)
+        small = small.assign_coords({k: _of_netcdf(v) for k, v in ds.coords.items()})
+        small.attrs = {
+            k: float(v) if isinstance(v, int) and abs(v) > _MOST else v for k, v in ds.attrs.items()
+        }
         small.to_netcdf(settings.out / f"{name}{panel}.nc", engine="scipy")
+
+
+def _of_netcdf(values: xr.DataArray) -> xr.DataArray:
+    """NetCDF 3, which SciPy writes, has no 64-bit integers: large ones are real numbers there."""
+    if values.dtype.kind != "i":
+        return values
+    fits = values.size == 0 or int(abs(values).max()) <= _MOST
+    return values.astype(np.int32 if fits else np.float64)
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["averaged", "listed", "spanned"]
+import numpy as np
+import xarray as xr
+
+from ..status import Status
+
+__all__ = ["averaged", "ended", "listed", "spanned"]
 
 
 def averaged(kind: str, number: int, what: str) -> str:
     """Such as "the mean of 3 seeds", or "one seed"."""
     return f"one {what}" if number == 1 else f"the {kind} of {number} {what}s"
+
+
+def ended(status: xr.DataArray) -> str:
+    """How many runs ended how, such as "15 runs: 13 CONVERGED, 2 MAX_STEPS"."""
+    counts = {each.name: int(np.sum(status.values == each)) for each in Status}
+    return f"{status.size} runs: {', '.join(f'{n} {name}' for name, n in counts.items() if n)}"
 
 
 def spanned(values: Sequence[float]) -> str:

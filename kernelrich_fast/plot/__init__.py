@@ -1,11 +1,10 @@
 """Pictures: one function per kind of figure, each takes a Dataset and returns the Axes."""
 
 from .critical import critical_alpha
+from .factorizations import factorization_error, factorization_heatmap
 from .models import (
     depth_potentials,
     excess_norms,
-    factorization_error,
-    factorization_heatmap,
     population_error,
     potentials,
     sparsity_ratio,
@@ -30,3 +29,7 @@ __all__ = [
     "sparsity_ratio",
     "univariate_functions",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from ..backends import MARGIN_LOSSES
+from ._data import mean_and_error
+from ._labels import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,12 +18,10 @@ __all__ = [
     "STYLES",
     "axes_of",
     "draw_mean",
-    "label_of",
     "legend_below",
+    "legend_for",
     "line_style",
     "log_ticks",
-    "with_variable",
-    "with_variables",
 ]
 
 # Okabe-Ito: told apart without colour vision; line styles keep them apart in grey.
@@ -43,69 +42,6 @@ def axes_of(ax: Axes | None, figsize: tuple[float, float] = (4.0, 3.0)) -> Axes:
     return axes
 
 
-def with_variables(ds: xr.Dataset, *names: str) -> None:
-    """Refuse what is not a Dataset with these variables, coordinates or dimensions."""
-    if not isinstance(ds, xr.Dataset):
-        raise TypeError(f"ds: expected an xarray.Dataset, got {ds!r}")
-    missing = [name for name in names if name not in ds.variables and name not in ds.dims]
-    if missing:
-        there = ", ".join(sorted(map(str, ds.variables)))
-        raise ValueError(f"ds: expected a Dataset with {', '.join(missing)}, got one with {there}")
-
-
-def with_variable(ds: xr.Dataset, variable: str, *dims: str) -> xr.DataArray:
-    """The variable of that name; an error names it if it is missing or lacks one of ``dims``."""
-    with_variables(ds, *dims)
-    if not isinstance(variable, str):
-        raise TypeError(f"variable: expected a name, got {variable!r}")
-    if variable not in ds.data_vars:
-        there = ", ".join(map(str, ds.data_vars))
-        raise ValueError(f"variable: expected one of {there}, got {variable!r}")
-    values = ds[variable]
-    if not set(dims) <= set(values.dims):
-        raise ValueError(
-            f"variable: expected one with dimensions {', '.join(dims)}, got {values.dims}"
-        )
-    return values
-
-
-# Variables of sweeps in the symbols of the field.
-_LABELS = {
-    "beta": r"coefficients $\beta_i$",
-    "excess_l1": r"$\|\beta\|_1 - \|\beta_{\ell_1}\|_1$",
-    "excess_l2": r"$\|\beta\|_2 - \|\beta_{\ell_2}\|_2$",
-    "excess_nuclear_norm": r"$\|M\|_* - \|Y^\star\|_*$",
-    "feature_distance": r"gradient distance $1 - \cos(\Phi_0, \Phi_T)$",
-    "kernel_distance": r"kernel distance $1 - \cos(K_0, K_T)$",
-    "kernel_rmse": "RMSE of the kernel predictor",
-    "l1_norm": r"$\|\beta\|_1$",
-    "l2_norm": r"$\|\beta\|_2$",
-    "loss": "loss $L$",
-    "nuclear_norm": r"$\|M\|_*$",
-    "population_error": r"population error $\|\beta - \beta^\star\|_2^2$",
-    "test_rmse": "test RMSE",
-    "unobserved_movement": r"$\|M - M(0)\|_F$, unobserved entries",
-    "unobserved_rms": "RMS of $M - M(0)$, unobserved entries",
-}
-
-
-# Under a margin loss these are of the direction, beta over its least margin.
-_OF_MARGINS = {
-    "excess_l1": r"$\|\beta\|_1 / \min\|\beta\|_1 - 1$, margins $\geq 1$",
-    "excess_l2": r"$\|\beta\|_2 / \min\|\beta\|_2 - 1$, margins $\geq 1$",
-    "l1_norm": r"$\|\beta\|_1 / \min_n m_n$",
-    "l2_norm": r"$\|\beta\|_2 / \min_n m_n$",
-    "population_error": r"population error $\|\beta/\|\beta\| - \beta^\star\|_2^2$",
-}
-
-
-def label_of(variable: str, ds: xr.Dataset | None = None) -> str:
-    """How a variable, of that sweep, is written on an axis."""
-    of_margins = ds is not None and ds.attrs.get("loss") in MARGIN_LOSSES
-    own = _OF_MARGINS if of_margins else {}
-    return own.get(variable) or _LABELS.get(variable, variable.replace("_", " "))
-
-
 def log_ticks(ax: Axes, which: str) -> None:
     """Make the x or y axis logarithmic; over less than two decades ticks are at 1, 2 and 5.
 
@@ -118,16 +54,35 @@ def log_ticks(ax: Axes, which: str) -> None:
     low, high = axis.get_view_interval()
     if high < 100.0 * low:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
         axis.set_minor_formatter(NullFormatter())
+
+
+def _tick(value: float) -> str:
+    text = f"{value:g}"
+    return f"${number(value)}$" if "e" in text else text
 
 
 def legend_below(ax: Axes, **options: Any) -> None:
     """A legend under the axes, for curves that leave no room within them."""
+    from matplotlib.transforms import ScaledTranslation
+
+    # In points, whatever the height of the axes, so that the layout can make room for it.
+    below = ScaledTranslation(0.0, -34.0 / 72.0, ax.figure.dpi_scale_trans)
+    # Given, they may be none beside a title.
+    handles = options.pop("handles", None) or ax.get_legend_handles_labels()[0]
     ax.legend(
-        fontsize="small", title_fontsize="small", ncols=2, loc="upper center",
-        bbox_to_anchor=(0.5, -0.2), **options,
+        handles=handles, fontsize="small", title_fontsize="small", ncols=2, loc="upper center",
+        bbox_to_anchor=(0.5, 0.0), bbox_transform=ax.transAxes + below, **options,
     )  # fmt: skip
+
+
+def legend_for(ax: Axes, title: str | None) -> None:
+    """A legend within the axes or, if it has a title and so takes more room, below them."""
+    if title:
+        legend_below(ax, title=title)
+    elif ax.get_legend_handles_labels()[0]:
+        ax.legend()
 
 
 def draw_mean(
@@ -135,24 +90,36 @@ def draw_mean(
 ) -> None:
     """A curve; where there are problems or seeds, their mean with a band of one standard error.
 
-    The legend names the band, once for all curves of the axes.
+    A curve of one point has a bar in place of the band, beside those of other curves. The title of
+    the legend says what both are (`spread_title`).
     """
-    over = [dim for dim in ("problem", "seed") if dim in values.dims]
-    mean = values.mean(over) if over else values
-    style = line_style(index)
-    ax.plot(x, mean, label=label or None, **style, **options)
-    count = int(np.prod([values.sizes[dim] for dim in over], dtype=np.int64))
-    if count > 1:
-        error = values.std(over, ddof=1) / np.sqrt(count)
-        names = " and ".join(f"{values.sizes[dim]} {dim}s" for dim in over)
-        text = f"standard error, {names}"
-        named = text in [other.get_label() for other in ax.collections]
+    mean, error = mean_and_error(values)
+    look = {**line_style(index), **options}
+    if mean.size == 1:
+        spread = np.zeros(1) if error is None else np.ravel(error)
+        _draw_point(ax, np.ravel(x), np.ravel(mean), spread, label, 6.0 * index, look)
+        return
+    ax.plot(x, mean, label=label or None, **look)
+    if error is not None:
         ax.fill_between(
-            x, mean - error, mean + error, color=style["color"], alpha=0.2, linewidth=0.0,
-            label=None if named else text,
-        )  # fmt: skip
-    if label or count > 1:
-        ax.legend(fontsize="small" if count > 1 else None)
+            x, mean - error, mean + error, color=look["color"], alpha=0.2, linewidth=0.0
+        )
+
+
+def _draw_point(
+    ax: Axes, x: Any, mean: Any, error: Any, label: str, aside: float, look: dict[str, Any]
+) -> None:
+    from matplotlib.transforms import ScaledTranslation
+
+    # Matplotlib takes no limits from points that it draws elsewhere than at their coordinates.
+    ends = mean + np.nan_to_num(error) * [[-1.0], [1.0]]
+    ax.update_datalim(np.stack(np.broadcast_arrays(x, ends), axis=-1).reshape(-1, 2))
+    look = {"marker": "o", **look}
+    look["transform"] = ax.transData + ScaledTranslation(
+        aside / 72.0, 0.0, ax.figure.dpi_scale_trans
+    )
+    ax.errorbar(x, mean, error, label=label or None, capsize=2, **look)
+    ax.autoscale_view()
 
 
 def line_style(index: int) -> dict[str, Any]:

@@ -10,7 +10,9 @@ import xarray as xr
 from .. import _validate as check
 from .._types import FloatArray
 from ..theory.critical import median_critical_alpha
-from ._axes import axes_of, line_style, log_ticks, with_variables
+from ._axes import axes_of, line_style, log_ticks
+from ._data import expanded, one_value_of, with_variables
+from ._labels import equations
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,16 +54,20 @@ def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = Fals
     >>> krf.plot.critical_alpha(ds).get_yscale()
     'log'
     """
-    ax = axes_of(ax)
     with_variables(ds, "critical_alpha", "n_samples_l1", "depth", "seed", "n_samples")
     check.flag("power", power)
-    for index, D in enumerate(ds.depth.values):
-        values = ds.critical_alpha.sel(depth=D) ** (float(D) if power else 1)
+    dims = ("depth", "seed", "n_samples")
+    one_value_of(ds.critical_alpha, *dims)
+    ax = axes_of(ax)
+    every = expanded(ds.critical_alpha, *dims)
+    depths, seeds = every.depth.values, every.sizes["seed"]
+    for index, label in enumerate(equations("D", depths)):
+        values = every.isel(depth=index) ** (float(depths[index]) if power else 1)
         median = median_critical_alpha(values)
-        n = values.n_samples.values * 1.01 ** (index - 0.5 * (len(ds.depth) - 1))
-        _draw_order_statistics(ax, n, values, median, f"$D={float(D):g}$", index)
+        n = values.n_samples.values * 1.01 ** (index - 0.5 * (len(depths) - 1))
+        _draw_order_statistics(ax, n, values, median, label, index)
         _mark_edges(ax, n, values, median, index)
-    needed = float(np.sort(ds.n_samples_l1)[ds.sizes["seed"] // 2])
+    needed = float(np.sort(np.ravel(ds.n_samples_l1))[seeds // 2])
     if np.isfinite(needed):
         label = rf"minimum $\ell_1$ needs $N={needed:g}$"
         ax.axvline(needed, color="0.4", linestyle="--", linewidth=1, label=label)
@@ -69,10 +75,9 @@ def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = Fals
     ax.set(xlabel="number of samples $N$", ylabel=ylabel)
     if bool((ds.critical_alpha > 0).any()):
         ax.set_yscale("log", nonpositive="clip")
-        ax.margins(y=0.05 + 0.05 * len(ds.depth) * bool((ds.critical_alpha == 0).any()))
+        ax.margins(y=0.05 + 0.05 * len(depths) * bool((ds.critical_alpha == 0).any()))
     log_ticks(ax, "x")
     size = f"$d={ds.attrs['n_features']}$, " if "n_features" in ds.attrs else ""
-    seeds = ds.sizes["seed"]
     title = f"{size}median and range of {seeds} seeds" if seeds > 1 else f"{size}one seed"
     ax.legend(title=title, fontsize="small", title_fontsize="small")
     return ax

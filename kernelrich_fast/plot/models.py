@@ -1,22 +1,24 @@
-"""Pictures of diagonal networks and factorisations."""
+"""Pictures of diagonal networks and their potentials."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
-from .. import _validate as check
 from ._axes import (
     COLOURS,
+    STYLES,
     axes_of,
     draw_mean,
-    label_of,
+    legend_below,
+    legend_for,
     line_style,
     log_ticks,
-    with_variable,
-    with_variables,
 )
+from ._data import Curve, expanded, one_value_of, over_scale, spread_title, with_variables
+from ._labels import equations, label_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,24 +26,14 @@ if TYPE_CHECKING:
 __all__ = [
     "depth_potentials",
     "excess_norms",
-    "factorization_error",
-    "factorization_heatmap",
     "population_error",
     "potentials",
     "sparsity_ratio",
 ]
 
-
-def _curves(ds: xr.Dataset, variable: str) -> list[tuple[str, xr.DataArray]]:
-    """The curves of a variable over alpha, one per depth."""
-    values = ds[variable]
-    others = [str(dim) for dim in values.dims if dim not in ("alpha", "depth", "problem", "seed")]
-    if others:
-        names = ", ".join(others)
-        raise ValueError(f"ds: expected one value of {names}; select it with ds.isel or ds.sel")
-    if "depth" not in values.dims:
-        return [("", values)]
-    return [(f"$D={float(D):g}$", values.sel(depth=D)) for D in ds.depth.values]
+# Of the depths, and of the left and the right axis, in one picture of both norms.
+_MARKERS = "os^DvP"
+_FILLED: tuple[Any, Any] = ("full", "none")
 
 
 def population_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
@@ -68,13 +60,26 @@ def population_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> krf.plot.population_error(ds).get_xlabel()
     '$\\alpha$'
     """
-    ax = axes_of(ax)
     with_variables(ds, "alpha", "population_error")
-    for index, (label, curve) in enumerate(_curves(ds, "population_error")):
-        draw_mean(ax, ds.alpha, curve, label, index, marker="o", markersize=3)
+    curves = over_scale(ds, "population_error", _each(ds.population_error))
+    title = spread_title(ds.population_error)
+    ax = axes_of(ax, (4.0, 3.8) if title else (4.0, 3.0))
+    for index, (curve, label) in enumerate(zip(curves, _depths(curves), strict=True)):
+        draw_mean(ax, curve.scale, curve.values, label, index, marker="o", markersize=3)
     ax.set(xlabel=r"$\alpha$", ylabel=label_of("population_error", ds))
     log_ticks(ax, "x")
+    legend_for(ax, title)
     return ax
+
+
+def _each(values: xr.DataArray) -> str | None:
+    """The dimension of which every value has a curve."""
+    return "depth" if "depth" in values.dims else None
+
+
+def _depths(curves: list[Curve]) -> list[str]:
+    """Labels of curves of several depths."""
+    return [""] if np.isnan(curves[0].at) else equations("D", [curve.at for curve in curves])
 
 
 def excess_norms(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
@@ -100,16 +105,52 @@ def excess_norms(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> len(krf.plot.excess_norms(ds).get_lines())
     1
     """
-    ax = axes_of(ax)
     with_variables(ds, "alpha", "excess_l1", "excess_l2")
+    norms = ("excess_l1", "excess_l2")
+    curves = [over_scale(ds, name, _each(ds[name])) for name in norms]
+    title, labels = spread_title(*(ds[name] for name in norms)), _depths(curves[0])
+    ax = axes_of(ax, (4.0, 3.8) if title or len(labels) > 1 else (4.0, 3.0))
     right = ax.twinx()
-    for index, (axis, name) in enumerate(((ax, "excess_l1"), (right, "excess_l2"))):
-        for _, curve in _curves(ds, name):
-            draw_mean(axis, ds.alpha, curve, "", index, marker="os"[index], markersize=3)
+    several = len(labels) > 1
+    for index, (axis, name) in enumerate(zip((ax, right), norms, strict=True)):
+        for k, curve in enumerate(curves[index]):
+            look = {"color": COLOURS[index], "marker": "os"[index], "markersize": 3}
+            if several:
+                look |= {**_depth_style(k), "fillstyle": _FILLED[index]}
+            draw_mean(axis, curve.scale, curve.values, "", index + 2 * k, **look)
         axis.set_ylabel(label_of(name, ds), color=COLOURS[index])
     ax.set_xlabel(r"$\alpha$")
     log_ticks(ax, "x")
+    if title or several:
+        _legend_of_norms(ax, title, labels)
     return ax
+
+
+def _depth_style(index: int) -> dict[str, Any]:
+    """Line and marker of a depth; colour and filling tell the norms apart."""
+    again = index // len(_MARKERS)
+    look = {"linestyle": STYLES[index % len(STYLES)]}
+    return {**look, "marker": _MARKERS[(index + again) % len(_MARKERS)], "markersize": 4}
+
+
+def _legend_of_norms(ax: Axes, title: str | None, labels: list[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    several = len(labels) > 1
+    markers, filled = ("oo", _FILLED) if several else ("os", (_FILLED[0], _FILLED[0]))
+    handles = [
+        Line2D(
+            [], [], color=COLOURS[k], marker=markers[k], markersize=4, fillstyle=filled[k],
+            linestyle="none", label=f"{side} axis",
+        )
+        for k, side in enumerate(("left", "right"))
+    ]  # fmt: skip
+    if several:
+        handles += [
+            Line2D([], [], color="0.2", label=label, **_depth_style(k))
+            for k, label in enumerate(labels)
+        ]
+    legend_below(ax, handles=handles, title=title)
 
 
 def potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
@@ -134,8 +175,10 @@ def potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> len(krf.plot.potentials(potential_data(11)).get_lines())
     2
     """
-    ax = axes_of(ax)
     with_variables(ds, "q", "r", "z")
+    for name in ("q", "r"):
+        one_value_of(ds[name], "z")
+    ax = axes_of(ax)
     for index, name in enumerate(("q", "r")):
         ax.plot(ds.z, ds[name] / ds[name][-1], label=f"${name}(z)$, rescaled", **line_style(index))
     ax.set(xlabel="$z$", ylabel="potential, relative to its end")
@@ -165,10 +208,12 @@ def depth_potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> len(krf.plot.depth_potentials(depth_potential_data(9)).get_lines())
     5
     """
-    ax = axes_of(ax)
     with_variables(ds, "q", "z", "depth")
-    for index, D in enumerate(ds.depth.values):
-        ax.plot(ds.z, ds.q.sel(depth=D), label=f"$D={float(D):g}$", **line_style(index))
+    one_value_of(ds.q, "depth", "z")
+    ax = axes_of(ax)
+    values = expanded(ds.q, "depth")
+    for index, label in enumerate(equations("D", values.depth.values)):
+        ax.plot(ds.z, values.isel(depth=index), label=label, **line_style(index))
     ax.set(xlabel="$z$", ylabel="$q_D(z)$, rescaled")
     ax.legend()
     return ax
@@ -196,111 +241,13 @@ def sparsity_ratio(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> len(krf.plot.sparsity_ratio(sparsity_ratio_data(9)).get_lines())
     5
     """
-    ax = axes_of(ax)
     with_variables(ds, "ratio", "log_scale", "depth")
-    for index, D in enumerate(ds.depth.values):
-        ax.plot(ds.log_scale, ds.ratio.sel(depth=D), label=f"$D={float(D):g}$", **line_style(index))
+    one_value_of(ds.ratio, "depth", "log_scale")
+    ax = axes_of(ax)
+    values = expanded(ds.ratio, "depth")
+    for index, label in enumerate(equations("D", values.depth.values)):
+        ax.plot(ds.log_scale, values.isel(depth=index), label=label, **line_style(index))
     label = r"$Q(e_1)\,/\,Q(\mathbf{1}_d/\sqrt{d})$"
     ax.set(xlabel=r"$\ln\,\alpha^D$", ylabel=label)
     ax.legend()
     return ax
-
-
-def factorization_heatmap(
-    ds: xr.Dataset, variable: str, ax: Axes | None = None, *, clip: float | None = None
-) -> Axes:
-    r"""A variable over scale and width as a heat map (figure 5 of the paper).
-
-    Parameters
-    ----------
-    ds : xarray.Dataset
-        From `sweep_factorization` over width and alpha; seeds are averaged.
-    variable : str
-        Name of the variable, "excess_nuclear_norm" or "unobserved_movement", say.
-    ax : matplotlib.axes.Axes, optional
-        Axes to draw in.
-    clip : float, optional
-        Upper end of the colour scale.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-
-    Examples
-    --------
-    >>> import kernelrich_fast as krf
-    >>> data = krf.datasets.low_rank_completion(4, 4, 1, 10)
-    >>> ds = krf.sweep_factorization(
-    ...     data.Y_star, alpha=[0.01, 0.1], width=[4, 100], n_observed=10
-    ... )
-    >>> krf.plot.factorization_heatmap(ds, "excess_nuclear_norm").get_xlabel()
-    'width $k$'
-    """
-    ax = axes_of(ax)
-    values = with_variable(ds, variable, "alpha", "width")
-    if clip is not None:
-        check.scalar("clip", clip, low=0.0)
-    seeds = values.sizes.get("seed", 1)
-    values = values.mean("seed") if "seed" in values.dims else values
-    values = values.transpose("alpha", "width")
-    shown = ax.imshow(values, aspect="auto", cmap="viridis", vmin=0.0, vmax=clip)
-    clipped = clip is not None and bool((values > clip).any())
-    ax.set_xticks(range(values.sizes["width"]), [_short(k) for k in ds.width.values], rotation=60)
-    ax.set_yticks(range(values.sizes["alpha"]), [_power_of_ten(a**2) for a in ds.alpha.values])
-    ax.set_xlabel("width $k$")
-    ax.set_ylabel(r"$\alpha^2$")
-    label = label_of(variable, ds)
-    if seeds > 1:
-        label += f"\nmean of {seeds} seeds"
-    ax.figure.colorbar(shown, ax=ax, label=label, extend="max" if clipped else "neither")
-    return ax
-
-
-def _power_of_ten(value: float) -> str:
-    """To three digits, in one notation whatever the size."""
-    digits, exponent = f"{value:.2e}".split("e")
-    digits = digits.rstrip("0").rstrip(".")
-    factor = "" if digits == "1" else rf"{digits} \times "
-    return f"${factor}10^{{{int(exponent)}}}$"
-
-
-def factorization_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
-    r"""Error on unobserved entries against the scale, a curve per width.
-
-    Parameters
-    ----------
-    ds : xarray.Dataset
-        From `sweep_factorization` over width and alpha; of several seeds the mean is drawn, with a
-        band of one standard error.
-    ax : matplotlib.axes.Axes, optional
-        Axes to draw in.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The axes.
-
-    Examples
-    --------
-    >>> import kernelrich_fast as krf
-    >>> data = krf.datasets.low_rank_completion(4, 4, 1, 10)
-    >>> ds = krf.sweep_factorization(
-    ...     data.Y_star, alpha=[0.01, 0.1], width=[4, 100], n_observed=10
-    ... )
-    >>> len(krf.plot.factorization_error(ds).lines)
-    2
-    """
-    ax = axes_of(ax)
-    with_variables(ds, "alpha", "width", "test_rmse")
-    for i, k in enumerate(ds.width.values):
-        curve = ds.test_rmse.sel(width=k)
-        draw_mean(ax, ds.alpha, curve, f"$k={_short(k)}$", i, marker="o", markersize=3)
-    ax.set_xlabel(r"$\alpha$")
-    ax.set_ylabel("RMSE, unobserved entries")
-    log_ticks(ax, "x")
-    log_ticks(ax, "y")
-    return ax
-
-
-def _short(count: int) -> str:
-    return f"{count // 1000}k" if count >= 1000 and count % 1000 == 0 else str(count)

@@ -9,16 +9,18 @@ import xarray as xr
 
 from .. import _validate as check
 from ..status import Status
-from ._axes import (
-    axes_of,
-    draw_mean,
-    label_of,
-    legend_below,
-    line_style,
-    log_ticks,
+from ._axes import axes_of, draw_mean, legend_below, legend_for, line_style, log_ticks
+from ._data import (
+    expanded,
+    mean_and_error,
+    one_value_of,
+    over_scale,
+    scales_of,
+    spread_title,
     with_variable,
     with_variables,
 )
+from ._labels import equations, label_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,27 +57,24 @@ def network_curves(
     >>> krf.plot.network_curves(ds, "feature_distance").get_xlabel()
     '$\\alpha^D$'
     """
-    ax = axes_of(ax, (4.0, 3.8))
     with_variables(ds, "alpha", "depth")
-    with_variable(ds, variable, "seed")
+    values = with_variable(ds, variable, "seed")
     if zero is not None:
         zero = check.scalar("zero", zero, low=0.0, open_low=False)
-    depths, seeds = np.atleast_1d(ds.depth.values), ds.sizes["seed"]
-    for index, depth in enumerate(depths):
-        one = ds.sel(depth=depth) if "depth" in ds.dims else ds
-        scale = np.asarray(one.get("scale", one.alpha), dtype=np.float64)
-        mean = one[variable].mean("seed")
-        error = one[variable].std("seed", ddof=1) / np.sqrt(seeds) if seeds > 1 else None
+    curves = over_scale(ds, variable, "depth")
+    ax = axes_of(ax, (4.0, 3.8))
+    for index, label in enumerate(equations("D", [curve.at for curve in curves])):
+        D, scale, own = curves[index]
+        mean, error = mean_and_error(own)
         ax.errorbar(
-            scale ** float(depth), mean, error, marker="o", markersize=3, capsize=2,
-            label=f"$D={int(depth)}$", **line_style(index),
+            scale**D, mean, error, marker="o", markersize=3, capsize=2, label=label,
+            **line_style(index),
         )  # fmt: skip
     if zero is not None:
         ax.axhline(zero, color="0.5", linestyle="--", linewidth=1.0, label="zero predictor")
     ax.set(xlabel=r"$\alpha^D$", ylabel=label_of(variable, ds))
     log_ticks(ax, "x")
-    title = f"mean and standard error, {seeds} seeds" if seeds > 1 else "one seed"
-    legend_below(ax, title=title)
+    legend_below(ax, title=spread_title(values) or "one seed")
     return ax
 
 
@@ -103,20 +102,22 @@ def univariate_functions(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> krf.plot.univariate_functions(ds.sel(panel="a")).get_xlabel()  # doctest: +SKIP
     '$x$'
     """
-    ax = axes_of(ax, (4.0, 4.2))
     with_variables(ds, "alpha", "x", "prediction", "linear_spline", "cubic_spline", "X", "y")
-    unfinished = False
-    for index, alpha in enumerate(ds.alpha.values):
-        one = ds.sel(alpha=alpha)
-        ended = "status" not in one or int(one.status) == Status.CONVERGED
-        unfinished = unfinished or not ended
-        label = rf"$\alpha={alpha:g}$" + ("" if ended else " *")
-        ax.plot(one.x, one.prediction, label=label, **line_style(index))
+    one_value_of(ds.prediction, "alpha", "x")
+    ax = axes_of(ax, (4.0, 4.2))
+    predictions = expanded(ds.prediction, "alpha")
+    ended = np.full(predictions.sizes["alpha"], True)
+    if "status" in ds:
+        ended = np.atleast_1d(ds.status.values == Status.CONVERGED)
+    scales = np.atleast_1d(scales_of(ds).values)
+    for index, label in enumerate(equations(r"\alpha", scales)):
+        star = "" if ended[index] else " *"
+        ax.plot(ds.x, predictions.isel(alpha=index), label=label + star, **line_style(index))
     ax.plot(ds.x, ds.linear_spline, color="0.6", linewidth=0.8, label="linear spline")
     ax.plot(ds.x, ds.cubic_spline, color="0.6", linewidth=0.8, linestyle=":", label="cubic spline")
     ax.plot(ds.X, ds.y, "ko", markersize=3, label="samples")
     ax.set(xlabel="$x$", ylabel="$f(x)$")
-    title = "* not converged" if unfinished else None
+    title = None if ended.all() else "* not converged"
     legend_below(ax, title=title)
     return ax
 
@@ -148,15 +149,16 @@ def class_errors(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     >>> krf.plot.class_errors(ds).get_xlabel()
     '$\\alpha$'
     """
-    ax = axes_of(ax)
-    with_variables(ds, "alpha", "test_error", "kernel_error", "last_layer_error")
-    curves = (
-        ("test_error", "flow"),
-        ("kernel_error", "kernel"),
-        ("last_layer_error", "last layer"),
-    )
-    for index, (name, label) in enumerate(curves):
-        draw_mean(ax, ds.alpha, 100.0 * ds[name], label, index, marker="o", markersize=3)
+    labels = {"test_error": "flow", "kernel_error": "kernel", "last_layer_error": "last layer"}
+    with_variables(ds, "alpha", *labels)
+    curves = [over_scale(ds, name)[0] for name in labels]
+    title = spread_title(*(ds[name] for name in labels))
+    ax = axes_of(ax, (4.0, 3.8) if title else (4.0, 3.0))
+    for index, (curve, label) in enumerate(zip(curves, labels.values(), strict=True)):
+        draw_mean(
+            ax, curve.scale, 100.0 * curve.values, label, index, marker="o", markersize=3
+        )  # fmt: skip
     ax.set(xlabel=r"$\alpha$", ylabel="test error in %")
     log_ticks(ax, "x")
+    legend_for(ax, title)
     return ax

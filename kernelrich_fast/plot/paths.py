@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
-from ._axes import COLOURS, STYLES, axes_of, draw_mean, label_of, legend_below, with_variable
+from ._axes import COLOURS, STYLES, axes_of, draw_mean, legend_below
+from ._data import expanded, one_value_of, scales_of, spread_title, with_variable, with_variables
+from ._labels import equations, label_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,26 +65,22 @@ def paths(
     """
     values = with_variable(ds, variable, "time")
     star = None if beta_star is None else check.real_array("beta_star", beta_star)
-    others = set(values.dims) - {"time", "alpha", "feature", "problem", "seed"}
-    if "feature" in values.dims:
-        others |= set(values.dims) & {"problem", "seed"}
-    if others:
-        names = ", ".join(sorted(map(str, others)))
-        raise ValueError(f"ds: expected one value of {names}; select it with ds.isel or ds.sel")
-    ax = axes_of(ax, (4.0, 3.8) if "feature" in values.dims else (4.0, 3.0))
-    if "feature" in values.dims:
-        _coefficients(ax, ds, values, _support(ds, values, star))
+    of_features = "feature" in values.dims
+    one_value_of(values, "time", "alpha", *(["feature"] if of_features else ["problem", "seed"]))
+    with_variables(ds, "alpha")
+    labels = equations(r"\alpha", np.atleast_1d(scales_of(ds).values))
+    if of_features:
+        chosen = _support(ds, values, star)
+    ax = axes_of(ax, (4.0, 3.8))
+    values = expanded(values, "alpha")
+    if of_features:
+        _coefficients(ax, labels, values, chosen)
     else:
-        for index, (alpha, curve) in enumerate(_by_scale(ds, values)):
-            draw_mean(ax, ds.time, curve, rf"$\alpha={alpha:.3g}$", index)
+        for index, label in enumerate(labels):
+            draw_mean(ax, ds.time, values.isel(alpha=index), label, index)
+        legend_below(ax, title=spread_title(values))
     ax.set(xscale="log", xlabel="time $t$", ylabel=label_of(variable, ds))
     return ax
-
-
-def _by_scale(ds: xr.Dataset, values: xr.DataArray) -> list[tuple[float, xr.DataArray]]:
-    if "alpha" not in values.dims:
-        return [(float(ds.alpha), values)]
-    return [(float(alpha), values.sel(alpha=alpha)) for alpha in ds.alpha.values]
 
 
 def _support(
@@ -102,16 +100,15 @@ def _support(
 
 
 def _coefficients(
-    ax: Axes, ds: xr.Dataset, values: xr.DataArray, support: tuple[NDArray[np.int64], str]
+    ax: Axes, labels: list[str], values: xr.DataArray, support: tuple[NDArray[np.int64], str]
 ) -> None:
     from matplotlib.lines import Line2D
 
     chosen, what = support
     rest = np.setdiff1d(np.arange(values.sizes["feature"]), chosen)
-    time = ds.time.values
-    scales = _by_scale(ds, values)
-    for index, (_, curve) in enumerate(scales):
-        beta = curve.transpose("time", "feature").values
+    time = values.time.values
+    for index in range(len(labels)):
+        beta = values.isel(alpha=index).transpose("time", "feature").values
         look = STYLES[index % len(STYLES)]
         ax.plot(time, beta[:, rest], color="0.75", linewidth=0.6, linestyle=look, zorder=1)
         for k, feature in enumerate(chosen):
@@ -122,8 +119,8 @@ def _coefficients(
             if beta[-1, feature] != 0.0 and first > 0:
                 ax.plot(time[first], beta[first, feature], "o", color=colour, markersize=4)
     handles = [
-        Line2D([], [], color="0.2", linestyle=STYLES[i % len(STYLES)], label=rf"$\alpha={a:.3g}$")
-        for i, (a, _) in enumerate(scales)
+        Line2D([], [], color="0.2", linestyle=STYLES[i % len(STYLES)], label=label)
+        for i, label in enumerate(labels)
     ]
     handles.append(
         Line2D([], [], color=COLOURS[0], marker="o", markersize=4, label=f"{what}, dot at half")

@@ -6,15 +6,22 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
+from .._types import FloatArray, IntArray
 from ..diagonal import DiagonalFlow
 from ..saddle_path import RichPath
-from ._axes import COLOURS, STYLES, axes_of, label_of, legend_below
+from ._axes import COLOURS, STYLES, axes_of, legend_below
+from ._data import kind_of
+from ._labels import equations, label_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["rich_path"]
+
+# Height of a line of text, as a part of the axes.
+_LINE = 0.07
 
 
 def rich_path(
@@ -35,8 +42,8 @@ def rich_path(
     Returns
     -------
     matplotlib.axes.Axes
-        The axes. The six features that grow largest are coloured, the others are grey; a dotted
-        vertical line is a jump.
+        The axes. The six features that grow largest are coloured and named at the right, counted
+        from 0; the others are grey. A dotted vertical line is a jump.
 
     Raises
     ------
@@ -53,7 +60,7 @@ def rich_path(
     'log'
     """
     if not isinstance(path, RichPath):
-        raise TypeError(f"path: expected a RichPath, got {path!r}")
+        raise TypeError(f"path: expected a RichPath, got {kind_of(path)}; use krf.rich_path")
     if path.status.ndim:
         raise ValueError(
             f"path: expected one problem, got a batch {path.status.shape}; index the one to draw"
@@ -80,16 +87,34 @@ def rich_path(
         xscale="log", xlim=(low, high), xlabel=r"time in units of $T_0(\alpha)$",
         ylabel=label_of("beta"),
     )  # fmt: skip
+    _name_features(ax, chosen, path.beta[-1, chosen])
     return ax
+
+
+def _name_features(ax: Axes, features: IntArray, ends: FloatArray) -> None:
+    """The number of every coloured feature at the right, moved apart where curves end together."""
+    low, high = ax.get_ylim()
+    order = np.argsort(ends)
+    heights = (ends[order] - low) / (high - low)
+    # The nearest heights of which each is at least a line above the one before.
+    ranks = _LINE * np.arange(heights.size)
+    apart = isotonic_regression(heights - ranks).x + ranks
+    for k, height in zip(order, apart, strict=True):
+        ax.annotate(
+            rf"$\beta_{{{features[k]}}}$", (1.0, height), (3.0, 0.0), xycoords="axes fraction",
+            textcoords="offset points", va="center", color=COLOURS[k], fontsize="small",
+        )  # fmt: skip
 
 
 def _curves(path: RichPath, flows: Any) -> list[tuple[str, Any, Any, dict[str, Any]]]:
     """Label, times, coefficients and look of every flow."""
-    if not isinstance(flows, Mapping) or not all(
-        isinstance(flow, DiagonalFlow) for flow in flows.values()
-    ):
-        raise TypeError(f"flows: expected a mapping of scales to flows, got {flows!r}")
+    if not isinstance(flows, Mapping):
+        raise TypeError(f"flows: expected a mapping of scales to flows, got {kind_of(flows)}")
+    others = [kind_of(flow) for flow in flows.values() if not isinstance(flow, DiagonalFlow)]
+    if others:
+        raise TypeError(f"flows: expected flows of flow_diagonal, got {others[0]}")
     curves = []
+    labels = equations(r"\alpha", flows)
     for index, (alpha, flow) in enumerate(flows.items()):
         if flow.status.ndim or flow.loss.ndim != 1 or flow.beta.shape[-1] != path.beta.shape[-1]:
             raise ValueError(
@@ -98,7 +123,7 @@ def _curves(path: RichPath, flows: Any) -> list[tuple[str, Any, Any, dict[str, A
             )
         look = {"linestyle": STYLES[1 + index % (len(STYLES) - 1)], "linewidth": 1.0}
         times = flow.t / path.time_unit(alpha)
-        curves.append((rf"$\alpha=10^{{{np.log10(alpha):.3g}}}$", times, flow.beta, look))
+        curves.append((labels[index], times, flow.beta, look))
     return curves
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -20,6 +21,7 @@ from kernelrich_fast.experiments import FIGURES, reproduce
 from kernelrich_fast.experiments.fig1 import critical_table
 from kernelrich_fast.experiments.fig3 import depth_potential_data
 from kernelrich_fast.experiments.fig6c import load_npz
+from kernelrich_fast.experiments.output import Settings, save
 from kernelrich_fast.experiments.sample_complexity import critical_alpha_data, samples_for_l1
 from kernelrich_fast.theory.critical import median_critical_alpha
 
@@ -280,6 +282,34 @@ def test_several_figures_seeds_and_threads(tmp_path, capsys):
     with xr.open_dataset(tmp_path / "new" / "fig5.nc", engine="scipy") as ds:
         assert ds.seed.values.tolist() == [7]
         assert ds.attrs["n_observed"] == 60
+
+
+@pytest.mark.parametrize("seed", [2**31 - 2, 2**31, 2**40])
+def test_large_seeds_are_written_as_they_are(seed, tmp_path):
+    settings = Settings(tmp_path, seed=seed)
+    numbers = np.array(settings.seeds(3))
+    ds = xr.Dataset(
+        {"used": ("seed", numbers), "few": ("seed", [1, 2, 3])}, coords={"seed": numbers},
+        attrs={"seed": seed, "count": 3},
+    )  # fmt: skip
+    save(settings, "figure", plt.figure(), {"": ds})
+    with xr.open_dataset(tmp_path / "figure.nc", engine="scipy") as written:
+        assert np.array_equal(written.seed, numbers)
+        assert np.array_equal(written.used, numbers)
+        assert written.few.dtype == np.int32
+        assert written.attrs["seed"] == seed
+        assert written.attrs["count"] == 3
+
+
+@pytest.mark.parametrize("command", [["reproduce", "fig2"], ["bench", "--quick"], ["info"]])
+def test_an_interrupt_is_one_line(command, tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    for name in ("experiments.reproduce", "bench.run_bench", "config.show_config"):
+        monkeypatch.setattr(f"kernelrich_fast.{name}", interrupted)
+    assert main(command) == 130
+    assert capsys.readouterr().err == "kernelrich: interrupted\n"
 
 
 def test_nothing_is_computed_that_cannot_be_written(tmp_path, monkeypatch):

@@ -1,152 +1,17 @@
-"""Figures say what they show, and can be told apart without colour vision and in grey."""
+"""Figures say what they show, and refuse by name what they cannot."""
 
 from __future__ import annotations
 
-import itertools
+import re
 
-import matplotlib
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib.colors import to_rgb
+from test_plot_images import FIGURES, PICTURES, networks, path, saddles, univariate
 
 import kernelrich_fast as krf
-from kernelrich_fast.plot._axes import COLOURS, STYLES, line_style
-from kernelrich_fast.plot.models import _power_of_ten
-
-ALPHA = np.geomspace(1e-3, 1.0, 7)
-
-
-def diagonal() -> xr.Dataset:
-    """What a sweep over depths and scales might give."""
-    depth = np.array([2, 3, 5])
-    s = ALPHA ** depth[:, None]
-    values = {
-        "population_error": s / (0.01 + s),
-        "excess_l1": 2.0 * s / (0.03 + s),
-        "excess_l2": 0.2 / (1.0 + 50.0 * s),
-    }
-    return xr.Dataset(
-        {name: (("depth", "alpha"), v) for name, v in values.items()},
-        coords={"depth": depth, "alpha": ALPHA},
-    )
-
-
-def factorization() -> xr.Dataset:
-    """Likewise over widths, scales and seeds."""
-    width = np.array([10, 1000, 50_000])
-    size = ALPHA[:, None] ** 2 * width[:, None, None] * np.array([0.9, 1.1])
-    values = {
-        "excess_nuclear_norm": np.log1p(size),
-        "unobserved_movement": 3.0 / (1.0 + size),
-        "test_rmse": 0.1 + size / (1.0 + size),
-    }
-    return xr.Dataset(
-        {name: (("width", "alpha", "seed"), v) for name, v in values.items()},
-        coords={"width": width, "alpha": ALPHA, "seed": [0, 1]},
-    )
-
-
-def networks() -> xr.Dataset:
-    """Likewise over depths, scales of each depth, and seeds."""
-    depth = np.array([2, 3, 5])
-    scale = np.geomspace(0.1, [5.0, 3.5, 2.8], 6).T
-    error = scale[..., None] / (3.0 + scale[..., None]) * np.array([0.25, 0.3, 0.35])
-    names = ("test_rmse", "feature_distance", "test_error", "kernel_error", "last_layer_error")
-    return xr.Dataset(
-        {n: (("depth", "alpha", "seed"), error * (1 + i)) for i, n in enumerate(names)},
-        coords={
-            "depth": depth, "alpha": np.arange(1, 7), "seed": [0, 1, 2],
-            "scale": (("depth", "alpha"), scale),
-        },
-    )  # fmt: skip
-
-
-def critical() -> xr.Dataset:
-    """Likewise for the critical scale, which does not exist for few samples."""
-    n = np.array([55, 60, 80, 100, 250])
-    values = np.stack([np.clip((n - 54.0) / 1e3, 0.0, 1.0) * f for f in (0.5, 1.0, 1.2)])
-    values[0, 0] = 0.0
-    return xr.Dataset(
-        {
-            "critical_alpha": (("depth", "seed", "n_samples"), np.stack([values, 2 * values])),
-            "n_samples_l1": ("seed", [51.0, 52.0, 53.0]),
-        },
-        coords={"depth": [2, 3], "n_samples": n},
-    )
-
-
-def univariate() -> xr.Dataset:
-    """Likewise for functions of one variable."""
-    x, X = np.linspace(-1, 1, 41), np.linspace(-1, 1, 5)
-    y = np.array([0.0, 0.0, 1.0, 0.0, 0.0])
-    spline = np.interp(x, X, y)
-    bump = np.cos(np.pi * x / 2) - spline
-    alpha = [0.01, 1.0, 10.0]
-    return xr.Dataset(
-        {
-            "prediction": (("alpha", "x"), np.stack([spline + f * bump for f in (0, 0.5, 1)])),
-            "linear_spline": ("x", spline),
-            "cubic_spline": ("x", spline + 0.8 * bump),
-            "X": ("sample", X),
-            "y": ("sample", y),
-        },
-        coords={"alpha": alpha, "x": x},
-    )
-
-
-def path() -> xr.Dataset:
-    """Likewise for losses in time."""
-    t = np.geomspace(1e-3, 10.0, 60)
-    delay = np.array([[3.0], [1.0], [0.1]])
-    return xr.Dataset(
-        {"loss": (("alpha", "time"), np.exp(-np.maximum(t - delay, 0.0)))},
-        coords={"alpha": [1e-6, 1e-3, 1.0], "time": t},
-    )
-
-
-def potentials() -> xr.Dataset:
-    """Q and r themselves."""
-    z = np.linspace(-25.0, 25.0, 51)
-    q = krf.theory.q_potential(z[:, None], 1.0)
-    r = krf.theory.r_potential(z[:, None], 1.0)
-    return xr.Dataset({"q": ("z", q), "r": ("z", r)}, coords={"z": z})
-
-
-def depths(name: str, dim: str) -> xr.Dataset:
-    """Curves per depth."""
-    x, depth = np.linspace(-8.0, 1.0, 31), np.array([2, 3, 5, 10, 100])
-    values = np.stack([x**2 / (1.0 + 0.01 * D * abs(x)) for D in depth])
-    return xr.Dataset({name: (("depth", dim), values)}, coords={"depth": depth, dim: x})
-
-
-def saddles():
-    """A path as alpha -> 0, and a flow beside it."""
-    X, y, _ = krf.datasets.sparse_regression(5, 12, 2)
-    path = krf.rich_path(X, y)
-    times = np.geomspace(0.5 * path.jump_times[0], 2.0 * path.jump_times[-1], 50)
-    flow = krf.flow_diagonal(X, y, alpha=1e-20, t_eval=times * path.time_unit(1e-20))
-    return path, {1e-20: flow}
-
-
-FIGURES = {
-    "population_error": lambda: krf.plot.population_error(diagonal()),
-    "excess_norms": lambda: krf.plot.excess_norms(diagonal().sel(depth=2)),
-    "critical_alpha": lambda: krf.plot.critical_alpha(critical(), power=True),
-    "potentials": lambda: krf.plot.potentials(potentials()),
-    "depth_potentials": lambda: krf.plot.depth_potentials(depths("q", "z")),
-    "sparsity_ratio": lambda: krf.plot.sparsity_ratio(depths("ratio", "log_scale")),
-    "factorization_heatmap": lambda: krf.plot.factorization_heatmap(
-        factorization(), "excess_nuclear_norm", clip=8.0
-    ),
-    "factorization_error": lambda: krf.plot.factorization_error(factorization()),
-    "network_curves": lambda: krf.plot.network_curves(networks(), "test_rmse", zero=0.287),
-    "class_errors": lambda: krf.plot.class_errors(networks().isel(depth=0, drop=True)),
-    "univariate_functions": lambda: krf.plot.univariate_functions(univariate()),
-    "paths": lambda: krf.plot.paths(path()),
-    "rich_path": lambda: krf.plot.rich_path(saddles()[0], flows=saddles()[1]),
-    "grey_image": lambda: krf.plot.grey_image(np.linspace(0.0, 1.0, 30).reshape(5, 6)),
-}
+from kernelrich_fast.plot._axes import COLOURS
+from kernelrich_fast.plot._labels import equations, number, power_of_ten
 
 LABELS = {
     "population_error": (r"$\alpha$", r"population error $\|\beta - \beta^\star\|_2^2$"),
@@ -182,43 +47,6 @@ def test_the_heat_map_says_what_its_colours_mean():
     ]
 
 
-# Viénot, Brettel and Mollon (1999) in linear RGB: what dichromats see.
-SEEN_BY = {
-    "protanope": [[0.11238, 0.88762, 0.0], [0.11238, 0.88762, 0.0], [0.00401, -0.00401, 1.0]],
-    "deuteranope": [[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]],
-}
-
-
-def lightness(rgb: np.ndarray) -> np.ndarray:
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return linear @ [0.2126, 0.7152, 0.0722]
-
-
-@pytest.mark.parametrize("eye", SEEN_BY)
-def test_colours_can_be_told_apart_without_colour_vision(eye):
-    colours = np.array([to_rgb(c) for c in COLOURS])
-    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
-    seen = np.clip(linear @ np.array(SEEN_BY[eye]).T, 0.0, 1.0) ** (1 / 2.2)
-    for i, j in itertools.combinations(range(len(COLOURS)), 2):
-        assert np.linalg.norm(seen[i] - seen[j]) > 0.1, (i, j)
-
-
-def test_curves_can_be_told_apart_in_grey():
-    assert len(set(map(str, STYLES))) == len(STYLES) == len(COLOURS)
-    styles = [str(line_style(i)["linestyle"]) for i in range(6)]
-    assert len(set(styles)) == 6
-    for kind in ("population_error", "depth_potentials", "univariate_functions", "paths"):
-        lines = FIGURES[kind]().get_lines()
-        labelled = [
-            line for line in lines
-            if not line.get_label().startswith("_") and line.get_linestyle() != "None"
-        ]  # fmt: skip
-        looks = {(str(line._unscaled_dash_pattern), line.get_linewidth()) for line in labelled}
-        assert len(looks) == len(labelled) >= 3, kind
-    shades = lightness(matplotlib.colormaps["viridis"](np.linspace(0, 1, 64))[:, :3])
-    assert np.all(np.diff(shades) > 0)
-
-
 def coefficients() -> xr.Dataset:
     """Two scales of five features, of which the second and the fourth grow."""
     t = np.geomspace(1e-2, 1e2, 41)
@@ -251,21 +79,6 @@ def test_without_a_truth_the_largest_are_coloured():
     assert any("largest at the end" in text for text in texts)
 
 
-def test_spread_over_problems_is_a_band_named_in_the_legend():
-    values = np.random.default_rng(0).standard_normal((8, 3)) + 5.0
-    ds = xr.Dataset(
-        {"population_error": (("problem", "alpha"), values)}, coords={"alpha": [0.01, 0.1, 1.0]}
-    )
-    ax = krf.plot.population_error(ds)
-    (band,) = ax.collections
-    assert band.get_label() == "standard error, 8 problems"
-    assert band.get_label() in [text.get_text() for text in ax.get_legend().get_texts()]
-    low, high = band.get_paths()[0].get_extents().get_points()[:, 1]
-    mean, error = values.mean(0), values.std(0, ddof=1) / np.sqrt(8)
-    assert np.isclose(low, (mean - error).min())
-    assert np.isclose(high, (mean + error).max())
-
-
 def test_paths_refuse_what_cannot_be_drawn():
     ds = coefficients()
     with pytest.raises(ValueError, match=r"beta_star: expected shape \(5,\)"):
@@ -281,38 +94,6 @@ def test_without_axes_pyplot_shows_the_figure():
 
     ax = krf.plot.grey_image(np.eye(2))
     assert ax.figure.number in pyplot.get_fignums()
-
-
-def test_forty_curves_with_thirty_six_looks():
-    looks = [str(sorted(line_style(index).items())) for index in range(40)]
-    assert len(set(looks)) == 36
-    assert looks[36:] == looks[:4]
-
-
-def test_heat_maps_say_what_they_clip_and_average():
-    def bar(clip):
-        ax = krf.plot.factorization_heatmap(factorization(), "excess_nuclear_norm", clip=clip)
-        colorbar = ax.images[0].colorbar
-        ticks = [tick.get_text() for tick in ax.get_yticklabels()]
-        return colorbar.extend, colorbar.ax.get_ylabel(), ticks
-
-    values = factorization().excess_nuclear_norm.mean("seed")
-    assert bar(0.5 * float(values.max()))[0] == "max"
-    extend, label, ticks = bar(None)
-    assert extend == "neither"
-    assert label.endswith(f"mean of {factorization().sizes['seed']} seeds")
-    assert all(tick.startswith("$") and "10^{" in tick for tick in ticks)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.01, "$10^{-2}$"), (0.0025, r"$2.5 \times 10^{-3}$"), (1.0, "$10^{0}$"),
-        (123456.0, r"$1.23 \times 10^{5}$"), (9.999e-9, "$10^{-8}$"),
-    ],
-)  # fmt: skip
-def test_powers_of_ten_in_one_notation(value, text):
-    assert _power_of_ten(value) == text
 
 
 def test_functions_of_runs_that_did_not_converge_are_named():
@@ -344,3 +125,221 @@ def test_paths_from_saddle_to_saddle_are_refused_by_name():
     assert len(krf.plot.rich_path(path).get_lines()) < len(
         krf.plot.rich_path(path, flows=flows).get_lines()
     )
+
+
+def texts(ax):
+    legend = ax.get_legend()
+    return [text.get_text() for text in legend.get_texts()], legend.get_title().get_text()
+
+
+def heights(ax):
+    """Ends of every band or bar."""
+    paths = [path.vertices[:, 1] for band in ax.collections for path in band.get_paths()]
+    return [(float(y.min()), float(y.max())) for y in paths]
+
+
+@pytest.mark.parametrize("kind", sorted(PICTURES))
+def test_what_cannot_be_drawn_is_refused_by_name(kind):
+    from matplotlib import pyplot
+
+    make, draw = PICTURES[kind]
+    ds, opened = make(), pyplot.get_fignums()
+    several = ds.expand_dims(another=[1, 2])
+    with pytest.raises(ValueError, match=r"^ds: expected one value of another; select it"):
+        draw(several)
+    with pytest.raises(ValueError, match=r"^ds: expected .* NaN everywhere"):
+        draw(ds * np.nan)
+    with pytest.raises(TypeError, match=r"^ds: expected an xarray.Dataset, got an ndarray$"):
+        draw(np.zeros(3))
+    assert pyplot.get_fignums() == opened
+    draw(several.isel(another=0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "dim"),
+    [
+        ("population_error", "alpha"), ("population_error", "depth"), ("excess_norms", "alpha"),
+        ("excess_norms", "depth"), ("critical_alpha", "depth"), ("critical_alpha", "seed"),
+        ("critical_alpha", "n_samples"), ("depth_potentials", "depth"), ("sparsity_ratio", "depth"),
+        ("factorization_error", "alpha"), ("factorization_error", "width"),
+        ("factorization_error", "seed"), ("network_curves", "alpha"), ("network_curves", "depth"),
+        ("class_errors", "alpha"), ("class_errors", "seed"), ("univariate_functions", "alpha"),
+        ("paths", "alpha"),
+    ],
+)  # fmt: skip
+def test_scalar_coordinates_can_be_drawn(kind, dim):
+    make, draw = PICTURES[kind]
+    for chosen in ([-1], -1):
+        ax = draw(make().isel({dim: chosen}))
+        ax.figure.draw_without_rendering()
+        assert ax.get_lines()
+
+
+def test_networks_of_several_depths_are_not_transposed():
+    ds = networks().isel(seed=0, depth=[0, 1], alpha=[0, 1])
+    with pytest.raises(ValueError, match=r"^ds: expected one value of depth; select it"):
+        krf.plot.class_errors(ds)
+
+
+def test_a_grid_for_every_depth_is_drawn_at_its_scales():
+    ds = networks().isel(depth=1)
+    scale = ds.scale.values
+    assert np.array_equal(krf.plot.class_errors(ds).get_lines()[0].get_xdata(), scale)
+    curve = krf.plot.network_curves(ds, "test_rmse").get_lines()[0]
+    assert np.allclose(curve.get_xdata(), scale**3)
+    timed = ds.test_rmse.expand_dims(time=[0.1, 1.0]).to_dataset(name="loss")
+    assert texts(krf.plot.paths(timed))[0] == equations(r"\alpha", scale)
+
+
+def spread(values, dims):
+    coords = {"alpha": [0.01, 0.1, 1.0], "depth": 2, "time": 1.0}
+    names = ("population_error", "test_error", "kernel_error", "last_layer_error")
+    return xr.Dataset({name: (dims, values) for name in names}, coords)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_mean_and_standard_error_are_of_what_is_there(gaps):
+    values = np.random.default_rng(0).standard_normal((8, 3)) + 5.0
+    if gaps:
+        values[:6, 0] = values[:1, 2] = np.nan
+    count = (~np.isnan(values)).sum(0)
+    mean, error = np.nanmean(values, 0), np.nanstd(values, 0, ddof=1) / np.sqrt(count)
+    ends = np.stack([mean - error, mean + error])
+    what = "\n(2 to 8 of 8 are not NaN)" if gaps else ""
+    ax = krf.plot.population_error(spread(values, ("problem", "alpha")))
+    assert np.allclose(heights(ax), [(ends.min(), ends.max())])
+    assert texts(ax) == ([], "mean and standard error, 8 problems" + what)
+    ds = spread(values, ("seed", "alpha"))
+    ax = krf.plot.network_curves(ds, "test_error")
+    assert np.allclose(heights(ax), ends.T)
+    for drawn in (ax, krf.plot.class_errors(ds)):
+        assert texts(drawn)[1] == "mean and standard error, 8 seeds" + what
+
+
+def test_one_scale_is_a_point_with_a_bar_within_the_axes():
+    values = np.random.default_rng(1).standard_normal((5, 3))
+    ax = krf.plot.population_error(spread(values, ("problem", "alpha")).isel(alpha=1))
+    ((low, high),) = heights(ax)
+    error = values[:, 1].std(ddof=1) / np.sqrt(5)
+    assert np.allclose([low, high], values[:, 1].mean() + error * np.array([-1, 1]))
+    bottom, top = ax.get_ylim()
+    assert bottom < low < high < top
+    assert ax.get_xlim()[0] < 0.1 < ax.get_xlim()[1]
+
+
+@pytest.mark.parametrize(
+    ("value", "power", "text"),
+    [
+        (0.01, "10^{-2}", "0.01"), (0.0025, r"2.5 \times 10^{-3}", None), (1.0, "10^{0}", "1"),
+        (123456.0, r"1.23 \times 10^{5}", None), (9.999e-9, "10^{-8}", None),
+        (1e-6, "10^{-6}", None), (0.1, "10^{-1}", "0.1"), (1234.0, r"1.23 \times 10^{3}", "1234"),
+        (-1e-3, "-10^{-3}", None), (0.177827941, r"1.78 \times 10^{-1}", "0.178"),
+    ],
+)  # fmt: skip
+def test_numbers_in_mathtext(value, power, text):
+    assert power_of_ten(value) == power
+    assert number(value) == (text or power)
+
+
+def test_labels_have_enough_digits():
+    scales = [0.1, 0.10001, 1e-6]
+    assert equations("a", scales) == ["$a=0.1$", "$a=0.10001$", "$a=10^{-6}$"]
+    ds = path().assign_coords(alpha=scales)
+    assert texts(krf.plot.paths(ds))[0] == equations(r"\alpha", scales)
+    assert texts(krf.plot.univariate_functions(univariate().assign_coords(alpha=scales)))[0][
+        :3
+    ] == (equations(r"\alpha", scales))
+
+
+def test_coloured_coefficients_of_a_path_have_their_numbers():
+    path, flows = saddles()
+    ax = krf.plot.rich_path(path, flows=flows)
+    named = {text.get_text(): text.get_color() for text in ax.texts}
+    largest = np.sort(np.argsort(np.abs(path.beta).max(axis=0))[-len(named) :])
+    assert list(sorted(named, key=lambda t: COLOURS.index(named[t]))) == [
+        rf"$\beta_{{{k}}}$" for k in largest
+    ]
+    at = np.sort([text.xy[1] for text in ax.texts])
+    assert np.all(np.diff(at) > 0.069)
+    assert r"$\alpha=10^{-20}$" in texts(ax)[0]
+
+
+def test_messages_say_what_the_sweep_needs():
+    X, y = np.eye(2), np.ones(2)
+    ends = krf.sweep_diagonal(X, y, alpha=[0.1, 1.0], progress=False)
+    timed = krf.sweep_diagonal(X, y, alpha=[0.1, 1.0], t_eval=[0.1, 1.0], progress=False)
+    flow = krf.flow_diagonal(X, y, alpha=0.1)
+    for draw, error, message in (
+        (
+            lambda: krf.plot.paths(timed, "beta"),
+            ValueError,
+            'run the sweep with keep=("norms", "beta")',
+        ),
+        (lambda: krf.plot.population_error(ends), ValueError, "give beta_star= to sweep_diagonal"),
+        (lambda: krf.plot.paths(ends), ValueError, "give t_eval= to the sweep"),
+        (lambda: krf.plot.paths(flow), TypeError, "got a DiagonalFlow; use sweep_diagonal"),
+        (lambda: krf.plot.rich_path(flow), TypeError, "got a DiagonalFlow; use krf.rich_path"),
+    ):
+        with pytest.raises(error) as raised:
+            draw()
+        assert str(raised.value).endswith(message)
+        assert "\n" not in str(raised.value)
+    other = networks().assign_attrs(model="ReLU network")
+    with pytest.raises(ValueError, match=r"got 'beta'$"):
+        krf.plot.paths(other.expand_dims(time=[1.0]), "beta")
+
+
+def test_completion_offers_pictures_only():
+    assert dir(krf.plot) == sorted(krf.plot.__all__)
+    assert all(callable(getattr(krf.plot, name)) for name in dir(krf.plot))
+
+
+def experiment(name, monkeypatch, tmp_path, **smaller):
+    """Table and figure of an experiment of reduced size."""
+    from importlib import import_module
+
+    from kernelrich_fast.experiments.output import Settings
+
+    seen = []
+    for key, value in smaller.items():
+        owner, _, attribute = key.rpartition("__")
+        module = import_module(f"kernelrich_fast.experiments.{owner or name}")
+        monkeypatch.setattr(module, attribute, value)
+    module = import_module(f"kernelrich_fast.experiments.{name}")
+    monkeypatch.setattr(module, "save", lambda settings, name, figure, panels: seen.append(figure))
+    outcome = module.run(Settings(tmp_path, quick=True))
+    seen[0].draw_without_rendering()
+    return outcome.text, seen[0]
+
+
+def test_the_panels_of_figure_seven_say_how_they_differ(monkeypatch, tmp_path):
+    text, figure = experiment("fig7", monkeypatch, tmp_path, QUICK_WIDTH=60, ALPHAS=(1.0, 10.0))
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert len(set(titles)) == 3
+    assert all(power in title for power, title in zip(("drawn", "1/2", "1/4"), titles, strict=True))
+    assert "k^-1/2" in text
+    assert "k^1/4" in text
+    assert re.search(r"6 runs: (\d+ [A-Z_]+(, )?)+$", text)
+
+
+def test_decay_uses_one_word_for_one_thing(monkeypatch, tmp_path):
+    text, figure = experiment(
+        "decay", monkeypatch, tmp_path, SHRINKS=np.linspace(0.0, 4.0, 3), QUICK_SHAPE=(5, 10, 2),
+        decay_schedules__SHAPE=(5, 10, 2), decay_schedules__SEEDS=2,
+    )  # fmt: skip
+    upper = figure.subfigs[0]
+    assert "; those of" in upper.get_suptitle()
+    for ax in upper.axes:
+        assert texts(ax)[1] == "mean and standard error, 2 starts"
+        assert "one unit is $10^4$ steps of size" in ax.get_xlabel()
+    assert "Lambda" in text
+    assert not re.search(r"\bA\b", text)
+
+
+def test_margins_have_letters_and_legends_beside_the_data(monkeypatch, tmp_path):
+    _, figure = experiment("margins", monkeypatch, tmp_path, QUICK_COUNT=7)
+    panels = [ax for ax in figure.axes if ax.get_legend()]
+    assert [ax.get_title(loc="left")[:2] for ax in panels] == ["a ", "b ", "c "]
+    for ax in panels:
+        assert not ax.get_window_extent().overlaps(ax.get_legend().get_window_extent())
+    assert r"$\mu=10^{-6}$" in texts(panels[1])[0]
