@@ -67,7 +67,7 @@ def sparse_regression(
         Number of non-zero entries of beta_star. They are the first ones, and each is 1 /
         sqrt(sparsity).
     noise_variance : float
-        Variance of the Gaussian noise added to X beta_star.
+        Variance of the Gaussian noise added to X beta_star, at most 1e250.
     seed : int
         Seed. Data sets with equal seeds are nested: fewer samples are the first rows of more.
 
@@ -90,7 +90,7 @@ def sparse_regression(
     n = check.integer("n_samples", n_samples, low=1)
     d = check.integer("n_features", n_features, low=1)
     r = check.integer("sparsity", sparsity, low=1, high=d)
-    variance = check.scalar("noise_variance", noise_variance, low=0.0, open_low=False)
+    variance = check.scalar("noise_variance", noise_variance, low=0.0, high=1e250, open_low=False)
     inputs, noise = (
         np.random.default_rng(s)
         for s in np.random.SeedSequence(check.integer("seed", seed, low=0)).spawn(2)

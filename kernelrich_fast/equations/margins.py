@@ -24,6 +24,9 @@ __all__ = [
     "signed_rows",
 ]
 
+# Exponentials below that of this are numbers, with room for a scale.
+_LOG_MOST = 700.0
+
 
 def signed_rows(X: Any, y: Any) -> Any:
     """The matrix of margins, diag(y) X."""
@@ -76,7 +79,9 @@ class MarginMap:
     def holds(self, z: Any) -> bool:
         """Whether z lies inside the domain, and its values are numbers."""
         most = float(np.max(np.abs(self.pace * z)))
-        return most < (700.0 if self.depth == 2.0 else 1.0)
+        if self.depth == 2.0:
+            return most < _LOG_MOST
+        return most < 1.0 and -(self.power + 1.0) * float(np.log1p(-most)) < _LOG_MOST
 
     def rescaled(self, z: Any, mu: float) -> float:
         """The factor of theta that keeps the largest beta as the scale becomes mu."""

@@ -68,7 +68,7 @@ def min_l1(X: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Floa
     dual variable gives a lower bound of the norm. If norm and bound do not agree, or there is no
     compiled module, HiGHS solves a linear program (dual simplex) instead. Since HiGHS accepts
     errors of 1e-7, the solution is refined: its errors are magnified and solved for again, and the
-    coefficients on the last support follow from singular values. beta fits every sample to 1e-9 of
+    coefficients on the last support follow by QR. beta fits every sample to 1e-9 of
     sum_j |X_ij beta_j| + |y_i|, and its norm is within 1e-7 of the bound that the dual solution
     proves, relatively; both are checked.
 

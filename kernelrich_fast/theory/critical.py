@@ -70,7 +70,7 @@ def critical_alpha(
     log10_range : (float, float)
         Range of log10(alpha^D) searched.
     xtol : float
-        Accuracy in log10(alpha^D).
+        Accuracy in log10(alpha^D); below 1e-15 of the result, rounding ends the search.
     **limit_options
         Passed to `limit_diagonal`.
 
@@ -121,6 +121,6 @@ def critical_alpha(
                 return float(np.inf)
         at = int(np.flatnonzero(good)[-1]) if good.any() else 0
         low, high = float(grid[at]), float(grid[min(at + 1, points - 1)])
-        if high - low <= xtol:
+        if high - low <= max(xtol, 4.0 * float(np.spacing(max(abs(low), abs(high))))):
             return float(10.0 ** (0.5 * (low + high) / depth))
         points = 8

@@ -30,11 +30,15 @@ def min_l2(X: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Floa
 
     Notes
     -----
-    Computed from the singular values of X diag(c)^(-1/2) with rows scaled to norm one, so the units
-    of the samples and of y do not matter. The relative error is about 1e-15 times the condition
-    number of that matrix; a test compares it with 60 digits. The cost is O(n_samples^2 n_features).
-    A least-squares solution is returned only if no beta fits every sample to 1e-8 of the size of
-    its terms.
+    Computed by Householder's QR, with pivots, of X diag(c)^(-1/2), the samples in units in which
+    their entries are around 1; the units of the samples and of y do not matter. The result is that
+    of an X in which every feature differs by rounding. If the weights are alike, the relative error
+    is about 1e-15 times the condition number of X with rows of norm one; a test compares it with 60
+    digits. Weights may differ by any factor: against rational numbers, for factors up to 2^600,
+    X beta = y holds to 1e-13 of the largest coefficient, and beta is right to 1e-5 of it but for
+    about one draw in 700, in which features of small weights can take each other's place. The cost
+    is O(n_samples^2 n_features). A least-squares solution is returned only if no beta fits
+    every sample to 1e-8 of the size of its terms.
 
     References
     ----------
@@ -48,5 +52,4 @@ def min_l2(X: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Floa
     """
     X, y = check.data_pair(X, y)
     c = check.profile("weights", 1.0 if weights is None else weights, X.shape[-1])
-    root = np.sqrt(c.min() / c)  # beta does not depend on a common factor
-    return np.asarray(root * minimum_norm(X * root, y[..., None])[..., 0])
+    return minimum_norm(X, y[..., None], 1.0 / np.sqrt(c))[..., 0]

@@ -161,7 +161,8 @@ def kernel_predictor(
     Notes
     -----
     The correction is as accurate as the result of `min_l2`, because the tangent kernel is not
-    formed: its condition number is the square of that of the features.
+    formed: its condition number is the square of that of the features. A feature whose
+    (w / max w)^(D-1) is below 1e-308 is not used.
 
     References
     ----------
@@ -185,6 +186,6 @@ def kernel_predictor(
         )
     # A common factor of the tangent kernel changes nothing, and its powers may leave the doubles.
     top = max(float(plus.max()), float(minus.max()))
-    root = np.sqrt(tangent_weights(plus / top, minus / top, depth)) / depth
-    change = root * minimum_norm(X * root, (y - X @ start)[:, None])[:, 0]
-    return np.asarray(start + change)
+    # The root of the kernel's weights, whose squares may underflow before it does.
+    root = np.hypot(*((each / top) ** (depth - 1.0) for each in (plus, minus)))
+    return np.asarray(start + minimum_norm(X, (y - X @ start)[:, None], root)[:, 0])

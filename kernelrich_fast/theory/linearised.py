@@ -51,12 +51,11 @@ def mlp_kernel_predictor(
     If the condition number of the kernel, scaled to a diagonal of ones, is below 1e5, memory and
     time are those of a dense kernel with n_samples n_outputs rows, and the relative error is at
     most about 1e-10. Above, as for samples that lie close together, the kernel would lose twice as
-    many digits as its features, so the singular values of the features are used: the cost is
-    (n_samples n_outputs)^2 n_weights, and the relative error about 1e-14 times the square root of
-    that condition number. For two samples at a relative distance of 1e-7 a test checks that the
-    error is below 1e-7, compared with 60 digits. If the features have 2^25 numbers or more (256
-    MB), the kernel is always used, and the relative error is about 1e-15 times its condition
-    number.
+    many digits as its features, so a QR of the features is used: the cost is (n_samples
+    n_outputs)^2 n_weights, and the relative error about 1e-14 times the square root of that
+    condition number. For two samples at a relative distance of 1e-7 a test checks that the error is
+    below 1e-7, compared with 60 digits. If the features have 2^25 numbers or more (256 MB), the
+    kernel is always used, and the relative error is about 1e-15 times its condition number.
 
     References
     ----------
@@ -103,8 +102,8 @@ def last_layer_predictor(
 
     Notes
     -----
-    Computed from the singular values of the features. The relative error is about 1e-15 times their
-    condition number, with rows scaled to norm one.
+    Computed by QR of the features. The relative error is about 1e-15 times their condition number,
+    with rows scaled to norm one.
 
     References
     ----------

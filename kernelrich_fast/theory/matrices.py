@@ -233,7 +233,7 @@ def factorization_kernel_predictor(
 
     Notes
     -----
-    Computed from the singular values of the derivatives at a factor of ``gram``. The relative error
+    Computed by QR of the derivatives at a factor of ``gram``. The relative error
     is about 1e-15 times the condition number of the derivatives, with rows scaled to norm one; that
     of the tangent kernel is its square. The cost is (n_samples n)^2 rank(gram). Above 2^25
     derivatives (256 MB) the tangent kernel is used instead.

@@ -59,7 +59,8 @@ def mirror_map(t: ArrayLike, depth: float = 2) -> FloatArray:
     Returns
     -------
     ndarray
-        2 sinh(t) at depth 2, (1 - t)^-p - (1 + t)^-p with p = D / (D - 2) otherwise.
+        2 sinh(t) at depth 2, (1 - t)^-p - (1 + t)^-p with p = D / (D - 2) otherwise; infinity where
+        it overflows.
 
     References
     ----------
@@ -81,7 +82,8 @@ def mirror_map(t: ArrayLike, depth: float = 2) -> FloatArray:
         )
     p = depth / (depth - 2.0)
     # (1-t)^-p (1 - ((1-t)/(1+t))^p): no difference of near numbers around t = 0.
-    return np.asarray(-np.sign(t) * _minus(np.abs(t), p))
+    with np.errstate(over="ignore"):  # infinity is the nearest double then
+        return np.asarray(-np.sign(t) * _minus(np.abs(t), p))
 
 
 def _minus(s: FloatArray, p: float) -> FloatArray:
@@ -232,8 +234,20 @@ def q_potential(
         return _sum_of(b, power(w, 0), scale, hyperbolic_entropy, 0.25, lambda log_z: log_z - 1.0)
     p = depth / (depth - 2.0)
     return _sum_of(
-        b, power(w, 2 - depth), scale, lambda z: _q_unit(z, depth), 0.25 / p, np.ones_like
-    )
+        b, power(w, 2 - depth), scale, lambda z: _q_unit(z, depth), 0.25 / p,
+        lambda log_z: _q_slope(log_z, depth),
+    )  # fmt: skip
+
+
+def _q_slope(log_z: FloatArray, depth: float) -> FloatArray:
+    """q_D(z) / z = t - H_D(t) / z for large z, where (1 - t)^-p is z to rounding.
+
+    It is 1 only if z^(1/p) is large, too, which it is not for depths close to 2.
+    """
+    m = (depth - 2.0) / 2.0
+    log_low = -np.maximum(log_z, 1.0) * ((depth - 2.0) / depth)
+    # (1 - t)^-k / z = 1 - t, with k = 1 / m = p - 1.
+    return np.asarray(-np.expm1(log_low) + m * np.exp(log_low) * np.expm1(log_low / m))
 
 
 _MODERATE = 400.0  # exponents of z between which q(z) is a double of full precision

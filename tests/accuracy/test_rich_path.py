@@ -85,6 +85,21 @@ def test_against_rational_arithmetic(host, seed):
     assert jumps > (200 if host == "cpu" else 30)
 
 
+def test_rows_that_differ_in_size_against_rational_arithmetic(host):
+    """A gradient that is zero stays zero beside terms of a large row: no jumps that are none."""
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        X, y = rng.integers(-2, 3, (2, rng.integers(2, 6))), rng.integers(-2, 3, 2)
+        large = 10 ** int(rng.integers(1, 5))
+        X[1] *= large
+        y[1] *= rng.choice([1, large])
+        exact = rational_path(X, y)
+        path = krf.rich_path(X, y, backend=host)
+        assert path.n_jumps == len(exact.jump_times), (X, y)
+        assert np.allclose(path.jump_times, np.array(exact.jump_times, float), rtol=1e-7)
+        assert path.converged or not np.allclose(X @ np.linalg.lstsq(X, y)[0], y)
+
+
 def test_the_rational_path_solves_what_is_known_by_hand():
     exact = rational_path([[10, 5, 7, 0], [5, 10, 1, 7]], [10, 0])
     assert exact.jump_times == [Fraction(1, 100), Fraction(4, 100), Fraction(276, 4900)]

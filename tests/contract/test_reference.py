@@ -5,6 +5,8 @@ That it does what every backend does is shown by the tests that take the fixture
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from conftest import relative
@@ -64,3 +66,45 @@ def test_a_solver_that_fails_is_a_failed_run(small, monkeypatch):
             flow = krf.flow_diagonal(X, y, alpha=0.5, backend="numpy")
         assert flow.status == Status.FAILED
         assert np.all(np.isfinite(flow.beta))
+
+
+def test_a_limit_is_stationary_only_where_nothing_fits():
+    """Rows and columns of any size, of full row rank: the least-squares solution fits."""
+    ends, stationary = [], 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(2, 7))
+        X = rng.integers(-3, 4, (n, n + int(rng.integers(4)))).astype(float)
+        row, column = (10.0 ** rng.uniform(-3.0, 3.0, size) for size in X.shape)
+        if np.linalg.matrix_rank(X) < n or np.linalg.cond(X * row[:, None] * column) > 1e13:
+            continue
+        X = X * row[:, None] * column
+        y = rng.standard_normal(n) * row if seed % 2 else rng.standard_normal(n)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", krf.ConvergenceWarning)
+            limit = krf.limit_diagonal(
+                X, y, alpha=1.0, depth=int(rng.integers(2, 5)), backend="numpy"
+            )
+            contradicted = krf.limit_diagonal(
+                np.vstack([X, X[:1]]), np.append(y, y[0] + row.max()), alpha=1.0, backend="numpy"
+            )
+        ends.append(int(limit.status))
+        assert limit.status != Status.STATIONARY, seed
+        if limit.status == Status.CONVERGED:
+            assert np.linalg.norm(X @ limit.beta - y) <= 1.1e-10 * np.linalg.norm(y)
+        assert contradicted.status != Status.CONVERGED, seed
+        stationary += int(contradicted.status == Status.STATIONARY)
+    assert np.mean(np.array(ends) == Status.CONVERGED) > 0.85
+    assert stationary > 0.85 * len(ends)
+
+
+def test_targets_of_zero_are_reached_to_rounding():
+    """A loss of exactly zero is asked for: what is at rest away from it ends without an error."""
+    X, start = [[1.0, 2.0]], dict(alpha=1.0, w_plus0=[1.0, 2.0], w_minus0=[1.0, 1.0])
+    for depth in (2, 3):
+        with pytest.warns(krf.ConvergenceWarning, match="1 MAX_STEPS"):
+            flow = krf.flow_diagonal(X, [0.0], depth=depth, backend="numpy", **start)
+        assert abs(X @ flow.beta) < 1e-9
+        limit = krf.limit_diagonal(X, [0.0], depth=depth, backend="numpy", **start)
+        assert limit.status == Status.CONVERGED
+        assert np.allclose(flow.beta, limit.beta, rtol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.optimize
@@ -73,6 +74,65 @@ def test_from_the_l2_to_the_l1_maximum_margin(depth):
     assert norms[-1] / least - 1.0 < (1e-2 if depth == 2 else 1e-7)
 
 
+def of_one_sample(x, mu, depth):
+    """The minimiser for one sample of margin 1, by bisection in sixty digits."""
+    with mpmath.workdps(60):
+        x, power = [mpmath.mpf(each) for each in x], depth / mpmath.mpf(max(depth - 2.0, 1e-9))
+
+        def beta(s):  # of s = theta at depth 2, and the logarithm of its distance to the bound
+            if depth == 2.0:
+                return [2 * mu * mpmath.sinh(s * each) for each in x]
+            t = [(1 - mpmath.exp(-s)) * each / max(x) for each in x]
+            return [mu * ((1 - each) ** -power - (1 + each) ** -power) for each in t]
+
+        low, high = mpmath.mpf(0), mpmath.mpf(200)
+        for _ in range(180):
+            s = (low + high) / 2
+            less = mpmath.fdot(x, beta(s)) < 1
+            low, high = (s, high) if less else (low, s)
+        return np.array([float(each) for each in beta(low)])
+
+
+# As mu falls, beta is a difference of the dual to a bound, with ever fewer digits: what is left of
+# them was CONVERGED all the same, at depth 4 and mu = 1e-32 with an infinite beta.
+@pytest.mark.filterwarnings("ignore::kernelrich_fast.ConvergenceWarning")
+@pytest.mark.parametrize("depth", [2, 2.1, 2.5, 3, 4, 5, 8])
+@pytest.mark.parametrize("x", [[1.0, 0.3], [2.0, 1.5, 0.1]])
+def test_digits_that_are_not_there_are_no_limit(depth, x):
+    mu = np.geomspace(10.0, 1e-40, 12)
+    limits = krf.margin_limit([x], [1], mu=mu, depth=depth)
+    exact = np.array([of_one_sample(x, float(each), depth) for each in mu])
+    good = limits.status == krf.Status.CONVERGED
+    assert relative(limits.beta[good], exact[good]).max() < 2e-6
+    assert np.array_equal(limits.status == krf.Status.FAILED, ~good)
+    assert np.all(good[mu >= (1e-40 if depth < 3 else 1e-20 if depth < 5 else 1e-10)])
+    assert good.all() == (depth < 3)
+
+
+@pytest.mark.filterwarnings("ignore::kernelrich_fast.ConvergenceWarning")
+@pytest.mark.parametrize("seed", range(80))
+def test_a_limit_has_its_margins_or_has_failed(seed):
+    """Scales down to 1e-40, depths to 8, uneven starts, rows and features, repeated rows."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 9))
+    X, y = drawn(seed, n, n + int(rng.integers(0, 10)))
+    if seed % 4 == 1:
+        X = X * 10.0 ** rng.uniform(-3, 3, (n, 1))
+    if seed % 4 == 2:
+        X, y = np.vstack([X, X[:1]]), np.append(y, y[0])
+    w0 = 10.0 ** rng.uniform(-1.5, 1.5, X.shape[1]) if seed % 3 == 0 else 1.0
+    depth = float(rng.choice([2, 2.05, 2.5, 3, 4, 5, 8]))
+    limit = krf.margin_limit(X, y, mu=10.0 ** rng.uniform(-40, 5), depth=depth, w0=w0)
+    assert np.isfinite(limit.beta).all()
+    if limit.status == krf.Status.CONVERGED:
+        assert np.abs(limit.margins[limit.dual > 0.0] - 1.0).max() <= 1e-6
+        assert limit.loss <= 1e-6
+        assert limit.loss == max(0.0, 1.0 - limit.margins.min())
+    else:
+        assert limit.status == krf.Status.FAILED
+        assert depth > 2.05
+
+
 def test_batches_are_their_runs_one_by_one():
     X, y = drawn(7, 6, 15)
     X2, y2 = drawn(8, 6, 15)
@@ -85,6 +145,7 @@ def test_batches_are_their_runs_one_by_one():
             one = krf.margin_limit(A, b, mu=mu, depth=3)
             assert relative(both.beta[i, j], one.beta) < 1e-8
     assert "MarginLimit" in repr(both)
+    assert "loss" not in repr(both)
     assert both.to_dataset(["problem", "mu"]).margins.dims == ("problem", "mu", "sample")
 
 

@@ -42,6 +42,44 @@ def test_q_potential_against_mpmath(depth):
         assert abs(mpmath.mpf(float(q)) - expected) <= 1e-12 * expected
 
 
+@pytest.mark.parametrize("depth", [2.0 + 1e-9, 2.0001, 2.001, 2.01, 2.1, 2.2, 2.5, 3, 100, 1e6])
+def test_q_potential_where_alpha_to_the_depth_is_no_double(depth):
+    mpmath.mp.dps = 60
+    for digits in range(-25, 720, 35):
+        beta, alpha = 10.0 ** min(digits, 200), 10.0 ** (min(200 - digits, 0) / depth)
+        size = mpmath.mpf(alpha) ** depth
+        expected = size * q_by_logs(mpmath.mpf(beta) / size, depth)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            got = float(theory.q_potential([beta], alpha, depth))
+        assert abs(got - expected) <= 1e-12 * max(1.0, depth / 1e3) * expected, digits
+
+
+def q_by_logs(z, depth):
+    """Also for z that is no double: bisection for L = -log(1 - t), in log L."""
+    p, k = mpmath.mpf(depth) / (depth - 2), 2 / (mpmath.mpf(depth) - 2)
+    with mpmath.workdps(120):  # q cancels to z^2
+        low, high = mpmath.mpf(-95), mpmath.log(mpmath.log(1 + z) / p + 50)
+        for _ in range(400):
+            middle = (low + high) / 2
+            size = mpmath.e**middle
+            less = mpmath.e ** (p * size) - (2 - mpmath.e**-size) ** -p < z
+            low, high = (middle, high) if less else (low, middle)
+        size = mpmath.e**low
+        t = -mpmath.expm1(-size)
+        return t * z - (mpmath.e ** (k * size) + (1 + t) ** -k - 2) / k
+
+
+def test_mirror_map_is_infinite_where_it_overflows():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for depth in (2.0, 2.0 + 1e-9, 2.001, 2.01):
+            t = np.array([-0.99, -1e-300, 0.0, 0.99]) * (1e3 if depth == 2.0 else 1.0)
+            found = theory.mirror_map(t, depth)
+            assert np.array_equal(found[[0, 2, 3]], [-np.inf, 0.0, np.inf])
+            assert found[1] < 0.0
+
+
 def test_hyperbolic_entropy_is_even_and_precise():
     mpmath.mp.dps = 80
     got = theory.hyperbolic_entropy(-POINTS)
@@ -186,6 +224,8 @@ def test_critical_alpha_brackets_the_threshold():
             for a in (0.97 * alpha, 1.03 * alpha)
         ]  # fmt: skip
         assert errors[0] <= 0.05 < errors[1]
+    fine, finest = (theory.critical_alpha(*data, threshold=0.05, xtol=x) for x in (1e-13, 1e-300))
+    assert np.isclose(fine, finest, rtol=1e-12)
     assert theory.critical_alpha(*data, threshold=1e-9) == 0.0
     assert theory.critical_alpha(*data, threshold=1e9) == np.inf
     with pytest.raises(ValueError, match="log10_range"):
@@ -197,3 +237,24 @@ def test_critical_alpha_brackets_the_threshold():
 def test_bounds_refuse_zero():
     with pytest.raises(ValueError, match="beta_l1: expected a non-zero vector"):
         theory.alpha_for_l1(0.5, [0.0])
+
+
+@pytest.mark.parametrize("value", [0.0, 5e-324, 1e-200, 1e200, np.inf, np.nan])
+def test_scales_beyond_the_doubles_are_refused(value):
+    with pytest.raises(ValueError, match="loss_scale: expected"):
+        krf.limit_diagonal([[1.0, 2.0]], [1.0], alpha=1.0, loss_scale=value)
+    with pytest.raises(ValueError, match="loss_scale: expected"):
+        krf.flow_diagonal([[1.0, 2.0]], [1.0], alpha=1.0, loss_scale=value)
+
+
+@pytest.mark.parametrize("value", [1e-150, 1e150])
+def test_the_largest_and_the_least_scale_have_finite_times(value):
+    flow = krf.flow_diagonal([[1.0, 2.0]], [1.0], alpha=1.0, loss_scale=value)
+    assert flow.converged
+    assert 0.0 < float(flow.t) < np.inf
+
+
+@pytest.mark.parametrize("value", [-1.0, 1e300, np.inf, np.nan])
+def test_noise_beyond_the_doubles_is_refused(value):
+    with pytest.raises(ValueError, match="noise_variance: expected"):
+        krf.datasets.sparse_regression(5, 6, 1, noise_variance=value)

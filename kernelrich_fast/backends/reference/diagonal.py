@@ -19,6 +19,8 @@ __all__ = ["DualFlow", "RowSpace", "solve_limit"]
 
 # Newton gives up after so many whole steps that did not halve the residual.
 STALLED = 40
+_REFINEMENTS = 4
+_ROUNDING = 1e-14  # of the terms of X beta
 
 
 class RowSpace:
@@ -136,16 +138,34 @@ def solve_limit(
     """Argmin Phi(m), convex, with gradient V^T beta - target: damped Newton."""
     goal = tol * float(np.sqrt(space.y @ space.y + loss_offset))
     newton = _Newton(space, mirror_map(np, plus, minus, depth), goal)
-    status = newton.run(max_iter)
-    plus, minus = newton.map.weights(np.zeros(len(plus)))
-    residual = space.y - space.X @ newton.at.beta
-    loss = float(residual @ residual) + loss_offset
-    if status == Status.CONVERGED and loss > (1.01 * goal) ** 2:
+    fits = space.offset + loss_offset <= goal**2
+    for attempt in range(_REFINEMENTS):
+        status = newton.run(max_iter)
+        if attempt and status == Status.FAILED:  # to come closer than rounding
+            status = Status.MAX_STEPS
+        residual = space.y - space.X @ newton.at.beta
+        loss = float(residual @ residual) + loss_offset
+        if not fits or status != Status.CONVERGED or loss <= (1.01 * goal) ** 2:
+            break
+        newton.aim_anew(residual)
+    else:
+        status = Status.MAX_STEPS
+    if status == Status.FAILED and fits:  # in the basis, by rounding that X may not show
+        status = _end_by_rounding(space, newton.at.beta, loss, goal)
+    if status == Status.CONVERGED and not fits:
         status = Status.STATIONARY
+    plus, minus = newton.map.weights(np.zeros(len(plus)))
     row = {"beta": newton.at.beta, "w_plus": plus, "w_minus": minus, "dual": space.dual(newton.m)}
     if not all(np.all(np.isfinite(value)) for value in row.values()):
         status = Status.FAILED
     return {**row, "loss": np.asarray(loss)}, status, newton.n_iterations
+
+
+def _end_by_rounding(space: RowSpace, beta: FloatArray, loss: float, goal: float) -> Status:
+    if loss <= goal**2:
+        return Status.CONVERGED
+    rounding = _ROUNDING * float(np.linalg.norm(np.abs(space.X) @ np.abs(beta)))
+    return Status.MAX_STEPS if loss <= rounding**2 else Status.FAILED
 
 
 class _Newton:
@@ -155,11 +175,17 @@ class _Newton:
         self.space, self.map, self.goal = space, start, goal
         self.m, self.n_iterations = np.zeros(len(space.S)), 0
         self.at = start.at(np.zeros(space.X.shape[1]))
+        self.target = space.target
         self.gap = self.gap_at(self.at.beta)
 
     def gap_at(self, beta: FloatArray) -> FloatArray:
         """What is left of V^T beta = target."""
-        return np.asarray(self.space.target - self.space.V.T @ beta)
+        return np.asarray(self.target - self.space.V.T @ beta)
+
+    def aim_anew(self, residual: FloatArray) -> None:
+        """Correct the target by what X itself leaves, beside rounding in its decomposition."""
+        self.target = self.target + (self.space.U.T @ residual) / self.space.S
+        self.gap = self.gap_at(self.at.beta)
 
     def run(self, max_iter: int) -> Status:
         best, stalled, length = np.inf, 0, 1.0

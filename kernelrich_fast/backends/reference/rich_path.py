@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.linalg
 from scipy.optimize import nnls
 
 from ..._types import FloatArray, IntArray
@@ -25,7 +26,7 @@ class RichPathRun:
         self.X, self.y, self.loss_offset, self.bound = X, y, loss_offset, bound
         self.s, self.t = np.zeros(len(y)), 0.0
         self.side = np.zeros(X.shape[1])
-        self.beta = np.zeros(X.shape[1])
+        self.beta, self.residual = np.zeros(X.shape[1]), y.copy()
         self.size2 = float(y @ y) + loss_offset
         self.noise = _GRADIENT * np.linalg.norm(X, axis=0) * np.sqrt(self.size2)
         self.n_pivots = 0
@@ -35,13 +36,13 @@ class RichPathRun:
         saddles: list[tuple[float, FloatArray]] = []
         at_once = 0
         while at_once <= sum(self.X.shape):
-            residual = self.y - self.X @ self.beta
-            drift = self.X.T @ residual
+            drift = self.X.T @ self.residual
             inwards = (self.beta == 0.0) & (self.side * drift < -self.noise)
             self.side[inwards] = 0.0
             free = (self.side == 0.0) & (np.abs(drift) > self.noise)
             if not np.any(free):
-                fits = self.loss(self.beta) <= _FITS**2 * self.size2
+                loss = float(self.residual @ self.residual) + self.loss_offset
+                fits = loss <= _FITS**2 * self.size2
                 return saddles, Status.CONVERGED if fits else Status.STATIONARY
             left = self.bound - np.sign(drift) * (self.X.T @ self.s)
             wait = np.full(len(drift), np.inf)
@@ -52,7 +53,7 @@ class RichPathRun:
                 return saddles, Status.MAX_STEPS
             arrived = free & (left <= step * np.abs(drift) + _TOGETHER * self.bound)
             self.side[arrived] = np.sign(drift[arrived])
-            self.s, self.t = self.s + step * residual, self.t + step
+            self.s, self.t = self.s + step * self.residual, self.t + step
             self.fit()
             at_once = at_once + 1 if together else 0
             if together:
@@ -66,11 +67,20 @@ class RichPathRun:
     def fit(self) -> None:
         """Least squares over the features at their bounds, with the signs of these."""
         at = np.flatnonzero(self.side)
-        size = np.linalg.norm(self.X[:, at], axis=0)
-        values, _ = nnls(self.X[:, at] * (self.side[at] / size), self.y)
+        unit = self.side[at] / np.linalg.norm(self.X[:, at], axis=0)
+        A = self.X[:, at] * unit
+        values, _ = nnls(A, self.y)
         self.n_pivots += 1
+        on = np.flatnonzero(values)
+        Q, R = scipy.linalg.qr(A[:, on], mode="economic")
+        # X beta - y would carry the rounding of every term, and a gradient of 0 would be one.
+        self.residual = self.y - Q @ (Q.T @ self.y)
+        self.residual -= Q @ (Q.T @ self.residual)
+        solved = scipy.linalg.solve_triangular(R, Q.T @ self.y) if len(on) else values[on]
+        if np.all(solved > 0.0):
+            values[on] = solved
         self.beta = np.zeros_like(self.beta)
-        self.beta[at] = self.side[at] / size * values
+        self.beta[at] = unit * values
 
 
 def follow_rich_path(

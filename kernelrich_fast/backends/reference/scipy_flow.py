@@ -31,6 +31,7 @@ SOLVERS: dict[str, Any] = {
 SHARE = 0.25
 # Of a step that leaves the domain, the part below which it is not tried again.
 _SHORTEST = 1e-8
+_LAST = 1e300  # a time beyond which there are no steps
 # What the solvers can tell apart.
 LEAST_TOLERANCE = 100 * np.finfo(np.float64).eps
 
@@ -134,12 +135,12 @@ class _Attempt:
         status = self.ended(state, t)
         solver, shorter = None, 1.0
         while status is None:
+            if steps >= max_steps or t >= _LAST:
+                status = Status.MAX_STEPS
+                break
             if solver is None or solver.status == "finished":  # at a break
                 n_rhs += 0 if solver is None else int(solver.nfev)
                 solver = self.solver(kind, t, state)
-            if steps >= max_steps:
-                status = Status.MAX_STEPS
-                break
             solver.step()
             steps += 1
             if solver.status != "failed" and not problem.legal(solver.y) and shorter > _SHORTEST:
@@ -167,7 +168,7 @@ class _Attempt:
     def solver(self, kind: Any, t: float, state: FloatArray, first: float = np.inf) -> Any:
         problem = self.problem
         rate = problem.rate()
-        end = min([self.clock.t_end, 1e300, *(b for b in problem.breaks if b > t)])
+        end = min([self.clock.t_end, _LAST, *(b for b in problem.breaks if b > t)])
         options: dict[str, Any] = {"rtol": self.tolerance, "atol": self.tolerance * problem.floor}
         if rate > 0.0:
             options["first_step"] = min(1e-3 / rate, 0.1 * (end - t), first)
