@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 
 from ._blas import one_blas_thread
 from ._device import namespace, to_host
@@ -12,20 +15,25 @@ from ._types import FloatArray, Progress
 from .backends import Backend, DiagonalBatch
 from .backends.base import METHODS, FlowOptions, Rows
 from .schedules import Schedule, decays, weight_decay
+from .status import Status
 
 __all__ = ["constant_decay", "limit_under_decay"]
 
 # Of the flow that goes there; what it leaves, Newton's iteration takes away.
 _RTOL = 1e-8
 # The slowest relative rates at which a coordinate may still fall, and count as one that stays.
-_STAYS = (1e-4, 1e-6, 1e-2)
+_STAYS = (1e-4, 1e-6, 1e-2, 0.5)
+# Predictions, relative to y, from which on what a coordinate adds to them may be more than nothing.
+_FELT, _NOTHING = (1e-12, 1e-8), 1e-20
 _ITERATIONS = 30
 # The longest step of a logarithm of a weight, and the longest that may be left in the end.
 _FAR, _SETTLED = 0.5, 1e-9
-# How far Newton's iteration may lead from the end of the flow, in predictions.
-_NEAR = 1e-3
+# How far Newton's iteration may lead from the end of the flow: in predictions relative to y, and by
+# which factor the residual may grow beyond its rounding.
+_NEAR, _GROWS, _ROUNDED = 1e-3, 1.5, 1e-13
 # What rounding may leave of an inequality.
 _SLACK = 1e-9
+_EPS = float(np.finfo(np.float64).eps)
 
 
 def constant_decay(value: Any) -> Schedule | None:
@@ -56,94 +64,275 @@ def limit_under_decay(
     batch: DiagonalBatch, backend: Backend, max_iter: int, threads: int, progress: Progress | None
 ) -> Rows:
     """The rows of a limit: the end of the flow, then Newton on the coordinates that stay."""
-    count = len(batch)
-    options = FlowOptions(
-        rtol=np.full(count, _RTOL), t_max=np.full(count, np.inf), stop_loss=np.zeros(count),
-        atol=0.0, max_steps=200 * max_iter, method="auto", methods=METHODS, t_eval=None,
-        num_threads=threads, progress=progress,
-    )  # fmt: skip
+    count, steps = len(batch), 200 * max_iter
+    options = _options(np.full(count, np.inf), steps, threads, progress)
     ends = backend.solve("diagonal_flow", batch, options)
-    xp = namespace(batch.X)
-    names = ("beta", "w_plus", "w_minus", "dual")
-    rows = {name: to_host(ends[name])[:, 0].copy() for name in names}
+    rows = {name: to_host(ends[name])[:, 0].copy() for name in ("beta", "w_plus", "w_minus")}
     rows["loss"] = np.asarray(ends["loss"])[:, 0].copy()
-    X, y = to_host(batch.X), to_host(batch.y)
-    offset = to_host(batch.loss_offset)
+    rows["dual"] = np.empty((count, batch.X.shape[-2]))
+    status = np.asarray(ends["status"])
+    runs = _runs(batch)
     with one_blas_thread():
-        for b in range(count):
-            data = X[batch.x_index[b]], y[batch.y_index[b]]
-            lam = float(batch.decay_of(b).decay[0])  # type: ignore[union-attr]
-            _finish(rows, b, *data, lam, float(batch.depth[b]), float(offset[batch.y_index[b]]))
+        resting = np.flatnonzero(status == int(Status.STATIONARY))
+        duals = _duals_at_rest(batch, backend, rows, runs, resting, steps, threads)
+        for b, run in enumerate(runs):
+            run.finish({name: array[b] for name, array in rows.items()}, duals.get(b))
+            residual = run.y - run.X @ rows["beta"][b]
+            rows["loss"][b] = float(residual @ residual) + run.offset
+    xp = namespace(batch.X)
+    per_lam = xp.asarray([[2.0 / run.lam] for run in runs])
     return {
-        **{name: xp.asarray(rows[name]) for name in names},
+        **{name: xp.asarray(rows[name]) for name in ("beta", "w_plus", "w_minus")},
+        "dual": batch.with_rest(xp.asarray(rows["dual"])[:, None, :], per_lam)[:, 0],
         "loss": rows["loss"],
-        "status": np.asarray(ends["status"]),
+        "status": status,
         "n_iterations": np.asarray(ends["n_steps"]),
     }
 
 
-def _finish(
-    rows: dict[str, FloatArray], b: int, X: FloatArray, y: FloatArray, lam: float, depth: float,
-    offset: float,
-) -> None:  # fmt: skip
-    """The rows of one run, to the last digits where what stays and what falls can be told apart."""
-    beta = rows["beta"][b]
-    for stays in _STAYS:
-        polished = _stationary_point(X, y, beta, lam, depth, stays)
-        if polished is not None:
-            beta = polished
-            size = np.abs(beta) ** (1.0 / depth)
-            rows["beta"][b] = beta
-            rows["w_plus"][b] = np.where(beta > 0.0, size, 0.0)
-            rows["w_minus"][b] = np.where(beta < 0.0, size, 0.0)
-            break
-    else:  # what falls too slowly to be told from what stays is left; what falls fast is zero
-        size = np.abs(beta) ** (1.0 / depth)
-        pull = depth * size ** (depth - 2.0) * np.sign(beta) * (X.T @ (y - X @ beta))
-        gone = pull < 0.5 * lam
-        beta = np.where(gone, 0.0, beta)
-        rows["beta"][b] = beta
-        rows["w_plus"][b] = np.where(gone, 0.0, rows["w_plus"][b])
-        rows["w_minus"][b] = np.where(gone, 0.0, rows["w_minus"][b])
-    residual = y - X @ beta
-    rows["loss"][b] = float(residual @ residual) + offset
-    rows["dual"][b] = 2.0 / lam * residual
+def _options(t_max: FloatArray, steps: int, threads: int, progress: Progress | None) -> FlowOptions:
+    return FlowOptions(
+        rtol=np.full(len(t_max), _RTOL), t_max=t_max, stop_loss=np.zeros(len(t_max)), atol=0.0,
+        max_steps=steps, method="auto", methods=METHODS, t_eval=None, num_threads=threads,
+        progress=progress,
+    )  # fmt: skip
 
 
-def _stationary_point(
-    X: FloatArray, y: FloatArray, beta: FloatArray, lam: float, depth: float, stays: float
-) -> FloatArray | None:
-    """The point near beta with D w^(D-2) sign(beta) X^T r = lambda where beta is not zero.
+def _runs(batch: DiagonalBatch) -> list[_Run]:
+    X, y, offset = to_host(batch.X), to_host(batch.y), to_host(batch.loss_offset)
+    both = to_host(batch.profile_minus) > 0.0
+    return [
+        _Run(
+            X[batch.x_index[b]], y[batch.y_index[b]], both[batch.w_index[b]],
+            float(batch.decay_of(b).decay[0]),  # type: ignore[union-attr]
+            float(batch.depth[b]), float(offset[batch.y_index[b]]),
+        )
+        for b in range(len(batch))
+    ]  # fmt: skip
 
-    None unless the others fall: |x_i^T r| <= lambda / 2 at depth 2, always at D > 2.
+
+def _duals_at_rest(
+    batch: DiagonalBatch, backend: Backend, rows: dict[str, FloatArray], runs: list[_Run],
+    resting: Any, steps: int, threads: int,
+) -> dict[int, FloatArray]:  # fmt: skip
+    """2 (y - X beta) / lambda of the runs at rest, from flows that go on from there for a while.
+
+    Such a flow adds the residual up over 1 / lambda; the difference y - X beta has no digits left
+    where lambda is small.
     """
-    size = np.abs(beta) ** (1.0 / depth)
-    sign = np.sign(beta)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pull = depth * size ** (depth - 2.0) * sign * (X.T @ (y - X @ beta))
-    on = (beta != 0.0) & (pull > lam * (1.0 - stays))
-    A, s = X[:, on] * sign[on], sign[on]
-    found = np.zeros_like(beta)
-    if np.any(on):
-        logs = np.log(size[on])
-        for _ in range(_ITERATIONS):
-            w = np.exp(logs)
-            r = y - A @ w**depth
-            slope = depth * w ** (depth - 2.0)
-            field = slope * (A.T @ r) - lam
-            J = np.diag((depth - 2.0) * slope * (A.T @ r))
-            J -= (slope[:, None] * (A.T @ A)) * (depth * w**depth)
-            # Of least norm, where features are copies of each other: their shares stay.
-            step = np.linalg.lstsq(J, field, rcond=1e-13)[0]
-            logs = logs - step
-            if not np.max(np.abs(step)) < _FAR:
+    if len(resting) == 0:
+        return {}
+    lam, depth = np.array([(runs[b].lam, runs[b].depth) for b in resting]).T
+    options = _options(1.0 / (depth * lam), steps, threads, None)
+    ends = backend.solve("diagonal_flow", _onward(batch, rows, runs, resting), options)
+    t, sums = np.asarray(ends["t"])[:, 0], to_host(ends["dual"])[:, 0]
+    slowing = 2.0 * (depth - 2.0) * lam
+    slows = slowing > 0.0
+    passed = np.where(slows, -np.expm1(-slowing * t) / np.where(slows, slowing, 1.0), t)
+    good = np.isfinite(sums).all(axis=-1) & (passed > 0.0)
+    return {int(b): 2.0 / (lam[i] * passed[i]) * sums[i] for i, b in enumerate(resting) if good[i]}
+
+
+def _onward(
+    batch: DiagonalBatch, rows: dict[str, FloatArray], runs: list[_Run], resting: Any
+) -> DiagonalBatch:
+    """The runs at rest, to go on from their last weights."""
+    count, xp = len(resting), namespace(batch.X)
+    least = np.stack([runs[b].least_weights() for b in resting])
+    both = np.stack([runs[b].both for b in resting])
+    plus, minus = (np.maximum(rows[name][resting], least) for name in ("w_plus", "w_minus"))
+    return replace(
+        batch, shape=(count,), alpha=np.ones(count), depth=batch.depth[resting],
+        profile_plus=xp.asarray(plus), profile_minus=xp.asarray(np.where(both, minus, 0.0)),
+        x_index=batch.x_index[resting], y_index=batch.y_index[resting], w_index=np.arange(count),
+        y_norm2=batch.y_norm2[resting],
+        decay_index=None if batch.decay_index is None else batch.decay_index[resting],
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Of one run the data, where it has both weights, its decay and its depth.
+
+    The dual nu is 2 (y - X beta) / lambda. It is found beside beta, and stays accurate as lambda
+    falls to zero.
+    """
+
+    X: FloatArray
+    y: FloatArray
+    both: Any
+    lam: float
+    depth: float
+    offset: float
+
+    def least_weights(self) -> FloatArray:
+        """Weights below which predictions are nothing."""
+        sizes = np.linalg.norm(self.X, axis=0)
+        most = float(np.max(sizes))
+        if most == 0.0:
+            return np.ones(len(sizes))
+        sizes = np.where(sizes > 0.0, sizes, most)
+        tiny = float(np.finfo(np.float64).tiny)
+        aim = max(float(np.linalg.norm(self.y)), tiny / _NOTHING)
+        return np.asarray((_NOTHING * aim / sizes) ** (1.0 / self.depth))
+
+    def finish(self, row: dict[str, FloatArray], dual: FloatArray | None) -> None:
+        """A row to the last digits where what stays and what falls can be told apart."""
+        beta = row["beta"]
+        row["dual"][:] = 2.0 / self.lam * (self.y - self.X @ beta)
+        if dual is None:
+            return
+        point = self.stationary_point(beta, dual)
+        if point is None:
+            gone = self._gone(beta, dual)
+            for name in ("beta", "w_plus", "w_minus"):
+                row[name][gone] = 0.0
+            if self._noise() > self._error(beta, dual, beta != 0.0):
+                row["dual"][:] = dual
+            return
+        row["beta"][:], row["dual"][:] = point
+        size = np.abs(beta) ** (1.0 / self.depth)
+        row["w_plus"][:] = np.where(beta > 0.0, size, 0.0)
+        row["w_minus"][:] = np.where(beta < 0.0, size, 0.0)
+
+    def stationary_point(
+        self, beta: FloatArray, dual: FloatArray
+    ) -> tuple[FloatArray, FloatArray] | None:
+        """The point near beta where each coordinate is at rest or zero, and its dual.
+
+        None unless the others fall: |x_i^T nu| <= 1 at depth 2, always at D > 2.
+        """
+        for on in self._candidates(beta, dual):
+            found = self._newton(beta, dual, on)
+            if found is not None and self._is_end(beta, dual, *found, on):
+                return found
+        return None
+
+    def _pull(self, beta: FloatArray, dual: FloatArray) -> FloatArray:
+        """Rates of growth of the weights over the decay lambda: 1 where they stay."""
+        size = np.abs(beta) ** (1.0 / self.depth)
+        slope: FloatArray = 0.5 * self.depth * size ** (self.depth - 2.0) * np.sign(beta)
+        return slope * (self.X.T @ dual)
+
+    def _candidates(self, beta: FloatArray, dual: FloatArray) -> Iterator[Any]:
+        """What may be the coordinates that stay: by their rates, then by their size."""
+        pull, felt = self._pull(beta, dual), np.linalg.norm(self.X, axis=0) * np.abs(beta)
+        sets = [(beta != 0.0) & (pull > 1.0 - stays) for stays in _STAYS]
+        sets += [felt > least * np.linalg.norm(self.y) for least in _FELT]
+        seen = set()
+        for on in sets:
+            if on.tobytes() not in seen:
+                seen.add(on.tobytes())
+                yield on
+
+    def _newton(
+        self, beta: FloatArray, dual: FloatArray, on: Any
+    ) -> tuple[FloatArray, FloatArray] | None:
+        """Newton for logarithms of weights and dual: y - X beta = lambda nu / 2, and pulls of 1."""
+        sign, depth = np.sign(beta[on]), self.depth
+        A = self.X[:, on] * sign
+        Q = _range(A)
+        R, aim, v = Q.T @ A, Q.T @ self.y, Q.T @ dual
+        logs = np.log(np.abs(beta[on])) / depth
+        unit = float(np.linalg.norm(dual)) or 1.0
+        moved, off = 0.0, 0.0
+        for _ in range(_ITERATIONS if len(aim) else 0):
+            J, field = self._linearised(R, aim, logs, v, unit)
+            if not (np.isfinite(J).all() and np.isfinite(field).all()):
                 return None
-            if np.max(np.abs(step)) < 1e-14:
+            sizes = np.linalg.norm(J, axis=0)
+            sizes[sizes == 0.0] = 1.0
+            # Of least norm, where features are copies of each other: their shares stay.
+            step = scipy.linalg.lstsq(J / sizes, field, cond=1e-13, lapack_driver="gelsy")[0]
+            before, moved = moved, float(np.max(np.abs(step)))
+            off = float(np.max(np.abs(field)))
+            step /= sizes
+            if not np.max(np.abs(step[: len(logs)])) < _FAR:
+                return None
+            logs, v = logs + step[: len(logs)], v + unit * step[len(logs) :]
+            if moved < 1e-14 or 0.5 * before < moved < 1e-12:
                 break
-        if np.max(np.abs(step)) > _SETTLED:
+        if max(moved, off) > _SETTLED:  # more coordinates than may stay have no common solution
             return None
-        found[on] = s * np.exp(depth * logs)
-    others = np.abs(X.T @ (y - X @ found))[~on]
-    falls = depth > 2.0 or not np.any(others > 0.5 * lam * (1.0 + _SLACK))
-    near = np.linalg.norm(X @ (found - beta)) <= _NEAR * np.linalg.norm(y)
-    return found if falls and near else None
+        found = np.zeros_like(beta)
+        found[on] = sign * np.exp(depth * logs)
+        return found, Q @ v + self._across(beta, dual, on, Q)
+
+    def _linearised(
+        self, R: FloatArray, aim: FloatArray, logs: FloatArray, v: FloatArray, unit: float
+    ) -> tuple[FloatArray, FloatArray]:
+        """What is to vanish, and minus its Jacobian by the logarithms and by the dual in units."""
+        depth, y_norm = self.depth, float(np.linalg.norm(self.y))
+        w = np.exp(logs)
+        slope = 0.5 * depth * w ** (depth - 2.0)
+        pull = slope * (R.T @ v)
+        field = np.append((aim - R @ w**depth - 0.5 * self.lam * v) / y_norm, pull - 1.0)
+        decay = 0.5 * self.lam * unit / y_norm * np.eye(len(aim))
+        return np.block([
+            [R * (depth * w**depth) / y_norm, decay],
+            [np.diag((2.0 - depth) * pull), -unit * slope[:, None] * R.T],
+        ]), field  # fmt: skip
+
+    def _across(self, beta: FloatArray, dual: FloatArray, on: Any, Q: FloatArray) -> FloatArray:
+        """The part of the dual that the coordinates that stay do not reach."""
+        if Q.shape[1] == len(Q):
+            return np.zeros(len(Q))
+        part = 2.0 / self.lam * self.y
+        if self._noise() > self._error(beta, dual, on):
+            part = dual
+        for _ in range(2):  # what the first leaves is rounding of the whole, not of the part
+            part = part - Q @ (Q.T @ part)
+        return part
+
+    def _error(self, beta: FloatArray, dual: FloatArray, on: Any) -> float:
+        """Of the dual of the flow, in which what falls may still be felt."""
+        left = 2.0 / self.lam * float(np.linalg.norm(self.X[:, ~on] @ beta[~on]))
+        return left + _RTOL * float(np.linalg.norm(dual))
+
+    def _noise(self) -> float:
+        """What the rounding of y - X beta makes of the dual."""
+        return 8.0 * _EPS * float(np.linalg.norm(self.y)) / self.lam
+
+    def _is_end(
+        self, beta: FloatArray, dual: FloatArray, found: FloatArray, nu: FloatArray, on: Any
+    ) -> bool:
+        """Whether a stationary point is where the flow went: as near, and what is zero falls."""
+        y_norm = float(np.linalg.norm(self.y))
+        if not np.linalg.norm(self.X @ (found - beta)) <= _NEAR * y_norm:
+            return False
+        if not self._fits_as_well(beta, dual, found, _GROWS):
+            return False
+        if self.depth > 2.0:
+            return True
+        error = min(self._noise(), self._error(beta, dual, on))
+        slack = _SLACK + 2.0 * error * np.linalg.norm(self.X, axis=0)
+        pull = self.X.T @ nu
+        pull = np.where(self.both, np.abs(pull), pull)
+        return not np.any((pull > 1.0 + slack)[~on])
+
+    def _fits_as_well(
+        self, beta: FloatArray, dual: FloatArray, found: FloatArray, factor: float
+    ) -> bool:
+        """Whether another beta leaves at most ``factor`` times what the flow does, or rounding.
+
+        The residual of the flow is that of its dual, or of its beta, whose error may be the larger.
+        """
+        before, after = (np.linalg.norm(self.y - self.X @ each) for each in (beta, found))
+        before = max(before, 0.5 * self.lam * np.linalg.norm(dual))
+        size = np.linalg.norm(self.y) + np.linalg.norm(np.abs(self.X) @ np.abs(found))
+        return bool(after <= factor * before + _ROUNDED * size)
+
+    def _gone(self, beta: FloatArray, dual: FloatArray) -> Any:
+        """What falls fast and no longer adds to the predictions."""
+        gone = self._pull(beta, dual) < 0.5
+        left = np.where(gone, 0.0, beta)
+        return gone & self._fits_as_well(beta, dual, left, 1.0 + 1e-6)
+
+
+def _range(A: FloatArray) -> FloatArray:
+    """An orthonormal basis of the range of A, whose columns may differ by orders of magnitude."""
+    if A.shape[1] == 0:
+        return np.zeros((len(A), 0))
+    sizes = np.linalg.norm(A, axis=0)
+    U, values, _ = np.linalg.svd(A / np.where(sizes > 0.0, sizes, 1.0), full_matrices=False)
+    return np.asarray(U[:, values > max(A.shape) * _EPS * values[0]])

@@ -171,10 +171,12 @@ def flow_diagonal(
     Euclidean norm relative to |beta| (for a time inside a step, relative to the larger |beta| at
     the step's ends), or within what one unit in the last place of t makes of it, where a coordinate
     activates. Where weight decay has let |beta| fall more than a hundredfold, relative errors may
-    be larger. Cost of a stiff step: about four passes over X, about forty products of an n_samples
-    x n_samples matrix and a vector, and the columns of the Gram matrix that changed; every 8 to 29
-    steps an inverse, n_samples^3 operations. Under weight decay the flow has as many dimensions, in
-    steps of at most 2 / (D lambda).
+    be larger. At D > 2, where X beta = y does not fix beta, the shares of features that can replace
+    each other carry a further error of about 1e-16 alpha^(2-D); predictions are not affected. Cost
+    of a stiff step: about four passes over X, about forty products of an n_samples x n_samples
+    matrix and a vector, and the columns of the Gram matrix that changed; every 8 to 29 steps an
+    inverse, n_samples^3 operations. Under weight decay the flow has as many dimensions, in steps of
+    at most 2 / (D lambda).
 
     With a margin loss nu_n = y_n theta_n, where theta_n, the field ``dual``, is half the integral
     of -l'(m_n) over time. The flow is integrated in half the integral of sum_n -l'(m_n), in which
@@ -303,9 +305,9 @@ def limit_diagonal(
     DiagonalLimit
         Arrays with leading shape B. ``dual`` is the nu with beta = beta(X^T nu); for more samples
         than features its part outside the range of X, which diverges if y does, is left out.
-        Under weight decay, where nu diverges, it is 2 c (y - X beta) / lambda, half of that for the
-        models of products. At depth 2 it certifies the minimiser: |x_i^T dual| <= 1, equal to one
-        where beta_i is not zero (without w_minus: x_i^T dual <= 1).
+        Under weight decay, where nu diverges, it is 2 c (y - X beta) / lambda, all of it, half of
+        that for the models of products. At depth 2 it certifies the minimiser: |x_i^T dual| <= 1,
+        equal to one where beta_i is not zero (without w_minus: x_i^T dual <= 1).
 
     Raises
     ------
@@ -323,21 +325,24 @@ def limit_diagonal(
     -----
     The limit is computed by damped Newton iterations on the convex dual function of n_samples
     variables; where these stall, the minimiser is followed in alpha from the kernel regime. No flow
-    is integrated.  grad Q lies in the row space of X by construction, to rounding.  X beta is
-    accurate to ``tol``, beta to ``tol`` times the condition number of X.  If no beta fits y, which
-    the rank of X decides, the status is STATIONARY and beta is the end of the least-squares flow.
-    If rounding keeps the residual above ``tol``, the status is MAX_STEPS.  Cost: 3 to 15 Gram
-    products and Cholesky factorisations for alpha from 1 to 1e-6 at depth 2.
+    is integrated. grad Q lies in the row space of X by construction, to rounding. X beta is
+    accurate to ``tol``, beta to ``tol`` times the condition number of X. At D > 2, where X beta = y
+    does not fix beta, the shares of features that can replace each other carry a further error of
+    about 1e-16 alpha^(2-D); predictions are not affected. If no beta fits y, which the rank of X
+    decides, the status is STATIONARY and beta is the end of the least-squares flow. If rounding
+    keeps the residual above ``tol``, the status is MAX_STEPS. Cost: 3 to 15 Gram products and
+    Cholesky factorisations for alpha from 1 to 1e-6 at depth 2.
 
     Under weight decay the flow itself is integrated until the predictor and |w|^2 are at rest,
     because at D > 2 the start decides at which stationary point it ends. Newton iterations on the
-    coordinates that remain then finish the computation. The status is STATIONARY, ``n_iterations``
-    counts steps, of which ``max_iter`` allows 200 times as many. At depth 2 the limit is the lasso,
-    argmin c |X beta - y|^2 + lambda |beta|_1, whatever the start; at D > 2 a stationary point of c
-    |X beta - y|^2 + lambda sum |beta_i|^(2/D). For the models of products, which have depth 2, it
-    is the lasso with 2 lambda. It is accurate to 1e-12 times the condition number of the features
-    that stay, and to 1e-7 where a coordinate falls so slowly, or is so small, that it cannot be
-    told whether it stays.
+    coordinates that remain, and on the dual, then finish the computation, which loses no digits as
+    lambda falls. The status is STATIONARY, ``n_iterations`` counts steps, of which ``max_iter``
+    allows 200 times as many. At depth 2 the limit is the lasso, argmin c |X beta - y|^2 + lambda
+    |beta|_1, whatever the start; at D > 2 a stationary point of c |X beta - y|^2 + lambda sum
+    |beta_i|^(2/D). For the models of products, which have depth 2, it is the lasso with 2 lambda.
+    It is accurate to 1e-12 times the condition number of the features that stay. Where a coordinate
+    falls so slowly, or is so small, that it cannot be told whether it stays, it is the end of the
+    flow, to 1e-7.
 
     References
     ----------
@@ -375,11 +380,11 @@ def limit_diagonal(
     status = rows["status"].reshape(batch.shape)
     warn_unless_converged(status, "limit_diagonal")
 
-    never = np.full((len(batch), 1), np.inf)
-    rows["dual"] = batch.to_samples(rows["dual"][:, None, :], never)[:, 0]
     rows["loss"] = rows["loss"] * scale
     if not decayed:
-        rows["dual"] = rows["dual"] / begin.time_factor(scale)
+        never = np.full((len(batch), 1), np.inf)
+        dual = batch.to_samples(rows["dual"][:, None, :], never)[:, 0]
+        rows["dual"] = dual / begin.time_factor(scale)
     return DiagonalLimit(
         **{name: array.reshape(batch.shape + array.shape[1:]) for name, array in rows.items()},
         backend=chosen.name,
@@ -390,4 +395,5 @@ def limit_diagonal(
 def _checked_scale(loss_scale: Any) -> float:
     if type(loss_scale) is float and loss_scale == 1.0:  # most calls
         return 1.0
-    return check.scalar("loss_scale", loss_scale, low=0.0)
+    # Beyond, the times would leave the doubles.
+    return check.scalar("loss_scale", loss_scale, low=1e-150, high=1e150, open_low=False)

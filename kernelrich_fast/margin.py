@@ -19,8 +19,8 @@ from .theory.margins import max_margin
 
 __all__ = ["MarginLimit", "margin_limit"]
 
-# Bound on |margin - 1| of a sample that counts.
-_TOL = 1e-11
+# Bound on |margin - 1| of a sample that counts, and the largest that rounding may make of it.
+_TOL, _MOST = 1e-11, 1e-6
 # Newton iterations for one mu.
 _ITERATIONS = 200
 # By how much log(mu) falls from one solution to the next: at first, and at least.
@@ -47,6 +47,8 @@ class MarginLimit(Result):
         theta >= 0, positive only for support vectors.
     margins : ndarray, B + (n_samples,)
         y_n <beta, x_n>, at least 1.
+    loss : ndarray, B
+        By how much the least margin falls short of 1; there is no loss here.
     status : ndarray of int, B
         A `Status` per run.
     n_iterations : ndarray of int, B
@@ -74,6 +76,9 @@ class MarginLimit(Result):
     def loss(self) -> FloatArray:
         """By how much the least margin falls short of 1."""
         return np.asarray(np.maximum(0.0, 1.0 - self.margins.min(axis=-1)))
+
+    def _described(self) -> list[tuple[str, str]]:
+        return [line for line in super()._described() if line[0] != "loss"]
 
 
 def margin_limit(
@@ -122,8 +127,9 @@ def margin_limit(
     -----
     Minimises sum_i w0_i^2 mu q_D(beta_i / (mu w0_i^D)) by projected Newton on its dual, of as many
     variables as there are samples, from large mu to small. Margins of support vectors are 1 to
-    1e-11, or to what the rounding of the dual makes of them: 1e-8 at depth 4 and mu = 1e-14. Cost:
-    about five Gram products and Cholesky factorisations for every factor e in mu.
+    1e-11, or to what the rounding of the dual makes of them: 1e-8 at depth 4 and mu = 1e-14. Where
+    rounding keeps them from 1 by more than 1e-6, the run ends as FAILED. Cost: about five Gram
+    products and Cholesky factorisations for every factor e in mu.
 
     References
     ----------
@@ -218,15 +224,19 @@ class _Path:
     def _solve(self) -> bool:
         """Newton with theta >= 0, from where theta is."""
         Z = self.Z
+        if not self.map.holds(Z.T @ self.theta):
+            return False
         at = self.map.at(Z.T @ self.theta)
         for iteration in range(_ITERATIONS):
             gap = Z @ at.beta - 1.0
             free = (self.theta > 0.0) | (gap < 0.0)
-            tol = max(_TOL, self._rounding(at))
+            tol = min(max(_TOL, self._rounding(at)), _MOST)
             if np.max(np.abs(gap[free]), initial=0.0) <= tol and np.min(gap) >= -tol:
                 return True
             self.count += 1
             H = (Z * at.slope) @ Z.T
+            if not np.isfinite(H).all():
+                return False
             H[np.diag_indices_from(H)] += _RIDGE * float(np.mean(np.diag(H)))
             moved = None
             if iteration < _SIMPLE:

@@ -19,7 +19,7 @@ from .._device import namespace, on_device, to_host
 from .._types import FloatArray, IntArray
 from ..schedules import Schedule, decays
 from .cost import diagonal_flow_seconds
-from .crossover import diagonal_crossover
+from .crossover import MARGIN_CROSSOVER, diagonal_crossover
 
 __all__ = [
     "MARGIN_LOSSES", "DiagonalBatch", "MarginBatch", "make_batch", "per_run", "run_index",
@@ -108,14 +108,23 @@ class DiagonalBatch:
         """Dual vectors (B, T, n) at times (B, T), in the caller's samples (B, T, n_samples)."""
         if self.basis is None or self.y_rest is None:
             return dual
-        xp = namespace(self.basis)
-        x_index, y_index, t = (xp.asarray(a) for a in (self.x_index, self.y_index, t))
-        lifted: FloatArray = xp.einsum("bsn,btn->bts", self.basis[x_index], dual)
         # The unreachable residual is constant, so its integral grows with t; at t = inf it is left.
         if self.decay is not None:
-            t = xp.asarray(self._dual_times(to_host(t)))
+            t = self._dual_times(to_host(t))
+        return self.with_rest(dual, t)
+
+    def with_rest(self, dual: FloatArray, share: FloatArray) -> FloatArray:
+        """Dual vectors (B, T, n) in the caller's samples, where y_rest adds ``share`` (B, T) times.
+
+        What is not finite is left out.
+        """
+        if self.basis is None or self.y_rest is None:
+            return dual
+        xp = namespace(self.basis)
+        x_index, y_index, share = (xp.asarray(a) for a in (self.x_index, self.y_index, share))
+        lifted: FloatArray = xp.einsum("bsn,btn->bts", self.basis[x_index], dual)
         with np.errstate(invalid="ignore"):
-            rest = t[:, :, None] * self.y_rest[y_index][:, None, :]
+            rest = share[:, :, None] * self.y_rest[y_index][:, None, :]
         lifted += xp.where(xp.isfinite(rest), rest, 0.0)
         return lifted
 
@@ -135,6 +144,11 @@ class MarginBatch(DiagonalBatch):
     """Runs with a margin loss, whose y are labels."""
 
     loss: str = MARGIN_LOSSES[0]
+
+    @property
+    def crossover(self) -> float:
+        """No number was measured for margin losses."""
+        return MARGIN_CROSSOVER
 
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"loss": MARGIN_LOSSES.index(self.loss)}

@@ -116,3 +116,24 @@ def test_depth_two_is_the_end_of_depths_above_it(medium, backend, excess):
         above = krf.flow_diagonal(X, y, depth=2.0 + excess, **options)
         assert relative(above.beta, two.beta).max() < 60.0 * excess + 2e-8
         assert relative(above.dual, two.dual).max() < 60.0 * excess + 2e-8
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("depth", [3, 4, 5, 10])
+@pytest.mark.parametrize("alpha", [1e-1, 1e-2, 1e-3, 1e-4])
+def test_shares_of_equal_features_lose_digits_and_predictions_do_not(depth, alpha):
+    """Two equal columns share alike to 1e-16 alpha^(2-D), and no better; the rest is accurate."""
+    X, y = np.array([[1.0, 1.0, 0.5], [0.3, 0.3, 1.0]]), np.array([1.0, 0.2])
+    error = 1e-16 * alpha ** (2.0 - depth)
+    results = [krf.limit_diagonal(X, y, alpha=alpha, depth=depth, backend="cpu")]
+    if error < 1.0:  # beyond, a flow need not end
+        options = {"alpha": alpha, "depth": depth, "stop_loss": 1e-18, "rtol": 1e-9}
+        results.append(krf.flow_diagonal(X, y, backend="cpu", **options))
+    for result in results:
+        assert result.status == krf.Status.CONVERGED
+        beta = result.beta
+        assert abs(beta[0] - beta[1]) < 10.0 * error + 1e-15
+        assert np.allclose([beta[0] + beta[1], beta[2]], [0.9 / 0.85, -0.1 / 0.85], atol=1e-8)
+        assert np.linalg.norm(X @ beta - y) < 1e-8
+    if error > 1e3:
+        assert abs(results[0].beta[0] - results[0].beta[1]) > 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 from conftest import relative
@@ -183,14 +184,9 @@ def test_decay_that_is_switched_off_is_a_new_start(data, backend, depth):
     X, y = data
     options = dict(depth=depth, backend=backend)
     flow = krf.flow_diagonal(
-        X,
-        y,
-        alpha=0.5,
-        weight_decay=[(0.0, 0.4), (0.7, 0.0)],
-        stop_loss=1e-20,
-        rtol=1e-8,
+        X, y, alpha=0.5, weight_decay=[(0.0, 0.4), (0.7, 0.0)], stop_loss=1e-20, rtol=1e-8,
         **options,
-    )
+    )  # fmt: skip
     at = krf.flow_diagonal(X, y, alpha=0.5, weight_decay=0.4, t_eval=[0.7], rtol=1e-9, **options)
     limit = krf.limit_diagonal(
         X, y, alpha=1.0, w_plus0=at.w_plus[0], w_minus0=at.w_minus[0], **options
@@ -198,14 +194,8 @@ def test_decay_that_is_switched_off_is_a_new_start(data, backend, depth):
     assert flow.status == krf.Status.CONVERGED
     assert relative(flow.beta, limit.beta) < 1e-6
     # A decay that falls fast enough is one of its integral, at once.
-    sudden = krf.flow_diagonal(
-        X,
-        y,
-        alpha=0.5,
-        weight_decay=krf.schedules.exponential(3e5, 1e6),
-        stop_loss=1e-20,
-        **options,
-    )
+    fast = krf.schedules.exponential(3e5, 1e6)
+    sudden = krf.flow_diagonal(X, y, alpha=0.5, weight_decay=fast, stop_loss=1e-20, **options)
     shrunk = krf.limit_diagonal(X, y, alpha=0.5 * np.exp(-0.6), **options)
     assert relative(sudden.beta, shrunk.beta) < 1e-4
 
@@ -234,9 +224,8 @@ def test_no_decay_changes_no_bit(data, backend):
     options = dict(alpha=[0.1, 1.0], backend=backend)
     plain = krf.flow_diagonal(X, y, **options)
     for none in (0.0, 0, np.zeros(2), [(0.0, 0.0)], krf.schedules.exponential(0.0, 1.0)):
-        assert np.array_equal(
-            krf.flow_diagonal(X, y, weight_decay=none, **options).beta, plain.beta
-        )
+        flow = krf.flow_diagonal(X, y, weight_decay=none, **options)
+        assert np.array_equal(flow.beta, plain.beta)
     mixed = krf.flow_diagonal(X, y, weight_decay=[[0.0], [0.2]], **options)
     assert mixed.status.shape == (2, 2)
     assert relative(mixed.beta[0], plain.beta).max() < 1e-6
@@ -296,26 +285,6 @@ def test_limits_take_constant_decay(data, bad):
         krf.limit_diagonal(X, y, alpha=[0.1, 1.0], weight_decay=bad)
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_lassos_of_all_kinds(seed):
-    """Tall and wide, features of very different size, copies of features: the KKT conditions."""
-    rng = np.random.default_rng(seed)
-    n, d = int(rng.integers(1, 25)), int(rng.integers(1, 60))
-    X, y = rng.standard_normal((n, d)), 10.0 ** rng.uniform(-2, 2) * rng.standard_normal(n)
-    if seed % 3 == 1:
-        X = X * 10.0 ** rng.uniform(-3, 3, d)
-    if seed % 3 == 2:
-        X = X[:, rng.integers(0, d, d)]
-    most = 2.0 * np.max(np.abs(X.T @ y))
-    lam = most * 10.0 ** rng.uniform(-6, 0.2)
-    limit = krf.limit_diagonal(X, y, alpha=10.0 ** rng.uniform(-4, 1), weight_decay=lam)
-    assert limit.status == krf.Status.STATIONARY
-    pull, on = 2.0 * X.T @ (y - X @ limit.beta), limit.beta != 0.0
-    assert np.max(np.abs(pull)) < lam * (1.0 + 1e-6)
-    assert np.allclose(pull[on], lam * np.sign(limit.beta[on]), rtol=1e-6)
-    assert on.any() == (lam < most)
-
-
 @pytest.mark.parametrize("depth", [2, 3])
 def test_a_predictor_that_dies_away_keeps_its_digits(data, backend, depth):
     """More decay than the lasso needs to be zero: at every time within 10 rtol of its own size."""
@@ -323,13 +292,108 @@ def test_a_predictor_that_dies_away_keeps_its_digits(data, backend, depth):
     times = np.array([0.05, 0.2, 0.5])
     lam = 40.0 + 2.0 * np.max(np.abs(X.T @ y))
     expected = weight_decay_flow(X, y, np.full(20, 0.5), depth, lambda t: lam, (), times)[0]
-    flow = krf.flow_diagonal(
-        X, y, alpha=0.5, depth=depth, weight_decay=lam, t_eval=times, rtol=1e-5, backend=backend
-    )
+    options = {"alpha": 0.5, "depth": depth, "weight_decay": lam, "backend": backend}
+    flow = krf.flow_diagonal(X, y, t_eval=times, rtol=1e-5, **options)
     size = np.linalg.norm(expected, axis=-1)
     assert size[-1] < 1e-12 * size[0]
     assert np.all(np.linalg.norm(flow.beta - expected, axis=-1) < 1e-4 * size + 1e-27)
-    assert (
-        krf.flow_diagonal(X, y, alpha=0.5, depth=depth, weight_decay=lam, backend=backend).status
-        == krf.Status.STATIONARY
-    )
+    assert krf.flow_diagonal(X, y, **options).status == krf.Status.STATIONARY
+
+
+def drawn_with_decay(seed):
+    """Tall, wide, sparse, with copies and features of different size; decay from 1e-14 on."""
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(1, 25)), int(rng.integers(1, 40))
+    X = rng.standard_normal((n, d)) * 10.0 ** (rng.uniform(-3, 3, d) if seed % 5 == 1 else 0.0)
+    X = X[:, rng.integers(0, d, d)] if seed % 5 == 2 else np.round(X) if seed % 5 == 3 else X
+    X[0, 0] = 1.0
+    planted = seed % 3 == 0 and seed % 5 != 3  # then the others have no pull but rounding
+    y = X[:, 0].copy() if planted else rng.standard_normal(n)
+    y *= 10.0 ** rng.uniform(-2, 5) / np.linalg.norm(y)
+    depth = float(rng.choice([2, 2, 2.5, 3, 4]))
+    w = (np.linalg.norm(y) / np.linalg.norm(X, axis=0).max()) ** (1.0 / depth)
+    lam = depth * w ** (depth - 2.0) * np.max(np.abs(X.T @ y))
+    lam *= 10.0 ** rng.uniform(-8 if planted else -14, 0.2)
+    return X, y, {"alpha": w * 10.0 ** rng.uniform(-2, 0.5), "depth": depth, "weight_decay": lam}
+
+
+# Where the pull was that of y - X beta, which is rounding, coordinates that stay were lost.
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("seed", range(100))
+def test_ends_down_to_the_least_decay(seed):
+    """Where the flow went, and stationary: the dual is that of the residual, and KKT hold."""
+    X, y, options = drawn_with_decay(seed)
+    depth, lam = options["depth"], options["weight_decay"]
+    flow = krf.flow_diagonal(X, y, rtol=1e-8, **options)
+    limit = krf.limit_diagonal(X, y, **options)
+    assert flow.status == limit.status == krf.Status.STATIONARY
+    left, weight = y - X @ limit.beta, np.linalg.norm(y)
+    rounding = 1e-15 * (weight + np.linalg.norm(np.abs(X) @ np.abs(limit.beta)))
+    assert np.linalg.norm(X @ (flow.beta - limit.beta)) < 1e-6 * weight
+    assert np.linalg.norm(left - 0.5 * lam * limit.dual) < 1e-9 * np.linalg.norm(left) + rounding
+    # The flow is at rest to 1e-8: by chance its loss may be the smaller.
+    assert np.linalg.norm(left) < 1.5 * np.linalg.norm(y - X @ flow.beta) + 1e-8 * weight
+    # X^T dual is rounded where the dual is long, outside the range of X.
+    long = 4e-15 * np.linalg.norm(X, axis=0) * np.linalg.norm(limit.dual)
+    pull, slope = X.T @ limit.dual, 0.5 * depth * np.abs(limit.beta) ** (1.0 - 2.0 / depth)
+    slack, on = 1e-8 + slope * long, limit.beta != 0.0
+    assert np.all(np.abs(slope * pull * np.sign(limit.beta) - 1.0)[on] < slack[on])
+    assert depth > 2.0 or np.all(np.abs(pull) < 1.0 + slack)
+    assert depth > 2.0 or on.any() == (lam < 2.0 * np.max(np.abs(X.T @ y)))
+
+
+def stationary_point(X, y, beta, depth, lam):
+    """The weights that stay, and the dual, in forty digits."""
+    on, k = beta != 0.0, int(np.count_nonzero(beta))
+    A, aim = mpmath.matrix((X[:, on] * np.sign(beta[on])).tolist()), mpmath.matrix(y.tolist())
+
+    def field(*v):
+        fit = aim - A * mpmath.matrix([a**depth for a in v[:k]]) - lam / 2 * mpmath.matrix(v[k:])
+        z = A.T * mpmath.matrix(v[k:])
+        return [*fit, *(depth / 2 * v[i] ** (depth - 2) * z[i] - 1 for i in range(k))]
+
+    start = [*np.abs(beta[on]) ** (1.0 / depth), *(2.0 / lam * (y - X @ beta))]
+    with mpmath.workdps(40):
+        found = np.array(mpmath.findroot(field, start).tolist(), dtype=float)[:, 0]
+    return found[:k], found[k:]
+
+
+@pytest.mark.parametrize("depth", [2, 2.5, 3, 4])
+@pytest.mark.parametrize("lam", [1e-14, 1e-9, 1e-4])
+@pytest.mark.parametrize("shape", [(3, 6), (5, 2)])
+def test_ends_in_forty_digits(backend, shape, lam, depth):
+    rng = np.random.default_rng(4)
+    X, y = rng.standard_normal(shape), 3.0 * rng.standard_normal(shape[0])
+    limit = krf.limit_diagonal(X, y, alpha=0.5, depth=depth, weight_decay=lam, backend=backend)
+    weights, dual = stationary_point(X, y, limit.beta, depth, lam)
+    assert relative((limit.w_plus + limit.w_minus)[limit.beta != 0.0], weights) < 1e-13
+    assert relative(limit.dual, dual) < 1e-10
+
+
+@pytest.mark.parametrize("lam", [1e-14, 1e-13, 1e-10])
+def test_as_decay_vanishes(backend, lam):
+    """The least l1 norm of those that fit, or least squares; at depth 4 what fits large targets."""
+    rng = np.random.default_rng(2)
+    X, y = rng.standard_normal((6, 18)), rng.standard_normal(6)
+    options = {"alpha": 0.1, "weight_decay": lam, "backend": backend}
+    assert relative(krf.limit_diagonal(X, y, **options).beta, krf.theory.min_l1(X, y)) < 1e-8
+    X, y = np.array([[1.0, 2.0], [3.0, 1.0], [1.0, 1.0]]), np.array([-2.9, 0.9, -0.95])
+    least = np.linalg.lstsq(X, y)[0]
+    assert relative(krf.limit_diagonal(X, y, **options).beta, least) < 1e-9
+    X, y = np.array([[1.0, 2.0, 0.5], [3.0, 1.0, -1.0]]), np.array([1e4, -2e4])
+    large = krf.limit_diagonal(X, y, depth=4, **options | {"weight_decay": 0.01})
+    assert np.allclose(large.beta, [-1e4, 1e4, 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("depth", [2, 2.5, 4, "product", "two_products"])
+@pytest.mark.parametrize("scale", [1.0, 1.3])
+def test_the_dual_of_tall_data_holds_what_no_beta_reaches(backend, depth, scale):
+    depth, model = (2, depth) if isinstance(depth, str) else (depth, "difference")
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((12, 5))
+    X[:, 4] = X[:, 0] + X[:, 1]
+    y = X @ [1.0, 0.0, -2.0, 0.0, 0.5] + 0.3 * rng.standard_normal((2, 12))
+    options = {"depth": depth, "model": model, "loss_scale": scale, "backend": backend}
+    limit = krf.limit_diagonal(X, y, alpha=0.5, weight_decay=[[0.7], [0.1]], **options)
+    lam = np.array([0.7, 0.1])[:, None, None] * (1.0 if model == "difference" else 2.0)
+    assert relative(limit.dual, 2.0 * scale * (y - limit.beta @ X.T) / lam).max() < 1e-12
