@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._device import to_host
-from ._types import FloatArray, IntArray
+from ._types import ArrayLike, FloatArray, IntArray
 from .status import Status, named, status_attrs
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["FlowResult", "Result"]
+
+# Names of batch axes, or these with the values along them.
+Dims = Sequence[str] | Mapping[str, ArrayLike]
 
 _LONG_NAMES = {
     "loss": "training loss",
@@ -65,6 +68,9 @@ class Result:
             raise TypeError("a result of one run without a batch axis has no length")
         return int(self.status.shape[0])
 
+    def __iter__(self) -> Iterator[Self]:
+        return (self[i] for i in range(len(self)))
+
     def __getitem__(self, index: Any) -> Self:
         """The result of the runs at an index into the batch."""
         shape = self.status.shape
@@ -96,13 +102,15 @@ class Result:
         head = html.escape(f"{type(self).__name__}: {self._size()}")
         return f"<div><b>{head}</b><table>{rows}</table></div>"
 
-    def to_dataset(self, dims: Sequence[str] | None = None) -> xr.Dataset:
+    def to_dataset(self, dims: Dims | None = None) -> xr.Dataset:
         """The arrays with named dimensions, in host memory.
 
         Parameters
         ----------
-        dims : sequence of str, optional
-            Names of the batch axes; by default batch_0, batch_1, ...
+        dims : sequence of str, or mapping of str to array_like, optional
+            Names of the batch axes; by default batch_0, batch_1, ... A mapping also gives the
+            values along each axis, as ``{"alpha": [0.1, 1.0]}``; without them runs are selected by
+            position.
 
         Returns
         -------
@@ -112,7 +120,8 @@ class Result:
         Raises
         ------
         ValueError
-            If there are not as many names as batch axes.
+            If there are not as many names as batch axes, one of them is that of another axis or of
+            a variable, or there are not as many values as runs along an axis.
 
         Examples
         --------
@@ -120,6 +129,8 @@ class Result:
         >>> flow = krf.flow_diagonal([[1.0, 2.0]], [2.0], alpha=[0.1, 1.0])
         >>> dict(flow.to_dataset(["alpha"]).beta.sizes)
         {'alpha': 2, 'feature': 2}
+        >>> flow.to_dataset({"alpha": [0.1, 1.0]}).beta.sel(alpha=0.1).values.round(2)
+        array([0.1 , 0.95])
         """
         import xarray as xr
 
@@ -136,15 +147,19 @@ class Result:
                 lead = axes + (("time",) if self._timed and name not in self._timeless else ())
                 inner = self._inner(name, i, array.ndim - len(lead))
                 variables[own] = ((*lead, *inner), array, self._attrs(name))
-        return xr.Dataset(variables, attrs={"backend": self.backend, "result": type(self).__name__})
+        _expect_free(axes, variables)
+        coords = _coordinates(dims, self.status.shape) if isinstance(dims, Mapping) else {}
+        attrs = {"backend": self.backend, "result": type(self).__name__}
+        return xr.Dataset(variables, coords, attrs)
 
-    def to_dataframe(self, dims: Sequence[str] | None = None) -> pd.DataFrame:
+    def to_dataframe(self, dims: Dims | None = None) -> pd.DataFrame:
         """A table of all scalar variables, a row per run (and evaluation time); statuses are names.
 
         Parameters
         ----------
-        dims : sequence of str, optional
-            Names of the batch axes, which become the index; as in `to_dataset`.
+        dims : sequence of str, or mapping of str to array_like, optional
+            Names of the batch axes, which become the index, and the values along them; as in
+            `to_dataset`.
 
         Returns
         -------
@@ -155,8 +170,8 @@ class Result:
         --------
         >>> import kernelrich_fast as krf
         >>> flow = krf.flow_diagonal([[1.0, 2.0]], [2.0], alpha=[0.1, 1.0])
-        >>> list(flow.to_dataframe(["alpha"]).status)
-        ['CONVERGED', 'CONVERGED']
+        >>> flow.to_dataframe({"alpha": [0.1, 1.0]}).status.to_dict()
+        {0.1: 'CONVERGED', 1.0: 'CONVERGED'}
         """
         ds = self.to_dataset(dims)
         axes = set(self._axes(dims)) | {"time"}
@@ -177,7 +192,7 @@ class Result:
         names.sort(key=_ENDS.__contains__)
         return [(name, getattr(self, name)) for name in names]
 
-    def _axes(self, dims: Sequence[str] | None) -> tuple[str, ...]:
+    def _axes(self, dims: Dims | None) -> tuple[str, ...]:
         count = self.status.ndim
         if dims is None:
             return tuple(f"batch_{i}" for i in range(count))
@@ -211,25 +226,52 @@ class Result:
         return text
 
     def _described(self) -> list[tuple[str, str]]:
-        """Name and text of every line."""
+        """Name and text of every line; no runs have no values to speak of."""
         status = np.asarray(to_host(self.status))
         counts = [(s.name, int(np.count_nonzero(status == s))) for s in Status]
-        lines = [("status", ", ".join(f"{name} {n}" for name, n in counts if n))]
+        lines = [("status", ", ".join(f"{name} {n}" for name, n in counts if n) or "no runs")]
         last = np.asarray(to_host(self.loss))
         last = last[..., -1] if self._timed else last
         if last.size == 1:
             lines.append(("loss", f"{last.item():.3g}"))
-        else:
+        elif last.size:
             lines.append(("loss", f"{last.min():.3g} to {last.max():.3g}"))
         for name, value in self._fields():
             if name not in self._timeless and name != "loss" and hasattr(value, "shape"):
                 lines.append((name, f"array {tuple(value.shape)}"))
-            elif name in ("n_steps", "n_iterations"):
+            elif name in ("n_steps", "n_iterations") and value.size:
                 low, high = int(value.min()), int(value.max())
                 lines.append((name, f"{low}" if low == high else f"{low} to {high}"))
             elif isinstance(value, list) and name not in self._timeless:
                 lines.append((name, ", ".join(str(tuple(each.shape)) for each in value)))
         return [*lines, ("backend", self.backend)]
+
+
+def _expect_free(axes: tuple[str, ...], variables: dict[str, Any]) -> None:
+    """Raise where a batch axis has the name of something else in the Dataset."""
+    inner = {dim for dims, *_ in variables.values() for dim in dims[len(axes) :]}
+    for i, name in enumerate(axes):
+        if not isinstance(name, str):
+            raise TypeError(f"dims: expected names of batch axes, got {name!r}")
+        for taken, what in (
+            (axes[:i], "another batch axis"), (inner, "another axis"), (variables, "a variable"),
+        ):  # fmt: skip
+            # A variable along this axis alone is its coordinate.
+            if name in taken and not (taken is variables and variables[name][0] == (name,)):
+                raise ValueError(f"dims: {name!r} is the name of {what} of the Dataset; choose one "
+                                 "that is free")  # fmt: skip
+
+
+def _coordinates(values: Mapping[str, ArrayLike], shape: tuple[int, ...]) -> dict[str, Any]:
+    """The values along named batch axes of the shape."""
+    coords = {name: np.asarray(to_host(along)) for name, along in values.items()}
+    for (name, along), size in zip(coords.items(), shape, strict=True):
+        if along.shape != (size,):
+            raise ValueError(
+                f"dims: expected {size} values of {name!r}, one for each run along its axis, got "
+                f"an array of shape {along.shape}"
+            )
+    return coords
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -119,7 +119,8 @@ def positive_array(
 
 def integer_array(name: str, value: Any, *, low: int, high: int = 2**53) -> IntArray:
     array = host_array(name, to_host(value))
-    whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and bool(np.all(array % 1 == 0)))
+    finite = array.dtype.kind == "f" and bool(np.isfinite(array).all())
+    whole = array.dtype.kind in "iu" or (finite and bool(np.all(array % 1 == 0)))
     if not whole:
         raise TypeError(f"{name}: expected integers, got {value!r}")
     if array.size == 0:
@@ -155,6 +156,8 @@ def scalar(
     array = real_array(name, value, finite=False)
     if array.ndim:
         raise TypeError(f"{name}: expected a single number, got shape {array.shape}")
+    if isinstance(value, bool) or getattr(value, "dtype", None) == np.bool_:
+        raise TypeError(f"{name}: expected a number, got {value!r}")
     x = float(array)
     if x < low or (open_low and x == low) or x > high:
         left = "(" if open_low else "["

@@ -213,6 +213,7 @@ def flow_factorization(
         refuse_squared_options(loss, t_max, stop_loss)
         clock = margin_clock(stop_log_loss, t_eval, log_t_eval, log_loss_eval)
         options = clock.options(**common)
+    _refuse_whole_matrix(y, entries)
     targets = _targets(y, loss)
     check.flag("symmetric", symmetric)
     factors = explicit_start(U0, V0, symmetric)
@@ -265,6 +266,16 @@ def _factors(
     W = solved.shaped(_stacked(namespace(factors[0]), factors))
     U = W[..., : sensing.dims[0], :]
     return {"U": U, "V": U if sensing.symmetric else W[..., sensing.dims[0] :, :]}
+
+
+def _refuse_whole_matrix(y: Any, entries: Any) -> None:
+    """Raise where y is a matrix like the boolean mask: its rows would be taken for runs."""
+    is_mask = str(getattr(entries, "dtype", "")).endswith("bool")
+    if is_mask and len(entries.shape) == 2 and np.shape(y) == tuple(entries.shape):
+        raise ValueError(
+            "y: expected the observed values, one for each entry of the mask entries=, got a "
+            f"matrix of its shape {np.shape(y)}; pass y[entries]"
+        )
 
 
 def _targets(y: ArrayLike, loss: str) -> FloatArray:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import ConvergenceWarning
 
-__all__ = ["Status", "StatusArray"]
+__all__ = ["Status", "StatusArray", "StatusNumber"]
 
 
 class Status(IntEnum):
@@ -40,6 +40,41 @@ class Status(IntEnum):
     """No step could be made, or the problem leaves the floating-point range."""
 
 
+def _numbers(other: Any) -> Any:
+    """Names of statuses as what they stand for, anything else as it is."""
+    if not isinstance(other, str | list | tuple | np.ndarray):
+        return other
+    array = np.asarray(other)
+    if array.dtype.kind != "U":
+        return other
+    for name in array.ravel():
+        if name not in Status.__members__:
+            raise ValueError(f"status: expected one of {', '.join(Status.__members__)}, got {name}")
+    return np.reshape([int(Status[name]) for name in array.ravel()], array.shape)
+
+
+class StatusNumber(np.int64):
+    """One status of a batch, a NumPy integer that shows its name and may be compared with names.
+
+    Examples
+    --------
+    >>> StatusNumber(0), StatusNumber(0) == "CONVERGED"
+    (<Status.CONVERGED: 0>, np.True_)
+    """
+
+    def __repr__(self) -> str:
+        known = int(self) in Status.__members__.values()
+        return repr(Status(int(self))) if known else super().__repr__()
+
+    def __eq__(self, other: Any) -> Any:
+        return np.int64(self) == _numbers(other)
+
+    def __ne__(self, other: Any) -> Any:
+        return np.int64(self) != _numbers(other)
+
+    __hash__ = np.int64.__hash__
+
+
 class StatusArray(np.ndarray[Any, np.dtype[np.int64]]):
     """Integers of `Status` that print as names; all arithmetic gives plain arrays.
 
@@ -50,7 +85,21 @@ class StatusArray(np.ndarray[Any, np.dtype[np.int64]]):
     StatusArray([CONVERGED, MAX_STEPS])
     >>> named(np.array([0, 3])) == Status.CONVERGED
     array([ True, False])
+    >>> named(np.array([0, 3])) == "MAX_STEPS"
+    array([False,  True])
     """
+
+    def __getitem__(self, index: Any) -> Any:
+        part = super().__getitem__(index)
+        return StatusNumber(part) if type(part) is np.int64 else part
+
+    def __eq__(self, other: Any) -> Any:
+        return super().__eq__(_numbers(other))
+
+    def __ne__(self, other: Any) -> Any:
+        return super().__ne__(_numbers(other))
+
+    __hash__ = None  # like every array
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         return array[()] if return_scalar else np.asarray(array)

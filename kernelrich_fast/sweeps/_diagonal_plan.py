@@ -12,6 +12,7 @@ from ..backends.cost import diagonal_flow_seconds, diagonal_limit_seconds
 from ..backends.crossover import diagonal_crossover
 from ..config import __version__
 from ..diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
+from ..diagonal_start import checked_model
 from ..schedules import Schedule, decays
 from ._measures import kernel_distances, least_norms
 from .plan import Block, SweepPlan, Variables, subset
@@ -85,6 +86,7 @@ class DiagonalPlan(SweepPlan):
         """Attributes of the Dataset."""
         return {
             "model": "diagonal network",
+            "model_option": checked_model(self.options["model"], None),
             "limit": int(self.limit),
             "n_samples": self.X.shape[-2],
             "n_features": self.X.shape[-1],

@@ -46,6 +46,7 @@ class FactorizationPlan(SweepPlan):
     seeds: IntArray
     n_observed: int | IntArray  # drawn for every seed, or which
     keep: tuple[str, ...]
+    given_as: str  # n_observed, entries or mask
 
     @property
     def known(self) -> bool:
@@ -64,9 +65,15 @@ class FactorizationPlan(SweepPlan):
         coords: dict[str, Any] = {"width": self.width, "alpha": self.alpha, "seed": self.seeds}
         if self.times is not None:
             coords["time"] = self.times
-        if "M" in self.keep:
+        where = self.n_observed
+        if "M" in self.keep or not isinstance(where, int):
             coords["row"], coords["column"] = map(np.arange, self.Y_star.shape[-2:])
-        return {k: (k if v.ndim else (), v) for k, v in coords.items()}
+        named: dict[str, Any] = {k: (k if v.ndim else (), v) for k, v in coords.items()}
+        if not isinstance(where, int):
+            seen = np.zeros(self.Y_star.shape[-2:], dtype=np.int64)  # NetCDF has no flags
+            seen[where[0], where[1]] = 1
+            named["observed"] = (("row", "column"), seen)
+        return named
 
     def attrs(self) -> dict[str, Any]:
         """Attributes of the Dataset."""
@@ -83,6 +90,12 @@ class FactorizationPlan(SweepPlan):
         """Everything that the results depend on."""
         names = ("Y_star", "alpha", "width", "seeds", "n_observed", "keep")
         return {**{k: getattr(self, k) for k in names}, **self.numeric_options()}
+
+    def called(self, argument: str) -> str:
+        """Which entries are observed is kept under one name, however it was given."""
+        if argument != "n_observed":
+            return argument
+        return "mask (as rows, then columns)" if self.given_as == "mask" else self.given_as
 
     def seconds(self) -> FloatArray:
         """The same for all widths and seeds."""

@@ -47,6 +47,7 @@ _LONG_NAMES = {
     "n_pivots": ("least-squares fits", "1"), "n_steps": ("steps or iterations", "1"),
     "nuclear_norm": ("nuclear norm of M", None),
     "population_error": ("squared distance of beta from the truth", None),
+    "observed": ("whether the entry was observed", "1"),
     "output": ("output", "1"), "penalty": ("squared norm of the weights", None),
     "prediction": ("prediction at the test inputs", None), "problem": ("problem", "1"),
     "profile": ("profile of the initial weights", "1"), "row": ("row of the matrix", "1"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._types import FloatArray
 from ..backends import BACKENDS, get_backend
 from ..config import __version__
 from .plan import SweepPlan
@@ -61,16 +62,25 @@ def described(arguments: dict[str, Any]) -> dict[str, Any]:
         if not is_array(value):
             out[name] = list(value) if isinstance(value, tuple) else value
             continue
-        # 100 and 100.0 are the same argument.
-        array = np.ascontiguousarray(value, dtype=np.float64)
+        array = _plain(value)
         out[name] = {
             "shape": list(np.shape(value)),
-            "sha256": hashlib.sha256(array.tobytes()).hexdigest(),
+            "sha256": hashlib.sha256(array.data).hexdigest(),
         }
         if array.size <= _SHOWN:
             out[name]["values"] = [_number(x) for x in array.ravel().tolist()]
     plain: dict[str, Any] = json.loads(json.dumps(out))
     return plain
+
+
+def _plain(value: Any) -> FloatArray:
+    """Numbers in which those that are the same have the same bits: 100 and 100.0, 0.0 and -0.0."""
+    array = np.ascontiguousarray(value, dtype=np.float64)
+    unknown = np.isnan(array)
+    if unknown.any() or (array == 0.0).any():
+        array = array + 0.0
+        array[unknown] = np.nan
+    return array
 
 
 def _number(x: float) -> str:
@@ -80,14 +90,16 @@ def _number(x: float) -> str:
 def difference(there: Any, given: Any, stored: Any, value: Any) -> str:
     """What a store has of an argument, and what it was called with; of many values the first."""
     if stored is not None and is_array(value) and np.shape(stored) == np.shape(value):
-        a, b = np.asarray(stored, dtype=np.float64), np.asarray(value, dtype=np.float64)
-        where = np.argwhere(a != b)
+        a, b = _plain(stored), _plain(value)
+        where = np.argwhere((a != b) & ~(np.isnan(a) & np.isnan(b)))
         if a.size > _SHOWN and len(where):
             at = tuple(int(i) for i in where[0])
             return (
                 f"{len(where)} of {a.size} values differ, the first at {at}: it has "
                 f"{_number(float(a[at]))}, got {_number(float(b[at]))}"
             )
+    if shown(there) == shown(given):  # too many to show, and those that are stored are damaged
+        return f"it has {shown(there)}, got other ones"
     return f"it has {shown(there)}, got {shown(given)}"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._types import FloatArray, Progress
+from ..backends.crossover import MARGIN_CROSSOVER
 from ..theory.margins import max_margin
 from ._diagonal_plan import DiagonalPlan
 from ._labels import variable_attrs
@@ -41,6 +42,9 @@ class EvaluatedPlan(SweepPlan):
     @property
     def times(self) -> FloatArray | None:
         return None if self.evaluated is None else self.evaluated[1]
+
+    def crossover(self) -> float:
+        return MARGIN_CROSSOVER
 
     def attrs_of(self, name: str) -> dict[str, Any]:
         return variable_attrs(name, of_margins=True)
@@ -81,6 +85,9 @@ class MarginPlan(EvaluatedPlan, DiagonalPlan):
 
     def coords(self) -> dict[str, Any]:
         return self.renamed(super().coords())
+
+    def attrs(self) -> dict[str, Any]:
+        return super().attrs() | {"eps": self.eps}
 
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"eps": self.eps}

@@ -44,6 +44,11 @@ class Cluster:
             raise TypeError(f"client: expected a dask.distributed.Client, got {client!r}")
         if client.asynchronous:
             raise TypeError("client: expected a synchronous client, got an asynchronous one")
+        if client.status in ("closing", "closed"):
+            raise ValueError(
+                f"client: expected one that is connected, got one that is {client.status}; make a "
+                "new one, or leave client out"
+            )
         self.client = client
         self.num_threads = 1 if num_threads is None else num_threads
         self.most_seconds = block_seconds

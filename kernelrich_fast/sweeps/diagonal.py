@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from functools import partial
 from os import PathLike
@@ -12,6 +13,7 @@ import xarray as xr
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
+from ..backends import MARGIN_LOSSES
 from ..decayed_limit import constant_decay
 from ..diagonal import flow_diagonal, limit_diagonal
 from ..diagonal_start import check_weight_range, checked_model, start_profiles
@@ -21,7 +23,7 @@ from ..schedules import Schedule, decays, weight_decay
 from ._diagonal_plan import DiagonalPlan, changes
 from ._margin_plan import EVALUATED, MarginPlan, without_unset
 from .execute import run_sweep, sweep_options
-from .plan import distinct
+from .plan import distinct, problem_axis
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -31,6 +33,9 @@ else:  # for typing.get_type_hints, without the extra
 __all__ = ["sweep_diagonal"]
 
 _KEEP = ("norms", "beta")
+_LOSSES = ("squared", *MARGIN_LOSSES)
+# Arguments of the flow that the sweep sets or has no use for.
+_OWN = ("alpha", "depth", "start", "rescale_layers")
 
 
 def sweep_diagonal(
@@ -88,19 +93,20 @@ def sweep_diagonal(
     xarray.Dataset
         One dimension per swept argument, in the order (problem, profile, depth, weight_decay,
         alpha, time); arguments that are not swept are scalar coordinates, and other options are
-        attributes (a schedule of weight decay as its starts, values and rates). Variables: loss,
-        status, n_steps; t, with ``t_eval`` only where a run ended before its last time; with
-        "norms" l1_norm, l2_norm, excess_l1, excess_l2 (the norms less those of the minimum-norm
-        interpolants; NaN where none exists) and kernel_distance (cosine distance of the tangent
-        kernels at start and end); penalty, |w|^2, under weight decay; beta_mean with ``averaged``;
-        population_error if beta_star is given; beta, and beta_star where it is given, if kept. With
-        a margin loss: log_loss and log_t (where one of them is the last dimension, reached_log_loss
-        or reached_log_t stands beside it if a run ended before), and margin, the least one; norms
-        are those of the direction (beta over the least margin; NaN where that is not positive),
-        excess_l1 and excess_l2 are their ratios to the least norms with all margins at least 1,
-        less one; critical_loss (with ``log_loss_eval``) is the ln L below which excess_l1 stays at
-        most ``eps``, interpolated between the values asked for, and -inf where the last of them is
-        above; population_error is |beta / |beta| - beta_star|^2.
+        attributes (``model`` as model_option, a schedule of weight decay as its starts, values and
+        rates). Variables: loss, status, n_steps; t, with ``t_eval`` only where a run ended before
+        its last time; with "norms" l1_norm, l2_norm, excess_l1, excess_l2 (the norms less those of
+        the minimum-norm interpolants; NaN where none exists) and kernel_distance (cosine distance
+        of the tangent kernels at start and end); penalty, |w|^2, under weight decay; beta_mean with
+        ``averaged``; population_error if beta_star is given; beta, and beta_star where it is given,
+        if kept. With a margin loss: log_loss and log_t (where one of them is the last dimension,
+        reached_log_loss or reached_log_t stands beside it if a run ended before), and margin, the
+        least one; norms are those of the direction (beta over the least margin; NaN where that is
+        not positive), excess_l1 and excess_l2 are their ratios to the least norms with all margins
+        at least 1, less one; critical_loss (with ``log_loss_eval``) is the ln L below which
+        excess_l1 stays at most ``eps``, interpolated between the values asked for: -inf where
+        excess_l1 is above at the last of them, and the first of them, as a lower bound, where it is
+        nowhere above; population_error is |beta / |beta| - beta_star|^2.
 
     Raises
     ------
@@ -148,20 +154,14 @@ def sweep_diagonal(
     check.flag("limit", limit)
     groups = check.choices("keep", keep, _KEEP)
     near = check.scalar("eps", eps, low=0.0)
-    try:
-        problems = np.broadcast_shapes(X.shape[:-2], y.shape[:-1])
-    except ValueError:
-        raise ValueError(
-            f"y: expected one for each of {len(X)} problems, got shape {y.shape}"
-        ) from None
+    X, y, problems = problem_axis(X, y)
     star = None
     if beta_star is not None:
         star = check.real_array("beta_star", beta_star, ndim=1)
         shapes = ((X.shape[-1],), (*problems, X.shape[-1]))
         if star.shape not in shapes:
             raise ValueError(f"beta_star: expected shape {shapes[-1]}, got {star.shape}")
-    own = ("alpha", "depth", "start", "rescale_layers")
-    options, threads = sweep_options(limit_diagonal if limit else flow_diagonal, flow_options, own)
+    options, threads = _options(flow_options, limit)
     margin = options.get("loss", "squared") != "squared"
     without_unset(options)
     plus, minus = start_profiles(
@@ -193,6 +193,26 @@ def sweep_diagonal(
         profiles=(plus, minus), n_profiles=count, decay=decay,
     )  # fmt: skip
     return run_sweep(plan, num_threads=threads, progress=progress, store=store, client=client)
+
+
+def _options(given: dict[str, Any], limit: bool) -> tuple[dict[str, Any], int | None]:
+    """As of `sweep_options`; what only the flow, or only the limit, has a use for is refused."""
+    loss = check.choice("loss", given.get("loss", "squared"), _LOSSES)
+    if limit and loss != "squared":
+        raise ValueError(
+            f"loss: expected 'squared' with limit=True, got {loss!r}; for the limit of a margin "
+            "loss see kernelrich_fast.margin_limit"
+        )
+    called, other = (limit_diagonal, flow_diagonal) if limit else (flow_diagonal, limit_diagonal)
+    options = {k: v for k, v in given.items() if not (limit and k == "loss")}
+    for name in options:
+        takes = [name in inspect.signature(each).parameters for each in (called, other)]
+        if takes == [False, True]:
+            raise TypeError(
+                f"{name}: no option of {called.__name__}, which limit={limit} calls; leave out "
+                f"{name}, or give limit={not limit}"
+            )
+    return sweep_options(sweep_diagonal, called, options, _OWN)
 
 
 def _check_margins(options: dict[str, Any], y: FloatArray, decayed: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
 from collections.abc import Callable, Generator
@@ -123,11 +124,14 @@ def run_sweep(
 
 
 def sweep_options(
-    flow: Callable[..., Any], given: dict[str, Any], own: tuple[str, ...]
+    sweep: Callable[..., Any],
+    flow: Callable[..., Any],
+    given: dict[str, Any],
+    own: tuple[str, ...],
 ) -> tuple[dict[str, Any], int | None]:
     """The flow's options, given ones over its defaults, and the number of threads.
 
-    ``own`` are the arguments that the sweep sets itself.
+    ``own`` are the arguments of the flow that ``sweep`` sets itself.
     """
     defaults = {
         name: parameter.default
@@ -135,8 +139,8 @@ def sweep_options(
         if parameter.default is not parameter.empty and name not in own
     }
     for name in given:
-        if name not in defaults or name == "progress":
-            raise TypeError(f"{name}: not an option of a sweep")
+        if name not in defaults:
+            raise TypeError(_not_an_option(name, sweep, flow, [*defaults]))
     check.choice("backend", given.get("backend", "auto"), ("auto", *BACKENDS))
     threads = given.get("num_threads")
     if threads is not None:
@@ -146,6 +150,22 @@ def sweep_options(
         rules: dict[str, Any] = {name: options.get(name) for name in _RULES}
         flow_options(**rules, num_threads=None, method="auto")
     return options, threads
+
+
+def _not_an_option(
+    name: str, sweep: Callable[..., Any], flow: Callable[..., Any], options: list[str]
+) -> str:
+    """What to say of it: the name that was meant, or those that there are."""
+    ours = inspect.signature(sweep).parameters
+    names = [k for k, v in ours.items() if v.kind is not v.VAR_KEYWORD]
+    names += [k for k in options if k not in names]
+    plain = {k.replace("_", "").lower(): k for k in names}
+    near = difflib.get_close_matches(name.replace("_", "").lower(), plain, n=1, cutoff=0.75)
+    if near:
+        return f"{name}: not an option of {sweep.__name__}; did you mean {plain[near[0]]}?"
+    if name in inspect.signature(flow).parameters:
+        return f"{name}: not an option of a sweep; {flow.__name__} alone takes it"
+    return f"{name}: not an option of {sweep.__name__}, which takes {', '.join(names)}"
 
 
 def compute_block(

@@ -89,7 +89,8 @@ def sweep_factorization(
     -------
     xarray.Dataset
         One dimension per swept argument, in the order (width, alpha, seed, time); arguments that
-        are not swept are scalar coordinates, and other options are attributes.  Variables: loss,
+        are not swept are scalar coordinates, and other options are attributes. With ``mask`` or
+        ``entries`` the coordinate observed (row, column) is 1 where Y_star is. Variables: loss,
         status, n_steps; t, with ``t_eval`` only where a run ended before its last time; test_rmse,
         the root mean square of M - Y_star over unobserved entries; with "norms" nuclear_norm,
         excess_nuclear_norm (over that of Y_star; this and test_rmse only where all of Y_star is
@@ -134,7 +135,7 @@ def sweep_factorization(
     >>> bool(excess.sel(width=6, alpha=1e-3) < excess.sel(width=10_000, alpha=1.0))
     True
     """
-    truth, where = _observed(Y_star, n_observed, entries, mask)
+    truth, where, given_as = _observed(Y_star, n_observed, entries, mask)
     scales = check.positive_array("alpha", alpha)
     widths = check.integer_array("width", width, low=1)
     numbers = check.integer_array("seeds", seeds, low=0)
@@ -150,7 +151,7 @@ def sweep_factorization(
         )
     groups = check.choices("keep", keep, _KEEP)
     check_gaussian_scale(scales)
-    options, threads = sweep_options(flow_factorization, flow_options, _OWN)
+    options, threads = sweep_options(sweep_factorization, flow_factorization, flow_options, _OWN)
     without_unset(options)
     margin = check.choice("loss", options["loss"], ("squared", *MARGIN_LOSSES)) != "squared"
     if margin:
@@ -165,15 +166,15 @@ def sweep_factorization(
         distinct(name, () if options.get(name) is None else options[name])
     plan = (FactorMarginPlan if margin else FactorizationPlan)(
         dims=tuple(axes), shape=tuple(axes.values()), options=options, Y_star=truth, alpha=scales,
-        width=widths, seeds=numbers, n_observed=where, keep=groups,
+        width=widths, seeds=numbers, n_observed=where, keep=groups, given_as=given_as,
     )  # fmt: skip
     return run_sweep(plan, num_threads=threads, progress=progress, store=store, client=client)
 
 
 def _observed(
     Y_star: ArrayLike, n_observed: int | None, entries: Any, mask: Any
-) -> tuple[FloatArray, int | IntArray]:
-    """The matrix, and how many of its entries are drawn or (2, n_samples) which are observed."""
+) -> tuple[FloatArray, int | IntArray, str]:
+    """The matrix, how many entries are drawn or (2, n_samples) which are observed, and by what."""
     given = [
         name
         for name, value in (("n_observed", n_observed), ("entries", entries), ("mask", mask))
@@ -187,7 +188,7 @@ def _observed(
     if n_observed is not None:
         truth = check.real_array("Y_star", Y_star, ndim=2)
         size = truth.shape[-2] * truth.shape[-1]
-        return truth, check.integer("n_observed", n_observed, low=1, high=size)
+        return truth, check.integer("n_observed", n_observed, low=1, high=size), given[0]
     truth = check.real_array("Y_star", Y_star, ndim=2, nan=True)
     dims = truth.shape[-2:]
     if mask is not None:
@@ -202,7 +203,7 @@ def _observed(
     where = np.stack([sensing.row, sensing.column])
     if not np.isfinite(truth[..., where[0], where[1]]).all():
         raise ValueError("Y_star: expected finite values where it is observed, got NaN or infinity")
-    return truth, where
+    return truth, where, given[0]
 
 
 def _check_margins(options: dict[str, Any], truth: FloatArray, where: int | IntArray) -> None:

@@ -141,7 +141,7 @@ def sweep_linear(
         )
     groups = check.choices("keep", keep, _KEEP)
     check_gaussian_scale(scales)
-    options, threads = sweep_options(flow_linear, flow_options, _OWN)
+    options, threads = sweep_options(sweep_linear, flow_linear, flow_options, _OWN)
     axes = grid_axes(
         {"width": ("width", widths), "alpha": ("alpha", scales), "seed": ("seeds", numbers)},
         options["t_eval"],

@@ -31,6 +31,7 @@ else:  # for typing.get_type_hints, without the extra
 __all__ = ["sweep_mlp"]
 
 _KEEP = ("norms", "predictions", "kernel_predictors")
+_LOSSES = ("squared", "cross_entropy")
 # Arguments of the flow that the sweep sets.
 _OWN = ("depth", "width", "alpha", "seed", "weights0", "biases0")
 
@@ -154,7 +155,8 @@ def sweep_mlp(
         test = _test_set(X_test, y_test, inputs, numbers)
     if test is None and ("predictions" in groups or "kernel_predictors" in groups):
         raise ValueError("X_test: expected for keep='predictions' or 'kernel_predictors', got none")
-    options, threads = sweep_options(flow_mlp, flow_options, _OWN)
+    options, threads = sweep_options(sweep_mlp, flow_mlp, flow_options, _OWN)
+    check.choice("loss", options["loss"], _LOSSES)
     for name, given in (
         ("depth", depths), ("width", widths), ("seeds", numbers), ("t_eval", options["t_eval"]),
     ):  # fmt: skip
@@ -162,6 +164,13 @@ def sweep_mlp(
     for grid in np.atleast_2d(scales):
         distinct("alpha", grid)
     outputs = output_count(options["loss"], targets, options["n_classes"])
+    if outputs > 1 and test is not None:
+        _check_classes(test.y, outputs)
+    if outputs == 1 and options["n_classes"] is not None:
+        raise ValueError(
+            f"n_classes: expected only with loss='cross_entropy', got {options['n_classes']!r} "
+            "with loss='squared'"
+        )
     copies, bias = 2 if options["antisymmetric"] else 1, bool(options["bias"])
     for D, k in itertools.product(depths.ravel().tolist(), widths.ravel().tolist()):
         layout = drawn_layout(inputs.shape[-1], outputs, D, k, copies, bias)
@@ -184,15 +193,30 @@ def sweep_mlp(
 
 def _test_set(X: ArrayLike, y: ArrayLike, inputs: FloatArray, seeds: IntArray) -> HeldOut:
     test = HeldOut(check.real_array("X_test", X, ndim=2), check.real_array("y_test", y, ndim=1))
-    if test.X.shape[-2] != test.y.shape[-1] or test.X.shape[-1] != inputs.shape[-1]:
+    n, d = test.X.shape[-2:]
+    if d != inputs.shape[-1]:
         raise ValueError(
-            f"X_test: expected {test.y.shape[-1]} samples of {inputs.shape[-1]} features, got "
-            f"shape {test.X.shape}"
+            f"X_test: expected {inputs.shape[-1]} features as in X, got shape {test.X.shape}"
+        )
+    if test.y.shape[-1] != n:
+        raise ValueError(
+            f"y_test: expected {n} samples to match X_test of shape {test.X.shape}, got shape "
+            f"{test.y.shape}"
         )
     for name, lead in (("X_test", test.X.shape[:-2]), ("y_test", test.y.shape[:-1])):
         if lead and lead != seeds.shape:
             raise ValueError(f"{name}: expected one for each of {seeds.size} seeds, got {lead}")
     return test
+
+
+def _check_classes(y: FloatArray, count: int) -> None:
+    """Raise where the test set has a class that networks have no output for."""
+    others = np.setdiff1d(y, np.arange(count))
+    if others.size:
+        raise ValueError(
+            f"y_test: expected classes 0 to {count - 1}, for which there are outputs, got "
+            f"{others[:5]}; give n_classes if X has no sample of a class"
+        )
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ __all__ = [
     "cut",
     "distinct",
     "grid_axes",
+    "problem_axis",
     "runs_in",
     "shifted",
     "subset",
@@ -65,6 +66,10 @@ class SweepPlan(ABC):
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
         """Everything that the results depend on, by the names of the caller's arguments."""
+
+    def called(self, argument: str) -> str:
+        """How the caller gave one of `arguments`."""
+        return argument
 
     @abstractmethod
     def seconds(self) -> FloatArray:
@@ -156,10 +161,10 @@ class SweepPlan(ABC):
         return variable_attrs(name)
 
     def labels(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Coordinates and attributes of the Dataset."""
+        """Coordinates and attributes of the Dataset, which share no memory with the arguments."""
         attrs, coords = self.recorded()
         own = {
-            name: (dims, values, self.attrs_of(str(name)))
+            name: (dims, np.array(values), self.attrs_of(str(name)))
             for name, (dims, values) in (coords | self.coords()).items()
         }
         return own, attrs | self.attrs()
@@ -193,6 +198,20 @@ def grid_axes(coordinates: dict[str, tuple[str, Any]], t_eval: Any) -> dict[str,
     for argument, values in (*coordinates.values(), ("t_eval", times)):
         distinct(argument, values)
     return {dim: values.size for dim, (_, values) in coordinates.items() if values.ndim}
+
+
+def problem_axis(X: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
+    """X and y, and how many problems they make; one X (or y) for many y (or X) loses its axis."""
+    try:
+        problems = np.broadcast_shapes(X.shape[:-2], y.shape[:-1])
+    except ValueError:
+        raise ValueError(
+            f"y: expected one for each of {len(X)} problems, got shape {y.shape}"
+        ) from None
+    if problems and problems[0] > 1:  # `subset` takes an axis for one of the whole grid
+        X = X[0] if X.shape[:-2] == (1,) else X
+        y = y[0] if y.shape[:-1] == (1,) else y
+    return X, y, problems
 
 
 def shifted(progress: Progress, before: int) -> Progress:

@@ -15,7 +15,7 @@ from .._types import ArrayLike, FloatArray, Progress
 from ..config import __version__
 from ..saddle_path import check_bounds, rich_path
 from .execute import run_sweep, sweep_options
-from .plan import Block, SweepPlan, Variables, distinct, subset
+from .plan import Block, SweepPlan, Variables, distinct, problem_axis, subset
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -68,7 +68,8 @@ def sweep_rich_path(
     Returns
     -------
     xarray.Dataset
-        One dimension per swept argument, in the order (problem, profile, depth). Variables: loss,
+        One dimension per swept argument, in the order (problem, profile, depth); arguments that are
+        not swept are scalar coordinates or attributes, as other options are. Variables: loss,
         status, unique, n_jumps, n_pivots; with "norms" l1_norm, l2_norm, n_active (features other
         than zero at the end), first_jump and last_jump (NaN where there is none), in units of
         `RichPath.time_unit`; population_error if beta_star is given; beta; with "path" jump_time
@@ -112,18 +113,13 @@ def sweep_rich_path(
     check_bounds(profiles, layers)
     groups = check.choices("keep", keep, _KEEP)
     recorded = check.integer("n_recorded", n_recorded, low=1, high=2**20)
-    try:
-        problems = np.broadcast_shapes(X.shape[:-2], y.shape[:-1])
-    except ValueError:
-        raise ValueError(
-            f"y: expected one for each of {len(X)} problems, got shape {y.shape}"
-        ) from None
+    X, y, problems = problem_axis(X, y)
     star = None
     if beta_star is not None:
         star = check.real_array("beta_star", beta_star, ndim=1)
         if star.shape not in ((d,), (*problems, d)):
             raise ValueError(f"beta_star: expected shape {(*problems, d)}, got {star.shape}")
-    options, threads = sweep_options(rich_path, path_options, ("depth", "w0"))
+    options, threads = sweep_options(sweep_rich_path, rich_path, path_options, ("depth", "w0"))
     check.choice("backend", options["backend"], ("auto", "cpu", "numpy"))
     check.integer("max_jumps", options["max_jumps"], low=1)
     distinct("depth", layers)
@@ -176,6 +172,7 @@ class _RichPathPlan(SweepPlan):
             "model": "diagonal network, alpha to 0",
             "n_samples": self.X.shape[-2],
             "n_features": self.X.shape[-1],
+            **({} if self.w0.ndim == 2 else {"w0": _shortest(self.w0)}),
             "backend": self.options["backend"],
             "kernelrich_fast": __version__,
         }
@@ -267,3 +264,9 @@ class _RichPathPlan(SweepPlan):
             teacher = star[..., None, :] if star.ndim > 1 else star
             variables["saddle_error"] = (("jump",), np.sum((beta - teacher) ** 2, axis=-1))
         return variables
+
+
+def _shortest(profile: FloatArray) -> float | list[float]:
+    """As an attribute: one number where all values are equal."""
+    values: list[float] = profile.tolist()
+    return values[0] if len({*values}) == 1 else values

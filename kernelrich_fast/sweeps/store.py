@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,8 +31,12 @@ except ImportError as error:
 __all__ = ["SweepStore"]
 
 _MANIFEST, _ARGUMENTS = "kernelrich_fast_sweep", "arguments"
-# What integers hold where no run has ended yet; real numbers are NaN there.
+# What integers hold where no run has ended yet; real numbers are NaN there, flags False.
 _PENDING = -1
+# A block may hold what pending runs hold. Set for each array: zarr.config is of all threads.
+_WRITTEN_ALWAYS: Any = {"write_empty_chunks": True}
+# The filters of the module warnings are of all threads, too.
+_filters = threading.Lock()
 # Up to so many bytes a complete store is read, and so checked, before it is returned.
 _READ_WHOLE = 2**30
 
@@ -53,13 +58,21 @@ class SweepStore:
             raise TypeError(f"store: expected a path, got {path!r}")
         if isinstance(path, str) and "://" in path:
             raise ValueError(f"store: expected a path on this machine's file systems, got {path!r}")
-        self.path = Path(os.path.abspath(os.path.expanduser(path)))
+        if not os.fspath(path):
+            raise ValueError("store: expected the path of a directory, got an empty string")
+        # Of a link, what it leads to: there the lock has to be.
+        self.path = Path(os.path.realpath(os.path.expanduser(path)))
+        if self.path.is_symlink():
+            raise ValueError(
+                f"store: expected the path of a directory, got {path}, a link that leads to itself"
+            )
         self.plan = plan
         self.arguments = described(plan.arguments())
         self.block_shape: tuple[int, ...] | None = None
         self.manifest: dict[str, Any] | None = None
         self._group: Any = None
         self._made = False  # by this call, and empty
+        self._consolidated = False  # by this call, for readers that look in one place
         self._lock = filelock.FileLock(f"{self.path}.lock", timeout=0)
         self._open()
 
@@ -147,7 +160,9 @@ class SweepStore:
             self._add(variables)
             self._made = False
             for name in self._names:
-                self._group[name][block] = variables[name][1]
+                array = self._group[name]
+                whole = zarr.AsyncArray(array.metadata, array.store_path, _WRITTEN_ALWAYS)
+                zarr.Array(whole)[block] = variables[name][1]
 
     def dataset(self) -> xr.Dataset:
         """All of the store; values are read when they are used."""
@@ -198,6 +213,11 @@ class SweepStore:
         """Read the manifest and compare, if there is anything."""
         self.manifest = self._group = None
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            if self.path == Path(os.path.realpath(os.getcwd())):
+                raise ValueError(
+                    f"store: expected a directory of its own, got the current one, {self.path}; "
+                    "give a new name in it"
+                )
             return
         try:
             group = _group(self.path)
@@ -228,8 +248,8 @@ class SweepStore:
                     values.get(name),
                 )  # fmt: skip
                 raise ValueError(
-                    f"store: {self.path} holds a sweep with other arguments; {name}: {what}; "
-                    "nothing was changed"
+                    f"store: {self.path} holds a sweep with other arguments; "
+                    f"{self.plan.called(name)}: {what}; nothing was changed"
                 )
 
     def _argument(self, name: str) -> Any:
@@ -298,7 +318,10 @@ class SweepStore:
         if missing or not self.manifest["variables"]:
             self.manifest["variables"] = list(variables)
             self._group.attrs[_MANIFEST] = self.manifest
+            self._consolidated = False
+        if not self._consolidated:  # or not by the call that wrote the manifest, which was killed
             _consolidate(self.path)
+            self._consolidated = True
 
     def _stored(self, name: str, inner: tuple[int, ...]) -> bool:
         try:
@@ -315,7 +338,7 @@ class SweepStore:
             shape=self.plan.shape + inner,
             chunks=self.block_shape + inner,
             dtype=dtype,
-            fill_value=np.nan if dtype.kind == "f" else _PENDING,
+            fill_value={"f": np.nan, "b": False}.get(dtype.kind, _PENDING),
             dimension_names=[*self.plan.dims, *extra],
             attributes=self.plan.attrs_of(name),
             compressors=[ZstdCodec(level=3), Crc32cCodec()],
@@ -326,8 +349,7 @@ class SweepStore:
     def _explained(self, what: str) -> Iterator[None]:
         """Say what a failed write means for what was there."""
         try:
-            with zarr.config.set({"array.write_empty_chunks": True}):
-                yield
+            yield
         except OSError as error:
             shutil.rmtree(self._draft, ignore_errors=True)
             raise StoreError(
@@ -337,7 +359,7 @@ class SweepStore:
 
 
 def _consolidate(path: Path) -> None:
-    with warnings.catch_warnings():  # that version 3 of the format has no word on it yet
+    with _filters, warnings.catch_warnings():  # that version 3 of the format has no word on it yet
         warnings.simplefilter("ignore")
         zarr.consolidate_metadata(path, zarr_format=3)
 

@@ -354,3 +354,15 @@ def test_entries_by_a_boolean_matrix(backend):
     ):
         with pytest.raises(ValueError, match=f"^{name}: "):
             krf.flow_factorization(Y[mask], **change, **options)
+
+
+@pytest.mark.parametrize("hole", [0.0, np.nan])
+@pytest.mark.parametrize("count", [4, 7])
+def test_a_whole_matrix_beside_a_mask_is_refused(count, hole):
+    """With as many entries as columns, its rows would be runs."""
+    mask = np.zeros((4, 4), dtype=bool)
+    mask.flat[: 2 * count : 2] = True
+    Y = np.where(mask, np.arange(16.0).reshape(4, 4), hole)
+    with pytest.raises(ValueError, match=r"^y: expected the observed values, .*pass y\[entries\]"):
+        krf.flow_factorization(Y, entries=mask, alpha=1e-3, width=4)
+    assert krf.flow_factorization(Y[mask], entries=mask, alpha=1e-3, width=4).M.shape == (4, 4)

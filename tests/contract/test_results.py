@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
 
 import numpy as np
@@ -24,6 +25,15 @@ def results():
         "flow": krf.flow_diagonal(data.X, data.y, depth=[2, 3, 4], t_eval=TIMES, **grid),
         "limit": krf.limit_diagonal(data.X, data.y, depth=[2, 3, 4], **grid),
         "cells": krf.flow_factorization(cells.y, seed=[0, 1, 2], width=3, **grid, **where),
+        "path": krf.rich_path(np.stack([[data.X] * 3, [-data.X] * 3]), data.y, depth=[2, 3, 4]),
+        "margins": krf.flow_diagonal(
+            data.X, np.sign(data.y), depth=[2, 3, 4], loss="exponential",
+            log_loss_eval=[-1.0, -9.0], **grid,
+        ),
+        "margin_limit": krf.margin_limit(data.X, np.sign(data.y), mu=np.ones((2, 3))),
+        "signs": krf.flow_factorization(
+            np.sign(cells.y), seed=[0, 1, 2], width=3, loss="logistic", **grid, **where
+        ),
         "layers": krf.flow_linear(data.X, data.X[:, :2], seed=[0, 1, 2], width=3, **grid),
         "nets": krf.flow_mlp(
             circle.X, circle.y, seed=[0, 1, 2], width=4, depth=3, bias=True, antisymmetric=True,
@@ -33,6 +43,7 @@ def results():
 
 
 KINDS = ("flow", "limit", "cells", "layers", "nets")
+ALL = (*KINDS, "path", "margins", "margin_limit", "signs")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,6 +86,43 @@ def test_runs_by_index(kind, results):
     assert [each.status.shape for each in result] == [(3,), (3,)]
 
 
+@pytest.mark.parametrize("kind", ALL)
+def test_no_runs_are_a_result_too(kind, results):
+    """What a selection of failed runs finds in most batches."""
+    result = results[kind]
+    for index in (result.status == krf.Status.FAILED, slice(0, 0), (slice(None), slice(3, None))):
+        none = result[index]
+        assert none.status.size == 0
+        assert "0 runs" in repr(none)
+        assert "no runs" in none._repr_html_()
+        assert none.to_dataset().status.size == 0
+        assert none.to_dataframe().empty
+        assert none.converged.shape == none.status.shape
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_one_run_is_not_a_sequence(kind, results):
+    one = results[kind][0, 0]
+    for use in (len, iter, list, lambda each: [*each]):
+        with pytest.raises(TypeError, match=r"^a result of one run without a batch axis has no l"):
+            use(one)
+    assert len(list(results[kind])) == len(results[kind]) == 2
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_names_of_axes_that_are_taken_are_refused(kind, results):
+    ds = results[kind].to_dataset()
+    inner = {str(dim) for dim in ds.dims} - {"batch_0", "batch_1"}
+    for call in (results[kind].to_dataset, results[kind].to_dataframe):
+        for taken in {*inner, *map(str, ds.data_vars)}:
+            with pytest.raises(ValueError, match=f"^dims: '{taken}' is the name of a"):
+                call(["a", taken])
+        with pytest.raises(ValueError, match=r"^dims: 'a' is the name of another batch axis"):
+            call(["a", "a"])
+        with pytest.raises(TypeError, match=r"^dims: expected names"):
+            call(["a", 1])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_labelled_arrays_and_tables(kind, results):
     result = results[kind]
@@ -94,6 +142,13 @@ def test_labelled_arrays_and_tables(kind, results):
     for bad in (["alpha"], "alpha"):
         with pytest.raises(ValueError, match="dims: expected 2"):
             result.to_dataset(bad)
+    shape = result.status.shape
+    values = {"alpha": 0.5 ** np.arange(shape[0]), "run": [f"r{i}" for i in range(shape[1])]}
+    chosen = result.to_dataset(values).sel(alpha=values["alpha"][-1], run="r0")
+    assert np.array_equal(chosen.loss, result.loss[-1, 0])
+    assert result.to_dataframe(values).index.names[:2] == ["alpha", "run"]
+    with pytest.raises(ValueError, match=rf"^dims: expected {shape[1]} values of 'run'"):
+        result.to_dataset(values | {"run": [1.0] * (shape[1] + 1)})
 
 
 def test_every_array_of_a_result_is_in_its_dataset(results):
@@ -117,7 +172,8 @@ def test_status_is_integers_that_print_as_names(results):
     assert isinstance(status, StatusArray)
     assert status.dtype == np.int64
     assert "CONVERGED" in str(status)
-    assert repr(status[0, 0]) == repr(np.int64(0))
+    assert repr(status[0, 0]) == repr(krf.Status.CONVERGED)
+    assert isinstance(status[0, 0], np.int64)
     for plain in (status == krf.Status.CONVERGED, status + 1, status < 3):
         assert type(plain) is np.ndarray
     assert int(status.max()) == 0
@@ -126,6 +182,37 @@ def test_status_is_integers_that_print_as_names(results):
     single = krf.limit_diagonal([[1.0]], [1.0], alpha=1.0).status
     assert repr(single) == "StatusArray(CONVERGED)"
     assert krf.Status(int(single)) == single
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_statuses_are_compared_with_names(kind, results):
+    status = results[kind].status
+    for each in krf.Status:
+        for compare in (operator.eq, operator.ne):
+            for part in (status, status[0], status[1, 2], status[1:, 0]):
+                found = compare(part, each.name)
+                assert type(found) is type(compare(np.asarray(part)[()], int(each)))
+                assert np.array_equal(found, compare(np.asarray(part), int(each)))
+    assert np.array_equal(status == [["CONVERGED"], ["T_END"]], status == [[0], [1]])
+    assert ("FAILED" in status) == (4 in np.asarray(status))
+    ds = results[kind].to_dataset()
+    assert np.array_equal(ds.status == 0, status == "CONVERGED")
+    for part in (status, status[0], status[0, 0]):
+        with pytest.raises(ValueError, match=r"status: expected one of CONVERGED, .*got converged"):
+            _ = part == "converged"
+        assert not np.any(part == 99)
+        assert np.all(part != None)  # noqa: E711
+
+
+def test_one_status_is_a_number(results):
+    """Whatever one does with a NumPy integer."""
+    one = results["limit"].status[0, 0]
+    assert (one.item(), one.ndim, int(one), f"{one}", [7, 8][one]) == (0, 0, 0, "0", 7)
+    assert {one: 1}[0] == 1
+    assert one in {krf.Status.CONVERGED}
+    assert pickle.loads(pickle.dumps(one)) == 0
+    assert type(one + 1) is np.int64
+    assert np.array([one]).dtype == np.int64
 
 
 def test_results_are_compared_by_identity(results):

@@ -111,7 +111,11 @@ def test_options_are_checked_for_all_runs_before_any():
         ({"depth": [2, 3, 2]}, ValueError, "depth: expected every value once"),
         ({"t_eval": [0.0, 0.1, 0.1]}, ValueError, "t_eval: expected every value once"),
         ({"t_eval": [0.1], "stop_loss": 0.1}, ValueError, "stop_loss: expected none together"),
-        ({"speed": 3}, TypeError, "speed: not an option of a sweep"),
+        (
+            {"speed": 3},
+            TypeError,
+            "speed: not an option of sweep_diagonal, which takes X, y, alpha",
+        ),
         ({"limit": 1}, TypeError, "limit"),
         ({"progress": "yes"}, TypeError, "progress"),
         ({"num_threads": 0}, ValueError, "num_threads"),

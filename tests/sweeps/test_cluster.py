@@ -106,6 +106,15 @@ def test_errors_come_back_as_they_are(client):
         diagonal(client=3)
 
 
+def test_a_closed_client_is_refused_by_name():
+    inside = distributed.Client(
+        processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None
+    )
+    inside.close()
+    with pytest.raises(ValueError, match=r"^client: expected one that is connected, got .*closed"):
+        diagonal(client=inside)
+
+
 def test_workers_of_two_instruction_sets_are_not_mixed(monkeypatch):
     from kernelrich_fast.sweeps import cluster
 
