@@ -35,6 +35,8 @@ __all__ = ["FactorizationFlow", "FactorizationMarginFlow", "flow_factorization"]
 
 # csrc/core/factorization/problem.hpp: the stiff method holds several matrices of that size.
 _MAX_STIFF_SAMPLES = 4096
+# Below, squares of velocities underflow.
+_SMALLEST_TARGET = 1e-100
 
 
 def flow_factorization(
@@ -75,7 +77,8 @@ def flow_factorization(
     Parameters
     ----------
     y : array_like, (..., n_samples)
-        Targets; with a margin loss labels, -1 or +1.
+        Targets, the largest of a run 0 or from 1e-100 to 1e140; with a margin loss labels, -1 or
+        +1.
     entries : pair of integer array_like, (..., n_samples) each, or boolean array_like, (d1, d2)
         For matrix completion: rows and columns of the observed entries, without repetition (in the
         symmetric model (i, j) and (j, i) are the same entry). Leading axes give every run its own
@@ -282,8 +285,14 @@ def _targets(y: ArrayLike, loss: str) -> FloatArray:
     if loss != "squared":
         return check.labels(y, device=True)
     targets = check.real_array("y", y, ndim=1, device=True)
-    if np.abs(targets).max() > LARGEST:
-        raise ValueError(f"y: expected values up to {LARGEST}, got {np.abs(targets).max()}")
+    sizes = np.abs(targets).max(axis=-1)
+    if sizes.max() > LARGEST:
+        raise ValueError(f"y: expected values up to {LARGEST}, got {sizes.max()}")
+    if ((sizes > 0.0) & (sizes < _SMALLEST_TARGET)).any():
+        raise ValueError(
+            f"y: expected the largest value of a run to be zero or at least {_SMALLEST_TARGET}, got "
+            f"{sizes[sizes > 0.0].min()}; multiply y and M by a constant"
+        )
     return targets
 
 

@@ -119,7 +119,8 @@ def mlp_feature_distance(
     Returns
     -------
     ndarray, (...)
-        1 - <Phi_0, Phi_1> / (|Phi_0| |Phi_1|), in [0, 2]: the gradient distance of figure 6b.
+        1 - <Phi_0, Phi_1> / (|Phi_0| |Phi_1|), in [0, 2]: the gradient distance of figure 6b. Where
+        all units of a network are off, its features are zero: 0.5 if one of them is, 0 if both are.
 
     Notes
     -----

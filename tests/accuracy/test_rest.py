@@ -110,8 +110,7 @@ def two_units(u):
     return [np.array([[0.05, 0.0], [0.0, u]]), np.array([[1.0, u]])]
 
 
-@pytest.mark.parametrize("rtol", [1e-2, 1e-3, 1e-4])
-@pytest.mark.parametrize("stiff", [10.0, 30.0])
+@pytest.mark.parametrize(("stiff", "rtol"), [(10.0, 1e-2), (10.0, 1e-4), (30.0, 1e-3)])
 def test_a_small_unit_beside_a_thousand_samples(rtol, stiff):
     X = np.vstack([np.tile([[stiff, 0.0]], (1000, 1)), [[0.0, 1.0]]])
     flow = krf.flow_mlp(X, np.ones(1001), weights0=two_units(1e-4), rtol=rtol)

@@ -228,6 +228,7 @@ BAD = [
     ("y", {"y": DATA.y[:5]}, ValueError),
     ("y", {"y": [float("nan")] * 8}, ValueError),
     ("y", {"y": [1e200] * 8}, ValueError),
+    ("y", {"y": [1e-101] * 8}, ValueError),
     ("y", {"y": DATA.y.astype(complex)}, TypeError),
     ("alpha", {"alpha": 0.0}, ValueError),
     ("alpha", {"alpha": 1e-150}, ValueError),

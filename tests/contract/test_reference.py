@@ -68,7 +68,7 @@ def test_a_solver_that_fails_is_a_failed_run(small, monkeypatch):
         assert np.all(np.isfinite(flow.beta))
 
 
-def test_a_limit_is_stationary_only_where_nothing_fits():
+def test_a_limit_is_stationary_only_where_nothing_fits(host):
     """Rows and columns of any size, of full row rank: the least-squares solution fits."""
     ends, stationary = [], 0
     for seed in range(150):
@@ -83,10 +83,10 @@ def test_a_limit_is_stationary_only_where_nothing_fits():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", krf.ConvergenceWarning)
             limit = krf.limit_diagonal(
-                X, y, alpha=1.0, depth=int(rng.integers(2, 5)), backend="numpy"
+                X, y, alpha=1.0, depth=int(rng.integers(2, 5)), backend=host
             )
             contradicted = krf.limit_diagonal(
-                np.vstack([X, X[:1]]), np.append(y, y[0] + row.max()), alpha=1.0, backend="numpy"
+                np.vstack([X, X[:1]]), np.append(y, y[0] + row.max()), alpha=1.0, backend=host
             )
         ends.append(int(limit.status))
         assert limit.status != Status.STATIONARY, seed

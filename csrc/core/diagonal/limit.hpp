@@ -193,12 +193,12 @@ private:
   }
 
   KRF_HD KRF_APART void report(const DiagonalProblem &p, const LimitOptions &o, LimitOutput &out) {
-    // In the basis of the problem: the rows that were dropped may hold a residual, and rounding may
-    // leave one.
+    // In the basis of the problem: the rows that were dropped may hold a residual, which no beta
+    // removes, and rounding may leave one.
     out.loss = s_.loss() + newton_.loss_offset;
     const double goal = limit_rules::kSlack * o.tolerance * o.y_norm;
     if (out.status == Status::kConverged && out.loss > goal * goal)
-      out.status = Status::kStationary;
+      out.status = newton_.offset > goal * goal ? Status::kStationary : Status::kMaxSteps;
     if (!(out.loss < kInfinity))
       out.status = Status::kFailed;
     double *w_plus = newton_.dz, *w_minus = newton_.trial;

@@ -130,9 +130,11 @@ public:
 
 private:
   KRF_HD int piece(double t) const {
-    int k = 0;
-    while (k + 1 < schedule_.pieces && t >= schedule_.start[k + 1])
-      ++k;
+    int k = 0; // it starts at or before t, or is the first
+    for (int beyond = schedule_.pieces; beyond - k > 1;) {
+      const int middle = k + (beyond - k) / 2;
+      (t >= schedule_.start[middle] ? k : beyond) = middle;
+    }
     return k;
   }
 

@@ -8,15 +8,19 @@
 KRF_BEGIN_NAMESPACE
 
 template <Team TeamT> class WeightRest {
+  using T = typename TeamT::Value;
   // What the field may still move the weights by over the time between two looks, in rtol.
   static constexpr double kStillMoving = 1e-3;
-  // By how much errors that nothing holds let the weights wander between two looks, in rtol, and at
-  // most: a unit that grows slowly beside a stiff direction moves by more.
-  static constexpr double kWander = 10.0, kMostWander = 1e-3;
+  // By how much errors that nothing holds let the weights wander between two looks, in rtol a step,
+  // and at most.
+  static constexpr double kWander = 10.0, kMostWander = 1e-2;
+  // Between two looks a unit that grows as fast as the residual may make it would grow by e to
+  // this: explicit steps beside a stiff direction are too short to show whether it does.
+  static constexpr double kEFolds = 20.0;
 
 public:
   KRF_HD WeightRest(Network<TeamT> &net, Arena &arena)
-      : team_(net.team), shares_(net), length_(net.layout.length()),
+      : net_(net), team_(net.team), shares_(net), length_(net.layout.length()),
         remembered_(arena.take(length_)), moved_(arena.take(length_)) {}
 
   // Either the field would not have moved the weights over the last steps, or, where it never gets
@@ -38,7 +42,10 @@ public:
       by_speed_.mark(now, loss);
     }
     if (by_motion_.is_due(now)) {
-      if (by_motion_.stands_still(loss) && moved(w) < smaller(kWander * now.rtol, kMostWander))
+      const double steps = static_cast<double>(now.steps - by_motion_.steps);
+      const double wander = smaller(kWander * now.rtol * std::sqrt(steps), kMostWander);
+      if (by_motion_.stands_still(loss) && moved(w) < wander &&
+          largest_rate(w, loss) * (now.t - by_motion_.t) > kEFolds)
         return true;
       by_motion_.mark(now, loss);
       copy(team_, w, remembered_, length_);
@@ -61,12 +68,40 @@ private:
     return shares_.largest_share(moved_, w);
   }
 
+  // A bound on the rate at which a unit may grow: the residual's force through the other layers.
+  KRF_HD KRF_APART double largest_rate(const double *w, double loss) {
+    const MlpLayout &layout = net_.layout;
+    T largest = splat<T>(0.0);
+    team_.each(net_.n(), [&](int i) {
+      const double *x = ConstMatrix{net_.X, layout.ld(0)}.row(i);
+      double sum = 0;
+      for (int j = 0; j < layout.ld(0); ++j)
+        sum += square(x[j]);
+      largest = greater_of(largest, one_lane<T>(sum));
+    });
+    double product = 1.0, least = kInfinity, next = kInfinity; // of the layers' sizes
+    for (int l = 0; l < layout.s.depth; ++l) {
+      double size2 = 0;
+      for (int copy = 0; copy < layout.s.copies; ++copy) {
+        const double *of = w + layout.weights(copy, l);
+        size2 += team_.dot(of, of, layout.s.units[l + 1] * layout.ld(l));
+      }
+      const double size = std::sqrt(size2);
+      product *= size;
+      next = smaller(next, larger(least, size));
+      least = smaller(least, size);
+    }
+    const double others = least * next > 0.0 ? product / (least * next) : 0.0;
+    return 2.0 * std::sqrt(loss * team_.max(largest)) * others;
+  }
+
+  Network<TeamT> &net_;
   TeamT &team_;
   UnitShares<TeamT> shares_;
   int length_;
   double *remembered_, *moved_;
   // So many steps, over so much of the time there has been, have moved nothing.
-  Standstill by_speed_{20, 1.5}, by_motion_{1000, 2.0}, by_descent_{1000, 0.0};
+  Standstill by_speed_{20, 1.5}, by_motion_{200, 1.1}, by_descent_{1000, 0.0};
 };
 
 KRF_END_NAMESPACE
