@@ -290,7 +290,7 @@ def _targets(y: ArrayLike, loss: str) -> FloatArray:
         raise ValueError(f"y: expected values up to {LARGEST}, got {sizes.max()}")
     if ((sizes > 0.0) & (sizes < _SMALLEST_TARGET)).any():
         raise ValueError(
-            f"y: expected the largest value of a run to be zero or at least {_SMALLEST_TARGET}, got "
+            f"y: expected the largest value of a run to be 0 or at least {_SMALLEST_TARGET}, got "
             f"{sizes[sizes > 0.0].min()}; multiply y and M by a constant"
         )
     return targets

@@ -82,9 +82,7 @@ def test_a_limit_is_stationary_only_where_nothing_fits(host):
         y = rng.standard_normal(n) * row if seed % 2 else rng.standard_normal(n)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", krf.ConvergenceWarning)
-            limit = krf.limit_diagonal(
-                X, y, alpha=1.0, depth=int(rng.integers(2, 5)), backend=host
-            )
+            limit = krf.limit_diagonal(X, y, alpha=1.0, depth=int(rng.integers(2, 5)), backend=host)
             contradicted = krf.limit_diagonal(
                 np.vstack([X, X[:1]]), np.append(y, y[0] + row.max()), alpha=1.0, backend=host
             )
