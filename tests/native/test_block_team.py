@@ -219,7 +219,8 @@ def test_rounding_of_rows_is_that_of_their_own_measurements(program, symmetric):
     head = [4, n, r, p, q, c0, n_samples, 1]
     got = call(program, 2, head, X, y, W)
     size = np.linalg.norm(W, axis=1)
-    prediction = np.linalg.norm(X) * np.sum(size**2)
+    # What each prediction is a sum of, in magnitude.
+    prediction = np.einsum("kij,i,j->k", np.abs(X), size[:p], size[c0 : c0 + q])
     A = np.zeros((n_samples, n, n))
     A[:, :p, c0 : c0 + q] += np.abs(X)
     A[:, c0 : c0 + q, :p] += np.abs(X).transpose(0, 2, 1)
