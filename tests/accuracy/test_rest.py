@@ -93,7 +93,7 @@ def test_factors_so_large_that_their_product_is_rounding(scale):
     U0, V0 = scale * np.random.default_rng(0).standard_normal((2, 8, 3, 4))
     with pytest.warns(krf.ConvergenceWarning, match="MAX_STEPS"):
         flow = krf.flow_factorization([1.0, 2, -1], entries=([0, 1, 2], [0, 1, 1]), U0=U0, V0=V0)
-    assert set(ended(flow)) <= {"MAX_STEPS", "CONVERGED"}
+    assert "STATIONARY" not in ended(flow)
     assert ended(flow).count("MAX_STEPS") >= 4
     assert np.all(flow.loss[flow.status == "CONVERGED"] <= 1e-11)
 
