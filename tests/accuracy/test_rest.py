@@ -23,7 +23,7 @@ def logistic(start, t):
 
 
 def opposite_signs(e, t):
-    """U v where u' = 2 (1 - u v) v and so on, from u = e, v = -e / 2, while u v is far below 1."""
+    """The product u v of u' = 2 v and v' = 2 u, its flow while u v is far below 1, from e, -e/2."""
     return e**2 * ((0.25 * np.exp(2.0 * t)) ** 2 - (0.75 * np.exp(-2.0 * t)) ** 2)
 
 
@@ -84,6 +84,18 @@ def test_measurements_in_different_units(e, rtol):
     )  # fmt: skip
     exact = logistic(0.25, times)
     assert np.abs(flow.M[:, 1, 1] - exact).max() <= 10 * rtol * np.sqrt(2.0)
+
+
+@pytest.mark.parametrize(("start", "allowed"), [(1e-6, 10), (1e-15, 10), (1e-20, 10), (1e-60, 30)])
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6, 1e-8])
+def test_one_entry_from_tiny_starts(start, allowed, rtol):
+    """Around the time at which it grows to one half, log(1 / start^2) / 4."""
+    times = 0.5 * np.log(1.0 / start) + np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+    flow = krf.flow_factorization(
+        [1.0], entries=([0], [0]), dims=(1, 1), U0=[[start]], V0=[[start]], t_eval=times, rtol=rtol
+    )
+    exact = logistic(start**2, times)
+    assert np.max(np.abs(flow.M[:, 0, 0] - exact) / exact) <= allowed * rtol
 
 
 # What only rounding holds is no stationary point.

@@ -10,8 +10,8 @@ template <Team TeamT> class ColumnMotion {
   using T = typename TeamT::Value;
 
 public:
-  // Weights are larger at the start: squares of entries smaller than this underflow.  A column or a
-  // row so small that it shrinks is at rest; a larger one may hold a part that grows.
+  // Squares of entries smaller than this underflow.  Weights are larger at the start, so a column
+  // or a row of this size has shrunk, and is at rest.  A larger one may hold a part that grows.
   static constexpr double kVanished = 1e-150;
 
   KRF_HD ColumnMotion(TeamT &team, int n, int r, Arena &arena)
@@ -34,7 +34,7 @@ public:
         team_.each(n_, [&](int i) { Matrix{W, ldr_}(i, c) = 0.0; });
   }
 
-  // Zeroes in all parts, W and its velocity first, what has shrunk to nothing.
+  // Columns that have shrunk so far become zero in all parts; the first two are W and its velocity.
   template <int K> KRF_HD void clear_vanished(double *const (&parts)[K]) {
     constexpr double kLeast2 = kVanished * kVanished;
     measure(parts[0], parts[1]);

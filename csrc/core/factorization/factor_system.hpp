@@ -27,10 +27,8 @@ public:
 
   // Newton converges linearly here (S is missing in its matrix), with errors of one sign.
   static constexpr double kNewtonShare = 0.05;
-  static constexpr int kStandstill = 100; // steps between two looks whether the loss still falls
-  // A residual of so few times its rounding says nothing of where the flow ends, if that rounding
-  // is so large a part of the data.
-  static constexpr double kUnresolved = 4.0, kCoarse = 1e-9;
+  static constexpr int kStandstill = 100;    // steps between two looks whether the loss still falls
+  static constexpr double kUnresolved = 4.0; // is_cancelled, for a noise that is a bound
 
   TeamT &team;
   int length;
@@ -94,7 +92,9 @@ public:
     }
     if (!rests)
       return Rest::kNone;
-    return is_lost_in_rounding() ? Rest::kRounding : Rest::kStationary;
+    const double size = std::sqrt(run_.y_norm2);
+    return is_cancelled(std::sqrt(loss()), run_.noise, kUnresolved, size) ? Rest::kRounding
+                                                                          : Rest::kStationary;
   }
 
   // The field at W + shift, which becomes the trial end.
@@ -208,11 +208,6 @@ private:
     run_.noise = kRounding * (std::sqrt(run_.y_norm2) + prediction);
     state_.columns.measure(state_.W, field);
     return state_.slower_than(2.0 * run_.noise * run_.X_norm, true, field);
-  }
-  // Whether all that is left of the residual may be the rounding of large parts that cancel.
-  KRF_HD bool is_lost_in_rounding() {
-    return std::sqrt(loss()) <= kUnresolved * run_.noise && run_.y_norm2 > 0.0 &&
-           run_.noise > kCoarse * std::sqrt(run_.y_norm2);
   }
   // Whether the velocity is no more than what rtol allows the state to be off, at the rates S could
   // give it: near a stationary point with a residual the steps see no more than that.

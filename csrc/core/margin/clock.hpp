@@ -30,8 +30,8 @@ public:
   KRF_HD double end() const { return value[3]; }
   KRF_HD double end_log_time() const { return end_log_t_; } // after interpolate()
 
-  // Makes the interpolant of a step of length h from values and slopes; by how much ln t at the end
-  // depends on which one is taken.
+  // Makes both interpolants of a step of length h from values and slopes.  Returns the difference
+  // of the times, ln t, that they give for the end.
   KRF_HD KRF_APART double interpolate(double h) {
     make_polynomial();
     make_hyperbola();
@@ -83,8 +83,8 @@ private:
     const double b = late ? 0.0 : early ? fall_[1] : fall_[2];
     return larger(smaller(a, b), smaller(larger(a, b), quintic));
   }
-  // Newton's divided differences at 1, 1, the second stage, the first one, 0 and 0.  From the end,
-  // near which time passes: little is lost there of values as large as 1e12.
+  // Newton's divided differences at 1, 1, the second stage, the first one, 0 and 0.  They start at
+  // the end, near which most of the time passes, so that values of 1e12 lose few digits there.
   KRF_HD void make_polynomial() {
     for (int j = 0; j < 3; ++j)
       fall_[j] = value[j] - value[3];

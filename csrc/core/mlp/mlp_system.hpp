@@ -226,7 +226,7 @@ public:
       return Rest::kLost;
     if (!rests)
       return Rest::kNone;
-    if (!(noise > kCoarse * scale_ && residual <= kUnresolved * noise))
+    if (!is_cancelled(residual, noise, kUnresolved, scale_))
       return Rest::kStationary;
     return residual > allowed ? Rest::kLost : Rest::kRounding;
   }
@@ -247,11 +247,10 @@ public:
 private:
   // The predictions' errors may be rtol |y|, and this share of the residual.
   static constexpr double kResidualShare = 0.3;
-  // A residual of so few times its rounding says nothing of where the flow ends, if that rounding
-  // is so large a part of the data; and more than so many times rtol it must not be.
-  static constexpr double kUnresolved = 32.0, kCoarse = 1e-9, kPromised = 10.0;
+  static constexpr double kUnresolved = 32.0; // is_cancelled, for a noise that is a mean
+  static constexpr double kPromised = 10.0;   // the error of predictions that is allowed, in rtol
 
-  // The norm of the rounding of the predictions: of the products that they are sums of.
+  // The norm of the rounding that the predictions have from the products of the last layer.
   KRF_HD KRF_APART double rounding_of_predictions() {
     const int last = net.layout.s.depth - 1, ld = net.layout.ld(last);
     const int outputs = net.layout.outputs();

@@ -11,7 +11,7 @@ template <Team TeamT> class SlidingFirstLayer {
 public:
   // Samples one unit may slide on.
   static constexpr int kPerUnit = 16;
-  static constexpr int kFewVectors = 64;
+  static constexpr int kFewVectors = 64; // up to so many there is room for all
   // Of the descent for theta, and the change at which it ends.
   static constexpr int kMaxCycles = 400;
   static constexpr double kConverged = 1e-12;
@@ -282,7 +282,8 @@ private:
 
   Network<TeamT> &net_;
   TeamT &team_;
-  // Vectors of all units: one for each, and in small networks all that there may be.
+  // The number of basis vectors for all units: one for each unit; in small networks as many as the
+  // units may need.
   KRF_HD static int room_for(const MlpLayout &layout) {
     const int units = layout.s.copies * layout.s.units[1];
     const int each = layout.s.units[0] + layout.s.bias;

@@ -9,8 +9,8 @@ KRF_BEGIN_NAMESPACE
 // A hidden unit has the weights that lead to it, and those that lead from it to the outputs.
 template <Team TeamT> class UnitShares {
   using T = typename TeamT::Value;
-  // Of the largest unit: one that is zero, as of a last layer, has no relative accuracy and is
-  // measured by the first; others, if smaller, by the second.
+  // The least sizes that changes are compared with, relative to the largest unit.  A unit that is
+  // zero, as in a last layer that starts at zero, has no relative accuracy: its size is kNothing.
   static constexpr double kNothing = 1e-8, kSmallestUnit = 1e-30;
   // Squares below this may have lost digits.
   static constexpr double kLeastSquare = 1e-240;
@@ -23,7 +23,7 @@ public:
     const double largest2 = largest_norm2(w, 1.0), share2 = share2_of(v, w, 1.0, 1.0, largest2);
     if (largest2 > kLeastSquare && share2 > kLeastSquare)
       return std::sqrt(share2);
-    // Once more in units in which squares neither underflow nor vanish.
+    // Once more, in units in which squares do not underflow.
     const double v_size = largest_entry(v), w_size = largest_entry(w);
     if (!(v_size > 0.0 && w_size > 0.0))
       return std::sqrt(share2);

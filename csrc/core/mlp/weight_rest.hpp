@@ -11,11 +11,11 @@ template <Team TeamT> class WeightRest {
   using T = typename TeamT::Value;
   // What the field may still move the weights by over the time between two looks, in rtol.
   static constexpr double kStillMoving = 1e-3;
-  // By how much errors that nothing holds let the weights wander between two looks, in rtol a step,
-  // and at most.
+  // In directions that the loss does not see, errors add up: by so much the weights of a network at
+  // rest may move between two looks.  The first is in rtol, and grows with the root of the steps.
   static constexpr double kWander = 10.0, kMostWander = 1e-2;
-  // Between two looks a unit that grows as fast as the residual may make it would grow by e to
-  // this: explicit steps beside a stiff direction are too short to show whether it does.
+  // Explicit steps beside a stiff direction are short.  So the time between two looks has to be so
+  // long that the residual could let a unit grow by e to this.
   static constexpr double kEFolds = 20.0;
 
 public:
@@ -68,7 +68,7 @@ private:
     return shares_.largest_share(moved_, w);
   }
 
-  // A bound on the rate at which a unit may grow: the residual's force through the other layers.
+  // A bound on the rate at which a unit may grow, from the residual and the size of other layers.
   KRF_HD KRF_APART double largest_rate(const double *w, double loss) {
     const MlpLayout &layout = net_.layout;
     T largest = splat<T>(0.0);

@@ -5,9 +5,16 @@
 
 KRF_BEGIN_NAMESPACE
 
-// Why a flow no longer moves: rounding hides the motion that is left, or leaves less than the
-// accuracy asked for, or the state is stationary.
+// Why a flow no longer moves.  kRounding: rounding hides the motion that is left.  kLost: rounding
+// exceeds the error that was allowed.  kStationary: nothing is left of the motion.
 enum class Rest { kNone, kRounding, kLost, kStationary };
+
+// Whether a residual may be nothing but rounding of large parts that cancel: it is at most `times`
+// as large as `noise`, its rounding, and that is a visible part of the data, whose size is `scale`.
+KRF_HD inline bool is_cancelled(double residual, double noise, double times, double scale) {
+  constexpr double kVisible = 1e-9;
+  return scale > 0.0 && noise > kVisible * scale && residual <= times * noise;
+}
 
 struct ErrorNorm {
   double componentwise =

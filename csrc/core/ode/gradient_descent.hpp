@@ -6,8 +6,8 @@
 
 KRF_BEGIN_NAMESPACE
 
-// So many steps of length h, or the evaluation time of the row or the end, where only rounding is
-// between them.
+// The time after so many steps of length h.  Where it differs by rounding alone from the evaluation
+// time of the row, or from the end, it is that time.
 KRF_HD inline double descent_time(double h, long long steps, const FlowOptions &o, int row,
                                   double end) {
   const double t = static_cast<double>(steps) * h, slack = 4.0 * kEpsilon * t;
