@@ -162,10 +162,10 @@ def flow_factorization(
     a factor of an i.i.d. Gaussian start is drawn directly (Bartlett), with the exact distribution;
     for k <= n W itself is drawn. Accuracy: M at t_eval and at the end lies within 10 rtol of the
     exact flow, in the Frobenius norm relative to |M|, from weights of 1e-20 or more; the error
-    grows with the logarithm of smaller ones, and 30 rtol hold at 1e-60. The flow conserves U^T U - V^T V, and the
-    returned factors have its initial value restored. Evaluating the velocity dW/dt costs 3
-    n_samples n multiplications for entries, and (2 n_samples + 3 n) d1 d2 for measurements; a stiff
-    step adds about n_samples^3.
+    grows with the logarithm of smaller ones, and 30 rtol hold at 1e-60. The flow conserves U^T U -
+    V^T V, and the returned factors have its initial value restored. Evaluating the velocity dW/dt
+    costs 3 n_samples n multiplications for entries, and (2 n_samples + 3 n) d1 d2 for measurements;
+    a stiff step adds about n_samples^3.
 
     With a margin loss the flow is integrated in the integral of sum_i -l'(m_i) over time, in which
     W grows at a rate of order one while ln L falls to -1e12. M at a given ln L is as accurate as
