@@ -20,6 +20,10 @@ __all__ = ["Status", "StatusArray", "StatusNumber"]
 class Status(IntEnum):
     """How a run ended.
 
+    Compare with members, as ``flow.status == krf.Status.CONVERGED``: that holds for results and for
+    Datasets. The status of a result may be compared with names too; a Dataset holds plain integers,
+    which NumPy takes to differ from every string.
+
     Examples
     --------
     >>> Status(1).name
@@ -38,6 +42,9 @@ class Status(IntEnum):
     """The step or iteration budget was used up, or rounding allowed no further progress."""
     FAILED = 4
     """No step could be made, or the problem leaves the floating-point range."""
+
+
+_NAMES = {int(each): each.name for each in Status}
 
 
 def _numbers(other: Any) -> Any:
@@ -60,11 +67,17 @@ class StatusNumber(np.int64):
     --------
     >>> StatusNumber(0), StatusNumber(0) == "CONVERGED"
     (<Status.CONVERGED: 0>, np.True_)
+    >>> StatusNumber(1).name
+    'T_END'
     """
 
+    @property
+    def name(self) -> str:
+        """The name, as that of a `Status`."""
+        return _NAMES.get(int(self), str(int(self)))
+
     def __repr__(self) -> str:
-        known = int(self) in Status.__members__.values()
-        return repr(Status(int(self))) if known else super().__repr__()
+        return repr(Status(int(self))) if int(self) in _NAMES else super().__repr__()
 
     def __eq__(self, other: Any) -> Any:
         return np.int64(self) == _numbers(other)
@@ -87,7 +100,27 @@ class StatusArray(np.ndarray[Any, np.dtype[np.int64]]):
     array([ True, False])
     >>> named(np.array([0, 3])) == "MAX_STEPS"
     array([False,  True])
+    >>> named(np.array([0, 3])).names
+    array(['CONVERGED', 'MAX_STEPS'], dtype='<U9')
+    >>> named(np.array(0)).name
+    'CONVERGED'
     """
+
+    @property
+    def name(self) -> str:
+        """The name of a single status; of several, `names` are there."""
+        if self.ndim:
+            raise AttributeError(
+                f"name: expected a single status, got an array of shape {self.shape}; use names"
+            )
+        return _NAMES.get(int(self), str(int(self)))
+
+    @property
+    def names(self) -> NDArray[np.str_]:
+        """The name of every status, as an array of the same shape."""
+        plain = np.asarray(self)
+        texts = [_NAMES.get(number, str(number)) for number in plain.ravel().tolist()]
+        return np.array(texts, dtype=np.str_).reshape(plain.shape)
 
     def __getitem__(self, index: Any) -> Any:
         part = super().__getitem__(index)
@@ -108,11 +141,10 @@ class StatusArray(np.ndarray[Any, np.dtype[np.int64]]):
         return f"StatusArray({self!s})"
 
     def __str__(self) -> str:
-        names = {int(each): each.name for each in Status}
-        shown = np.array2string(
-            np.asarray(self), separator=", ", formatter={"int": lambda x: names.get(int(x), str(x))}
-        )
-        return shown
+        return np.array2string(
+            np.asarray(self), separator=", ",
+            formatter={"int": lambda x: _NAMES.get(int(x), str(x))},
+        )  # fmt: skip
 
 
 def named(status: Any) -> Any:
@@ -123,7 +155,7 @@ def named(status: Any) -> Any:
 def status_attrs() -> dict[str, Any]:
     """Attributes of a status variable (CF conventions): numbers and what they mean."""
     return {
-        "flag_values": [int(each) for each in Status],
+        "flag_values": np.array(list(Status), dtype=np.int64),
         "flag_meanings": " ".join(each.name for each in Status),
     }
 

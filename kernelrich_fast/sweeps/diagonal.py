@@ -108,6 +108,8 @@ def sweep_diagonal(
         excess_l1 is above at the last of them, and the first of them, as a lower bound, where it is
         nowhere above; population_error is |beta / |beta| - beta_star|^2.
 
+        ``status`` holds integers: compare it with ``krf.Status.CONVERGED`` and the other members.
+
     Raises
     ------
     ValueError, TypeError

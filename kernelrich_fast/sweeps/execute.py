@@ -171,9 +171,14 @@ def _not_an_option(
 def compute_block(
     plan: SweepPlan, block: Block, num_threads: int | None, progress: Progress
 ) -> Variables:
-    """One block; what did not converge is counted once for the whole sweep."""
+    """One block; what did not converge is counted once for the whole sweep.
+
+    Its arrays are plain NumPy arrays: a `StatusArray`, which compares with names, would be lost
+    where blocks are joined, sent or stored, and one comparison would then have two results.
+    """
     with without_convergence_warnings(), one_blas_thread():
-        return plan.compute(block, num_threads, progress)
+        variables = plan.compute(block, num_threads, progress)
+    return {name: (extra, np.asarray(values)) for name, (extra, values) in variables.items()}
 
 
 def _finished(ds: xr.Dataset, plan: SweepPlan) -> xr.Dataset:

@@ -105,6 +105,8 @@ def sweep_factorization(
         direction_nuclear_norm, the nuclear norm of M over the least margin (NaN where that is not
         positive), and kernel_distance; M if kept.
 
+        ``status`` holds integers: compare it with ``krf.Status.CONVERGED`` and the other members.
+
     Raises
     ------
     ValueError, TypeError

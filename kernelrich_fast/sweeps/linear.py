@@ -91,6 +91,8 @@ def sweep_linear(
         effective_rank and kernel_distance (cosine distance of the tangent kernels at start and
         end); with "modes" singular_values (..., mode); M if kept.
 
+        ``status`` holds integers: compare it with ``krf.Status.CONVERGED`` and the other members.
+
     Raises
     ------
     ValueError, TypeError

@@ -97,6 +97,8 @@ def sweep_mlp(
         no unit is left alive); prediction with a dimension test; kernel_rmse and last_layer_rmse
         (or _error).
 
+        ``status`` holds integers: compare it with ``krf.Status.CONVERGED`` and the other members.
+
     Raises
     ------
     ValueError, TypeError

@@ -76,6 +76,8 @@ def sweep_rich_path(
         (infinite beyond the last), saddle_loss, saddle_l1_norm and, if beta_star is given,
         saddle_error, the population error after every jump.
 
+        ``status`` holds integers: compare it with ``krf.Status.CONVERGED`` and the other members.
+
     Raises
     ------
     ValueError, TypeError

@@ -178,6 +178,7 @@ class SweepStore:
                 f"store: {self.path} cannot be read ({error}); restore it, or choose another path"
             ) from error
         ds = ds[self.manifest["variables"]].assign_coords(coords)
+        ds["status"].attrs |= self.plan.attrs_of("status")  # arrays again; old stores have none
         del ds.attrs[_MANIFEST]
         return ds
 
@@ -340,7 +341,7 @@ class SweepStore:
             dtype=dtype,
             fill_value={"f": np.nan, "b": False}.get(dtype.kind, _PENDING),
             dimension_names=[*self.plan.dims, *extra],
-            attributes=self.plan.attrs_of(name),
+            attributes={k: _as_json(v) for k, v in self.plan.attrs_of(name).items()},
             compressors=[ZstdCodec(level=3), Crc32cCodec()],
             overwrite=True,
         )
@@ -356,6 +357,10 @@ class SweepStore:
                 f"store: could not write {what} to {self.path} ({error}); what was "
                 "finished before is kept and readable, and the same call goes on from there"
             ) from error
+
+
+def _as_json(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _consolidate(path: Path) -> None:
