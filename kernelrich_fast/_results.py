@@ -33,6 +33,12 @@ _LONG_NAMES = {
     "n_iterations": "Newton iterations",
     "n_flops": "multiplications and additions of the dense algebra",
 }
+# What states may be asked for at, and its units: names of the axis, here and in sweeps.
+_CLOCKS = {
+    "time": ("gradient-flow time", "gradient-flow time"),
+    "log_loss": ("logarithm of the training loss", "1"),
+    "log_t": ("logarithm of the gradient-flow time", "1"),
+}
 
 
 class Result:
@@ -110,12 +116,18 @@ class Result:
         dims : sequence of str, or mapping of str to array_like, optional
             Names of the batch axes; by default batch_0, batch_1, ... A mapping also gives the
             values along each axis, as ``{"alpha": [0.1, 1.0]}``; without them runs are selected by
-            position.
+            position, and `plot` refuses the axis.
 
         Returns
         -------
         xarray.Dataset
-            A variable per array (per layer, for lists), ``time`` where there were evaluation times.
+            A variable per array (per layer, for lists). Where there were evaluation times, ``time``
+            is a dimension with the times as its coordinate; of flows of a margin loss it may be
+            ``log_loss`` or ``log_t``, and the values that each run reached are then the variable
+            ``reached_log_loss`` or ``reached_log_t``. ``status`` holds integers, which the
+            attributes ``flag_values`` and ``flag_meanings`` explain: compare it with
+            ``krf.Status.CONVERGED`` and the other members of `Status`. It is never equal to a
+            string.
 
         Raises
         ------
@@ -131,10 +143,14 @@ class Result:
         {'alpha': 2, 'feature': 2}
         >>> flow.to_dataset({"alpha": [0.1, 1.0]}).beta.sel(alpha=0.1).values.round(2)
         array([0.1 , 0.95])
+        >>> flow = krf.flow_diagonal([[1.0, 2.0]], [2.0], alpha=1.0, t_eval=[0.0, 0.1, 1.0])
+        >>> flow.to_dataset().beta.sel(time=0.1).values.round(2)
+        array([0.39, 0.8 ])
         """
         import xarray as xr
 
         axes = self._axes(dims)
+        clock, asked = self._clock()
         variables: dict[str, Any] = {}
         derived = [(name, getattr(self, name)) for name in self._derived]
         for name, value in [*self._fields(), *derived]:
@@ -144,11 +160,15 @@ class Result:
             for i, each in enumerate(layers):
                 array = np.asarray(to_host(each))
                 own = f"{name}_{i + 1}" if isinstance(value, list) else name
-                lead = axes + (("time",) if self._timed and name not in self._timeless else ())
+                own = f"reached_{own}" if own == clock else own
+                lead = axes + ((clock,) if self._timed and name not in self._timeless else ())
                 inner = self._inner(name, i, array.ndim - len(lead))
                 variables[own] = ((*lead, *inner), array, self._attrs(name))
         _expect_free(axes, variables)
         coords = _coordinates(dims, self.status.shape) if isinstance(dims, Mapping) else {}
+        if asked is not None:
+            long_name, units = _CLOCKS[clock]
+            coords[clock] = (clock, asked, {"long_name": long_name, "units": units})
         attrs = {"backend": self.backend, "result": type(self).__name__}
         return xr.Dataset(variables, coords, attrs)
 
@@ -174,7 +194,7 @@ class Result:
         {0.1: 'CONVERGED', 1.0: 'CONVERGED'}
         """
         ds = self.to_dataset(dims)
-        axes = set(self._axes(dims)) | {"time"}
+        axes = {*self._axes(dims), self._clock()[0]}
         scalars = ds[[name for name in ds.data_vars if set(ds[name].dims) <= axes]]
         if not scalars.dims:
             scalars = scalars.expand_dims("run")
@@ -185,6 +205,10 @@ class Result:
     @property
     def _timed(self) -> bool:
         return bool(self.loss.ndim > self.status.ndim)
+
+    def _clock(self) -> tuple[str, FloatArray | None]:
+        """Name of the axis of times, and the values along it as far as they are known."""
+        return "time", None
 
     def _fields(self) -> list[tuple[str, Any]]:
         """Name and value of every field, a model's own before those of all flows."""
@@ -284,7 +308,7 @@ class FlowResult(Result):
         Training loss, and the time each row belongs to (a run that ended early repeats its last
         state, and says so here).
     status : ndarray of int, B
-        A `Status` per run.
+        A `Status` per run; ``status.names`` are their names, ``status.name`` that of a single run.
     n_steps, n_rhs : ndarray of int, B
         Accepted steps, and evaluations of the vector field.
     n_flops : ndarray, B
@@ -292,6 +316,8 @@ class FlowResult(Result):
         from the backend "numpy", which does not count them.
     backend : str
         The backend that ran.
+    asked : (str, ndarray (T,)) or None
+        What states were asked for at, "time", "log_t" or "log_loss", and its values.
     """
 
     loss: FloatArray
@@ -301,6 +327,17 @@ class FlowResult(Result):
     n_rhs: IntArray
     n_flops: FloatArray
     backend: str
+    asked: tuple[str, FloatArray] | None = dataclasses.field(default=None, kw_only=True)
+
+    def _clock(self) -> tuple[str, FloatArray | None]:
+        if self.asked is not None:
+            return self.asked
+        # Without a record, the times that the run which came furthest reached. Which clock a flow
+        # of a margin loss followed cannot be seen.
+        if not self._timed or not self.status.size or hasattr(self, "log_loss"):
+            return "time", None
+        t = np.asarray(to_host(self.t))
+        return "time", t.reshape(-1, t.shape[-1]).max(axis=0)
 
 
 _ENDS = {field.name for field in dataclasses.fields(FlowResult)}

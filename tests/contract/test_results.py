@@ -160,6 +160,30 @@ def test_every_array_of_a_result_is_in_its_dataset(results):
     assert nets.biases_3.dims == ("batch_0", "batch_1", "time", "copy", "unit_3")
 
 
+@pytest.mark.parametrize("kind", ["flow", "nets"])
+def test_states_are_selected_by_their_time(kind, results):
+    """Also in a part of the runs, and in the table."""
+    result = results[kind]
+    for part in (result, result[1], result[0, 2]):
+        ds = part.to_dataset()
+        assert ds.time.values.tolist() == TIMES
+        assert ds.time.attrs["long_name"] == "gradient-flow time"
+        for k, time in enumerate(TIMES):
+            assert np.array_equal(ds.loss.sel(time=time), part.loss[..., k])
+        with pytest.raises(KeyError):
+            ds.sel(time=2)
+        assert part.to_dataframe().index.unique("time").tolist() == TIMES
+    assert "time" not in results["limit"].to_dataset().coords
+
+
+def test_rows_that_a_run_did_not_reach_do_not_rename_those_of_others():
+    call = {"alpha": [0.1, 0.1], "t_eval": [0.0, 2.0, 4.0]}
+    flow = krf.flow_diagonal([[1.0, 2.0]], [2.0], t_max=[3.0, np.inf], **call)
+    ds = flow.to_dataset()
+    assert ds.time.values.tolist() == call["t_eval"]
+    assert ds.t.sel(time=4.0).values.tolist() == [3.0, 4.0]
+
+
 def test_converged_means_the_loss_that_was_asked_for(results):
     assert results["limit"].converged.all()
     stopped = krf.flow_diagonal([[1.0]], [1.0], alpha=[0.5, 0.5], t_max=[1e-3, np.inf])
@@ -182,6 +206,7 @@ def test_status_is_integers_that_print_as_names(results):
     single = krf.limit_diagonal([[1.0]], [1.0], alpha=1.0).status
     assert repr(single) == "StatusArray(CONVERGED)"
     assert krf.Status(int(single)) == single
+    assert (single.name, single.names.shape) == ("CONVERGED", ())
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -202,6 +227,21 @@ def test_statuses_are_compared_with_names(kind, results):
             _ = part == "converged"
         assert not np.any(part == 99)
         assert np.all(part != None)  # noqa: E711
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_statuses_have_names(kind, results):
+    status = results[kind].status
+    expected = [[krf.Status(each).name for each in row] for row in np.asarray(status).tolist()]
+    assert status.names.tolist() == expected
+    assert status.names.dtype.kind == "U"
+    for one in (status[1, 2], results[kind][1, 2].status):
+        assert type(one.name) is str
+        assert one.name == expected[1][2]
+    assert status[:0].names.shape == (0, 3)
+    with pytest.raises(AttributeError, match=r"^name: .*shape \(2, 3\); use names$"):
+        status.name  # noqa: B018
+    assert not hasattr(status, "name")
 
 
 def test_one_status_is_a_number(results):
