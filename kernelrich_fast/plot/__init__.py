@@ -1,4 +1,9 @@
-"""Pictures: one function per kind of figure, each takes a Dataset and returns the Axes."""
+"""Pictures: one function per kind of figure, each takes a Dataset and returns the Axes.
+
+Every dimension that is drawn or named needs a coordinate. Points of runs that ended as MAX_STEPS or
+FAILED are hollow, cells of heat maps are hatched, and the legend says so; so are means over several
+runs of which some did. Status has to be a variable of the Dataset for that.
+"""
 
 from .critical import critical_alpha
 from .factorizations import factorization_error, factorization_heatmap

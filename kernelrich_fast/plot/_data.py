@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from .._types import FloatArray
+from ..status import Status
 
 __all__ = [
     "Curve",
@@ -19,6 +21,7 @@ __all__ = [
     "over_scale",
     "scales_of",
     "spread_title",
+    "unfinished",
     "with_variable",
     "with_variables",
 ]
@@ -34,6 +37,8 @@ _SWEEPS = {
     "MarginFlow": "sweep_diagonal",
     "RichPath": "plot.rich_path",
 }
+# What does not depend on how the runs ended.
+_WITHOUT_RUNS = ("kernel_error", "kernel_rmse", "last_layer_error", "last_layer_rmse")
 _DIAGONAL, _RELU = "diagonal network", "ReLU network"
 # What adds a variable to the sweeps of a model.
 _ADDED_BY = {
@@ -47,19 +52,26 @@ _ADDED_BY = {
     ),
     **dict.fromkeys(("test_rmse", "test_error"), (_RELU, "give X_test= and y_test= to sweep_mlp")),
     **dict.fromkeys(
-        ("kernel_error", "kernel_rmse", "last_layer_error", "last_layer_rmse"),
+        _WITHOUT_RUNS,
         (_RELU, 'run sweep_mlp with keep=("norms", "kernel_predictors")'),
     ),
 }
+# Shares of wrong classes, and what the squared loss has in their place.
+_OF_CLASSES = {
+    f"{name}_error": f"{name}_rmse" for name in ("test", "kernel", "last_layer")
+}  # fmt: skip
+# Dimensions that are averaged over, and need no values; all others are drawn or named.
 _REPEATED = ("problem", "seed")
+_UNFINISHED = [int(Status.MAX_STEPS), int(Status.FAILED)]
 
 
 class Curve(NamedTuple):
-    """A variable over the scales of one depth or width."""
+    """A variable over the scales of one depth or width, and which points did not converge."""
 
     at: float
     scale: FloatArray
     values: xr.DataArray
+    unfinished: NDArray[np.bool_]
 
 
 def kind_of(value: object) -> str:
@@ -77,14 +89,23 @@ def _instead(value: object) -> str:
 
 def _advice(ds: xr.Dataset, names: list[str]) -> str:
     """How a sweep gets what is missing, as the end of a message."""
+    clock = next((dim for dim in ("log_loss", "log_t") if dim in ds.dims), None)
+    if "time" in names and clock:
+        return f"; its states are over {clock}: give t_eval= in place of {clock}_eval= to the sweep"
     model = ds.attrs.get("model", "")
-    known = [_ADDED_BY[name] for name in names if name in _ADDED_BY]
+    # Of a variable that has its counterpart of the squared loss, the loss alone is missing.
+    there = [name for name in names if _OF_CLASSES.get(name) in ds.variables]
+    known = [_ADDED_BY[name] for name in names if name in _ADDED_BY and name not in there]
+    if any(name in _OF_CLASSES for name in names):
+        known.append((_RELU, 'train on classes with loss="cross_entropy"'))
+    if "result" in ds.attrs and "alpha" in names:
+        known.append(("", 'name the batch axes by to_dataset({"alpha": values})'))
     fitting = [text for of, text in known if not model or str(model).startswith(of)]
     return "".join(f"; {text}" for text in dict.fromkeys(fitting))
 
 
 def with_variables(ds: xr.Dataset, *names: str) -> None:
-    """Refuse what is not a Dataset with these variables, coordinates or dimensions."""
+    """Refuse what is not a Dataset with these variables, or values along these dimensions."""
     if not isinstance(ds, xr.Dataset):
         raise TypeError(f"ds: expected an xarray.Dataset, got {kind_of(ds)}{_instead(ds)}")
     missing = [name for name in names if name not in ds.variables and name not in ds.dims]
@@ -93,6 +114,15 @@ def with_variables(ds: xr.Dataset, *names: str) -> None:
         raise ValueError(
             f"ds: expected a Dataset with {', '.join(missing)}, got one with "
             f"{there}{_advice(ds, missing)}"
+        )
+    # xarray would number the positions, and these would be drawn as if they were values.
+    bare = [name for name in names if name not in ds.variables and name not in _REPEATED]
+    if bare:
+        dim = bare[0]
+        source = "t_eval= of a sweep" if dim == "time" else f'to_dataset({{"{dim}": values}})'
+        raise ValueError(
+            f"ds: expected values along {dim}, got a dimension without a coordinate; give them by "
+            f"ds.assign_coords({dim}=values) or {source}"
         )
 
 
@@ -144,16 +174,27 @@ def over_scale(ds: xr.Dataset, variable: str, each: str | None = None) -> list[C
     seeds. All other dimensions are refused by name.
     """
     own = () if each is None else (each,)
+    with_variables(ds, "alpha", *own)
     one_value_of(ds[variable], "alpha", *_REPEATED, *own)
     values = expanded(ds[variable], "alpha", *own)
     scales = expanded(scales_of(ds), "alpha")
+    bad = unfinished(ds if variable not in _WITHOUT_RUNS else ds[[]], "alpha", *own)
     curves = []
     for k, at in enumerate(values[each].values.tolist() if each else [np.nan]):
         here: dict[Any, Any] = {each: k} if each else {}
         scale = np.asarray(scales.isel(here, missing_dims="ignore"), dtype=np.float64)
         order = np.argsort(scale)
-        curves.append(Curve(at, scale[order], values.isel(here).isel(alpha=order)))
+        marked = np.broadcast_to(bad.isel(here, missing_dims="ignore").values, scale.shape)
+        curves.append(Curve(at, scale[order], values.isel(here).isel(alpha=order), marked[order]))
     return curves
+
+
+def unfinished(ds: xr.Dataset, *dims: str) -> xr.DataArray:
+    """Where, along those of these dimensions that ``status`` has, a run is MAX_STEPS or FAILED."""
+    if "status" not in ds.variables:
+        return xr.DataArray(False)
+    bad = ds["status"].isin(_UNFINISHED)
+    return bad.any([dim for dim in bad.dims if dim not in dims])
 
 
 def mean_and_error(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray | None]:

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from .. import _validate as check
-from ._axes import axes_of, draw_mean, legend_below, log_ticks
-from ._data import counts_of, one_value_of, over_scale, spread_title, with_variable, with_variables
+from ._axes import UNFINISHED, axes_of, draw_mean, legend_below, log_ticks
+from ._data import (
+    counts_of,
+    one_value_of,
+    over_scale,
+    spread_title,
+    unfinished,
+    with_variable,
+    with_variables,
+)
 from ._labels import label_of, numbers, power_of_ten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["factorization_error", "factorization_heatmap"]
+
+# Points from a heat map to what comes below its widths, which are written aslant.
+_UNDER_WIDTHS = 52.0
 
 
 def factorization_heatmap(
@@ -45,7 +58,8 @@ def factorization_heatmap(
     -------
     matplotlib.axes.Axes
         The axes, with rows sorted by scale, the largest at the top, and columns by width. The
-        linear colour scale starts at 0, or at the least value if that is negative.
+        linear colour scale starts at 0, or at the least value if that is negative. Cells of which a
+        run ended as MAX_STEPS or FAILED are hatched.
 
     Raises
     ------
@@ -69,12 +83,14 @@ def factorization_heatmap(
     if log is not None:
         check.flag("log", log)
     label = label_of(variable, ds)
-    if values.sizes.get("seed", 1) > 1:
+    several = values.sizes.get("seed", 1) > 1
+    if several:
         label += f"\nmean of {counts_of(['seed'], values)} seeds"
     values = values.mean("seed") if "seed" in values.dims else values
-    values = values.transpose("alpha", "width").sortby("alpha", ascending=False).sortby("width")
+    values = _in_order(values)
     shown, options, extend = _colours(values, clip, log)
-    ax = axes_of(ax)
+    marked = _in_order(unfinished(ds, "alpha", "width").broadcast_like(values))
+    ax = axes_of(ax, (4.0, 3.8) if bool(marked.any()) else (4.0, 3.0))
     image = ax.imshow(shown, aspect="auto", **options)
     ax.set_xticks(range(shown.shape[1]), [_short(k) for k in values.width.values], rotation=60)
     squares = numbers(values.alpha.values**2, power_of_ten)
@@ -82,7 +98,30 @@ def factorization_heatmap(
     ax.set_xlabel("width $k$")
     ax.set_ylabel(r"$\alpha^2$")
     ax.figure.colorbar(image, ax=ax, label=label, extend=extend)
+    _hatch(ax, image, marked.values, several)
     return ax
+
+
+def _in_order(values: xr.DataArray) -> xr.DataArray:
+    return values.transpose("alpha", "width").sortby("alpha", ascending=False).sortby("width")
+
+
+def _hatch(ax: Axes, image: Any, where: NDArray[np.bool_], several: bool) -> None:
+    """Hatch the cells of runs that did not converge, and say so under the axes."""
+    from matplotlib.patches import Patch, Rectangle
+
+    colours = image.cmap(image.norm(np.ma.masked_invalid(image.get_array())))
+    for row, column in np.argwhere(where):
+        dark = colours[row, column, :3] @ [0.2126, 0.7152, 0.0722] < 0.5
+        ax.add_patch(
+            Rectangle(
+                (column - 0.5, row - 0.5), 1.0, 1.0, fill=False, linewidth=0.0, hatch="////",
+                edgecolor="white" if dark else "black",
+            )
+        )  # fmt: skip
+    if where.any():
+        entry = Patch(facecolor="0.85", edgecolor="black", hatch="////", label=UNFINISHED[several])
+        legend_below(ax, gap=_UNDER_WIDTHS, handles=[entry])
 
 
 def _colours(
@@ -156,8 +195,8 @@ def factorization_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax = axes_of(ax, (4.0, 3.8))
     for index, curve in enumerate(curves):
         draw_mean(
-            ax, curve.scale, curve.values, f"$k={_short(int(curve.at))}$", index, marker="o",
-            markersize=3,
+            ax, curve.scale, curve.values, f"$k={_short(int(curve.at))}$", index,
+            curve.unfinished, marker="o", markersize=3,
         )  # fmt: skip
     ax.set_xlabel(r"$\alpha$")
     ax.set_ylabel("RMSE, unobserved entries")

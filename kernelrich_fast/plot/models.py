@@ -10,6 +10,7 @@ import xarray as xr
 from ._axes import (
     COLOURS,
     STYLES,
+    UNFINISHED,
     axes_of,
     draw_mean,
     legend_below,
@@ -63,9 +64,11 @@ def population_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     with_variables(ds, "alpha", "population_error")
     curves = over_scale(ds, "population_error", _each(ds.population_error))
     title = spread_title(ds.population_error)
-    ax = axes_of(ax, (4.0, 3.8) if title else (4.0, 3.0))
+    ax = axes_of(ax, (4.0, 3.8) if title or _any_unfinished(curves) else (4.0, 3.0))
     for index, (curve, label) in enumerate(zip(curves, _depths(curves), strict=True)):
-        draw_mean(ax, curve.scale, curve.values, label, index, marker="o", markersize=3)
+        draw_mean(
+            ax, curve.scale, curve.values, label, index, curve.unfinished, marker="o", markersize=3
+        )
     ax.set(xlabel=r"$\alpha$", ylabel=label_of("population_error", ds))
     log_ticks(ax, "x")
     legend_for(ax, title)
@@ -75,6 +78,10 @@ def population_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
 def _each(values: xr.DataArray) -> str | None:
     """The dimension of which every value has a curve."""
     return "depth" if "depth" in values.dims else None
+
+
+def _any_unfinished(curves: list[Curve]) -> bool:
+    return any(bool(curve.unfinished.any()) for curve in curves)
 
 
 def _depths(curves: list[Curve]) -> list[str]:
@@ -109,19 +116,19 @@ def excess_norms(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     norms = ("excess_l1", "excess_l2")
     curves = [over_scale(ds, name, _each(ds[name])) for name in norms]
     title, labels = spread_title(*(ds[name] for name in norms)), _depths(curves[0])
-    ax = axes_of(ax, (4.0, 3.8) if title or len(labels) > 1 else (4.0, 3.0))
+    several, marked = len(labels) > 1, _any_unfinished(curves[0])
+    ax = axes_of(ax, (4.0, 3.8) if title or several or marked else (4.0, 3.0))
     right = ax.twinx()
-    several = len(labels) > 1
     for index, (axis, name) in enumerate(zip((ax, right), norms, strict=True)):
         for k, curve in enumerate(curves[index]):
             look = {"color": COLOURS[index], "marker": "os"[index], "markersize": 3}
             if several:
                 look |= {**_depth_style(k), "fillstyle": _FILLED[index]}
-            draw_mean(axis, curve.scale, curve.values, "", index + 2 * k, **look)
+            draw_mean(axis, curve.scale, curve.values, "", index + 2 * k, curve.unfinished, **look)
         axis.set_ylabel(label_of(name, ds), color=COLOURS[index])
     ax.set_xlabel(r"$\alpha$")
     log_ticks(ax, "x")
-    if title or several:
+    if title or several or marked:
         _legend_of_norms(ax, title, labels)
     return ax
 
@@ -150,6 +157,7 @@ def _legend_of_norms(ax: Axes, title: str | None, labels: list[str]) -> None:
             Line2D([], [], color="0.2", label=label, **_depth_style(k))
             for k, label in enumerate(labels)
         ]
+    handles += [line for line in ax.lines if line.get_label() in UNFINISHED]
     legend_below(ax, handles=handles, title=title)
 
 

@@ -9,7 +9,15 @@ import xarray as xr
 
 from .. import _validate as check
 from ..status import Status
-from ._axes import axes_of, draw_mean, legend_below, legend_for, line_style, log_ticks
+from ._axes import (
+    axes_of,
+    draw_mean,
+    legend_below,
+    legend_for,
+    line_style,
+    log_ticks,
+    mark_unfinished,
+)
 from ._data import (
     expanded,
     mean_and_error,
@@ -64,12 +72,11 @@ def network_curves(
     curves = over_scale(ds, variable, "depth")
     ax = axes_of(ax, (4.0, 3.8))
     for index, label in enumerate(equations("D", [curve.at for curve in curves])):
-        D, scale, own = curves[index]
+        D, scale, own, marked = curves[index]
         mean, error = mean_and_error(own)
-        ax.errorbar(
-            scale**D, mean, error, marker="o", markersize=3, capsize=2, label=label,
-            **line_style(index),
-        )  # fmt: skip
+        look = {**line_style(index), "markersize": 3}
+        ax.errorbar(scale**D, mean, error, marker="o", capsize=2, label=label, **look)
+        mark_unfinished(ax, scale**D, mean, marked, own.size > mean.size, look)
     if zero is not None:
         ax.axhline(zero, color="0.5", linestyle="--", linewidth=1.0, label="zero predictor")
     ax.set(xlabel=r"$\alpha^D$", ylabel=label_of(variable, ds))
@@ -156,7 +163,8 @@ def class_errors(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     ax = axes_of(ax, (4.0, 3.8) if title else (4.0, 3.0))
     for index, (curve, label) in enumerate(zip(curves, labels.values(), strict=True)):
         draw_mean(
-            ax, curve.scale, 100.0 * curve.values, label, index, marker="o", markersize=3
+            ax, curve.scale, 100.0 * curve.values, label, index, curve.unfinished, marker="o",
+            markersize=3,
         )  # fmt: skip
     ax.set(xlabel=r"$\alpha$", ylabel="test error in %")
     log_ticks(ax, "x")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -10,8 +10,24 @@ from numpy.typing import NDArray
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
-from ._axes import COLOURS, STYLES, axes_of, draw_mean, legend_below
-from ._data import expanded, one_value_of, scales_of, spread_title, with_variable, with_variables
+from ._axes import (
+    COLOURS,
+    STYLES,
+    UNFINISHED,
+    axes_of,
+    draw_mean,
+    legend_below,
+    mark_unfinished,
+)
+from ._data import (
+    expanded,
+    one_value_of,
+    scales_of,
+    spread_title,
+    unfinished,
+    with_variable,
+    with_variables,
+)
 from ._labels import equations, label_of
 
 if TYPE_CHECKING:
@@ -33,7 +49,9 @@ def paths(
     ----------
     ds : xarray.Dataset
         From `sweep_diagonal` over alpha with ``t_eval``; of several problems the mean is drawn,
-        with a band of one standard error.
+        with a band of one standard error. The curve of a run that ended as MAX_STEPS or FAILED ends
+        at the last state it reached, with a hollow marker; means of which a run did are marked at
+        the last time.
     variable : str
         What to draw, such as "loss", "l1_norm", "kernel_distance" or "beta".
     ax : matplotlib.axes.Axes, optional
@@ -64,23 +82,36 @@ def paths(
     'loss $L$'
     """
     values = with_variable(ds, variable, "time")
+    with_variables(ds, "alpha")
     star = None if beta_star is None else check.real_array("beta_star", beta_star)
     of_features = "feature" in values.dims
     one_value_of(values, "time", "alpha", *(["feature"] if of_features else ["problem", "seed"]))
-    with_variables(ds, "alpha")
     labels = equations(r"\alpha", np.atleast_1d(scales_of(ds).values))
     if of_features:
         chosen = _support(ds, values, star)
     ax = axes_of(ax, (4.0, 3.8))
     values = expanded(values, "alpha")
+    ends = np.broadcast_to(unfinished(ds, "alpha").values, len(labels))
+    times = [_times(ds, values, index) if ends[index] else ds.time for index in range(len(labels))]
     if of_features:
-        _coefficients(ax, labels, values, chosen)
+        _coefficients(ax, labels, values, chosen, times, ends)
     else:
+        last = np.arange(ds.sizes["time"]) == ds.sizes["time"] - 1
         for index, label in enumerate(labels):
-            draw_mean(ax, ds.time, values.isel(alpha=index), label, index)
+            draw_mean(ax, times[index], values.isel(alpha=index), label, index, last & ends[index])
         legend_below(ax, title=spread_title(values))
     ax.set(xscale="log", xlabel="time $t$", ylabel=label_of(variable, ds))
     return ax
+
+
+def _times(ds: xr.Dataset, values: xr.DataArray, index: int) -> Any:
+    """Where to draw the rows of a scale whose run did not converge.
+
+    After its end the rows repeat the last state, which is drawn where it belongs. Means over
+    several runs stay at the times asked for.
+    """
+    own = expanded(ds["t"], "alpha").isel(alpha=index).squeeze() if "t" in ds else ds.time
+    return own if own.dims == ("time",) else ds.time
 
 
 def _support(
@@ -100,16 +131,16 @@ def _support(
 
 
 def _coefficients(
-    ax: Axes, labels: list[str], values: xr.DataArray, support: tuple[NDArray[np.int64], str]
-) -> None:
+    ax: Axes, labels: list[str], values: xr.DataArray, support: tuple[NDArray[np.int64], str],
+    times: list[Any], ends: NDArray[np.bool_],
+) -> None:  # fmt: skip
     from matplotlib.lines import Line2D
 
     chosen, what = support
     rest = np.setdiff1d(np.arange(values.sizes["feature"]), chosen)
-    time = values.time.values
     for index in range(len(labels)):
         beta = values.isel(alpha=index).transpose("time", "feature").values
-        look = STYLES[index % len(STYLES)]
+        look, time = STYLES[index % len(STYLES)], np.asarray(times[index])
         ax.plot(time, beta[:, rest], color="0.75", linewidth=0.6, linestyle=look, zorder=1)
         for k, feature in enumerate(chosen):
             colour = COLOURS[k % len(COLOURS)]
@@ -118,6 +149,9 @@ def _coefficients(
             first = int(np.argmax(passed))
             if beta[-1, feature] != 0.0 and first > 0:
                 ax.plot(time[first], beta[first, feature], "o", color=colour, markersize=4)
+            mark_unfinished(
+                ax, time[-1:], beta[-1:, feature], ends[index : index + 1], False, {"color": colour}
+            )
     handles = [
         Line2D([], [], color="0.2", linestyle=STYLES[i % len(STYLES)], label=label)
         for i, label in enumerate(labels)
@@ -127,6 +161,7 @@ def _coefficients(
     )
     if rest.size:
         handles.append(Line2D([], [], color="0.75", linewidth=0.6, label="other features"))
+    handles += [line for line in ax.lines if line.get_label() in UNFINISHED]
     legend_below(ax, handles=handles)
 
 

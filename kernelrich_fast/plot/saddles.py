@@ -11,6 +11,7 @@ from scipy.optimize import isotonic_regression
 from .._types import FloatArray, IntArray
 from ..diagonal import DiagonalFlow
 from ..saddle_path import RichPath
+from ..status import Status
 from ._axes import COLOURS, STYLES, axes_of, legend_below
 from ._data import kind_of
 from ._labels import equations, label_of
@@ -82,7 +83,7 @@ def rich_path(
         ax.plot(times, beta[:, rest], color="0.75", zorder=1, **thin)
         for k, feature in enumerate(chosen):
             ax.plot(times, beta[:, feature], color=COLOURS[k], zorder=2 + (label == ""), **look)
-    _legend(ax, curves, bool(len(rest)))
+    _legend(ax, f"exact{_ended(path)}", curves, bool(len(rest)))
     ax.set(
         xscale="log", xlim=(low, high), xlabel=r"time in units of $T_0(\alpha)$",
         ylabel=label_of("beta"),
@@ -123,14 +124,22 @@ def _curves(path: RichPath, flows: Any) -> list[tuple[str, Any, Any, dict[str, A
             )
         look = {"linestyle": STYLES[1 + index % (len(STYLES) - 1)], "linewidth": 1.0}
         times = flow.t / path.time_unit(alpha)
-        curves.append((labels[index], times, flow.beta, look))
+        curves.append((labels[index] + _ended(flow), times, flow.beta, look))
     return curves
 
 
-def _legend(ax: Axes, curves: list[tuple[str, Any, Any, dict[str, Any]]], rest: bool) -> None:
+def _ended(result: RichPath | DiagonalFlow) -> str:
+    """Of what did not converge, how it ended, for a label."""
+    status = Status(int(result.status))
+    return f" ({status.name})" if status >= Status.MAX_STEPS else ""
+
+
+def _legend(
+    ax: Axes, what: str, curves: list[tuple[str, Any, Any, dict[str, Any]]], rest: bool
+) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color="0.2", label=r"$\alpha \to 0$, exact")]
+    handles = [Line2D([], [], color="0.2", label=rf"$\alpha \to 0$, {what}")]
     handles += [Line2D([], [], color="0.2", label=label, **look) for label, _, _, look in curves]
     handles.append(Line2D([], [], color="0.6", linewidth=0.6, linestyle=":", label="a jump"))
     if rest:

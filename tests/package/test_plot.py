@@ -269,7 +269,31 @@ def test_messages_say_what_the_sweep_needs():
     ends = krf.sweep_diagonal(X, y, alpha=[0.1, 1.0], progress=False)
     timed = krf.sweep_diagonal(X, y, alpha=[0.1, 1.0], t_eval=[0.1, 1.0], progress=False)
     flow = krf.flow_diagonal(X, y, alpha=0.1)
+    levels = krf.sweep_diagonal(
+        X, y, alpha=[0.1, 1.0], loss="exponential", log_loss_eval=[-1.0, -9.0], progress=False
+    )
+    relu = {"model": "ReLU network"}
+    every = ("test", "kernel", "last_layer")
+    squared = networks().isel(depth=0).drop_vars([f"{name}_error" for name in every])
+    squared = squared.assign_attrs(relu)
+    measured = squared.assign({f"{name}_rmse": squared.test_rmse for name in every})
     for draw, error, message in (
+        (
+            lambda: krf.plot.paths(levels),
+            ValueError,
+            "; its states are over log_loss: give t_eval= in place of log_loss_eval= to the sweep",
+        ),
+        (
+            lambda: krf.plot.class_errors(measured),
+            ValueError,
+            'last_layer_rmse, scale, seed, test_rmse; train on classes with loss="cross_entropy"',
+        ),
+        (
+            lambda: krf.plot.class_errors(squared.drop_vars("test_rmse")),
+            ValueError,
+            '; give X_test= and y_test= to sweep_mlp; run sweep_mlp with keep=("norms", '
+            '"kernel_predictors"); train on classes with loss="cross_entropy"',
+        ),
         (
             lambda: krf.plot.paths(timed, "beta"),
             ValueError,
@@ -287,11 +311,6 @@ def test_messages_say_what_the_sweep_needs():
     other = networks().assign_attrs(model="ReLU network")
     with pytest.raises(ValueError, match=r"got 'beta'$"):
         krf.plot.paths(other.expand_dims(time=[1.0]), "beta")
-
-
-def test_completion_offers_pictures_only():
-    assert dir(krf.plot) == sorted(krf.plot.__all__)
-    assert all(callable(getattr(krf.plot, name)) for name in dir(krf.plot))
 
 
 def experiment(name, monkeypatch, tmp_path, **smaller):
