@@ -23,6 +23,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def _streams(seed: Any) -> list[np.random.Generator]:
     """Two independent streams of a seed: changing the length of one leaves the other as it is."""
     root = np.random.SeedSequence(check.integer("seed", seed, low=0))

@@ -14,6 +14,10 @@ from ._types import ArrayLike, FloatArray
 __all__ = ["Schedule", "exponential", "piecewise"]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 @dataclass(frozen=True, eq=False)
 class Schedule:
     """Weight decay lambda(t), from `exponential` or `piecewise`.

@@ -57,3 +57,7 @@ __all__ = [
     "schatten_potential",
     "tangent_kernel",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

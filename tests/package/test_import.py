@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
@@ -30,6 +31,16 @@ def test_every_name_comes_in_a_fresh_interpreter(name, tmp_path):
         run(f"import kernelrich_fast as krf; krf.{name}", tmp_path)
     assert getattr(krf, name) is not None
     assert name in dir(krf)
+
+
+MODULES = (krf, krf.datasets, krf.plot, krf.schedules, krf.theory)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_completion_offers_public_names_only(module):
+    assert dir(module) == sorted(module.__all__)
+    for name in dir(module):
+        assert not inspect.ismodule(getattr(module, name)) or getattr(module, name) in MODULES
 
 
 def test_unknown_names_are_refused():
