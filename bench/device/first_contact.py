@@ -1,9 +1,10 @@
 """Is the CUDA backend right? The checks likeliest to fail come first; each prints a JSON line.
 
-    python bench/device/first_contact.py [--small] [--pool] [--only NAMES] [--backend cpu]
+    python bench/device/first_contact.py [--small] [--here] [--pool] [--only NAMES] [--backend cpu]
 
-A check that fails does not end the others. But after an error of the device every later check of
-the process fails too, so the first failure is the one to look at.
+A check that fails does not end the others. They run in a process of their own, which another one
+replaces after an error of the device or a check that does not end; ``--here`` runs them in this
+process, where after an error of the device every later check fails too.
 
 Without ``--pool`` every array is allocated on its own, and filled with NaN where the backend takes
 it uninitialised: ``compute-sanitizer --tool memcheck`` then sees where arrays end. ``--small`` runs
@@ -25,11 +26,17 @@ import numpy as np
 
 import kernelrich_fast as krf
 
-TESTS = Path(__file__).resolve().parents[2] / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "native")]
+HERE = Path(__file__).resolve()
+TESTS = HERE.parents[2] / "tests"
+sys.path[:0] = [str(HERE.parent), str(TESTS), str(TESTS / "native")]
 import test_team_parts as parts  # noqa: E402
+from supervise import supervise  # noqa: E402
 
-LAYOUTS = ((32, 1), (128, 1), (256, 1), (64, 4), (256, 8))  # threads a block, blocks a team
+# Threads a block, blocks a team.
+LAYOUTS = {
+    f"primitives_{threads}x{blocks}": (threads, blocks)
+    for threads, blocks in ((32, 1), (128, 1), (256, 1), (64, 4), (256, 8))
+}
 RTOL = 1e-6
 # Nine samples, and what the runs of small checks with margin losses and weight decay differ in.
 SCALES = {"n": 9, "d": 21, "alpha": [1e-2, 1.0], "depth": [[2.0], [2.5], [4.0]]}
@@ -98,6 +105,9 @@ class Contact:
         for n in (8, 40, 100, 129):
             parts.test_gram_and_sweep(block, n, 33)
             parts.test_factors_and_solves(block, n)
+            parts.test_solves_by_a_stale_inverse(block, n)
+            for largest in ("first", "last"):
+                parts.test_solves_with_graded_matrices(block, n, largest)
             parts.test_reductions_products_and_choices(block, n)
 
     def small_flows(self):
@@ -227,11 +237,11 @@ class Contact:
         return found
 
 
-SMALL = ("device", "queue", "primitives", "small_flows", "small_limits", "decay", "margins",
+SMALL = ("device", "queue", *LAYOUTS, "small_flows", "small_limits", "decay", "margins",
          "margins_decay", "factorization", "factorization_margins", "linear_networks", "networks",
          "cluster", "cluster_margins", "cluster_margins_decay")  # fmt: skip
 LARGE = ("hundred", "clusters", "same_bits", "interrupt", "threads")
-DEVICE_ONLY = ("device", "queue", "primitives", "threads")
+DEVICE_ONLY = ("device", "queue", *LAYOUTS, "threads")
 
 
 def own_memory():
@@ -250,15 +260,34 @@ def own_memory():
     cp.empty = poisoned
 
 
-def checks(contact, names):
+def run_here(contact, names):
+    """Prints the row of every check; returns how many failed."""
+    failed = 0
     for name in names:
-        if contact.backend != "cuda" and name in DEVICE_ONLY:
-            continue
-        if name == "primitives":
-            for layout in LAYOUTS:
-                yield f"primitives {layout}", lambda layout=layout: contact.primitives(layout)
-        else:
-            yield name, getattr(contact, name)
+        row, start = {"check": name}, time.perf_counter()
+        try:
+            if name in LAYOUTS:
+                row["found"] = contact.primitives(LAYOUTS[name])
+            else:
+                row["found"] = getattr(contact, name)()
+        except BaseException as error:  # an interrupt that comes late, and whatever CuPy raises
+            failed += 1
+            row["failed"] = f"{type(error).__name__}: {error}"[:600]
+        row["seconds"] = round(time.perf_counter() - start, 3)
+        print(json.dumps(row), flush=True)
+    print(json.dumps({"failed": failed}), flush=True)
+    return failed
+
+
+def chosen(options, parser):
+    """The names of the checks that are wanted, and possible on the backend."""
+    names = SMALL if options.small else SMALL + LARGE
+    if options.only:
+        names = options.only.split(",")
+        unknown = set(names) - {*SMALL, *LARGE}
+        if unknown:
+            parser.error(f"--only: got {sorted(unknown)}, expected some of {SMALL + LARGE}")
+    return [name for name in names if options.backend == "cuda" or name not in DEVICE_ONLY]
 
 
 def main():
@@ -267,26 +296,17 @@ def main():
     parser.add_argument(
         "--small", action="store_true", help="only the checks short enough for a sanitizer"
     )
+    parser.add_argument("--here", action="store_true", help="in this process")
     parser.add_argument("--pool", action="store_true", help="keep CuPy's pool of memory")
     parser.add_argument("--only", help="names of checks, with commas between")
     options = parser.parse_args()
+    names = chosen(options, parser)
+    if not options.here:
+        command = [sys.executable, str(HERE), "--here", "--backend", options.backend]
+        return supervise(command + ["--pool"] * options.pool, names) > 0
     if options.backend == "cuda" and not options.pool:
         own_memory()
-    names = SMALL if options.small else SMALL + LARGE
-    if options.only:
-        names = options.only.split(",")
-    failed = 0
-    for name, check in checks(Contact(options.backend), names):
-        row, start = {"check": name}, time.perf_counter()
-        try:
-            row["found"] = check()
-        except BaseException as error:  # an interrupt that comes late, and whatever CuPy raises
-            failed += 1
-            row["failed"] = f"{type(error).__name__}: {error}"[:600]
-        row["seconds"] = round(time.perf_counter() - start, 3)
-        print(json.dumps(row), flush=True)
-    print(json.dumps({"failed": failed}), flush=True)
-    return failed > 0
+    return run_here(Contact(options.backend), names) > 0
 
 
 if __name__ == "__main__":

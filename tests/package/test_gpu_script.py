@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -11,12 +12,15 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
+TESTS = BENCH.parent / "tests"
 TOOLS = ("bash", "timeout", "mktemp", "grep", "tail", "tee", "cut", "wc")
+STAGES = ("check", "measure", "tests")
 
 pytestmark = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in TOOLS), reason="needs the usual shell tools"
@@ -24,13 +28,14 @@ pytestmark = pytest.mark.skipif(
 
 PYTHON = r"""#!/usr/bin/env bash
 case "$*" in
+*prepare.py*) exec "$REAL" "$@" ;;
 *'import kernelrich_fast._cuda'*) exit "$ABSENT" ;;
 *pytest_timeout*) exit 0 ;;
-*'pip install'*) exit "$REFUSED" ;;
+*'pip install'*) echo "$*" && exit "$REFUSED" ;;
 *'kernelrich_fast info'*) echo "  cuda: $CUDA" ;;
-*pytest*) printf '%b\n' "$TESTS" ;;
+*'-m pytest'*) printf '%b\n' "$TESTS" ;;
 *first_contact*) echo '{"check": "device", "found": 1}' && sleep "$CONTACT" ;;
-*gpu.py*) for word; do last=$word; done; echo '{"rows": []}' >"$last" ;;
+*gpu.py*) while [ "$1" != --out ]; do shift; done; echo "{\"build\": $KRF_BUILD}" >>"$2" ;;
 esac
 """
 
@@ -67,13 +72,16 @@ PASSED = "==== 3 passed, 1 skipped in 2.00s ===="
 @pytest.fixture
 def tree(tmp_path):
     """The script where nothing else is: what lies beside it here, a wheel perhaps, is not meant."""
-    (tmp_path / "tree" / "bench").mkdir(parents=True)
-    return Path(shutil.copy(BENCH / "gpu.sh", tmp_path / "tree" / "bench")).parents[1]
+    for name in ("gpu.sh", "device/prepare.py"):
+        copy = tmp_path / "tree" / "bench" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(BENCH / name, copy)
+    return tmp_path / "tree"
 
 
 @pytest.fixture
 def start(tmp_path, tree):
-    """Starts a stage; gives the process and the folder of its results."""
+    """Starts stages; gives the process and the folder of its results."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("nvidia-smi", "compute-sanitizer"):
@@ -83,45 +91,55 @@ def start(tmp_path, tree):
     for each in programs.iterdir():
         each.chmod(0o755)
 
-    def begin(stage, *names, cuda="works", tests=PASSED, broken="", family="DiagonalFlowFamily",
+    def begin(*names, cuda="works", tests=PASSED, broken="", family="DiagonalFlowFamily",
               absent=0, refused=0, contact=0):  # fmt: skip
         out = tmp_path / "out"
         shutil.rmtree(out, ignore_errors=True)
         env = os.environ | {
             "CUDA": cuda, "TESTS": tests, "BROKEN": broken, "FAMILY": family,
             "ABSENT": str(absent), "REFUSED": str(refused), "CONTACT": str(contact),
+            "REAL": sys.executable,
         }  # fmt: skip
         env["PATH"] = f"{programs}:{env['PATH']}"
-        command = ["bash", str(tree / "bench" / "gpu.sh"), str(out), stage, *names]
+        command = ["bash", str(tree / "bench" / "gpu.sh"), str(out), *names]
         return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True), out
 
     return begin
 
 
+def rows_in(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
 @pytest.fixture
 def machine(start):
-    """Runs a stage; gives its exit status, the lines of steps.jsonl and the files it left."""
+    """Runs stages; gives the exit status, the steps of steps.jsonl and the files that are left."""
 
     def run(*names, **state):
         process, out = start(*names, **state)
         process.communicate()
-        steps = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
+        steps = [row for row in rows_in(out / "steps.jsonl") if "step" in row]
         return process.returncode, steps, sorted(each.name for each in out.rglob("*"))
 
     return run
 
 
-@pytest.mark.parametrize("stage", ["check", "measure"])
-def test_a_machine_on_which_all_goes_well(machine, stage):
-    status, steps, files = machine(stage)
+STEPS = {
+    "check": ["micro_build", "micro", "contact", "parts", "memcheck", "flow"],
+    "measure": ["rows", "margins", "figures", "ncu", "peers", "synccheck"],
+    "tests": ["tests"],
+}
+
+
+@pytest.mark.parametrize("stages", [*((stage,) for stage in STAGES), ("check", "measure")])
+def test_a_machine_on_which_all_goes_well(machine, stages):
+    status, steps, files = machine(*stages)
     # What tells much in little time comes first.
-    assert [each["step"] for each in steps] == {
-        "check": ["info", "micro_build", "micro", "contact", "parts", "memcheck", "flow", "tests"],
-        "measure": ["info", "rows", "ncu", "synccheck", "peers"],
-    }[stage]
+    expected = ["info", *(step for stage in stages for step in STEPS[stage])]
+    assert [each["step"] for each in steps] == expected
     assert [each["step"] for each in steps if each.get("rc", 1)] == []
     assert status == 0
-    assert ("micro.jsonl" in files) == (stage == "check")
+    assert ("micro.jsonl" in files) == ("check" in stages)
     assert len(files) <= 8  # few enough to carry away whole
     assert "log.txt" in files
 
@@ -131,6 +149,17 @@ def test_a_build_that_leaves_no_executable_is_a_failure(machine):
     assert status == 1
     assert [each["step"] for each in steps if each["rc"]] == ["micro"]
     assert "micro.jsonl" not in files
+
+
+def test_what_a_step_found_before_its_time_was_over_is_kept(machine, tree, tmp_path):
+    (tree / ".whl").mkdir()
+    micro = tree / ".whl" / "micro"
+    micro.write_text("#!/bin/sh\necho '{\"experiment\": 1}'\nprintf '{\"exp'\nexit 124\n")
+    micro.chmod(0o755)
+    status, steps, _ = machine("check", "micro")
+    assert status == 1
+    assert [each["step"] for each in steps] == ["info", "micro"]
+    assert rows_in(tmp_path / "out" / "micro.jsonl") == [{"experiment": 1}]
 
 
 def test_a_profile_of_no_kernel_is_a_failure(machine, tmp_path):
@@ -146,24 +175,51 @@ def test_a_profile_of_no_kernel_is_a_failure(machine, tmp_path):
 def test_without_a_wheel_it_ends_at_once_and_says_how_to_make_one(machine, tmp_path):
     status, steps, _ = machine("check", absent=1)
     assert status == 1
-    assert steps == [{"step": "wheel", "not_there": True}]
+    assert [(each["step"], each["rc"]) for each in steps] == [("wheel", 1)]
     said = (tmp_path / "out" / "log.txt").read_text()
-    for word in ("cp312", "KRF_TESTING=ON", "KRF_CUDA_ARCHITECTURES=90-real", "`build`"):
+    for word in ("cp312", "python3.12 bench/device/prepare.py build", "`build`"):
         assert word in said
     status, steps, _ = machine("check", "build", "contact", absent=1)
     assert status == 0
     assert [each["step"] for each in steps] == ["build", "info", "contact"]
 
 
-def test_a_wheel_is_installed_or_it_ends(machine, tree):
-    (tree / ".whl").mkdir()
-    (tree / ".whl" / "kernelrich_fast-1.0-cp312-cp312-linux_x86_64.whl").touch()
-    status, steps, _ = machine("check", "contact", absent=1)
-    assert status == 0
-    assert [each["step"] for each in steps] == ["wheel", "info", "contact"]
-    status, steps, _ = machine("check", "contact", absent=1, refused=1)  # of another Python
+def test_the_wheel_is_installed_over_what_is_there_and_named_in_the_results(
+    machine, tree, tmp_path
+):
+    made = write_wheel(tree)
+    for absent in (0, 1):
+        status, steps, _ = machine("check", "flow", absent=absent)
+        assert status == 0
+        assert [each["step"] for each in steps] == ["wheel", "install", "info", "flow"]
+        for name in ("steps.jsonl", "rows.jsonl"):
+            assert {"build": made} in rows_in(tmp_path / "out" / name)
+        said = (tmp_path / "out" / "log.txt").read_text()
+        assert f"--force-reinstall --no-index --no-deps .whl/{WHEEL}" in said
+    status, steps, _ = machine("check", "contact", refused=1)  # of another Python
+    assert status == 1
+    assert [each["step"] for each in steps] == ["wheel", "install"]
+    (tree / ".whl" / "BUILD").unlink()
+    status, steps, _ = machine("check", "contact")
     assert status == 1
     assert [each["step"] for each in steps] == ["wheel"]
+
+
+WHEEL = "kernelrich_fast-1.0-cp312-cp312-linux_x86_64.whl"
+
+
+def write_wheel(root, name=WHEEL, modules=("_core", "_cuda", "_testing"), commit="0" * 40):
+    """A wheel and its BUILD, whose content is returned."""
+    (root / ".whl").mkdir(parents=True, exist_ok=True)
+    wheel = root / ".whl" / name
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("kernelrich_fast/_cuda.pyi", "")
+        for module in modules:
+            archive.writestr(f"kernelrich_fast/{module}.cpython-312-x86_64-linux-gnu.so", "")
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    made = {"commit": commit, "flags": [], "wheel": name, "sha256": sha256}
+    (root / ".whl" / "BUILD").write_text(json.dumps(made))
+    return made
 
 
 def test_what_a_step_says_outlives_the_script(start):
@@ -180,23 +236,32 @@ def test_what_a_step_says_outlives_the_script(start):
     assert '"contact"' not in (out / "steps.jsonl").read_text()  # it had not ended
 
 
+LEASE, START, COMMAND = 900, 90, 600  # seconds of a machine, to its start, and of one command
+
+
 def limits(part):
-    return {name: int(limit) for name, limit in re.findall(r"\bstep (\w+) (\d+) ", part)}
+    found = re.findall(r"\bstep (\w+) (?:\"\$\{\w+:-)?(\d+)", part)
+    return {name: int(limit) for name, limit in found}
 
 
 def test_limits_add_up_to_what_the_header_says():
-    before, check, measure = re.split(r"^(?:check|measure)\)$", script(), flags=re.MULTILINE)
-    shared = limits(before)
-    build = shared.pop("build")
-    assert f"{build} s more" in before
-    for stage, part in (("check", check), ("measure", measure)):
-        total = sum((shared | limits(part)).values())
-        assert re.search(rf"OUTDIR {stage} .*  At most {total} s\n", before), total
-        assert total < 570, stage  # a command on a lent machine may take 600 s
-    rows = (BENCH / "gpu.py").read_text()
+    before, *parts = re.split(r"^(?:check|measure|tests)\(\) {$", script(), flags=re.MULTILINE)
+    shared, stages = limits(before), dict(zip(STAGES, map(limits, parts), strict=True))
+    for name, apart in (("build", shared), ("micro_build", stages["check"])):
+        assert f"{apart.pop(name)} s more" in before
+    total = {stage: sum(each.values()) for stage, each in stages.items()}
+    for stage in STAGES:
+        assert re.search(rf"OUTDIR {stage} .*  At most {total[stage]} s\n", before), total
+    install = sum(shared.values())
+    assert f"at most {install} s more to install" in before
+    # `check measure`, then `tests` on the same machine.
+    first = install + total["check"] + total["measure"]
+    assert first < COMMAND
+    assert START + first + install + total["tests"] <= LEASE
+    rows = (BENCH / "device" / "peer_rows.py").read_text()
     peers = len(re.findall(r'^    \("diffrax', rows, flags=re.MULTILINE))
-    most = int(re.search(r"--peer-limit (\d+)", measure)[1])
-    assert 0 < peers * most <= limits(measure)["peers"] - 20
+    most = int(re.search(r"--peer-limit (\d+)", script())[1])
+    assert 0 < peers * most <= stages["measure"]["peers"] - 20
 
 
 def script():
@@ -204,15 +269,15 @@ def script():
 
 
 def test_the_rows_that_are_measured_exist():
-    known = re.search(r"^ROWS = \((.*)\)$", (BENCH / "gpu.py").read_text(), re.MULTILINE)[1]
-    wanted = ",".join(re.findall(r"--only ([\w,]+)", script())).split(",")
-    assert set(known.split(", ")) >= set(wanted) >= {"flow", "margin", "decay", "peers"}
+    known = re.search(r"^ROWS = \((.*?)^\)", (BENCH / "gpu.py").read_text(), re.DOTALL | re.M)[1]
+    wanted = ",".join(re.findall(r'"\$\{rows\[@\]\}" ([\w,]+)', script())).split(",")
+    assert set(re.findall(r"\w+", known)) == set(wanted)
 
 
 def test_a_test_that_hangs_does_not_hide_what_failed(tmp_path):
     pytest.importorskip("pytest_timeout")
-    options = " ".join(re.findall(r"tests\+?=\((.*)\)$", script(), re.MULTILINE))
-    command = shlex.split(options.replace("--timeout 60", "--timeout 2").replace("-n 8", "-n 2"))
+    command = pytest_command()
+    assert "--timeout 60 --timeout-method thread" in script()
     # As a kernel that does not end: Python is not asked again, whatever signal arrives.
     (tmp_path / "test_kernels.py").write_text(
         "import ctypes\n"
@@ -225,25 +290,41 @@ def test_a_test_that_hangs_does_not_hide_what_failed(tmp_path):
         "def test_passes():\n"
         "    pass\n"
     )
-    plugins = ["-p", "xdist.plugin", "-p", "xdist.looponfail", "-p", "pytest_timeout"]
+    limit = ["-p", "pytest_timeout", "--timeout", "2", "--timeout-method", "thread"]
     done = subprocess.run(
-        ["timeout", "-k", "5", "-s", "INT", "60", sys.executable, *command[1:], *plugins, "."],
+        ["timeout", "-k", "5", "-s", "INT", "60", *command, *limit, "."],
         env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout
     assert re.search("crashed while running.*test_hangs", done.stdout)
     assert "assert (1 + 1) == 3" in done.stdout
-    on_device = re.search(r"grep -qE '(\(.* passed.*?)'", script())[1]
-    assert re.search(on_device, done.stdout, re.MULTILINE)
+    assert shows_tests_that_passed(done.stdout)
+
+
+def shows_tests_that_passed(output):
+    pattern = re.search(r"grep -qE '(.* passed.*?)'", script())[1]
+    return re.search(pattern, output, re.MULTILINE) is not None
+
+
+def pytest_command(workers=2):
+    """The script's way to call pytest, with fewer workers, and without a limit of time."""
+    options = " ".join(re.findall(r"pytest\+?=\((.*)\)$", script(), re.MULTILINE))
+    words = shlex.split(re.sub("--timeout.*?(?= -[^-]|$)", "", options).replace("8", str(workers)))
+    return [sys.executable, *words[1:], "-p", "xdist.plugin", "-p", "xdist.looponfail"]
 
 
 @pytest.mark.parametrize(
     "tests",
-    ["==== 11 skipped in 1.00s ====", f"SKIPPED [8] tests/x.py:1: cuda: no device\\n{PASSED}", ""],
+    [
+        "==== 11 skipped in 1.00s ====",
+        f"SKIPPED [8] tests/x.py:1: cuda: no device\\n{PASSED}",
+        f"[gw0] [ 9%] SKIPPED tests/x.py::test_x[{PASSED}-cuda]\\n==== 11 skipped in 1.00s ====",
+        "",
+    ],
 )
 def test_tests_that_did_not_run_on_the_device_show_nothing(machine, tests):
-    status, steps, _ = machine("check", tests=tests)
+    status, steps, _ = machine("check", "tests", tests=tests)
     assert status == 1
     assert [s["step"] for s in steps if "nothing_ran_on_the_device" in s] == ["parts", "tests"]
 
@@ -255,57 +336,12 @@ def test_without_a_device_nothing_else_is_tried(machine):
 
 
 def test_steps_are_chosen_by_name(machine):
-    status, steps, files = machine("check", "contact", "tests")
+    status, steps, files = machine("check", "measure", "contact", "peers")
     assert status == 0
-    assert [each["step"] for each in steps] == ["info", "contact", "tests"]
-    assert files == ["contact.jsonl", "log.txt", "steps.jsonl"]
+    assert [each["step"] for each in steps] == ["info", "contact", "peers"]
+    assert files == ["contact.jsonl", "log.txt", "rows.jsonl", "steps.jsonl"]
 
 
-def test_an_unknown_stage_is_an_error(machine):
-    assert machine("chekc")[0] == 2
-
-
-def test_contact_is_rehearsed_on_the_cpu():
-    done = subprocess.run(
-        [sys.executable, str(BENCH / "device" / "first_contact.py"), "--backend", "cpu", "--small"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 0, rows
-    assert [row["check"] for row in rows[:-1]] == [
-        "small_flows", "small_limits", "decay", "margins", "margins_decay", "factorization",
-        "factorization_margins", "linear_networks", "networks", "cluster", "cluster_margins",
-        "cluster_margins_decay",
-    ]  # fmt: skip
-    assert rows[-1] == {"failed": 0}
-
-
-def test_rows_are_rehearsed_on_the_cpu(tmp_path):
-    out = tmp_path / "rows.json"
-    subprocess.run(
-        [sys.executable, str(BENCH / "gpu.py"), "--backend", "cpu", "--runs", "2,2000",
-         "--repeats", "1", "--only", "margin,decay", "--out", str(out)],
-        capture_output=True, check=True,
-    )  # fmt: skip
-    rows = json.loads(out.read_text())["rows"]
-    assert [(row["case"], row["difference"]) for row in rows] == [
-        ("margin, 2 runs", 0.0), ("decay, 2 runs", 0.0),
-    ]  # fmt: skip
-
-
-def test_a_row_that_fails_does_not_end_the_others(tmp_path):
-    out = tmp_path / "rows.json"
-    program = (
-        f"import runpy, sys; sys.argv = ['gpu.py', '--backend', 'cpu', '--runs', '2', '--repeats',"
-        f" '1', '--only', 'limit,flow,limit', '--out', {str(out)!r}]\n"
-        "import kernelrich_fast as krf\n"
-        "def broken(*a, **k): raise RuntimeError('an illegal memory access')\n"
-        "krf.flow_diagonal = broken\n"
-        f"runpy.run_path({str(BENCH / 'gpu.py')!r}, run_name='__main__')"
-    )
-    # `limit` wants the flow's times first, which is what fails here.
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
-    rows = json.loads(out.read_text())["rows"]
-    assert done.returncode == 1
-    assert len(rows) == 3
-    assert all("illegal memory access" in row["failed"] for row in rows)
+@pytest.mark.parametrize("words", [("chekc",), ("check", "contcat"), ("contact",), ()])
+def test_an_unknown_stage_or_step_is_an_error(machine, words):
+    assert machine(*words) == (2, [], [])
