@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from ._runs import thread_count
 from .backends import available_backends, get_backend
 
-__all__ = ["__version__", "show_config"]
+__all__ = ["__version__", "output_folder", "show_config", "writable"]
 
 _PACKAGES = (
     "numpy", "scipy", "xarray", "matplotlib", "threadpoolctl", "zarr", "dask", "scikit-learn",
@@ -51,3 +53,47 @@ def show_config() -> str:
         else:
             lines.append(f"  {name}: not available: {reason}")
     return "\n".join(lines)
+
+
+def output_folder(out: Any) -> Path:
+    """The directory that ``out`` names, which need not exist yet; ~ is the home directory.
+
+    Examples
+    --------
+    >>> output_folder("figures/new").parts
+    ('figures', 'new')
+    """
+    if not isinstance(out, str | os.PathLike) or isinstance(os.fspath(out), bytes):
+        raise TypeError(f"out: expected the path of a directory, got {out!r}")
+    if not os.fspath(out):
+        raise ValueError(
+            "out: expected the path of a directory, got an empty string; . is the current one"
+        )
+    folder = Path(os.path.expanduser(out))
+    for part in (folder, *folder.parents):
+        if part.exists() and not part.is_dir():
+            raise NotADirectoryError(
+                f"out: expected a directory, got the file {part}; choose another path"
+            )
+    return folder
+
+
+def writable(folder: Path) -> Path:
+    """Create the directory and check that it can be written to, before anything is computed.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     writable(Path(folder, "figures", "new")).is_dir()
+    True
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"out: cannot write to {folder} ({error.strerror or error}); choose another directory"
+        ) from error
+    return folder

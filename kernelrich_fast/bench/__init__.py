@@ -11,13 +11,14 @@ from typing import Any
 
 from .. import _validate as check
 from ..backends import BACKENDS, available_backends, get_backend
+from ..config import output_folder, writable
 from .cases import FAMILIES, Case, cases_of
 from .machine import describe, peaks
-from .report import write_report
+from .report import files_of, keep_earlier, write_report
 from .runner import Row, run_case
 from .scaling import as_dicts, measure_scaling
 
-__all__ = ["run_bench"]
+__all__ = ["files_of", "run_bench"]
 
 ROUNDING = 1e-11
 
@@ -38,7 +39,9 @@ def run_bench(
     Parameters
     ----------
     out : path
-        The directory; made if it is not there. Files of those names in it are replaced.
+        The directory; made if it is not there. Files of an earlier result in it are moved to names
+        with the date of their measurement, ``bench-2026-01-31.json`` say, once the new result is
+        complete; nothing is removed.
     families : sequence of str, optional
         Of ``"diagonal"``, ``"factorization"``, ``"linear"``, ``"mlp"``, ``"margins"``; all by
         default.
@@ -63,8 +66,10 @@ def run_bench(
 
     Raises
     ------
-    ValueError
-        For an unknown family.
+    ValueError, TypeError
+        For a wrong argument, an unknown family say.
+    OSError
+        If ``out`` cannot be written to; this is checked before anything is measured.
     BackendUnavailableError
         For a backend that was asked for and does not work here.
 
@@ -93,8 +98,8 @@ def run_bench(
     if backends is None:
         backends = [name for name, reason in available_backends().items() if reason is None]
     chosen = tuple(get_backend(check.choice("backends", name, BACKENDS)).name for name in backends)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    peers, quick = check.flag("peers", peers), check.flag("quick", quick)
+    folder = writable(output_folder(out))
 
     begin = time.perf_counter()
     result: dict[str, Any] = {
@@ -118,6 +123,8 @@ def run_bench(
     for family in families:
         result["scaling"] += as_dicts(measure_scaling(family, chosen, quick, repeats))
     result["seconds"] = time.perf_counter() - begin
+    for name, kept in keep_earlier(folder, files_of(result)).items():
+        tell(f"the earlier {name} is kept as {kept}")
     (folder / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
     write_report(result, folder)
     return result

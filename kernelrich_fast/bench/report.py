@@ -1,15 +1,64 @@
-"""Tables in Markdown of what was measured."""
+"""Tables in Markdown of what was measured, and the names of all files."""
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from .pictures import draw_all
 
-__all__ = ["summary_table", "write_report"]
+__all__ = ["files_of", "keep_earlier", "summary_table", "write_report"]
+
+
+def files_of(result: dict[str, Any]) -> list[str]:
+    """The names of the files of a result."""
+    timed = {row["case"] for row in result["rows"] if row["seconds"]}
+    points = result["scaling"]
+    both = {p["family"] for p in points if p["backend"] == "cuda"}
+    return [
+        "bench.json",
+        "table.md",
+        *(f"work-precision-{c['name']}.png" for c in result["cases"] if c["name"] in timed),
+        *(f"scaling-{family}.png" for family in sorted({p["family"] for p in points})),
+        *(f"crossover-{family}.png" for family in sorted(both)),
+    ]
+
+
+def keep_earlier(folder: Path, new: list[str]) -> dict[str, str]:
+    """Move the files of an earlier result to names with its date; returns old and new names.
+
+    So are other files which have one of the names ``new``, with the date of their last change.
+    """
+    names, date = set(new), None
+    try:
+        earlier = json.loads((folder / "bench.json").read_text())
+        names.update(files_of(earlier))
+        date = re.fullmatch(r"\d{4}-\d\d-\d\d", earlier["date"])
+    except (OSError, ValueError, TypeError, KeyError):
+        pass  # none, or of somebody else
+    there = sorted(name for name in names if os.path.lexists(folder / name))
+    if not there:
+        return {}
+    changed = datetime.fromtimestamp(max((folder / n).lstat().st_mtime for n in there), UTC)
+    day = date[0] if date else changed.date().isoformat()
+    moved, count = _dated(there, day), 1
+    while any(os.path.lexists(folder / name) for name in moved.values()):
+        count += 1
+        moved = _dated(there, f"{day}-{count}")
+    # The one that says what the others are goes last, should this be interrupted.
+    for name in sorted(moved, key=lambda each: each == "bench.json"):
+        (folder / name).rename(folder / moved[name])
+    return moved
+
+
+def _dated(names: list[str], day: str) -> dict[str, str]:
+    return {name: f"{Path(name).stem}-{day}{Path(name).suffix}" for name in names}
 
 
 def write_report(result: dict[str, Any], folder: Path) -> None:
