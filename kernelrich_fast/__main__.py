@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 __all__ = ["main"]
 
@@ -59,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument(
         "--data", metavar="PATH", help="fig6c: MNIST as an .npz file; fig6d: the folder of CIFAR-10"
     )
+    figures.add_argument(
+        "--force",
+        action="store_true",
+        help="replace also files that reproduce did not write, or wrote with other settings",
+    )
     page = commands.add_parser("explore", help="open a page of sliders and pictures in the browser")
     page.add_argument("--port", type=int, default=0, metavar="N", help="port; a free one if absent")
     page.add_argument("--no-show", action="store_true", help="do not open a browser")
@@ -102,32 +108,32 @@ def _info() -> int:
 def _reproduce(options: argparse.Namespace) -> int:
     from ._bars import interactive
     from .errors import BackendUnavailableError
-    from .experiments import reproduce
+    from .experiments import files_of, prepare, reproduce
 
     figures = ["all"] if "all" in options.figures else list(dict.fromkeys(options.figures))
     if options.data is not None and not _WITH_DATA & set(figures):
         print("kernelrich: data: expected only for fig6c and fig6d", file=sys.stderr)
         return 1
-    for figure in figures:
-        try:
-            text = reproduce(
-                figure,
-                options.out,
-                quick=options.quick,
-                backend=options.backend,
-                progress=interactive(),
-                data=options.data if figure in _WITH_DATA else None,
-                seed=options.seed,
-                num_threads=options.jobs,
-            )
-        except BrokenPipeError:
-            raise
-        except (BackendUnavailableError, ImportError, ValueError, OSError) as error:
-            print(f"kernelrich: {error}", file=sys.stderr)
-            return 1
-        print(text)
-        what = "report.html" if figure == "all" else f"{figure}.png, .pdf and .nc"
-        print(f"written to {os.path.expanduser(options.out)}: {what}")
+
+    def given(figure: str) -> dict[str, Any]:
+        return {
+            "quick": options.quick, "backend": options.backend, "progress": interactive(),
+            "data": options.data if figure in _WITH_DATA else None, "seed": options.seed,
+            "num_threads": options.jobs, "force": options.force,
+        }  # fmt: skip
+
+    try:
+        for figure in figures:  # before the first is computed
+            prepare(figure, options.out, **given(figure))
+        for figure in figures:
+            print(reproduce(figure, options.out, **given(figure)))
+            for files in files_of(figure, options.quick).values():
+                print(f"written to {os.path.expanduser(options.out)}: {', '.join(files)}")
+    except BrokenPipeError:
+        raise
+    except (BackendUnavailableError, ImportError, ValueError, OSError) as error:
+        print(f"kernelrich: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -145,12 +151,12 @@ def _explore(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from .bench import run_bench
+    from .bench import files_of, run_bench
     from .errors import BackendUnavailableError
 
     try:
         result = run_bench(
-            os.path.expanduser(options.out),
+            options.out,
             families=options.family,
             backends=options.backends.split(",") if options.backends else None,
             peers=options.peers,
@@ -162,7 +168,8 @@ def _bench(options: argparse.Namespace) -> int:
     except (BackendUnavailableError, ValueError, OSError) as error:
         print(f"kernelrich: {error}", file=sys.stderr)
         return 1
-    print(f"written to {options.out}: bench.json, table.md and pictures")
+    files = ", ".join(files_of(result))
+    print(f"written to {os.path.expanduser(options.out)}: {files}")
     for line in result["wrong"]:
         print(f"kernelrich: error above what is promised: {line}", file=sys.stderr)
     return 1 if result["wrong"] else 0

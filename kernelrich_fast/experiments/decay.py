@@ -113,6 +113,7 @@ ABOUT = About(
             _switching,
         ),
     ),
+    panels=("_schedules", "_late", "_switched"),
 )
 
 

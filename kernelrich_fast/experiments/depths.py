@@ -125,6 +125,7 @@ ABOUT = About(
             _differ,
         ),
     ),
+    panels=tuple(f"_{name}" for name in PROBLEMS),
 )  # fmt: skip
 
 

@@ -78,6 +78,7 @@ ABOUT = About(
             lambda p: rising(_median(p), 0.02) and bool(_median(p).max() > 10.0 * _median(p).min()),
         ),
     ),
+    panels=("a", "b", "c"),
 )
 
 

@@ -109,6 +109,7 @@ ABOUT = About(
             ),
         ),
     ),
+    panels=("a", "b", "c"),
 )
 
 

@@ -17,7 +17,7 @@ from .words import ended, listed
 __all__ = ["ABOUT", "image_data", "run"]
 
 NAME, CORNER = "china", (100, 240)
-SIZES = (64, 160)
+SIZES, QUICK_SIZES = (64, 160), (32,)
 SHARE = 0.3
 ALPHAS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 STOP_LOSS = 1e-6
@@ -123,6 +123,8 @@ ABOUT = About(
             "for every width unobserved pixels are worse at the largest scale", _needs_small_scale
         ),
     ),
+    panels=tuple(f"-{size}" for size in SIZES),
+    quick_panels=tuple(f"-{size}" for size in QUICK_SIZES),
 )
 
 
@@ -131,7 +133,7 @@ def run(settings: Settings) -> Outcome:
     from matplotlib.figure import Figure
 
     quick = settings.quick
-    sizes = (32,) if quick else SIZES
+    sizes = QUICK_SIZES if quick else SIZES
     panels, tables = {}, []
     figure = Figure(figsize=(15.0, 3.2 * len(sizes)), layout="constrained")
     axes = figure.subplots(len(sizes), 5, squeeze=False)

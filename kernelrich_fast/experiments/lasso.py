@@ -110,6 +110,7 @@ ABOUT = About(
             lambda p: bool(float(p[""].residual.max()) < 1e-5),
         ),
     ),
+    panels=("_monotone", ""),
 )
 
 

@@ -127,6 +127,7 @@ ABOUT = About(
             _apart,
         ),
     ),
+    panels=("_scale", "_depth"),
 )
 
 

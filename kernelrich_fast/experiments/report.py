@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from ..config import show_config
+from .marks import replace
 from .output import About, Outcome, Settings
 
 __all__ = ["Section", "write_report"]
@@ -38,8 +39,10 @@ def write_report(settings: Settings, sections: Sequence[Section]) -> None:
         links=links,
         body=body,
         config=escape(show_config()),
+        mark=escape(settings.mark("all")),
     )
-    (settings.out / "report.html").write_text(page, encoding="utf-8")
+    settings.expect_replaceable("all", ["report.html"])
+    replace(settings.out / "report.html", page.encode())
 
 
 def _section(settings: Settings, section: Section) -> str:
@@ -88,6 +91,7 @@ _PAGE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="{mark}">
 <link rel="icon" href="data:,">
 <title>Kernel and rich regimes: the figures, computed</title>
 <style>{style}</style>

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -122,7 +123,84 @@ def test_the_command(tmp_path, capsys):
     assert "3 cells of figure 5" in table
     assert (tmp_path / "work-precision-quick-cells.png").stat().st_size > 5000
     assert (tmp_path / "scaling-factorization.png").stat().st_size > 5000
-    assert "written to" in capsys.readouterr().out
+    written = ", ".join(report.files_of(found))
+    assert f"written to {tmp_path}: {written}" in capsys.readouterr().out
+    assert sorted(report.files_of(found)) == sorted(path.name for path in tmp_path.iterdir())
+
+
+@pytest.fixture
+def bench_at_once(tmp_path, monkeypatch):
+    """The command with the measurements left out; writes bench.json and table.md."""
+    monkeypatch.setattr(suite, "peaks", lambda: {"dgemm": 1.0, "copy": 1.0})
+    monkeypatch.setattr(suite, "cases_of", lambda families, quick: ())
+    monkeypatch.setattr(suite, "measure_scaling", lambda *_: [])
+    return lambda *more: main(["bench", "--quick", "--out", str(tmp_path), *more])
+
+
+def fill(folder, files):
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def test_an_earlier_result_is_kept_under_its_date(tmp_path, bench_at_once, capsys):
+    point = {"family": "diagonal", "backend": "cuda"}
+    hours = json.dumps({
+        "date": "2024-05-01", "cases": [{"name": "flow"}, {"name": "late"}],
+        "rows": [{"case": "flow", "seconds": 1.0}, {"case": "late", "seconds": None}],
+        "scaling": [point],
+    }).encode()  # fmt: skip
+    earlier = {
+        "bench.json": hours, "table.md": b"of hours", "work-precision-flow.png": b"picture",
+        "scaling-diagonal.png": b"another", "crossover-diagonal.png": b"a third",
+    }  # fmt: skip
+    users = {
+        "notes.md": b"mine", "scaling-mine.png": b"mine too", "table-2024-05-01.md": b"and this",
+    }  # fmt: skip
+    fill(tmp_path, {**earlier, **users})
+    assert bench_at_once() == 0
+    # The name of the user's table is taken.
+    kept = {name.replace(".", "-2024-05-01-2."): content for name, content in earlier.items()}
+    there = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(there) == {*kept, *users, "bench.json", "table.md"}
+    assert {name: there[name] for name in (*kept, *users)} == {**kept, **users}
+    said = capsys.readouterr().out
+    for name in earlier:
+        assert f"the earlier {name} is kept as {name.replace('.', '-2024-05-01-2.')}" in said
+
+
+def test_every_result_of_a_day_is_kept(tmp_path, bench_at_once):
+    seen = []
+    for repeats in "2345":
+        assert bench_at_once("--repeats", repeats) == 0
+        seen.append((tmp_path / "bench.json").read_bytes())
+    day = json.loads(seen[0])["date"]
+    names = [f"bench-{day}.json", f"bench-{day}-2.json", f"bench-{day}-3.json", "bench.json"]
+    assert [(tmp_path / name).read_bytes() for name in names] == seen
+    assert len(set(seen)) == 4
+    assert len(list(tmp_path.iterdir())) == 8  # and a table each
+
+
+@pytest.mark.parametrize(
+    "other", [b"MY THESIS", b"[1]", b"{}", b'{"date": 3, "cases": 4}', b"\xff", None]
+)
+def test_what_is_no_result_of_ours_is_kept_too(other, tmp_path, bench_at_once):
+    files = {"table.md": b"MY THESIS"} | ({} if other is None else {"bench.json": other})
+    fill(tmp_path, files)
+    for name in files:
+        os.utime(tmp_path / name, (1e9, 1e9))
+    assert bench_at_once() == 0
+    for name, content in files.items():
+        assert (tmp_path / name.replace(".", "-2001-09-09.")).read_bytes() == content
+    assert len(list(tmp_path.iterdir())) == 2 + len(files)
+
+
+def test_an_earlier_result_stays_while_the_next_is_measured(tmp_path, bench_at_once, monkeypatch):
+    fill(tmp_path, {"bench.json": b"{}", "table.md": b"of hours"})
+    monkeypatch.setattr(suite, "measure_scaling", lambda *_: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        bench_at_once()
+    assert (tmp_path / "table.md").read_bytes() == b"of hours"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_an_error_above_what_is_promised_is_found(tmp_path, monkeypatch, capsys):

@@ -1,12 +1,12 @@
-"""Figures, pictures and the command line."""
+"""Figures and pictures."""
 
 from __future__ import annotations
 
 import html
+import io
 import re
 import shutil
-import subprocess
-import sys
+from contextlib import redirect_stdout
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,8 +16,7 @@ from scipy.optimize import linprog
 
 import kernelrich_fast as krf
 from kernelrich_fast.__main__ import main
-from kernelrich_fast.backends import available_backends
-from kernelrich_fast.experiments import FIGURES, reproduce
+from kernelrich_fast.experiments import FIGURES, files_of
 from kernelrich_fast.experiments.fig1 import critical_table
 from kernelrich_fast.experiments.fig3 import depth_potential_data
 from kernelrich_fast.experiments.fig6c import load_npz
@@ -28,9 +27,11 @@ from kernelrich_fast.theory.critical import median_critical_alpha
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """All figures in small, and the report of them."""
+    """All figures in small, and the report of them; beside the folder, what the command said."""
     folder = tmp_path_factory.mktemp("figures") / "new"
-    assert main(["reproduce", "all", "--quick", "--out", str(folder)]) == 0
+    with redirect_stdout(io.StringIO()) as said:
+        assert main(["reproduce", "all", "--quick", "--out", str(folder)]) == 0
+    folder.with_name("said").write_text(said.getvalue())
     return folder
 
 
@@ -43,6 +44,17 @@ def test_quick_figures_write_pictures_and_data(figure, everything):
     for path in data:
         with xr.open_dataset(path, engine="scipy") as ds:
             assert ds.data_vars
+
+
+def test_every_file_is_named_beforehand_and_by_the_command(everything):
+    """Which of a user's files are looked at before a figure is computed hangs on these names."""
+    there = sorted(path.name for path in everything.iterdir())
+    assert sorted(n for names in files_of("all", True).values() for n in names) == there
+    assert files_of("image")["image"][2:] == ["image-64.nc", "image-160.nc"]
+    lines = everything.with_name("said").read_text().splitlines()
+    start = f"written to {everything}: "
+    named = [line.removeprefix(start).split(", ") for line in lines if line.startswith(start)]
+    assert sorted(name for names in named for name in names) == there
 
 
 def test_a_single_figure(tmp_path, capsys):
@@ -255,22 +267,6 @@ def test_the_median_is_an_order_statistic(seeds, middle):
     assert median_critical_alpha(values**2) == middle**2
 
 
-def test_errors_of_the_command_line(tmp_path, capsys):
-    assert main(["reproduce", "fig2", "--backend", "cuda", "--out", str(tmp_path)]) == 0
-    if available_backends()["cuda"] is not None:
-        call = ["reproduce", "fig1", "--quick", "--backend", "cuda", "--out", str(tmp_path)]
-        assert main(call) == 1
-        assert "backend 'cuda'" in capsys.readouterr().err
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    assert main(["reproduce", "fig2", "--quick", "--out", str(blocked)]) == 1
-    assert blocked.read_text() == ""
-    with pytest.raises(SystemExit):
-        main(["reproduce", "fig99"])
-    with pytest.raises(ValueError, match="figure: expected one of"):
-        reproduce("fig99")
-
-
 def test_several_figures_seeds_and_threads(tmp_path, capsys):
     call = ["reproduce", "fig5", "fig2", "--quick", "--jobs", "1", "--out", str(tmp_path / "new")]
     assert main([*call, "--seed", "7"]) == 0
@@ -301,38 +297,6 @@ def test_large_seeds_are_written_as_they_are(seed, tmp_path):
         assert written.attrs["count"] == 3
 
 
-@pytest.mark.parametrize("command", [["reproduce", "fig2"], ["bench", "--quick"], ["info"]])
-def test_an_interrupt_is_one_line(command, tmp_path, monkeypatch, capsys):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    for name in ("experiments.reproduce", "bench.run_bench", "config.show_config"):
-        monkeypatch.setattr(f"kernelrich_fast.{name}", interrupted)
-    assert main(command) == 130
-    assert capsys.readouterr().err == "kernelrich: interrupted\n"
-
-
-def test_nothing_is_computed_that_cannot_be_written(tmp_path, monkeypatch):
-    for module in FIGURES.values():
-        monkeypatch.setattr(module, "run", None)
-    blocked = tmp_path / "file"
-    blocked.write_text("kept")
-    for figure in FIGURES:
-        with pytest.raises(OSError):
-            reproduce(figure, blocked)
-    with pytest.raises(ValueError, match=r"^backend: expected one of"):
-        reproduce("fig2", tmp_path, backend="nope")
-    assert blocked.read_text() == "kept"
-
-
-def test_the_home_folder_is_meant_by_a_tilde(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    reproduce("fig2", "~/made", quick=True)
-    assert (tmp_path / "made" / "fig2.png").exists()
-    assert not (tmp_path / "~").exists()
-
-
 @pytest.mark.parametrize("damage", ["cut", "text", "shapes", "absent", "names"])
 def test_a_bad_data_file_is_named(damage, tmp_path):
     file = tmp_path / "digits.npz"
@@ -350,37 +314,6 @@ def test_a_bad_data_file_is_named(damage, tmp_path):
         file.write_text("not a file of arrays")
     with pytest.raises(ValueError, match=r"^data: .*digits\.npz"):
         load_npz(file, 5)
-
-
-def test_the_bare_command_helps_and_the_version_is_told(capsys):
-    assert main([]) == 0
-    assert "reproduce" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as end:
-        main(["--version"])
-    assert end.value.code == 0
-    assert capsys.readouterr().out == f"kernelrich {krf.__version__}\n"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no pipes to close early")
-def test_a_reader_that_leaves_early_is_no_error():
-    pipe = subprocess.run(
-        f"{sys.executable} -m kernelrich_fast info | head -1", shell=True, capture_output=True,
-        text=True, cwd=sys.prefix,
-    )  # fmt: skip
-    assert pipe.stdout.startswith("kernelrich_fast ")
-    assert pipe.stderr == ""
-
-
-def test_info_and_module_entry():
-    out = subprocess.run(
-        [sys.executable, "-m", "kernelrich_fast", "info"],
-        capture_output=True, text=True, check=True, cwd=sys.prefix,
-    ).stdout  # fmt: skip
-    assert "cpu: works" in out
-    assert "cuda: not available" in out
-    for what in ("package", "threads", "numpy", "scipy"):
-        assert f"  {what} " in out
-    assert main(["info"]) == 0
 
 
 def test_plots_accept_axes_and_depths(medium):
