@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -11,13 +11,17 @@ from ._device import device_view, on_device, to_host
 from ._types import FloatArray, IntArray
 
 __all__ = [
+    "SMALLEST_TARGET",
+    "broadcast",
     "choice",
     "choices",
     "data_pair",
     "depth_array",
     "depth_number",
+    "expect_ordinary_targets",
     "flag",
     "host_array",
+    "inputs",
     "integer",
     "integer_array",
     "labelled_pair",
@@ -30,6 +34,10 @@ __all__ = [
     "scalar",
     "time_grid",
 ]
+
+# Of the targets of a diagonal network, unless they are zero: 1e-12 of their squares, where a run
+# ends, must be a floating-point number with all its digits.
+SMALLEST_TARGET = 1e-140
 
 # Of a diagonal network.
 _MOST_LAYERS = 2**20 - 1
@@ -63,9 +71,51 @@ def real_array(
     if nan:
         pass
     elif not np.isfinite(array).all() if finite else np.isnan(array).any():
-        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+        _refuse_not_finite(name, value, to_host(array), finite)
     checked: FloatArray = array
     return checked
+
+
+def _refuse_not_finite(name: str, value: Any, array: FloatArray, finite: bool) -> NoReturn:
+    """Say where the values are: in a table by its columns, else at which index first."""
+    wanted = "finite values" if finite else "no NaN"
+    bad = ~np.isfinite(array) if finite else np.isnan(array)
+    columns = getattr(value, "columns", None)
+    if columns is not None and array.ndim == 2 and len(columns) == array.shape[1]:
+        named = _names(columns[i] for i in np.flatnonzero(np.any(bad, axis=0)))
+        raise ValueError(
+            f"{name}: expected {wanted}, got missing or infinite ones in the columns {named}; drop "
+            "these rows or fill in the values"
+        )
+    if array.ndim == 0:
+        raise ValueError(f"{name}: expected {wanted}, got {array}")
+    first = tuple(int(i) for i in np.argwhere(bad)[0])
+    count = int(np.count_nonzero(bad))
+    more = f", and {count - 1} more like it" if count > 1 else ""
+    where = first[0] if len(first) == 1 else first
+    raise ValueError(f"{name}: expected {wanted}, got {array[first]} at index {where}{more}")
+
+
+def _names(names: Iterable[Any], most: int = 8) -> str:
+    """Names in a row, of many the first."""
+    listed = [str(name) for name in names]
+    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
+
+
+def inputs(name: str, value: Any, *, device: bool = False) -> FloatArray:
+    """Inputs (..., n_samples, n_features)."""
+    array = real_array(name, value, device=device)
+    if array.ndim < 2:
+        advice = (
+            f"; pass {name}[:, None] for one feature, {name}[None, :] for one sample"
+            if array.ndim
+            else ""
+        )
+        raise ValueError(
+            f"{name}: expected at least 2 dimensions, (n_samples, n_features), got shape "
+            f"{array.shape}{advice}"
+        )
+    return array
 
 
 def host_array(name: str, value: Any) -> Any:
@@ -79,7 +129,7 @@ def host_array(name: str, value: Any) -> Any:
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise TypeError(f"{name}: expected a dense array, got a sparse one; pass .toarray()")
     try:
-        return np.asarray(value)
+        return np.asarray(_plain(value))
     except (ValueError, TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise TypeError(
@@ -87,13 +137,34 @@ def host_array(name: str, value: Any) -> Any:
         ) from None
 
 
+def _plain(value: Any) -> Any:
+    """A table, a column or an array of pandas, all of numbers or booleans, as NumPy's.
+
+    Left to NumPy, columns of several kinds, and such as may miss values, become Python objects.
+    Missing values become NaN.
+    """
+    if type(value) is np.ndarray or not hasattr(value, "to_numpy"):
+        return value
+    dtypes = getattr(value, "dtypes", None)
+    if dtypes is None or not hasattr(dtypes, "items"):
+        dtypes = {"": getattr(value, "dtype", None)}
+    kinds = {getattr(dtype, "kind", "O") for _, dtype in dtypes.items()}
+    if not kinds <= set("fiub"):
+        return value
+    if len(kinds) == 1 and all(isinstance(dtype, np.dtype) for _, dtype in dtypes.items()):
+        return value
+    if kinds == {"b"} and not np.any(value.isna()):
+        return value.to_numpy(dtype=bool)
+    return value.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
 def _what(value: Any, array: Any) -> str:
     """What came instead of numbers; of a table, the columns."""
     dtypes = getattr(value, "dtypes", None)
     if dtypes is None or not hasattr(dtypes, "items"):
         return f"dtype {array.dtype}"
-    columns = [str(k) for k, v in dtypes.items() if getattr(v, "kind", "O") not in "fiub"]
-    return f"the non-numeric columns {', '.join(columns)}; encode or drop them"
+    columns = _names(k for k, v in dtypes.items() if getattr(v, "kind", "O") not in "fiub")
+    return f"the non-numeric columns {columns}; encode or drop them"
 
 
 def real_arrays(name: str, value: Any, *, ndim: int, device: bool = False) -> list[FloatArray]:
@@ -159,9 +230,9 @@ def scalar(
     if isinstance(value, bool) or getattr(value, "dtype", None) == np.bool_:
         raise TypeError(f"{name}: expected a number, got {value!r}")
     x = float(array)
-    if x < low or (open_low and x == low) or x > high:
-        left = "(" if open_low else "["
-        raise ValueError(f"{name}: expected a value in {left}{low}, {high}], got {x}")
+    if x < low or (open_low and x == low) or x > high or x == np.inf:
+        left, right = "(" if open_low else "[", "]" if np.isfinite(high) else ")"
+        raise ValueError(f"{name}: expected a value in {left}{low}, {high}{right}, got {x}")
     return x
 
 
@@ -184,6 +255,26 @@ def pair(name: str, value: Any, what: str) -> tuple[Any, Any]:
     if not isinstance(value, tuple | list | np.ndarray) or len(value) != 2:
         raise TypeError(f"{name}: expected a pair {what}, got {value!r}")
     return value[0], value[1]
+
+
+def broadcast(**shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape to which leading axes of arguments broadcast; an error names the first misfit.
+
+    Examples
+    --------
+    >>> broadcast(beta=(3, 1), alpha=(2,))
+    (3, 2)
+    """
+    found: tuple[int, ...] = ()
+    for name, shape in shapes.items():
+        try:
+            found = np.broadcast_shapes(found, shape)
+        except ValueError:
+            others = ", ".join(f"{k} {v}" for k, v in shapes.items() if k != name and v)
+            raise ValueError(
+                f"{name}: expected leading axes that broadcast with those of {others}, got {shape}"
+            ) from None
+    return found
 
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
@@ -215,8 +306,11 @@ def largest_size(array: Any) -> float:
     return max(float(array.max()), -float(array.min()))
 
 
-def data_pair(X: Any, y: Any, *, device: bool = False) -> tuple[FloatArray, FloatArray]:
-    X = real_array("X", X, ndim=2, device=device)
+def data_pair(
+    X: Any, y: Any, *, device: bool = False, least: float = 0.0
+) -> tuple[FloatArray, FloatArray]:
+    """Inputs and targets; the largest target of each run is zero or at least ``least``."""
+    X = inputs("X", X, device=device)
     y = real_array("y", y, ndim=1, device=device)
     if y.ndim > 1 and y.shape[-2:] == (X.shape[-2], 1) and X.shape[-2] > 1:
         raise ValueError(
@@ -230,7 +324,21 @@ def data_pair(X: Any, y: Any, *, device: bool = False) -> tuple[FloatArray, Floa
         # Squares are summed everywhere.
         if (most := largest_size(array)) > 1e140:
             raise ValueError(f"{name}: expected values up to 1e140, got {most}")
+    # Most calls are of one run, whose largest target is known by now.
+    if least > 0.0 and (y.ndim > 1 or most < least):
+        expect_ordinary_targets("y", y, least)
     return X, y
+
+
+def expect_ordinary_targets(name: str, y: FloatArray, least: float, axes: int = 1) -> None:
+    """Raise where the targets of a run, on the last ``axes`` axes, are tiny but not all zero."""
+    sizes = to_host(abs(y).max(axis=tuple(range(-axes, 0))))
+    tiny = (sizes > 0.0) & (sizes < least)
+    if tiny.any():
+        raise ValueError(
+            f"{name}: expected the largest value of a run to be 0 or at least {least}, got "
+            f"{sizes[tiny].min()}; use other units"
+        )
 
 
 def labelled_pair(X: Any, y: Any, *, device: bool = False) -> tuple[FloatArray, FloatArray]:

@@ -17,7 +17,7 @@ from .backends.base import METHODS, FlowOptions, Rows
 from .schedules import Schedule, decays, weight_decay
 from .status import Status
 
-__all__ = ["constant_decay", "limit_under_decay"]
+__all__ = ["checked_decay", "constant_decay", "limit_under_decay"]
 
 # Of the flow that goes there; what it leaves, Newton's iteration takes away.
 _RTOL = 1e-8
@@ -36,6 +36,17 @@ _SLACK = 1e-9
 _EPS = float(np.finfo(np.float64).eps)
 
 
+def checked_decay(value: Any) -> Schedule | None:
+    """The argument ``weight_decay`` of flows; a function is refused."""
+    if callable(value):
+        raise TypeError(
+            f"weight_decay: expected numbers, pairs (time, weight decay) or a Schedule, got the "
+            f"function {value!r}; krf.schedules.exponential and krf.schedules.piecewise make "
+            "schedules"
+        )
+    return weight_decay(value)
+
+
 def constant_decay(value: Any) -> Schedule | None:
     """The argument ``weight_decay`` of limits: it does not change, and where it is, is positive.
 
@@ -44,7 +55,7 @@ def constant_decay(value: Any) -> Schedule | None:
     >>> float(constant_decay(0.5).at(3.0))
     0.5
     """
-    schedule = weight_decay(value)
+    schedule = checked_decay(value)
     if schedule is None or not decays(schedule):
         return schedule
     constant = schedule.start.shape[-1] == 1 and not np.any(schedule.rate > 0.0)

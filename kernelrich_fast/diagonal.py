@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -12,13 +11,19 @@ from ._runs import RunBar, backend_for, flow_options, solve_flows, thread_count
 from ._types import ArrayLike, Progress
 from .backends import BACKENDS, MARGIN_LOSSES
 from .backends.base import LimitOptions
-from .decayed_limit import constant_decay, limit_under_decay
+from .decayed_limit import checked_decay, constant_decay, limit_under_decay
 from .diagonal_results import DiagonalFlow, DiagonalLimit
-from .diagonal_start import diagonal_batch, expect_both_signs, layer_fields, start_of
+from .diagonal_start import (
+    checked_scale,
+    diagonal_batch,
+    expect_both_signs,
+    layer_fields,
+    start_of,
+    with_depth,
+)
 from .margin_clock import refuse_without_margins
 from .margin_flow import MarginFlow, flow_margin, refuse_with_margins
 from .schedules import Schedule, decays
-from .schedules import weight_decay as check_decay
 from .status import warn_unless_converged
 
 __all__ = ["DiagonalFlow", "DiagonalLimit", "flow_diagonal", "limit_diagonal"]
@@ -68,14 +73,14 @@ def flow_diagonal(
     X : array_like, (..., n_samples, n_features)
         Inputs.
     y : array_like, (..., n_samples)
-        Targets; with a margin loss labels, -1 or +1.
+        Targets, the largest of a run 0 or from 1e-140 to 1e140; with a margin loss labels, -1, +1.
     alpha : array_like, (...)
         Scale of the initial weights, positive; required without ``start``. alpha^(2D-2) and its
         inverse must be floating-point numbers (at depth 2, alpha from 1e-150 on).
     depth : array_like, (...)
         Number of layers D >= 2, a real number.
     w0 : array_like, (..., n_features) or scalar, optional
-        Positive profile of the initial weights; ones by default.
+        Positive profile of the initial weights; ones by default. Not beside both of the next two.
     w_plus0, w_minus0 : array_like, optional
         Profiles of w_plus and w_minus where they differ (a biased start). If w_minus0 is zero,
         w_minus stays zero and beta = w_plus^D >= 0.
@@ -91,8 +96,8 @@ def flow_diagonal(
     rescale_layers : (float, float), optional
         With ``start`` and a model of products, multiply u and v by these factors first.
     loss_scale : float
-        c > 0 in L = c |X beta - y|^2; with 1 / (2 n_samples), half the mean of the squares. A
-        margin loss is multiplied by c too.
+        c in L = c |X beta - y|^2; with 1 / (2 n_samples), half the mean of the squares;
+        1e-150 to 1e150. A margin loss is multiplied by c too.
     loss : {"squared", "exponential", "logistic"}
         The loss. The other two are margin losses, sum_n exp(-m_n) and sum_n log(1 + exp(-m_n)) of
         the margins m_n = y_n <beta, x_n>; with these the result is a `MarginFlow`.
@@ -212,12 +217,13 @@ def flow_diagonal(
             X, y,
             lambda X: start_of(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start,
                              rescale_layers),
-            loss=loss, loss_scale=_checked_scale(loss_scale), stop_log_loss=stop_log_loss,
+            loss=loss, loss_scale=checked_scale(loss_scale), stop_log_loss=stop_log_loss,
             log_loss_eval=log_loss_eval, log_t_eval=log_t_eval, t_eval=t_eval, rtol=rtol,
             atol=atol, method=method, max_steps=max_steps, backend=backend,
-            num_threads=num_threads, progress=progress, decay=check_decay(weight_decay),
+            num_threads=num_threads, progress=progress, decay=checked_decay(weight_decay),
         )  # fmt: skip
-        return MarginFlow(**fields, **layer_fields(begin, ran.shape, ran.X.shape[-1]))
+        margin = MarginFlow(**fields, **layer_fields(begin, ran.shape, ran.X.shape[-1]))
+        return with_depth(margin, begin)
     refuse_without_margins(
         stop_log_loss=stop_log_loss, log_loss_eval=log_loss_eval, log_t_eval=log_t_eval
     )
@@ -225,10 +231,10 @@ def flow_diagonal(
         rtol=rtol, t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, atol=atol,
         max_steps=max_steps, method=method, num_threads=num_threads,
     )  # fmt: skip
-    decay = check_decay(weight_decay)
-    X, y = check.data_pair(X, y, device=True)
+    decay = checked_decay(weight_decay)
+    X, y = check.data_pair(X, y, device=True, least=check.SMALLEST_TARGET)
     begin = start_of(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start, rescale_layers)
-    scale = _checked_scale(loss_scale)
+    scale = checked_scale(loss_scale)
     pace = begin.time_factor(scale)
     integrated = options
     if check.flag("averaged", averaged):
@@ -252,15 +258,16 @@ def flow_diagonal(
         rows["loss"], dual = rows["loss"] * scale, dual / pace
     if w_minus0 is not None or start is not None:
         rows["w_minus"] = batch.without(rows["w_minus"], begin.minus == 0.0)
-    return DiagonalFlow(
+    flow = DiagonalFlow(
         beta=solved.shaped(rows["beta"]),
         w_plus=solved.shaped(rows["w_plus"]),
         w_minus=solved.shaped(rows["w_minus"]),
         dual=solved.shaped(dual),
         beta_mean=solved.shaped(rows["beta_mean"]) if averaged else None,
         **layer_fields(begin, batch.shape, batch.X.shape[-1]),
-        **solved.ends,
+        **solved.ends_at(options.t_eval),
     )
+    return with_depth(flow, begin)
 
 
 def limit_diagonal(
@@ -361,9 +368,9 @@ def limit_diagonal(
     budget = check.integer("max_iter", max_iter, low=1, high=2**30)
     threads = thread_count(num_threads)
     decay = constant_decay(weight_decay)
-    X, y = check.data_pair(X, y, device=True)
+    X, y = check.data_pair(X, y, device=True, least=check.SMALLEST_TARGET)
     begin = start_of(X, alpha, depth, w0, w_plus0, w_minus0, model, balance, start, rescale_layers)
-    scale = _checked_scale(loss_scale)
+    scale = checked_scale(loss_scale)
     decayed = decays(decay)
     if decay is not None:
         decay = decay.at_pace(begin.time_factor(scale))
@@ -385,15 +392,9 @@ def limit_diagonal(
         never = np.full((len(batch), 1), np.inf)
         dual = batch.to_samples(rows["dual"][:, None, :], never)[:, 0]
         rows["dual"] = dual / begin.time_factor(scale)
-    return DiagonalLimit(
+    limit = DiagonalLimit(
         **{name: array.reshape(batch.shape + array.shape[1:]) for name, array in rows.items()},
         backend=chosen.name,
         **layer_fields(begin, batch.shape, batch.X.shape[-1]),
     )
-
-
-def _checked_scale(loss_scale: Any) -> float:
-    if type(loss_scale) is float and loss_scale == 1.0:  # most calls
-        return 1.0
-    # Beyond, the times would leave the doubles.
-    return check.scalar("loss_scale", loss_scale, low=1e-150, high=1e150, open_low=False)
+    return with_depth(limit, begin)

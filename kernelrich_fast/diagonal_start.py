@@ -13,8 +13,9 @@ products, whose w_plus^2 is (u_plus + v_plus)^2 / 4 + (u_minus - v_minus)^2 / 4.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,9 +28,12 @@ from .equations.diagonal import predictor
 from .schedules import Schedule
 
 __all__ = [
-    "MODELS", "Start", "check_weight_range", "checked_model", "continued", "diagonal_batch",
-    "expect_both_signs", "layer_fields", "new_start", "start_of", "start_profiles",
+    "MODELS", "Start", "check_weight_range", "checked_model", "checked_scale", "continued",
+    "diagonal_batch", "expect_both_signs", "layer_fields", "new_start", "start_of",
+    "start_profiles", "with_depth",
 ]  # fmt: skip
+
+R = TypeVar("R", bound=DiagonalFlow | DiagonalLimit)
 
 MODELS = ("difference", "product", "two_products")
 
@@ -89,7 +93,22 @@ def start_profiles(
     plus = common if w_plus0 is None else check.profile("w_plus0", w_plus0, d, device=device)
     if w_minus0 is None:
         return plus, common
-    return plus, check.profile("w_minus0", w_minus0, d, device=device, zero=True)
+    minus = check.profile("w_minus0", w_minus0, d, device=device, zero=True)
+    if w0 is not None and w_plus0 is not None and not _equal(common, plus, minus):
+        raise ValueError(
+            "w0: expected none beside w_plus0 and w_minus0, which are the whole start, got all "
+            "three; w0 is the profile of what is not given of the two"
+        )
+    return plus, minus
+
+
+def _equal(first: FloatArray, *others: FloatArray) -> bool:
+    """Whether profiles have the same values, however their leading axes broadcast."""
+    one = to_host(first)
+    try:
+        return all(bool(np.all(one == to_host(other))) for other in others)
+    except ValueError:  # shapes that do not
+        return False
 
 
 def new_start(
@@ -137,10 +156,7 @@ def continued(
     if plus.shape[-1] != d:
         raise ValueError(f"start: expected a result of {d} features, got {plus.shape[-1]}")
     D = check.depth_array("depth", depth)
-    xp = namespace(plus)
-    off = xp.linalg.norm(predictor(plus, minus, xp.asarray(D)[..., None]) - beta, axis=-1)
-    if bool((off > _SAME * xp.linalg.norm(beta, axis=-1)).any()):
-        raise ValueError(f"depth: expected the depth of start, got {depth!r}")
+    _expect_depth_of(start, D, plus, minus, beta)
     balance, sign = start.balance, start.layer_sign
     if layers is not None:
         plus, minus, sign = _rescaled(start, plus, minus, layers, model)
@@ -155,6 +171,55 @@ def continued(
         _expect_depth_two(D, model)
     check_weight_range(np.array(1.0), D, plus, minus, "start: expected weights")
     return Start(model, np.array(1.0), D, plus, minus, balance, sign)
+
+
+def with_depth(result: R, start: Start) -> R:
+    """The result, which knows its depth: where beta is zero, its weights do not tell it."""
+    object.__setattr__(result, "_depth", start.depth)
+    return result
+
+
+def _expect_depth_of(
+    start: Any, D: FloatArray, plus: FloatArray, minus: FloatArray, beta: FloatArray
+) -> None:
+    """Raise unless w_plus^D - w_minus^D is the beta of the result, and D its depth.
+
+    Selected runs of a result know their weights alone.
+    """
+    xp = namespace(plus)
+    known = getattr(start, "_depth", None)
+    try:
+        np.broadcast_shapes(D.shape, plus.shape[:-1], () if known is None else known.shape)
+    except ValueError:
+        raise ValueError(
+            f"depth: expected a shape that broadcasts with that of start, {plus.shape[:-1]}, got "
+            f"{D.shape}"
+        ) from None
+    off = xp.linalg.norm(predictor(plus, minus, xp.asarray(D)[..., None]) - beta, axis=-1)
+    other = bool((off > _SAME * xp.linalg.norm(beta, axis=-1)).any())
+    if known is not None:
+        other = other or bool((np.abs(D - known) > _SAME * known).any())
+    if not other:
+        return
+    own = _listed(known) if known is not None else _depth_from(plus, minus, beta)
+    got = _listed(D) + (", the default" if D.shape == () and D == 2.0 else "")
+    raise ValueError(
+        f"depth: expected the depth of start, {own}, got {got}"
+        + (f"; pass depth={own}" if known is not None and known.shape == () else "")
+    )
+
+
+def _listed(depth: FloatArray) -> str:
+    return ", ".join(f"{each:.10g}" for each in np.unique(depth)[:5])
+
+
+def _depth_from(plus: FloatArray, minus: FloatArray, beta: FloatArray) -> str:
+    """The depth of a result in words, if it is one of the usual numbers."""
+    size = float(abs(beta).max())
+    for depth in np.arange(2.0, 32.0, 0.25):
+        if float(abs(predictor(plus, minus, float(depth)) - beta).max()) <= _SAME * size:
+            return f"{depth:g}"
+    return "which its weights have"
 
 
 def _last(start: Any, name: str) -> Any:
@@ -215,7 +280,10 @@ def diagonal_batch(
 ) -> DiagonalBatch:
     """The batch of checked data and start."""
     check_weight_range(start.alpha, start.depth, start.plus, start.minus)
-    return make_batch(X, y, start.alpha, start.depth, start.plus, start.minus, extra, decay)
+    return make_batch(
+        X, y, start.alpha, start.depth, start.plus, start.minus, extra, decay,
+        sweep="sweep_diagonal",
+    )  # fmt: skip
 
 
 def check_weight_range(
@@ -240,10 +308,33 @@ def check_weight_range(
         power = 2.0 * deep - 2.0
         for log in ends:
             if not _LOG_RANGE[0] <= log * power <= _LOG_RANGE[1]:
+                # Rounded to three digits the ends are still allowed.
+                least, most = _LOG_RANGE[0] / power + 0.003, _LOG_RANGE[1] / power - 0.003
+                if "alpha" in what and least - low <= most - high:
+                    of, least, most = "alpha", least - low, most - high
+                else:
+                    of = "weights"
                 raise ValueError(
                     f"{what} whose power {power:g} (depth {deep:g}) is a floating-point number, "
-                    f"got a weight of 1e{log:.0f}"
+                    f"{of} from {_power_of_ten(least)} to {_power_of_ten(most)}, got a weight of "
+                    f"{_power_of_ten(log)}"
                 )
+
+
+def _power_of_ten(log: float) -> str:
+    """10^log to three digits, also beyond the doubles."""
+    exponent = math.floor(log)
+    if -4 <= exponent < 3:
+        return f"{10.0**log:.3g}"
+    return f"{10.0 ** (log - exponent):.3g}e{exponent:+d}"
+
+
+def checked_scale(loss_scale: Any) -> float:
+    """The argument ``loss_scale``."""
+    if type(loss_scale) is float and loss_scale == 1.0:  # most calls
+        return 1.0
+    # Beyond, the times would leave the doubles.
+    return check.scalar("loss_scale", loss_scale, low=1e-150, high=1e150, open_low=False)
 
 
 def start_of(

@@ -10,6 +10,7 @@ import numpy as np
 from . import _validate as check
 from ._device import namespace
 from ._types import FloatArray, IntArray
+from .backends.batch import batch_shape
 from .initialization import gaussian_factor, reduce_factor
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "FactorStart",
     "check_gaussian_scale",
     "drawn_start",
+    "expect_common_width",
     "explicit_start",
     "given_start",
 ]
@@ -57,6 +59,22 @@ def explicit_start(
     return U, V
 
 
+def expect_common_width(U0: FloatArray, V0: FloatArray) -> None:
+    """Raise unless U0 V0^T can be formed."""
+    if U0.shape[-1] == V0.shape[-1]:
+        return
+    k = U0.shape[-1]
+    advice = ""
+    if V0.shape[-2] == k:
+        advice = "; V0 may have been transposed: pass np.swapaxes(V0, -1, -2)"
+    elif U0.shape[-2] == V0.shape[-1]:
+        advice = "; U0 may have been transposed: pass np.swapaxes(U0, -1, -2)"
+    raise ValueError(
+        f"V0: expected shape (..., d2, {k}) with as many columns as U0, got U0 of shape "
+        f"{U0.shape} and V0 of shape {V0.shape}{advice}"
+    )
+
+
 def given_start(
     dims: tuple[int, int],
     U: FloatArray,
@@ -66,10 +84,6 @@ def given_start(
     names: tuple[str, str] = ("U0", "V0"),
 ) -> FactorStart:
     """The start [U; V], with at most as many columns as rows."""
-    if U.shape[-1] != V.shape[-1]:
-        raise ValueError(
-            f"{names[1]}: expected {U.shape[-1]} columns like {names[0]}, got shape {V.shape}"
-        )
     for name, array, rows in ((names[0], U, dims[0]), (names[1], V, dims[1])):
         if array.shape[-2] != rows:
             raise ValueError(f"{name}: expected {rows} rows, got shape {array.shape}")
@@ -123,12 +137,8 @@ def drawn_start(
     check_gaussian_scale(scale)
     widths = check.integer_array("width", width, low=1)
     seeds = check.integer_array("seed", 0 if seed is None else seed, low=0)
-    try:
-        lead = np.broadcast_shapes(scale.shape, widths.shape, seeds.shape)
-    except ValueError:
-        raise ValueError(
-            f"alpha {scale.shape}, width {widths.shape} and seed {seeds.shape} do not broadcast"
-        ) from None
+    shapes = {"alpha": scale.shape, "width": widths.shape, "seed": seeds.shape}
+    lead = batch_shape(shapes, (), "the sweep functions")
     each = [np.broadcast_to(a, lead).ravel().tolist() for a in (widths, seeds)]
     place: dict[tuple[int, int], int] = {}
     index = [place.setdefault(pair, len(place)) for pair in zip(*each, strict=True)]

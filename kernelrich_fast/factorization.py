@@ -19,17 +19,19 @@ from .backends import (
     per_run,
     run_index,
 )
+from .backends.batch import batch_shape
 from .equations.factorization import Sensing
 from .factor_start import (
     LARGEST,
     FactorStart,
     drawn_start,
+    expect_common_width,
     explicit_start,
     given_start,
 )
 from .factorization_results import FactorizationFlow, FactorizationMarginFlow
 from .margin_clock import margin_clock, refuse_squared_options, refuse_without_margins
-from .measurements import check_sensing
+from .measurements import check_sensing, observed_mask
 
 __all__ = ["FactorizationFlow", "FactorizationMarginFlow", "flow_factorization"]
 
@@ -217,13 +219,22 @@ def flow_factorization(
         refuse_squared_options(loss, t_max, stop_loss)
         clock = margin_clock(stop_log_loss, t_eval, log_t_eval, log_loss_eval)
         options = clock.options(**common)
-    _refuse_whole_matrix(y, entries)
+    mask = None if entries is None else observed_mask(entries)
+    if mask is not None:
+        _refuse_whole_matrix(y, mask)
+        entries = mask
     targets = _targets(y, loss)
     check.flag("symmetric", symmetric)
     factors = explicit_start(U0, V0, symmetric)
-    if dims is None and factors is not None:
-        dims = (factors[0].shape[-2], factors[1].shape[-2])
-    sensing = check_sensing(entries, measurements, dims, symmetric, targets.shape[-1], sets=True)
+    source = "dims"
+    if factors is not None:
+        expect_common_width(*factors)
+        if dims is None and mask is None and measurements is None:
+            dims = (factors[0].shape[-2], factors[1].shape[-2])
+            source = "U0" if symmetric else "U0 and V0"
+    sensing = check_sensing(
+        entries, measurements, dims, symmetric, targets.shape[-1], sets=True, source=source
+    )
     if options.method == "radau5" and targets.shape[-1] > _MAX_STIFF_SAMPLES:
         what = "method: 'radau5'" if clock is None else f"y: loss={loss!r}"
         raise ValueError(
@@ -272,13 +283,13 @@ def _factors(
     return {"U": U, "V": U if sensing.symmetric else W[..., sensing.dims[0] :, :]}
 
 
-def _refuse_whole_matrix(y: Any, entries: Any) -> None:
+def _refuse_whole_matrix(y: Any, mask: Any) -> None:
     """Raise where y is a matrix like the boolean mask: its rows would be taken for runs."""
-    is_mask = str(getattr(entries, "dtype", "")).endswith("bool")
-    if is_mask and len(entries.shape) == 2 and np.shape(y) == tuple(entries.shape):
+    shape = tuple(y.shape if hasattr(y, "shape") else check.host_array("y", y).shape)
+    if shape == mask.shape:
         raise ValueError(
             "y: expected the observed values, one for each entry of the mask entries=, got a "
-            f"matrix of its shape {np.shape(y)}; pass y[entries]"
+            f"matrix of its shape {shape}; pass y[entries], of NumPy arrays"
         )
 
 
@@ -307,14 +318,8 @@ def _batch(
     sensing: Sensing, y: FloatArray, start: FactorStart, extra: tuple[tuple[int, ...], ...]
 ) -> tuple[FactorBatch, FloatArray]:
     sets = sensing.row.shape[:-1]
-    try:
-        shape = np.broadcast_shapes(y.shape[:-1], sets, start.index.shape, *extra)
-    except ValueError:
-        raise ValueError(
-            f"leading shapes do not broadcast: y {y.shape[:-1]}, entries {sets}, start "
-            f"{start.index.shape}, options {extra}"
-        ) from None
-
+    leads = {"y": y.shape[:-1], "entries": sets, "start": start.index.shape}
+    shape = batch_shape(leads, extra, "sweep_factorization")
     rows = (math.prod(sets), sensing.row.shape[-1])
     flat = contiguous(y.reshape(-1, y.shape[-1]))
     y_index = run_index(y.shape[:-1], shape)

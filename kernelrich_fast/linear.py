@@ -13,6 +13,7 @@ from ._results import FlowResult
 from ._runs import flow_options, solve_flows
 from ._types import ArrayLike, FloatArray, Progress
 from .backends import BACKENDS, LinearBatch, per_run, run_index
+from .backends.batch import batch_shape
 from .factor_start import FactorStart, drawn_start, explicit_start, given_start
 from .linear_data import LinearData, linear_data
 
@@ -90,7 +91,8 @@ def flow_linear(
     Parameters
     ----------
     X, Y : array_like, (..., n_samples, d_in) and (..., n_samples, d_out), optional
-        Inputs, of size 1e-50 to 1e50, and targets.
+        Inputs, of size 1e-50 to 1e50, and targets, the largest of a problem 0 or from 1e-80 to
+        1e50.
     S, C : array_like, (..., d_in, d_in) and (..., d_out, d_in), optional
         The second moments X^T X and Y^T X instead of samples; for a distribution, the expectations.
     y_norm2 : array_like, (...), optional
@@ -220,30 +222,40 @@ def flow_linear(
 
 
 def _start(data: LinearData, alpha: Any, width: Any, seed: Any, W1: Any, W2: Any) -> FactorStart:
-    names = ("W2", "W1^T")
-    layers = explicit_start(W2, W1, False, ("W2", "W1"))
+    names = ("W2", "W1")
+    layers = explicit_start(W2, W1, False, names)
     if layers is None:
         return drawn_start(data.d_out + data.d_in, alpha, width, seed, "W1 and W2")
     if not (alpha is None and width is None and seed is None):
         raise ValueError("W1: expected either W1 and W2 or alpha, width and seed, got both")
     second, first = layers
+    _expect_layers(data, first, second)
     xp = namespace(first)
     return given_start(
         (data.d_out, data.d_in), second, xp.swapaxes(first, -1, -2), symmetric=False, names=names
     )
 
 
+def _expect_layers(data: LinearData, W1: FloatArray, W2: FloatArray) -> None:
+    """Raise unless W2 W1 is a matrix of the shape of the data."""
+    shapes = f"got W1 of shape {W1.shape} and W2 of shape {W2.shape}"
+    if W1.shape[-2] == data.d_out and W2.shape[-1] == data.d_in and W1.shape[-1] == W2.shape[-2]:
+        swapped = W1.shape[-1] != data.d_in or W2.shape[-2] != data.d_out
+        shapes += "; they may have been swapped" if swapped else ""
+    if W1.shape[-1] != data.d_in:
+        raise ValueError(f"W1: expected shape (..., k, {data.d_in}), {shapes}")
+    if W2.shape[-2] != data.d_out:
+        raise ValueError(f"W2: expected shape (..., {data.d_out}, k), {shapes}")
+    if W1.shape[-2] != W2.shape[-1]:
+        raise ValueError(f"W1: expected {W2.shape[-1]} rows, the columns of W2, {shapes}")
+
+
 def _batch(
     data: LinearData, start: FactorStart, extra: tuple[tuple[int, ...], ...]
 ) -> tuple[LinearBatch, FloatArray]:
     """The batch, and the bases (problems, d_in, d_in) its problems are in."""
-    try:
-        shape = np.broadcast_shapes(data.lead, start.index.shape, *extra)
-    except ValueError:
-        raise ValueError(
-            f"leading shapes do not broadcast: data {data.lead}, start {start.index.shape}, "
-            f"options {extra}"
-        ) from None
+    leads = {"data": data.lead, "start": start.index.shape}
+    shape = batch_shape(leads, extra, "sweep_linear")
     problem = run_index(data.lead, shape)
     # A start is turned into the basis of every problem that it is used with.
     pairs, which = np.unique(

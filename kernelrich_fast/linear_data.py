@@ -15,6 +15,8 @@ __all__ = ["LinearData", "linear_data"]
 
 # Squares of rates must be floating-point numbers: of the data, and of their moments.
 _LARGEST, _LARGEST_MOMENT = 1e50, 1e100
+# Squares of velocities must be, too, unless all targets are zero.
+_SMALLEST = 1e-80
 _OUTSIDE = 1e-8  # part of C that rounding may leave outside the range of S
 
 
@@ -54,7 +56,7 @@ def linear_data(X: Any, Y: Any, S: Any, C: Any, y_norm2: Any) -> LinearData:
 
 
 def _samples(X: Any, Y: Any) -> tuple[FloatArray, FloatArray]:
-    X = check.real_array("X", X, ndim=2, device=True)
+    X = check.inputs("X", X, device=True)
     Y = check.real_array("Y", Y, ndim=2, device=True)
     if X.shape[-2] != Y.shape[-2]:
         raise ValueError(
@@ -62,6 +64,7 @@ def _samples(X: Any, Y: Any) -> tuple[FloatArray, FloatArray]:
             f"{Y.shape}"
         )
     _expect_ordinary("X", X, "Y", Y, _LARGEST)
+    check.expect_ordinary_targets("Y", Y, _SMALLEST, axes=2)
     return X, Y
 
 
@@ -76,6 +79,9 @@ def _moments(S: Any, C: Any) -> tuple[FloatArray, FloatArray]:
     size = np.abs(S).max()
     if np.abs(S - np.swapaxes(S, -1, -2)).max() > 1e-12 * size:
         raise ValueError("S: expected a symmetric matrix, X^T X")
+    # In units in which the largest input is about one, as for samples.
+    unit = float(np.sqrt(to_host(np.abs(S).max())))
+    check.expect_ordinary_targets("C", C, _SMALLEST * unit, axes=2)
     return S, C
 
 

@@ -20,12 +20,15 @@ from .backends import (
     per_run,
     run_index,
 )
+from .backends.batch import batch_shape
 from .mlp_start import (
+    SMALLEST_TARGET,
     check_size,
     drawn_layout,
     drawn_start,
     given_start,
     output_count,
+    refuse_other_start,
     rescaled_start,
 )
 from .theory.networks import mlp_predict
@@ -141,7 +144,8 @@ def flow_mlp(
     X : array_like, (..., n_samples, n_features)
         Inputs.
     y : array_like, (..., n_samples)
-        Targets, or classes 0, 1, ... for ``loss="cross_entropy"``.
+        Targets, the largest of a run 0 or from 1e-80 to 1e140; or classes 0, 1, ... for
+        ``loss="cross_entropy"``.
     depth : int
         Layers of weights, 2 to 8: depth 2 has one hidden layer.
     width : int
@@ -151,7 +155,8 @@ def flow_mlp(
     seed : array_like of int, (...)
         Seed of the random w0; equal seeds give equal w0 at any alpha.
     weights0 : sequence of array_like, (..., fan_out, fan_in) each, optional
-        Weights of w0, instead of random ones; they then determine depth and width.
+        Weights of w0, instead of random ones; they then determine depth and width. ``seed`` has no
+        effect beside them, and arguments that contradict them are refused.
     biases0 : sequence of array_like, (..., fan_out) each, optional
         Biases in w0, with ``weights0``; zero by default.
     bias : bool
@@ -167,7 +172,7 @@ def flow_mlp(
     loss : {"squared", "cross_entropy"}
         Loss; "cross_entropy" has one output per class.
     n_classes : int, optional
-        Number of classes; by default one more than the largest in y.
+        Number of classes, for ``loss="cross_entropy"``; by default one more than the largest in y.
     step_size : float, optional
         Step of ``method="gradient_descent"``; a step of size h advances t by h.
     t_eval : array_like, (T,), optional
@@ -260,7 +265,7 @@ def flow_mlp(
         max_steps=max_steps, method=method, num_threads=num_threads, methods=MLP_METHODS,
     )  # fmt: skip
     step = _step(method, step_size)
-    inputs, targets = check.data_pair(X, y, device=True)
+    inputs, targets = check.data_pair(X, y, device=True, least=SMALLEST_TARGET)
     outputs = output_count(loss, targets, n_classes)
     scale = check.positive_array("alpha", alpha)
     copies = 2 if antisymmetric else 1
@@ -273,12 +278,14 @@ def flow_mlp(
         layout, w0, w_index = given_start(
             weights0, biases0, bool(bias), copies, inputs.shape[-1], outputs
         )
+        refuse_other_start(layout, depth, width, seed, init)
     check_size(layout, targets.shape[-1], method)
     if layer_scales is not None:
         w0 = rescaled_start(layout, w0, layer_scales)
     batch, zero_loss = _batch(
-        layout, loss, step, inputs, targets, w0, w_index, scale, options.shapes
-    )
+        layout, loss, step, inputs, targets, w0, w_index, scale, options.shapes,
+        "seed" if weights0 is None else "weights0",
+    )  # fmt: skip
     solved = solve_flows(
         "flow_mlp", "mlp_flow", batch, options, zero_loss, backend=backend, progress=progress
     )
@@ -317,15 +324,12 @@ def _batch(
     w_index: IntArray,
     alpha: FloatArray,
     extra: tuple[tuple[int, ...], ...],
+    start: str,
 ) -> tuple[MLPBatch, FloatArray]:
-    try:
-        shape = np.broadcast_shapes(X.shape[:-2], y.shape[:-1], w_index.shape, alpha.shape, *extra)
-    except ValueError:
-        raise ValueError(
-            f"leading shapes do not broadcast: X {X.shape[:-2]}, y {y.shape[:-1]}, start "
-            f"{w_index.shape}, alpha {alpha.shape}, options {extra}"
-        ) from None
-
+    leads = {
+        "X": X.shape[:-2], "y": y.shape[:-1], "alpha": alpha.shape, start: w_index.shape,
+    }  # fmt: skip
+    shape = batch_shape(leads, extra, "sweep_mlp")
     flat = contiguous(y.reshape(-1, y.shape[-1]))
     y_index = run_index(y.shape[:-1], shape)
     zero_loss = (

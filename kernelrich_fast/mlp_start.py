@@ -14,16 +14,21 @@ from .backends import MAX_EXACT_SAMPLES, MLPLayout
 from .initialization import he_layers
 
 __all__ = [
+    "SMALLEST_TARGET",
     "check_layer_scales",
     "check_size",
     "drawn_layout",
     "drawn_start",
     "given_start",
     "output_count",
+    "refuse_other_start",
     "rescaled_start",
 ]
 
 _MAX_DEPTH, _MAX_WIDTH = 8, 16_384
+# Unless all targets are zero: squares of gradients, and of entries of the tangent kernel, must be
+# floating-point numbers, also at weights so small that they fit the targets.
+SMALLEST_TARGET = 1e-80
 # Units times samples, and weights, of one network: csrc counts them in 32 bits.
 _MAX_VALUES, _MAX_WEIGHTS = 2**30, 2**26
 
@@ -33,6 +38,11 @@ def output_count(loss: str, y: FloatArray, n_classes: Any) -> int:
     if n_classes is not None:
         check.integer("n_classes", n_classes, low=2, high=2**20)
     if loss == "squared":
+        if n_classes is not None:
+            raise ValueError(
+                f"n_classes: expected only with loss='cross_entropy', got {n_classes} with "
+                f"loss={loss!r}"
+            )
         return 1
     if (y % 1 != 0).any() or y.min() < 0:
         raise ValueError("y: expected classes 0, 1, ... for loss='cross_entropy'")
@@ -132,6 +142,30 @@ def given_start(
     layout = MLPLayout(units, copies, bias)
     flat = layout.join(layers).reshape(-1, layout.n_weights)
     return layout, flat, np.arange(len(flat), dtype=np.int64).reshape(lead)
+
+
+def refuse_other_start(layout: MLPLayout, depth: Any, width: Any, seed: Any, init: Any) -> None:
+    """Raise where what describes random weights contradicts the given ones.
+
+    Defaults do not contradict, nor does one seed.
+    """
+    D = check.integer("depth", depth, low=2, high=_MAX_DEPTH)
+    k = check.integer("width", width, low=1, high=_MAX_WIDTH)
+    if D not in (2, layout.depth):
+        raise ValueError(f"depth: expected {layout.depth}, that of weights0, or none, got {D}")
+    hidden = layout.units[1:-1]
+    if k != 30 and any(units != k for units in hidden):
+        raise ValueError(
+            f"width: expected none beside weights0, whose hidden layers have "
+            f"{', '.join(map(str, hidden))} units, got {k}"
+        )
+    if check.integer_array("seed", seed, low=0).ndim:
+        raise ValueError(
+            "seed: expected none beside weights0, which are not drawn, got an array of shape "
+            f"{np.shape(seed)}; for several starts give weights0 a leading axis"
+        )
+    if init != "he_uniform":
+        raise ValueError(f"init: expected none beside weights0, which are not drawn, got {init!r}")
 
 
 def rescaled_start(layout: MLPLayout, w0: FloatArray, layer_scales: ArrayLike) -> FloatArray:

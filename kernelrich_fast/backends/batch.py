@@ -22,7 +22,8 @@ from .cost import diagonal_flow_seconds
 from .crossover import MARGIN_CROSSOVER, diagonal_crossover
 
 __all__ = [
-    "MARGIN_LOSSES", "DiagonalBatch", "MarginBatch", "make_batch", "per_run", "run_index",
+    "MARGIN_LOSSES", "DiagonalBatch", "MarginBatch", "batch_shape", "make_batch", "per_run",
+    "run_index",
 ]  # fmt: skip
 
 # Positions are the numbers of csrc/core/loss.hpp.
@@ -170,6 +171,33 @@ class MarginBatch(DiagonalBatch):
         return margins
 
 
+def batch_shape(
+    leads: dict[str, tuple[int, ...]], extra: tuple[tuple[int, ...], ...], sweep: str
+) -> tuple[int, ...]:
+    """The shape to which the leading axes of the arguments broadcast.
+
+    ``extra`` are the shapes of further per-run options; ``sweep`` is the function that forms the
+    grid of its arguments.
+
+    Examples
+    --------
+    >>> batch_shape({"X": (), "alpha": (3, 1), "depth": (2,)}, (), "sweep_diagonal")
+    (3, 2)
+    """
+    try:
+        return np.broadcast_shapes(*leads.values(), *extra)
+    except ValueError:
+        named = [f"{name} {lead}" for name, lead in leads.items()]
+        if any(extra):
+            named.append(f"options {', '.join(str(shape) for shape in extra if shape)}")
+        swept = [name for name in ("alpha", "depth", "width", "seed") if leads.get(name)]
+        example = swept[0] if swept else "alpha"
+        raise ValueError(
+            f"leading shapes do not broadcast: {', '.join(named)}; for a grid give each argument "
+            f"an axis of its own, as in {example}[:, None], or use {sweep}"
+        ) from None
+
+
 def per_run(array: NDArray[Number], shape: tuple[int, ...]) -> NDArray[Number]:
     """The entry of ``array`` that each run of a batch of shape ``shape`` uses."""
     if array.size == 1:  # broadcast_to takes longer than all else that a single small run needs
@@ -219,10 +247,11 @@ def make_batch(
     decay: Schedule | None = None,
     *,
     reduce: bool = True,
+    sweep: str = "the sweep functions",
 ) -> DiagonalBatch:
     """Broadcast validated arguments; ``extra`` are the shapes of further per-run options.
 
-    Without ``reduce`` more samples than features stay as they are.
+    Without ``reduce`` more samples than features stay as they are. ``sweep`` as in `batch_shape`.
     """
     xp = namespace(X, y, profile_plus, profile_minus)
     X, y = xp.asarray(X), xp.asarray(y)
@@ -240,13 +269,7 @@ def make_batch(
         leads["weight_decay"] = decay.shape
     if not decays(decay):
         decay = None
-    try:
-        shape = np.broadcast_shapes(*leads.values(), *extra)
-    except ValueError:
-        raise ValueError(
-            "leading shapes do not broadcast: "
-            + ", ".join(f"{name} {lead}" for name, lead in leads.items())
-        ) from None
+    shape = batch_shape(leads, extra, sweep)
     y_norm2 = to_host(xp.sum(y * y, axis=-1)).ravel()[run_index(y.shape[:-1], shape)]
     basis = y_rest = None
     n_samples, d = X.shape[-2:]
