@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
 from ..equations.networks import forward, tangent_features
@@ -22,6 +24,12 @@ class Net(NamedTuple):
 
     W: list[FloatArray]
     b: list[FloatArray] | None
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """The shape of the leading axes, those of several networks."""
+        shapes = [w.shape[:-3] for w in self.W] + [v.shape[:-2] for v in self.b or ()]
+        return np.broadcast_shapes(*shapes)
 
 
 def checked_network(
@@ -44,7 +52,19 @@ def checked_network(
     if biases is not None:
         b = check.real_arrays(names[1], biases, ndim=least - 1)
         if len(b) != len(W) or any(v.shape[-1] != w.shape[-2] for v, w in zip(b, W, strict=False)):
-            raise ValueError(f"{names[1]}: expected one per unit of {len(W)} layers")
+            raise ValueError(
+                f"{names[1]}: expected one per unit of {len(W)} layers, {[w.shape[-2] for w in W]} "
+                f"units, got shapes {[v.shape for v in b]}"
+            )
+    arrays = {f"{names[0]}[{i}]": (w.shape[:-2], w) for i, w in enumerate(W)}
+    arrays |= {f"{names[1]}[{i}]": (v.shape[:-1], v) for i, v in enumerate(b or ())}
+    for name, (lead, array) in arrays.items():
+        if antisymmetric and lead[-1] != 2:
+            raise ValueError(
+                f"{name}: expected the two copies of an antisymmetric model on axis "
+                f"{len(lead) - 1 - array.ndim}, got shape {array.shape}"
+            )
+    check.broadcast(**{name: lead for name, (lead, _) in arrays.items()})
     if not antisymmetric:
         W = [w[..., None, :, :] for w in W]
         b = None if b is None else [v[..., None, :] for v in b]
@@ -53,9 +73,10 @@ def checked_network(
 
 def inputs_for(net: Net, name: str, X: ArrayLike) -> FloatArray:
     """Checked inputs, as many features as the first layer takes."""
-    array = check.real_array(name, X, ndim=2)
+    array = check.inputs(name, X)
     if array.shape[-1] != net.W[0].shape[-1]:
         raise ValueError(f"{name}: expected {net.W[0].shape[-1]} features, got shape {array.shape}")
+    check.broadcast(weights=net.lead, **{name: array.shape[:-2]})
     return array
 
 

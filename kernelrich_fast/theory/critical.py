@@ -98,6 +98,11 @@ def critical_alpha(
     True
     """
     X, y = check.data_pair(X, y)
+    if X.ndim != 2 or y.ndim != 1:
+        raise ValueError(
+            f"X: expected one problem, (n_samples, n_features) and (n_samples,), got shapes "
+            f"{X.shape} and {y.shape}"
+        )
     star = check.real_array("beta_star", beta_star, ndim=1)
     if star.shape != X.shape[-1:]:
         raise ValueError(f"beta_star: expected shape {X.shape[-1:]}, got {star.shape}")

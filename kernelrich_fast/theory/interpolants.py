@@ -52,4 +52,5 @@ def min_l2(X: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Floa
     """
     X, y = check.data_pair(X, y)
     c = check.profile("weights", 1.0 if weights is None else weights, X.shape[-1])
+    check.broadcast(X=X.shape[:-2], y=y.shape[:-1], weights=c.shape[:-1])
     return minimum_norm(X, y[..., None], 1.0 / np.sqrt(c))[..., 0]

@@ -43,16 +43,28 @@ def tangent_kernel(
     >>> krf.theory.tangent_kernel([[1.0, 2.0]], [1.0, 1.0], [1.0, 1.0])
     array([[40.]])
     """
-    X = check.real_array("X", X, ndim=2)
+    X = check.inputs("X", X)
     depth = check.depth_number("depth", depth)
-    plus = check.positive_array("w_plus", w_plus, zero=True)
-    minus = check.positive_array("w_minus", w_minus, zero=True)
+    plus = check.profile("w_plus", w_plus, X.shape[-1], zero=True)
+    minus = check.profile("w_minus", w_minus, X.shape[-1], zero=True)
+    check.broadcast(X=X.shape[:-2], w_plus=plus.shape[:-1], w_minus=minus.shape[:-1])
     top = np.maximum(plus.max(axis=-1), minus.max(axis=-1))[..., None]
     top = np.where(top > 0.0, top, 1.0)
     weights = tangent_weights(plus / top, minus / top, depth)
     kernel = (X * weights[..., None, :]) @ np.swapaxes(X, -1, -2)
     mantissa, exponent = power(split(top[..., None]), 2 * depth - 2)
     return joined(kernel * mantissa, exponent)
+
+
+def _pair_of_kernels(K0: ArrayLike, K1: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    A, B = check.real_array("K0", K0, ndim=2), check.real_array("K1", K1, ndim=2)
+    if A.shape[-2:] != B.shape[-2:]:
+        raise ValueError(
+            f"K1: expected matrices of the shape of those of K0, {A.shape[-2:]}, got shape "
+            f"{B.shape}"
+        )
+    check.broadcast(K0=A.shape[:-2], K1=B.shape[:-2])
+    return A, B
 
 
 def kernel_distance(K0: ArrayLike, K1: ArrayLike) -> FloatArray:
@@ -81,7 +93,7 @@ def kernel_distance(K0: ArrayLike, K1: ArrayLike) -> FloatArray:
     >>> float(krf.theory.kernel_distance([[1.0, 0.0]], [[0.0, 1.0]]))
     1.0
     """
-    A, B = check.real_array("K0", K0, ndim=2), check.real_array("K1", K1, ndim=2)
+    A, B = _pair_of_kernels(K0, K1)
     with np.errstate(invalid="ignore"):
         A, B = (
             scaled / np.linalg.norm(scaled, axis=(-2, -1), keepdims=True)
@@ -110,7 +122,7 @@ def relative_kernel_change(K0: ArrayLike, K1: ArrayLike) -> FloatArray:
     >>> float(krf.theory.relative_kernel_change([[2.0]], [[3.0]]))
     0.5
     """
-    A, B = check.real_array("K0", K0, ndim=2), check.real_array("K1", K1, ndim=2)
+    A, B = _pair_of_kernels(K0, K1)
     own = _exponent(A)
     both = np.maximum(own, _exponent(B))
     change = np.linalg.norm(_scaled(B, both) - _scaled(A, both), axis=(-2, -1))
@@ -175,9 +187,17 @@ def kernel_predictor(
     array([0.4, 0.8])
     """
     X, y = check.data_pair(X, y)
+    if X.ndim != 2 or y.ndim != 1:
+        raise ValueError(
+            f"X: expected one problem, (n_samples, n_features) and (n_samples,), got shapes "
+            f"{X.shape} and {y.shape}"
+        )
     depth = check.depth_number("depth", depth)
     plus = check.profile("w_plus", w_plus, X.shape[-1])
     minus = check.profile("w_minus", w_minus, X.shape[-1])
+    for name, weights in (("w_plus", plus), ("w_minus", minus)):
+        if weights.ndim != 1:
+            raise ValueError(f"{name}: expected shape {X.shape[1:]}, got {weights.shape}")
     with np.errstate(over="ignore", invalid="ignore"):
         start = np.where(plus == minus, 0.0, predictor(plus, minus, depth))
     if not np.isfinite(start).all():

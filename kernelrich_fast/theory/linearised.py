@@ -70,6 +70,8 @@ def mlp_kernel_predictor(
     """
     net = checked_network(weights, biases, antisymmetric)
     X, new = inputs_for(net, "X", X), inputs_for(net, "X_new", X_new)
+    if new.ndim != 2:
+        raise ValueError(f"X_new: expected shape (n_new, n_features), got {new.shape}")
     target = check.real_array("y", y, ndim=1)
     start, at_new = outputs_of(net, X), outputs_of(net, new)
     if target.shape != start.shape:
@@ -118,6 +120,8 @@ def last_layer_predictor(
     """
     net = checked_network(weights, biases, antisymmetric)
     X, new = inputs_for(net, "X", X), inputs_for(net, "X_new", X_new)
+    if new.ndim != 2:
+        raise ValueError(f"X_new: expected shape (n_new, n_features), got {new.shape}")
     target = check.real_array("y", y, ndim=1)
     (inputs, z), (new_inputs, new_z) = (forward(net.W, each[None], net.b) for each in (X, new))
     start, at_new = combined(z), combined(new_z)

@@ -76,6 +76,8 @@ def max_margin(X: ArrayLike, y: ArrayLike, norm: str = "l2") -> FloatArray:
     check.choice("norm", norm, _NORMS)
     if X.ndim != 2:
         raise ValueError(f"X: expected shape (n_samples, n_features), got {X.shape}")
+    if y.ndim != 1:
+        raise ValueError(f"y: expected shape {X.shape[:1]}, got {y.shape}")
     Z = signed_rows(X, y)
     beta = (_least_l1 if norm == "l1" else _least_l2)(Z)
     rounding = 4.0 * Z.shape[1] * np.finfo(np.float64).eps * (np.abs(Z) @ np.abs(beta))

@@ -111,7 +111,9 @@ def schatten_potential(M: ArrayLike, mu: ArrayLike) -> FloatArray:
     True
     """
     values = np.linalg.svd(check.real_array("M", M, ndim=2), compute_uv=False)
-    return np.asarray(q_potential(values, check.positive_array("mu", mu), 2))
+    scale = check.positive_array("mu", mu)
+    check.broadcast(M=values.shape[:-1], mu=scale.shape)
+    return np.asarray(q_potential(values, scale, 2))
 
 
 def factorization_tangent_kernel(

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import _validate as check
 from .._types import ArrayLike, FloatArray
 from ..equations.networks import inner_products
-from ._network import checked_network, features_of, inputs_for, outputs_of
+from ._network import Net, checked_network, features_of, inputs_for, outputs_of
 
 __all__ = ["mlp_feature_distance", "mlp_predict", "mlp_tangent_kernel"]
 
@@ -91,8 +92,11 @@ def mlp_tangent_kernel(
            [15., 45.]])
     """
     net = checked_network(weights, biases, antisymmetric)
-    right = features_of(net, inputs_for(net, "X", X))
-    left = right if X_new is None else features_of(net, inputs_for(net, "X_new", X_new))
+    own = inputs_for(net, "X", X)
+    new = own if X_new is None else inputs_for(net, "X_new", X_new)
+    check.broadcast(X=own.shape[:-2], X_new=new.shape[:-2])
+    right = features_of(net, own)
+    left = right if X_new is None else features_of(net, new)
     return np.asarray(inner_products(left, right))
 
 
@@ -139,6 +143,7 @@ def mlp_feature_distance(
     """
     net0 = checked_network(weights0, biases0, antisymmetric, "0")
     net1 = checked_network(weights1, biases1, antisymmetric, "1")
+    _expect_same_layers(net0, net1)
     first = features_of(net0, inputs_for(net0, "X", X))
     second = features_of(net1, inputs_for(net1, "X", X))
     first, second = _in_common_units(first, second)
@@ -165,6 +170,19 @@ def mlp_feature_distance(
         )
         total = total + np.sum(rows, axis=(-2, -1))
     return np.asarray(np.maximum(0.0, 0.5 * total))
+
+
+def _expect_same_layers(net0: Net, net1: Net) -> None:
+    """Raise unless the derivatives of one network are by the weights of the other."""
+    shapes0, shapes1 = ([w.shape[-2:] for w in net.W] for net in (net0, net1))
+    if shapes0 != shapes1:
+        raise ValueError(
+            f"weights1: expected layers of the shapes of weights0, {shapes0}, got {shapes1}"
+        )
+    if (net0.b is None) != (net1.b is None):
+        given, other = ("biases0", "biases1") if net1.b is None else ("biases1", "biases0")
+        raise ValueError(f"{other}: expected together with {given}, got one of them")
+    check.broadcast(weights0=net0.lead, weights1=net1.lead)
 
 
 def _in_common_units(

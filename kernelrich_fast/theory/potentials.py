@@ -226,9 +226,11 @@ def q_potential(
     57.43
     """
     b = check.real_array("beta", beta, ndim=1)
-    a = split(check.positive_array("alpha", alpha)[..., None])
+    scale_of_start = check.positive_array("alpha", alpha)
     depth = check.depth_number("depth", depth)
-    w = split(check.profile("w0", 1.0 if w0 is None else w0, b.shape[-1]))
+    own = check.profile("w0", 1.0 if w0 is None else w0, b.shape[-1])
+    check.broadcast(beta=b.shape[:-1], alpha=scale_of_start.shape, w0=own.shape[:-1])
+    a, w = split(scale_of_start[..., None]), split(own)
     scale = power((a[0] * w[0], a[1] + w[1]), depth)
     if depth == 2:
         return _sum_of(b, power(w, 0), scale, hyperbolic_entropy, 0.25, lambda log_z: log_z - 1.0)
@@ -311,7 +313,9 @@ def r_potential(beta: ArrayLike, alpha: ArrayLike) -> FloatArray:
     5.082501
     """
     b = check.real_array("beta", beta, ndim=1)
-    a = split(check.positive_array("alpha", alpha)[..., None])
+    scale_of_start = check.positive_array("alpha", alpha)
+    check.broadcast(beta=b.shape[:-1], alpha=scale_of_start.shape)
+    a = split(scale_of_start[..., None])
     return _sum_of(b, power(a, 0), power(a, 2), _r_unit, 0.125, np.ones_like)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -175,6 +176,63 @@ def test_refused_by_name(function, name, junk):
     legal = WITH.get((function, name), LEGAL[function])
     with pytest.raises((TypeError, ValueError), match=rf"^{name}\b"):
         function(**{**legal, name: junk})
+
+
+def shaped(function):
+    """The arguments of a legal call that have a shape, each in a place of its own.
+
+    A place is the argument, and the number of the array in it where it is a list of some.
+    """
+    for name, value in LEGAL[function].items():
+        listed = name in ("entries", "weights", "weights0", "weights1")
+        for i, each in enumerate(value if listed else [value]):
+            if name != "dims" and not isinstance(each, str | bool) and np.ndim(each) >= 0:
+                yield (name, i if listed else None), np.asarray(each)
+
+
+def changed(function, replaced):
+    call = {k: list(v) if k.startswith("weights") else v for k, v in LEGAL[function].items()}
+    for (name, i), array in replaced.items():
+        if i is None:
+            call[name] = array
+        else:
+            parts = list(call[name])
+            parts[i] = array
+            call[name] = tuple(parts) if name == "entries" else parts
+    return call
+
+
+def misfits(function):
+    """Calls in which one array is longer along one axis, or two have other leading axes."""
+    places = dict(shaped(function))
+    for place, array in places.items():
+        for axis in range(array.ndim):
+            longer = np.concatenate([array, np.take(array, [-1], axis)], axis)
+            yield f"{place}, axis {axis} longer", {place: longer}
+        yield f"{place} twice", {place: np.stack([array] * 2)}
+    for (one, first), (two, second) in itertools.permutations(places.items(), 2):
+        yield f"{one} twice, {two} three times", {
+            one: np.stack([first] * 2), two: np.stack([second] * 3)
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "function", [f for f in LEGAL if f.__module__.startswith(T.__name__)], ids=lambda f: f.__name__
+)
+def test_shapes_that_do_not_fit_are_refused_by_name(function):
+    """Or taken, where they fit after all: no error is NumPy's own."""
+    names = "|".join(inspect.signature(function).parameters)
+    said = {}
+    for what, replaced in misfits(function):
+        try:
+            function(**changed(function, replaced))
+        except (TypeError, ValueError) as error:
+            said[what] = str(error)
+    assert not {
+        what: text
+        for what, text in said.items()
+        if not re.match(rf"({names})\b.*: (expected|got)", text)
+    }
 
 
 @pytest.mark.parametrize("function", [krf.sweep_diagonal, krf.sweep_factorization, krf.sweep_mlp])
