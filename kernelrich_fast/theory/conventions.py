@@ -98,7 +98,7 @@ def convert(
     *,
     from_: str,
     to: str = "woodworth2020",
-    n_samples: int = 1,
+    n_samples: int | None = None,
     depth: float = 2,
     shape: float = 0.0,
 ) -> Converted:
@@ -110,8 +110,9 @@ def convert(
         Scale of the initial weights and time of the gradient flow, in the convention ``from_``.
     from_, to : str
         Names in `CONVENTIONS`; "woodworth2020" is the default convention of `flow_diagonal`.
-    n_samples : int
-        Number of samples, needed because some papers average the loss over them.
+    n_samples : int, optional
+        Number of samples. Some papers average the loss over them: required for times other than
+        zero if one of the two conventions does so and the other does not.
     depth : float
         Number of layers D >= 2, for the conventions that allow any depth (those without products).
     shape : float
@@ -138,22 +139,38 @@ def convert(
     """
     scale = check.positive_array("alpha", alpha)
     time = check.positive_array("t", t, zero=True)
-    n = check.integer("n_samples", n_samples, low=1)
+    n = None if n_samples is None else check.integer("n_samples", n_samples, low=1)
     D = check.depth_number("depth", depth)
     s = check.scalar("shape", shape, low=-1.0, high=1.0)
     if s == 1.0:
         raise ValueError("shape: expected a value in (-1, 1), got 1")
-    sides = []
+    sides: list[Convention] = []
     for argument, name in (("from_", from_), ("to", to)):
         side = CONVENTIONS[check.choice(argument, name, tuple(CONVENTIONS))]
         if side.model != "difference" and D != 2.0:
             raise ValueError(f"depth: expected 2 for {argument}={name!r}, got {D:g}")
-        pace = side.loss_scale(n, D) * (1.0 if side.model == "difference" else 0.5)
-        sides.append((side, pace))
-    kappa = _kappa(sides[0][0], s) * scale ** (1.0 if sides[0][0].shaped else 2.0)
-    there = kappa / _kappa(sides[1][0], s)
-    scale = there if sides[1][0].shaped else np.sqrt(there)
-    return Converted(np.asarray(scale), np.asarray(time * (sides[0][1] / sides[1][1])))
+        sides.append(side)
+    kappa = _kappa(sides[0], s) * scale ** (1.0 if sides[0].shaped else 2.0)
+    there = kappa / _kappa(sides[1], s)
+    scale = there if sides[1].shaped else np.sqrt(there)
+    if n is None and np.any(time > 0.0):
+        _expect_alike({from_: sides[0], to: sides[1]}, D)
+    pace, other = (_pace(side, 1 if n is None else n, D) for side in sides)
+    return Converted(np.asarray(scale), np.asarray(time * (pace / other)))
+
+
+def _pace(side: Convention, n: int, depth: float) -> float:
+    return side.loss_scale(n, depth) * (1.0 if side.model == "difference" else 0.5)
+
+
+def _expect_alike(sides: dict[str, Convention], depth: float) -> None:
+    """Raise where the ratio of the paces depends on the number of samples."""
+    means = [name for name, side in sides.items() if _pace(side, 2, depth) != _pace(side, 1, depth)]
+    if len(means) == 1 and len(sides) == 2:
+        raise ValueError(
+            f"n_samples: expected for {means[0]}, whose loss is a mean, where times are converted, "
+            "got none; give the number of samples"
+        )
 
 
 def _kappa(side: Convention, shape: float) -> float:

@@ -81,6 +81,28 @@ DEPTHS = {"chou2023": 3, "wind2023": 2.5}  # at which those of any depth are tri
 PAPERS["pesme_flammarion2023"] = PAPERS["papazov2024"] = PAPERS["even2023"]
 
 
+MEANS = {
+    name for name, each in CONVENTIONS.items() if each.loss_scale(2, 2) != each.loss_scale(1, 2)
+}
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_times_of_means_need_the_number_of_samples(name):
+    for other in CONVENTIONS:
+        if (name in MEANS) != (other in MEANS):
+            mean = name if name in MEANS else other
+            with pytest.raises(
+                ValueError, match=rf"^n_samples: expected for {mean}, whose loss is"
+            ):
+                convert(0.1, [0.0, 3.0], from_=name, to=other)
+            # The start of a flow is its start in any units.
+            assert convert(0.1, from_=name, to=other).t == 0.0
+            continue
+        found = convert(0.1, 3.0, from_=name, to=other)
+        for n in (1, 7):
+            assert np.isclose(convert(0.1, 3.0, from_=name, to=other, n_samples=n).t, found.t)
+
+
 def test_every_convention_has_its_equations_and_its_row():
     assert set(PAPERS) == set(CONVENTIONS)
     page = Path(__file__).parents[2] / "docs" / "conventions.md"
