@@ -35,8 +35,9 @@ def user_lines(state: State, user: UserData, known: bool) -> list[str]:
         lines = [f"file = np.load({name!r})", 'X, y = file["X"], file["y"]']
         lines += ['beta_star = file["beta_star"]'] if known else []
     elif user.from_file:
+        own = f", usecols=range(1, {user.X.shape[1] + 2})" if user.index_column else ""
         lines = [f"table = np.loadtxt({name!r}, delimiter={user.delimiter!r}, "
-                 f"skiprows={user.header_lines}, ndmin=2, encoding='utf-8-sig')",
+                 f"skiprows={user.header_lines}, ndmin=2, encoding='utf-8-sig'{own})",
                  "X, y = table[:, :-1], table[:, -1]"]  # fmt: skip
     else:
         lines = ["# X and y are the arrays that krf.explore(X, y) was called with."]

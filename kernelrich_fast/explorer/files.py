@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import zipfile
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,8 @@ _HEADER = "a header line such as x1,x2,y, or none"
 class UserData:
     """Inputs (n_samples, n_features), targets (n_samples,), and where they come from.
 
-    ``delimiter`` and ``header_lines`` say how a table was read.
+    ``delimiter``, ``header_lines`` and ``index_column`` say how a table was read: the last whether
+    its first column, an index without a name, was left out.
     """
 
     name: str
@@ -34,6 +36,7 @@ class UserData:
     from_file: bool = False
     delimiter: str = ","
     header_lines: int = 0
+    index_column: bool = False
 
     @property
     def key(self) -> str:
@@ -43,6 +46,19 @@ class UserData:
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return "user-" + digest.hexdigest()[:12]
+
+    @property
+    def told(self) -> str:
+        """What the page says of them, so that a line or a column read as another thing is seen."""
+        n, d = self.X.shape
+        text = f"{self.name}, {n} samples, {d} feature{'s' if d > 1 else ''}"
+        if self.from_file and not self.name.lower().endswith(".npz"):
+            text += "; " + (
+                "the first line is its header" if self.header_lines else "no header line was found"
+            )
+            if self.index_column:
+                text += "; its first column, an index without a name, was left out"
+        return text
 
 
 def user_data(name: str, X: ArrayLike, y: ArrayLike, beta_star: Any = None) -> UserData:
@@ -79,6 +95,8 @@ def user_data(name: str, X: ArrayLike, y: ArrayLike, beta_star: Any = None) -> U
 def read_file(name: str, content: bytes) -> UserData:
     r"""Data from an .npz file with X and y (and beta_star), or a .csv file whose last column is y.
 
+    A first column of the .csv file that has no name in its header is an index, and left out.
+
     Parameters
     ----------
     name : str
@@ -111,9 +129,9 @@ def read_file(name: str, content: bytes) -> UserData:
         arrays = _arrays_of(name, content)
         return _checked(name, arrays["X"], arrays["y"], arrays.get("beta_star"))
     if lower.endswith((".csv", ".txt")):
-        table, mark, header = _table_of(name, content)
+        table, mark, header, index = _table_of(name, content)
         read = _checked(name, table[:, :-1], table[:, -1], None)
-        return replace(read, delimiter=mark, header_lines=header)
+        return replace(read, delimiter=mark, header_lines=header, index_column=index)
     raise ValueError(f"{name}: expected a file that ends in .npz or .csv")
 
 
@@ -153,8 +171,8 @@ def _arrays_of(name: str, content: bytes) -> dict[str, Any]:
         ) from error
 
 
-def _table_of(name: str, content: bytes) -> tuple[FloatArray, str, int]:
-    """The numbers of a table, (n_samples, n_features + 1), its delimiter and lines of header."""
+def _table_of(name: str, content: bytes) -> tuple[FloatArray, str, int, bool]:
+    """The numbers of a table, (n_samples, n_features + 1), and how they were read."""
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -166,15 +184,24 @@ def _table_of(name: str, content: bytes) -> tuple[FloatArray, str, int]:
     header = int(_is_header(lines[0], mark))
     if len(lines) == header:
         raise ValueError(f"{name}: expected rows of numbers below the header, got none")
+    index = bool(header) and _names_index(lines[0].split(mark)[0])
+    columns = range(1, lines[0].count(mark) + 1) if index else None
     try:
-        table = np.loadtxt(lines, delimiter=mark, skiprows=header, ndmin=2, comments=None)
+        table = np.loadtxt(
+            lines, delimiter=mark, skiprows=header, ndmin=2, comments=None, usecols=columns
+        )
     except ValueError as error:
         raise ValueError(
             f"{name}: expected lines of numbers separated by {mark!r} below {_HEADER}; {error}"
         ) from error
     if table.shape[1] < 2:
         raise ValueError(f"{name}: expected at least one feature and, last, the target y")
-    return table, mark, header
+    return table, mark, header, index
+
+
+def _names_index(cell: str) -> bool:
+    """Whether a column is the index that pandas writes, whose name is missing."""
+    return re.fullmatch(r"(Unnamed: \d+)?", cell.strip().strip("\"'").strip()) is not None
 
 
 def _is_header(line: str, mark: str) -> bool:

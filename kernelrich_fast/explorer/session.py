@@ -139,7 +139,7 @@ class Session:
         self._say(
             self.pictures.frame_of(state.alpha, now, _row_of(state, user)),
             kind="now", id=number, messages=messages, facts=list(now.facts), query=to_query(state),
-            seconds=seconds, known=user.name if user is not None else "",
+            seconds=seconds, known=user.told if user is not None else "",
         )  # fmt: skip
         self._start_later(state, user, data)
 

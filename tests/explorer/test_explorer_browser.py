@@ -239,13 +239,14 @@ def test_the_users_file_and_a_bad_one(open_page, tmp_path):
     page.tab.set_input_files("#file", tmp_path / "own.npz")
     page.tab.wait_for_function("location.search.includes('data=user-')")
     page.settle(background=True)
-    assert page.tab.inner_text("#source") == "Yours: own.npz."
+    said = "Yours: own.npz, 30 samples, 12 features."
+    assert page.tab.inner_text("#source") == said
     assert page.tab.inner_text("#facts").startswith("N = 24 samples, d = 12 features")
     assert page.tab.locator("#slider-samples").count() == 0
     assert page.tab.locator("#slider-held_out").count() == 1
     # The server still has it for whoever opens the link.
     again = open_page("?" + urlsplit(page.tab.url).query)
-    assert again.tab.inner_text("#source") == "Yours: own.npz."
+    assert again.tab.inner_text("#source") == said
     page.tab.click("#generated")
     page.tab.wait_for_function("location.search.includes('data=generated')")
 

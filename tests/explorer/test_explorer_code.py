@@ -76,7 +76,13 @@ def test_generated_data(model, which, monkeypatch):
 
 @pytest.mark.parametrize(
     ("model", "kind"),
-    [("diagonal", "npz"), ("diagonal", "csv"), ("diagonal", "arrays"), ("network", "arrays")],
+    [
+        ("diagonal", "npz"),
+        ("diagonal", "csv"),
+        ("diagonal", "pandas"),
+        ("diagonal", "arrays"),
+        ("network", "arrays"),
+    ],
 )
 def test_data_of_the_users(model, kind, tmp_path, monkeypatch):
     monkeypatch.setattr(matplotlib.pyplot, "show", lambda: None)
@@ -89,6 +95,10 @@ def test_data_of_the_users(model, kind, tmp_path, monkeypatch):
     elif kind == "csv":
         lines = ["; ".join(map(repr, row)) for row in np.column_stack([X, y]).tolist()]
         (tmp_path / "own.csv").write_text("\n".join([";".join("abcdefghijklmno"), *lines]))
+        user = read_file("own.csv", (tmp_path / "own.csv").read_bytes())
+    elif kind == "pandas":
+        table = pytest.importorskip("pandas").DataFrame(np.column_stack([X, y]))
+        table.to_csv("own.csv")
         user = read_file("own.csv", (tmp_path / "own.csv").read_bytes())
     else:
         user, names = user_data("arrays", X, y), {"X": X, "y": y}

@@ -90,6 +90,32 @@ def test_files_with_and_without_a_header_hold_the_same():
     assert read_file("own.npz", npz(X=X, y=2.0 * Y)).key != data.key
 
 
+@pytest.mark.parametrize("index", [["0", "1", "2"], ["7", "7", "9"], ["2019-01-01", "b", ""]])
+@pytest.mark.parametrize("header", [",a,b,y", '"",a,b,y', " ,2019,2020,2021", "Unnamed: 0,a,b,y"])
+def test_the_index_that_pandas_writes_is_no_feature(index, header):
+    rows = ["0,1,1", "2,3,2", "4,5,3"]
+    text = "\n".join([header, *(f"{i},{row}" for i, row in zip(index, rows, strict=True))])
+    data = read_file("own.csv", text.encode())
+    np.testing.assert_array_equal(data.X, X)
+    np.testing.assert_array_equal(data.y, Y)
+    assert data.told == (
+        "own.csv, 3 samples, 2 features; the first line is its header; its first column, an index "
+        "without a name, was left out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("own.csv", b"2019,2020,2021\n1,2,3\n", "2 samples, 2 features; no header line was found"),
+        ("own.csv", b"x,y\n1,3\n2,4", "2 samples, 1 feature; the first line is its header"),
+        ("own.npz", None, "3 samples, 2 features"),
+    ],
+)
+def test_the_page_says_what_was_read(name, content, said):
+    assert read_file(name, content or npz(X=X, y=Y)).told == f"{name}, {said}"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -106,6 +132,7 @@ def test_files_with_and_without_a_header_hold_the_same():
         ("own.csv", b"a,b\n1,x\n", "expected lines of numbers"),
         ("own.csv", b"1,2\n3\n", "expected lines of numbers"),
         ("own.csv", b"1\n2\n", "at least one feature"),
+        ("own.csv", b",y\n0,1\n1,2\n", "at least one feature"),
         ("own.csv", b"\xff\xfe1", "UTF-8"),
         ("own.csv", b"1,2\n3,inf\n", "y"),
         ("own.xlsx", b"", "ends in .npz or .csv"),
