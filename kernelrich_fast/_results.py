@@ -33,7 +33,7 @@ _LONG_NAMES = {
     "n_iterations": "Newton iterations",
     "n_flops": "multiplications and additions of the dense algebra",
 }
-# What states may be asked for at, and its units: names of the axis, here and in sweeps.
+# The clocks at whose values states may be requested, and their units.  Sweeps name axes like these.
 _CLOCKS = {
     "time": ("gradient-flow time", "gradient-flow time"),
     "log_loss": ("logarithm of the training loss", "1"),
@@ -54,7 +54,7 @@ class Result:
     # What has an axis of times where there were any to evaluate at.
     _timeless: ClassVar[tuple[str, ...]] = (
         "status", "n_steps", "n_rhs", "n_iterations", "n_flops", "weights0", "biases0", "balance",
-        "layer_sign",
+        "layer_sign", "depth",
     )  # fmt: skip
 
     loss: Any
@@ -150,11 +150,13 @@ class Result:
         import xarray as xr
 
         axes = self._axes(dims)
-        clock, asked = self._clock()
+        clock, times = self._clock()
         variables: dict[str, Any] = {}
         derived = [(name, getattr(self, name)) for name in self._derived]
         for name, value in [*self._fields(), *derived]:
             if not (isinstance(value, list) or hasattr(value, "shape")):
+                continue
+            if name == "depth" and name in axes:  # the caller's axis says the same
                 continue
             layers = value if isinstance(value, list) else [value]
             for i, each in enumerate(layers):
@@ -166,9 +168,9 @@ class Result:
                 variables[own] = ((*lead, *inner), array, self._attrs(name))
         _expect_free(axes, variables)
         coords = _coordinates(dims, self.status.shape) if isinstance(dims, Mapping) else {}
-        if asked is not None:
+        if times is not None:
             long_name, units = _CLOCKS[clock]
-            coords[clock] = (clock, asked, {"long_name": long_name, "units": units})
+            coords[clock] = (clock, times, {"long_name": long_name, "units": units})
         attrs = {"backend": self.backend, "result": type(self).__name__}
         return xr.Dataset(variables, coords, attrs)
 
@@ -207,7 +209,7 @@ class Result:
         return bool(self.loss.ndim > self.status.ndim)
 
     def _clock(self) -> tuple[str, FloatArray | None]:
-        """Name of the axis of times, and the values along it as far as they are known."""
+        """Name of the axis of times, and the values along it if they are known."""
         return "time", None
 
     def _fields(self) -> list[tuple[str, Any]]:
@@ -316,8 +318,8 @@ class FlowResult(Result):
         from the backend "numpy", which does not count them.
     backend : str
         The backend that ran.
-    asked : (str, ndarray (T,)) or None
-        What states were asked for at, "time", "log_t" or "log_loss", and its values.
+    requested : (str, ndarray (T,)) or None
+        The clock of the requested states, "time", "log_t" or "log_loss", and its values there.
     """
 
     loss: FloatArray
@@ -327,17 +329,12 @@ class FlowResult(Result):
     n_rhs: IntArray
     n_flops: FloatArray
     backend: str
-    asked: tuple[str, FloatArray] | None = dataclasses.field(default=None, kw_only=True)
+    requested: tuple[str, FloatArray] | None = dataclasses.field(default=None, kw_only=True)
 
     def _clock(self) -> tuple[str, FloatArray | None]:
-        if self.asked is not None:
-            return self.asked
-        # Without a record, the times that the run which came furthest reached. Which clock a flow
-        # of a margin loss followed cannot be seen.
-        if not self._timed or not self.status.size or hasattr(self, "log_loss"):
-            return "time", None
-        t = np.asarray(to_host(self.t))
-        return "time", t.reshape(-1, t.shape[-1]).max(axis=0)
+        if self.requested is not None:
+            return self.requested
+        return super()._clock()
 
 
 _ENDS = {field.name for field in dataclasses.fields(FlowResult)}

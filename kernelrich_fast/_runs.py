@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _validate as check
 from ._bars import tqdm
-from ._types import FloatArray, Progress
+from ._types import ArrayLike, FloatArray, Progress
 from .backends import Backend, cuda_pays, get_backend
 from .backends.base import METHODS, Batch, FlowOptions, Rows
 from .status import warn_unless_converged
@@ -88,8 +88,9 @@ _checked_before = lru_cache(maxsize=256, typed=True)(_checked)
 class Solved:
     """The results of a batch of flows, as arrays and in the shape that the caller sees."""
 
-    def __init__(self, batch: Batch, rows: Rows, timed: bool, backend: str) -> None:
-        self.rows, self.shape, self.timed, self.backend = rows, batch.shape, timed, backend
+    def __init__(self, batch: Batch, rows: Rows, times: FloatArray | None, backend: str) -> None:
+        self.rows, self.shape, self.backend = rows, batch.shape, backend
+        self.times, self.timed = times, times is not None
 
     def shaped(self, array: FloatArray) -> FloatArray:
         """(runs, T, ...) in the batch's shape, without the T axis unless there were times."""
@@ -100,6 +101,10 @@ class Solved:
     @property
     def ends(self) -> dict[str, Any]:
         """The fields of a `FlowResult`."""
+        return self.ends_at(self.times)
+
+    def ends_at(self, values: ArrayLike | None, clock: str = "time") -> dict[str, Any]:
+        """The same, of a flow whose caller has another time, or another clock."""
         rows = self.rows
         return {
             "loss": self.shaped(rows["loss"]),
@@ -109,6 +114,7 @@ class Solved:
                 for name in ("status", "n_steps", "n_rhs", "n_flops")
             },
             "backend": self.backend,
+            "requested": None if values is None else (clock, np.array(values, dtype=np.float64)),
         }
 
 
@@ -132,7 +138,7 @@ def solve_flows(
         each = options.for_batch(batch.shape, zero_loss, bar.update)
         rows = chosen.solve(family, batch, each)
     warn_unless_converged(rows["status"], function, frames=2)
-    return Solved(batch, rows, options.t_eval is not None, chosen.name)
+    return Solved(batch, rows, options.t_eval, chosen.name)
 
 
 def thread_count(num_threads: Any) -> int:

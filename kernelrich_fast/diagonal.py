@@ -19,7 +19,6 @@ from .diagonal_start import (
     expect_both_signs,
     layer_fields,
     start_of,
-    with_depth,
 )
 from .margin_clock import refuse_without_margins
 from .margin_flow import MarginFlow, flow_margin, refuse_with_margins
@@ -222,8 +221,7 @@ def flow_diagonal(
             atol=atol, method=method, max_steps=max_steps, backend=backend,
             num_threads=num_threads, progress=progress, decay=checked_decay(weight_decay),
         )  # fmt: skip
-        margin = MarginFlow(**fields, **layer_fields(begin, ran.shape, ran.X.shape[-1]))
-        return with_depth(margin, begin)
+        return MarginFlow(**fields, **layer_fields(begin, ran.shape, ran.X.shape[-1]))
     refuse_without_margins(
         stop_log_loss=stop_log_loss, log_loss_eval=log_loss_eval, log_t_eval=log_t_eval
     )
@@ -258,7 +256,7 @@ def flow_diagonal(
         rows["loss"], dual = rows["loss"] * scale, dual / pace
     if w_minus0 is not None or start is not None:
         rows["w_minus"] = batch.without(rows["w_minus"], begin.minus == 0.0)
-    flow = DiagonalFlow(
+    return DiagonalFlow(
         beta=solved.shaped(rows["beta"]),
         w_plus=solved.shaped(rows["w_plus"]),
         w_minus=solved.shaped(rows["w_minus"]),
@@ -267,7 +265,6 @@ def flow_diagonal(
         **layer_fields(begin, batch.shape, batch.X.shape[-1]),
         **solved.ends_at(options.t_eval),
     )
-    return with_depth(flow, begin)
 
 
 def limit_diagonal(
@@ -392,9 +389,8 @@ def limit_diagonal(
         never = np.full((len(batch), 1), np.inf)
         dual = batch.to_samples(rows["dual"][:, None, :], never)[:, 0]
         rows["dual"] = dual / begin.time_factor(scale)
-    limit = DiagonalLimit(
+    return DiagonalLimit(
         **{name: array.reshape(batch.shape + array.shape[1:]) for name, array in rows.items()},
         backend=chosen.name,
         **layer_fields(begin, batch.shape, batch.X.shape[-1]),
     )
-    return with_depth(limit, begin)

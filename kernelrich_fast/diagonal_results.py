@@ -53,6 +53,8 @@ class DiagonalFlow(_Layers, FlowResult):
     model, balance, layer_sign : str, ndarray or None, B, and ndarray or None, B + (n_features,)
         The model; where it has layers, the balance they started from, and the sign of
         (u + v) (u - v), as far as they are known.
+    depth : ndarray, B
+        D, the number of layers.
     loss, t : ndarray, B or B + (T,)
         L = ``loss_scale`` |X beta - y|^2, and the time each row belongs to (a run that ended early
         repeats its last state, and says so here).
@@ -86,6 +88,7 @@ class DiagonalFlow(_Layers, FlowResult):
     balance: FloatArray | None = None
     layer_sign: FloatArray | None = None
     beta_mean: FloatArray | None = None
+    depth: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,3 +109,4 @@ class DiagonalLimit(_Layers, Result):
     model: str = "difference"
     balance: FloatArray | None = None
     layer_sign: FloatArray | None = None
+    depth: FloatArray | None = None

@@ -30,7 +30,7 @@ from .schedules import Schedule
 __all__ = [
     "MODELS", "Start", "check_weight_range", "checked_model", "checked_scale", "continued",
     "diagonal_batch", "expect_both_signs", "layer_fields", "new_start", "start_of",
-    "start_profiles", "with_depth",
+    "start_profiles",
 ]  # fmt: skip
 
 R = TypeVar("R", bound=DiagonalFlow | DiagonalLimit)
@@ -173,21 +173,15 @@ def continued(
     return Start(model, np.array(1.0), D, plus, minus, balance, sign)
 
 
-def with_depth(result: R, start: Start) -> R:
-    """The result, which knows its depth: where beta is zero, its weights do not tell it."""
-    object.__setattr__(result, "_depth", start.depth)
-    return result
-
-
 def _expect_depth_of(
     start: Any, D: FloatArray, plus: FloatArray, minus: FloatArray, beta: FloatArray
 ) -> None:
     """Raise unless w_plus^D - w_minus^D is the beta of the result, and D its depth.
 
-    Selected runs of a result know their weights alone.
+    Where beta is zero, the weights do not tell it.
     """
     xp = namespace(plus)
-    known = getattr(start, "_depth", None)
+    known = start.depth
     try:
         np.broadcast_shapes(D.shape, plus.shape[:-1], () if known is None else known.shape)
     except ValueError:
@@ -358,6 +352,7 @@ def layer_fields(start: Start, shape: tuple[int, ...], d: int) -> dict[str, Any]
     balance, sign = start.balance, start.layer_sign
     return {
         "model": start.model,
+        "depth": np.broadcast_to(start.depth, shape).copy(),
         "balance": None if balance is None else np.broadcast_to(balance, shape).copy(),
         "layer_sign": None if sign is None else np.broadcast_to(to_host(sign), (*shape, d)).copy(),
     }

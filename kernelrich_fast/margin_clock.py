@@ -67,6 +67,15 @@ class MarginClock:
         given = {field.name: getattr(common, field.name) for field in fields(common)}
         return MarginOptions(**given | own, by_time=self.by_time)
 
+    @property
+    def requested(self) -> tuple[ArrayLike | None, str]:
+        """Values at which states were requested, if any, and the clock they are values of."""
+        if self.t_eval is not None:
+            return self.t_eval, "time"
+        if self.by_time or self.values is None:
+            return self.values, "log_t"
+        return -self.values, "log_loss"
+
     def ends(self, solved: Solved, log_pace: float = 0.0, log_scale: float = 0.0) -> dict[str, Any]:
         """The fields of a `FlowResult`, with log_loss and log_t."""
         rows = solved.rows
@@ -77,7 +86,7 @@ class MarginClock:
         if self.t_eval is not None:  # those that were met are those that were asked for
             asked = xp.asarray(check.time_grid("t_eval", self.t_eval))
             rows["t"] = xp.where(abs(rows["t"] - asked) <= _MET * asked, asked, rows["t"])
-        ends = solved.ends
+        ends = solved.ends_at(*self.requested)
         ends["log_loss"], ends["log_t"] = solved.shaped(log_loss), solved.shaped(log_t)
         ends["status"] = self._status(ends["status"], ends["log_loss"])
         return ends

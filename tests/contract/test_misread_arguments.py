@@ -193,6 +193,11 @@ def test_depths_of_a_batch_are_compared_run_by_run():
         krf.limit_diagonal(X, Y, start=start)
     with pytest.raises(ValueError, match=r"^depth: .* start, 3, got 2"):
         krf.limit_diagonal(X, Y, start=start[1])
+    begun = krf.flow_diagonal(X, Y, alpha=0.5, depth=[2, 3], t_eval=[0.0])
+    with pytest.raises(ValueError, match=r"^depth: .* start, 3, got 2"):
+        krf.limit_diagonal(X, Y, start=begun[1])
+    assert begun.to_dataset().depth.values.tolist() == [2.0, 3.0]
+    assert begun.to_dataset({"depth": [2, 3]}).sel(depth=3).beta.shape == (1, X.shape[1])
     with pytest.raises(ValueError, match=r"^depth: .*broadcasts with that of start, \(2,\), got"):
         krf.limit_diagonal(X, Y, start=start, depth=[2, 3, 4])
 

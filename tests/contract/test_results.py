@@ -114,7 +114,8 @@ def test_names_of_axes_that_are_taken_are_refused(kind, results):
     ds = results[kind].to_dataset()
     inner = {str(dim) for dim in ds.dims} - {"batch_0", "batch_1"}
     for call in (results[kind].to_dataset, results[kind].to_dataframe):
-        for taken in {*inner, *map(str, ds.data_vars)}:
+        # An axis of depths takes the place of that variable.
+        for taken in {*inner, *map(str, ds.data_vars)} - {"depth"}:
             with pytest.raises(ValueError, match=f"^dims: '{taken}' is the name of a"):
                 call(["a", taken])
         with pytest.raises(ValueError, match=r"^dims: 'a' is the name of another batch axis"):
@@ -176,12 +177,36 @@ def test_states_are_selected_by_their_time(kind, results):
     assert "time" not in results["limit"].to_dataset().coords
 
 
-def test_rows_that_a_run_did_not_reach_do_not_rename_those_of_others():
-    call = {"alpha": [0.1, 0.1], "t_eval": [0.0, 2.0, 4.0]}
+@pytest.mark.parametrize("model", ["difference", "product"])  # of which one has another time
+def test_the_times_of_a_dataset_are_those_asked_for(model):
+    """Whatever a run reached."""
+    call = {"alpha": [0.1, 0.1], "t_eval": [0.0, 2.0, 4.0], "model": model, "loss_scale": 0.3}
     flow = krf.flow_diagonal([[1.0, 2.0]], [2.0], t_max=[3.0, np.inf], **call)
-    ds = flow.to_dataset()
-    assert ds.time.values.tolist() == call["t_eval"]
-    assert ds.t.sel(time=4.0).values.tolist() == [3.0, 4.0]
+    for part, reached in ((flow, [3.0, 4.0]), (flow[0], 3.0)):
+        ds = part.to_dataset()
+        assert ds.time.values.tolist() == call["t_eval"]
+        assert ds.t.sel(time=4.0).values.tolist() == reached
+
+
+@pytest.mark.parametrize("clock", ["time", "log_t", "log_loss"])
+@pytest.mark.parametrize("family", ["diagonal", "factorization"])
+def test_states_are_selected_on_the_clock_that_was_asked_for(family, clock):
+    asked = [-1.0, -2.0, -9.0] if clock == "log_loss" else [0.5, 1.0, 2.5]
+    call = {"alpha": [0.5, 1.0], "loss": "logistic"}
+    call["t_eval" if clock == "time" else f"{clock}_eval"] = asked
+    if family == "diagonal":
+        flow = krf.flow_diagonal([[1.0, 2.0], [1.0, -1.0]], [1.0, 1.0], **call)
+    else:
+        mask = np.array([[True, True], [True, False]])
+        flow = krf.flow_factorization([1.0, -1.0, 1.0], entries=mask, width=2, seed=0, **call)
+    for part in (flow, flow[1]):
+        ds = part.to_dataset()
+        assert ds[clock].dims == (clock,)
+        assert ds[clock].values.tolist() == asked
+        assert np.array_equal(ds.margins.sel({clock: asked[1]}), part.margins[..., 1, :])
+        reached = ds["t" if clock == "time" else f"reached_{clock}"]
+        np.testing.assert_allclose(reached, np.broadcast_to(asked, reached.shape), atol=1e-6)
+        assert part.to_dataframe().index.unique(clock).tolist() == asked
 
 
 def test_converged_means_the_loss_that_was_asked_for(results):
