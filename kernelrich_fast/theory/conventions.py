@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -111,8 +112,9 @@ def convert(
     from_, to : str
         Names in `CONVENTIONS`; "woodworth2020" is the default convention of `flow_diagonal`.
     n_samples : int, optional
-        Number of samples. Some papers average the loss over them: required for times other than
-        zero if one of the two conventions does so and the other does not.
+        Number of samples. Some papers average the loss over them. If one of the two conventions
+        does so and the other does not, times depend on it: a warning says so where it is missing,
+        and t is that of a single sample.
     depth : float
         Number of layers D >= 2, for the conventions that allow any depth (those without products).
     shape : float
@@ -154,7 +156,7 @@ def convert(
     there = kappa / _kappa(sides[1], s)
     scale = there if sides[1].shaped else np.sqrt(there)
     if n is None and np.any(time > 0.0):
-        _expect_alike({from_: sides[0], to: sides[1]}, D)
+        _warn_of_means({from_: sides[0], to: sides[1]}, D)
     pace, other = (_pace(side, 1 if n is None else n, D) for side in sides)
     return Converted(np.asarray(scale), np.asarray(time * (pace / other)))
 
@@ -163,13 +165,14 @@ def _pace(side: Convention, n: int, depth: float) -> float:
     return side.loss_scale(n, depth) * (1.0 if side.model == "difference" else 0.5)
 
 
-def _expect_alike(sides: dict[str, Convention], depth: float) -> None:
-    """Raise where the ratio of the paces depends on the number of samples."""
+def _warn_of_means(sides: dict[str, Convention], depth: float) -> None:
+    """Warn where the ratio of the paces depends on the number of samples."""
     means = [name for name, side in sides.items() if _pace(side, 2, depth) != _pace(side, 1, depth)]
     if len(means) == 1 and len(sides) == 2:
-        raise ValueError(
-            f"n_samples: expected for {means[0]}, whose loss is a mean, where times are converted, "
-            "got none; give the number of samples"
+        warnings.warn(
+            f"n_samples: expected for {means[0]}, whose loss is a mean over the samples, where "
+            "times are converted, got none: t is that of a single sample; give n_samples",
+            stacklevel=3,
         )
 
 

@@ -91,10 +91,10 @@ def test_times_of_means_need_the_number_of_samples(name):
     for other in CONVENTIONS:
         if (name in MEANS) != (other in MEANS):
             mean = name if name in MEANS else other
-            with pytest.raises(
-                ValueError, match=rf"^n_samples: expected for {mean}, whose loss is"
-            ):
-                convert(0.1, [0.0, 3.0], from_=name, to=other)
+            with pytest.warns(UserWarning, match=rf"^n_samples: expected for {mean}, whose loss"):
+                found = convert(0.1, [0.0, 3.0], from_=name, to=other)
+            single = convert(0.1, [0.0, 3.0], from_=name, to=other, n_samples=1)
+            assert np.array_equal(found.t, single.t)
             # The start of a flow is its start in any units.
             assert convert(0.1, from_=name, to=other).t == 0.0
             continue
