@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +32,6 @@ __all__ = [
     "diagonal_batch", "expect_both_signs", "layer_fields", "new_start", "start_of",
     "start_profiles",
 ]  # fmt: skip
-
-R = TypeVar("R", bound=DiagonalFlow | DiagonalLimit)
 
 MODELS = ("difference", "product", "two_products")
 

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.optimize import lsq_linear
 
 import kernelrich_fast as krf
 from kernelrich_fast import Status
@@ -200,6 +201,46 @@ def test_one_unit_slides_on_two_kinks(rtol):
     )
     assert ended(alone) == ended(beside) == ["T_END"]
     assert np.array_equal(alone.predict(X), beside.predict(X))
+
+
+def least_subgradient(flow, X, y):
+    """The norm of the shortest subgradient of a two-layer network's loss, by bounded least squares:
+    the ReLU's derivative is any number in [0, 1] where a unit is on the kink of a sample.
+    """
+    W, a = flow.weights
+    Z, residual = X @ W.T, flow.predict(X) - y
+    squares = float(np.sum((np.maximum(Z, 0.0).T @ residual) ** 2))
+    for unit in range(W.shape[0]):
+        terms = (a[0, unit] * residual)[:, None] * X
+        kinks = np.abs(Z[:, unit]) < 1e-6
+        fixed = terms[(Z[:, unit] > 0.0) & ~kinks].sum(axis=0)
+        if kinks.any():
+            fixed = lsq_linear(terms[kinks].T, -fixed, (0.0, 1.0), tol=1e-14).fun
+        squares += float(fixed @ fixed)
+    return 2.0 * np.sqrt(squares)
+
+
+@pytest.mark.parametrize("method", ["auto", "exponential"])
+@pytest.mark.parametrize("rtol", [1e-3, 1e-4, 1e-6])
+@pytest.mark.parametrize(
+    ("n", "d", "width", "seed"),
+    [(12, 2, 3, 4), (40, 4, 2, 6), (12, 2, 2, 12), (12, 2, 3, 16), (40, 4, 2, 18), (40, 4, 3, 22),
+     (9, 1, 5, 11), (9, 1, 5, 23), (20, 3, 3, 1), (20, 3, 2, 9)],
+)  # fmt: skip
+def test_networks_too_small_for_their_data_rest_at_a_minimum(n, d, width, seed, rtol, method):
+    """Its units mostly slide on kinks there, and the residual stays; no long step may move them."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
+    flow = krf.flow_mlp(
+        X, y, width=width, alpha=[0.1, 1.0][seed % 2], seed=seed, rtol=rtol, method=method
+    )
+    assert ended(flow) == ["STATIONARY"]
+    size = np.linalg.norm(X) * np.linalg.norm(y)
+    assert least_subgradient(flow, X, y) <= 1e-2 * rtol * size
+    # The flow of a ReLU unit keeps |w|^2 - a^2, also on kinks.
+    kept, kept0 = (np.sum(W**2, axis=1) - a[0] ** 2 for W, a in (flow.weights, flow.weights0))
+    sizes = np.sum(flow.weights[0] ** 2, axis=1) + flow.weights[1][0] ** 2
+    assert np.abs(kept - kept0).max() <= 20 * rtol * sizes.max()
 
 
 @pytest.mark.parametrize("backend", ["cpu", "numpy"])

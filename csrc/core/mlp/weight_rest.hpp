@@ -17,17 +17,20 @@ template <Team TeamT> class WeightRest {
   // Explicit steps beside a stiff direction are short.  So the time between two looks has to be so
   // long that the residual could let a unit grow by e to this.
   static constexpr double kEFolds = 20.0;
+  // A field that is only rounding, in units of the rounding of the largest it could be.  It grows
+  // with the steps, since a step carries the rounding of the field through its length.
+  static constexpr double kQuiet = 1024.0, kQuietPerRate = 8.0, kMostQuiet = 1e5;
 
 public:
   KRF_HD WeightRest(Network<TeamT> &net, Arena &arena)
       : net_(net), team_(net.team), shares_(net), length_(net.layout.length()),
         remembered_(arena.take(length_)), moved_(arena.take(length_)) {}
 
-  // Either the field would not have moved the weights over the last steps, or, where it never gets
-  // so small (explicit steps leave noise), they and the loss did not.
+  // The field is only rounding; or it would not have moved the weights over the last steps; or,
+  // where it never gets so small (explicit steps leave noise), they and the loss did not move.
   KRF_HD KRF_APART bool flow_rests(const Progress &now, const double *w, const double *field,
                                    double loss) {
-    const double speed = shares_.largest_share(field, w);
+    const double speed = shares_.largest_share_of_whole(field, w);
     if (speed == 0.0)
       return true;
     if (now.steps == 0) {
@@ -36,6 +39,8 @@ public:
       copy(team_, w, remembered_, length_);
       return false;
     }
+    if (is_quiet(now, w, speed, loss))
+      return true;
     if (by_speed_.is_due(now)) {
       if (by_speed_.stands_still(loss) && speed * (now.t - by_speed_.t) < kStillMoving * now.rtol)
         return true;
@@ -56,16 +61,32 @@ public:
                             double loss) {
     if (!by_descent_.is_due(now))
       return false;
-    const bool rests = !(shares_.largest_share(field, w) * now.t > kStillMoving * now.rtol) &&
-                       by_descent_.stands_still(loss);
+    const bool rests =
+        !(shares_.largest_share_of_whole(field, w) * now.t > kStillMoving * now.rtol) &&
+        by_descent_.stands_still(loss);
     by_descent_.mark(now, loss);
     return rests;
   }
 
 private:
+  // Whether the field has been rounding for a while.  Stiff steps become so long at rest that the
+  // other looks come too late: rounding times the length of a step then moves the weights.
+  KRF_HD KRF_APART bool is_quiet(const Progress &now, const double *w, double speed, double loss) {
+    const double h = now.t - quiet_.last;
+    quiet_.last = now.t;
+    const bool moves = speed * now.t > kStillMoving; // the rate need not be known
+    const double rate = moves ? 0.0 : largest_rate(w, loss);
+    if (!(speed <= kEpsilon * rate * smaller(kQuiet + kQuietPerRate * rate * h, kMostQuiet))) {
+      quiet_.since = kInfinity;
+      return false;
+    }
+    quiet_.since = smaller(quiet_.since, now.t);
+    return rate * (now.t - quiet_.since) > kEFolds;
+  }
+
   KRF_HD double moved(const double *w) {
     subtract(team_, w, remembered_, moved_, length_);
-    return shares_.largest_share(moved_, w);
+    return shares_.largest_share_of_whole(moved_, w);
   }
 
   // A bound on the rate at which a unit may grow, from the residual and the size of other layers.
@@ -100,8 +121,12 @@ private:
   UnitShares<TeamT> shares_;
   int length_;
   double *remembered_, *moved_;
+  struct Quiet {
+    double last = 0, since = kInfinity; // the time of the last step, and of the first quiet one
+  } quiet_;
   // So many steps, over so much of the time there has been, have moved nothing.
-  Standstill by_speed_{20, 1.5}, by_motion_{200, 1.1}, by_descent_{1000, 0.0};
+  // Short steps see little of a slow fall; where steps only leave noise, the loss rises as often.
+  Standstill by_speed_{20, 1.5}, by_motion_{200, 1.1, 1e-13}, by_descent_{1000, 0.0};
 };
 
 KRF_END_NAMESPACE
