@@ -9,8 +9,9 @@ KRF_BEGIN_NAMESPACE
 namespace margin_rules {
 // Margins of the samples that matter differ by ln(1 / p), which beside a margin of 1e10 is nothing
 // but makes p turn as sharply as a step: p is (-l')^(1 / width), normalised, with the width
-// kSmoothing rtol times the size of the least margin, where that exceeds one.  Margins then differ
-// by width ln(1 / p), of which kSpread widths are more than enough.
+// kSmoothing rtol times the least margin, where that exceeds one.  Margins then differ by
+// width ln(1 / p), of which kSpread widths are more than enough.  A least margin below zero has no
+// width: there the loss of a classifier that is far wrong would count as rounding.
 inline constexpr double kSmoothing = 0.2, kSpread = 20.0;
 inline constexpr double kCounts = 1e-5; // share of the largest p from which on a sample matters
 } // namespace margin_rules
@@ -74,7 +75,7 @@ private:
   template <MarginLoss LossT> KRF_HD MarginSums evaluate_of(double *f, double *margins) {
     const double least = least_margin(f);
     const double top_value = LossT::log_value(least), top_slope = LossT::log_slope(least);
-    const double width = larger(1.0, smoothing * absolute(least)), sharpness = 1.0 / width;
+    const double width = larger(1.0, smoothing * least), sharpness = 1.0 / width;
     const T zero = splat<T>(0.0);
     T sums[3] = {zero, zero, zero};
     team.for_each(length, [&](int i) {
@@ -95,9 +96,8 @@ private:
     team.template reduce<2, 1>(sums, of);
     scale(team, 1.0 / of[0], f, length);
     const double log_loss = top_value + std::log(of[1]);
-    // Where p is smoothed and margins are positive, they are so large that -l' is l.
-    const bool alike = width > 1.0 && least > 0.0;
-    const double log_slope = alike ? log_loss : top_slope + std::log(of[0]);
+    // Where p is smoothed, margins are so large that -l' is l.
+    const double log_slope = width > 1.0 ? log_loss : top_slope + std::log(of[0]);
     return {log_loss, log_slope, of[2] * sharpness, width};
   }
 };
