@@ -11,6 +11,7 @@ import scipy.linalg
 
 from ._blas import one_blas_thread
 from ._device import namespace, to_host
+from ._lasso import lasso, zero_is_the_lasso
 from ._types import FloatArray, Progress
 from .backends import Backend, DiagonalBatch
 from .backends.base import METHODS, FlowOptions, Rows
@@ -33,6 +34,9 @@ _FAR, _SETTLED = 0.5, 1e-9
 _NEAR, _GROWS, _ROUNDED = 1e-3, 1.5, 1e-13
 # What rounding may leave of an inequality.
 _SLACK = 1e-9
+# Where the decay is so near, relatively, to the largest useful one, flows of depth 2 take too many
+# steps: weights fall like 1 / sqrt(t).
+_BESIDE = 1e-4
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -74,20 +78,27 @@ def constant_decay(value: Any) -> Schedule | None:
 def limit_under_decay(
     batch: DiagonalBatch, backend: Backend, max_iter: int, threads: int, progress: Progress | None
 ) -> Rows:
-    """The rows of a limit: the end of the flow, then Newton on the coordinates that stay."""
-    count, steps = len(batch), 200 * max_iter
-    options = _options(np.full(count, np.inf), steps, threads, progress)
-    ends = backend.solve("diagonal_flow", batch, options)
-    rows = {name: to_host(ends[name])[:, 0].copy() for name in ("beta", "w_plus", "w_minus")}
-    rows["loss"] = np.asarray(ends["loss"])[:, 0].copy()
-    rows["dual"] = np.empty((count, batch.X.shape[-2]))
-    status = np.asarray(ends["status"])
-    runs = _runs(batch)
+    """The rows of a limit: the end of the flow, then Newton on the coordinates that stay.
+
+    At depth 2 the minimiser where decay leaves nothing or almost nothing, or the flow has no end.
+    """
+    steps, runs = 200 * max_iter, _runs(batch)
+    with one_blas_thread():
+        known = {b: end for b, run in enumerate(runs) if (end := run.lasso(near_zero=True))}
+    left = np.array([b for b in range(len(batch)) if b not in known], dtype=np.int64)
+    rows, status, n_steps = _ends(batch, backend, left, steps, threads, progress)
     with one_blas_thread():
         resting = np.flatnonzero(status == int(Status.STATIONARY))
         duals = _duals_at_rest(batch, backend, rows, runs, resting, steps, threads)
         for b, run in enumerate(runs):
-            run.finish({name: array[b] for name, array in rows.items()}, duals.get(b))
+            if status[b] == int(Status.MAX_STEPS) and (end := run.lasso()):
+                known[b] = end
+            row = {name: array[b] for name, array in rows.items()}
+            if b in known:
+                run.put(row, *known[b])
+                status[b] = int(Status.STATIONARY)
+            else:
+                run.finish(row, duals.get(b))
             residual = run.y - run.X @ rows["beta"][b]
             rows["loss"][b] = float(residual @ residual) + run.offset
     xp = namespace(batch.X)
@@ -97,8 +108,40 @@ def limit_under_decay(
         "dual": batch.with_rest(xp.asarray(rows["dual"])[:, None, :], per_lam)[:, 0],
         "loss": rows["loss"],
         "status": status,
-        "n_iterations": np.asarray(ends["n_steps"]),
+        "n_iterations": n_steps,
     }
+
+
+def _ends(
+    batch: DiagonalBatch, backend: Backend, left: Any, steps: int, threads: int,
+    progress: Progress | None,
+) -> tuple[dict[str, FloatArray], Any, Any]:  # fmt: skip
+    """The ends of the flows of the runs that are ``left``, their status and steps; else zeros."""
+    count, features, done = len(batch), batch.X.shape[-1], len(batch) - len(left)
+    rows: dict[str, FloatArray] = {"loss": np.zeros(count)}
+    rows["dual"] = np.empty((count, batch.X.shape[-2]))
+    rows |= {name: np.zeros((count, features)) for name in ("beta", "w_plus", "w_minus")}
+    status, n_steps = np.full(count, int(Status.STATIONARY)), np.zeros(count, dtype=np.int64)
+    if len(left) == 0:
+        return rows, status, n_steps
+    if done and progress is not None:
+        told, progress = progress, lambda finished: told(done + finished)
+    options = _options(np.full(len(left), np.inf), steps, threads, progress)
+    ends = backend.solve("diagonal_flow", _some(batch, left) if done else batch, options)
+    for name in ("beta", "w_plus", "w_minus"):
+        rows[name][left] = to_host(ends[name])[:, 0]
+    rows["loss"][left] = np.asarray(ends["loss"])[:, 0]
+    status[left], n_steps[left] = np.asarray(ends["status"]), np.asarray(ends["n_steps"])
+    return rows, status, n_steps
+
+
+def _some(batch: DiagonalBatch, which: Any) -> DiagonalBatch:
+    return replace(
+        batch, shape=(len(which),), alpha=batch.alpha[which], depth=batch.depth[which],
+        x_index=batch.x_index[which], y_index=batch.y_index[which], w_index=batch.w_index[which],
+        y_norm2=batch.y_norm2[which],
+        decay_index=None if batch.decay_index is None else batch.decay_index[which],
+    )  # fmt: skip
 
 
 def _options(t_max: FloatArray, steps: int, threads: int, progress: Progress | None) -> FlowOptions:
@@ -153,11 +196,8 @@ def _onward(
     both = np.stack([runs[b].both for b in resting])
     plus, minus = (np.maximum(rows[name][resting], least) for name in ("w_plus", "w_minus"))
     return replace(
-        batch, shape=(count,), alpha=np.ones(count), depth=batch.depth[resting],
+        _some(batch, resting), alpha=np.ones(count), w_index=np.arange(count),
         profile_plus=xp.asarray(plus), profile_minus=xp.asarray(np.where(both, minus, 0.0)),
-        x_index=batch.x_index[resting], y_index=batch.y_index[resting], w_index=np.arange(count),
-        y_norm2=batch.y_norm2[resting],
-        decay_index=None if batch.decay_index is None else batch.decay_index[resting],
     )  # fmt: skip
 
 
@@ -201,10 +241,21 @@ class _Run:
             if self._noise() > self._error(beta, dual, beta != 0.0):
                 row["dual"][:] = dual
             return
-        row["beta"][:], row["dual"][:] = point
+        self.put(row, *point)
+
+    def put(self, row: dict[str, FloatArray], beta: FloatArray, dual: FloatArray) -> None:
+        """The row of a point at which each coordinate is at rest or zero."""
+        row["beta"][:], row["dual"][:] = beta, dual
         size = np.abs(beta) ** (1.0 / self.depth)
         row["w_plus"][:] = np.where(beta > 0.0, size, 0.0)
         row["w_minus"][:] = np.where(beta < 0.0, size, 0.0)
+
+    def lasso(self, near_zero: bool = False) -> tuple[FloatArray, FloatArray] | None:
+        """The end at depth 2, whatever the flow does; or only if it is zero or almost so."""
+        data = self.X, self.y, self.lam, self.both, self.offset
+        if self.depth > 2.0 or (near_zero and not zero_is_the_lasso(*data, near=_BESIDE)):
+            return None
+        return lasso(*data)
 
     def stationary_point(
         self, beta: FloatArray, dual: FloatArray

@@ -344,9 +344,11 @@ def limit_diagonal(
     allows 200 times as many. At depth 2 the limit is the lasso, argmin c |X beta - y|^2 + lambda
     |beta|_1, whatever the start; at D > 2 a stationary point of c |X beta - y|^2 + lambda sum
     |beta_i|^(2/D). For the models of products, which have depth 2, it is the lasso with 2 lambda.
-    It is accurate to 1e-12 times the condition number of the features that stay. Where a coordinate
-    falls so slowly, or is so small, that it cannot be told whether it stays, it is the end of the
-    flow, to 1e-7.
+    Where that is zero or almost so, no flow is integrated and ``n_iterations`` is 0; where the flow
+    takes too many steps, as on the kinks of the lasso path, the lasso is computed from its KKT
+    conditions, if it is unique. It is accurate to 1e-12 times the condition number of the features
+    that stay. Where a coordinate falls so slowly, or is so small, that it cannot be told whether it
+    stays, it is the end of the flow, to 1e-7.
 
     References
     ----------
