@@ -213,10 +213,12 @@ def rich_path(
 
     Features that reach their bounds within 1e-12 of each other jump together. Saddles are accurate
     to 1e-15 times the condition number of their features, because they are computed by orthogonal
-    factorisation; tests compare the path with rational arithmetic. A jump costs 4 n_samples
-    n_features operations and one to two fits of a few n_samples^2 operations each. Random data have
-    about 1.6 n_samples jumps; in the worst case their number is exponential. The result holds J + 1
-    rows of n_features numbers.
+    factorisation; tests compare the path with rational arithmetic. Where the condition number of X
+    is above about 1e6, as it is where units of rows differ by more, the path may end STATIONARY
+    where beta fits, or (from 1e11 on) CONVERGED where small rows do not fit. A jump costs 4
+    n_samples n_features operations and one to two fits of a few n_samples^2 operations each. Random
+    data have about 1.6 n_samples jumps; in the worst case their number is exponential. The result
+    holds J + 1 rows of n_features numbers.
 
     References
     ----------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from conftest import relative
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -56,6 +57,20 @@ def test_loss_never_increases(backend, problem, alpha):
     end = float(krf.flow_diagonal(X, y, **options).t)
     flow = krf.flow_diagonal(X, y, **options, t_eval=np.linspace(0, end, 40))
     assert np.all(np.diff(flow.loss) <= 1e-5 * (y @ y))
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.filterwarnings("ignore::kernelrich_fast.ConvergenceWarning")
+@pytest.mark.parametrize("method", ["auto", "radau5"])
+def test_loss_falls_from_step_to_step_at_any_tolerance(method):
+    """At times within these steps it rises a thousandfold, in beta a third of rtol."""
+    X, y = np.array([[-0.2377, 0.2149], [-1.6942, 1.512]]), np.array([-0.3906, 0.3079])
+    options = dict(alpha=0.733, depth=4, t_max=240.0, stop_loss=0.0, rtol=1e-2, method=method)
+    ends = [krf.flow_diagonal(X, y, max_steps=k, **options) for k in range(1, 45)]
+    assert ends[-1].status == krf.Status.T_END
+    loss = np.array([float(flow.loss) for flow in ends])
+    assert np.all(np.diff(loss) <= 1e-15 * (y @ y))
+    assert loss[-1] < 1e-6 * loss[0]
 
 
 @SETTINGS
