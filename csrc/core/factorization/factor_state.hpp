@@ -19,6 +19,9 @@ namespace factor_rules {
 inline constexpr double kCosine = 0.1; // between columns, once they are orthogonal
 inline constexpr double kDrift = 0.5;  // relative motion of a column until they are made so again
 inline constexpr double kGrowth = 4.0; // longest step in units of relative motion
+// A state that has not moved: by so much at most, and by so small a share of what the residual
+// could have moved it by, which grows with rtol; and its velocity as such a share, or rtol.
+inline constexpr double kMoved = 1e-2, kMovedShare = 1e-8, kMovedPerRtol = 1e-4, kSlow = 1e-5;
 } // namespace factor_rules
 
 template <Team TeamT> class FactorState {
@@ -33,17 +36,20 @@ public:
   double *W;
   double *stages; // W + N_j; the third is the trial end
   double *row;    // W of results
+  double *before; // W at an earlier step, in the present basis of columns
 
   KRF_HD FactorState(TeamT &team_, const FactorProblem &p, Arena &arena)
       : team(team_), length(p.n * padded(p.r)), sensing(team_, p, arena),
         columns(team_, p.n, p.r, arena), rows(team_, sensing, arena), W(arena.take(length)),
-        stages(arena.take(3LL * length)), row(arena.take(length)), basis_(team_, p.n, p.r, arena),
-        balance_(team_, p.n, p.r, p.c0, arena), M_(arena.take(sensing.entries)) {}
+        stages(arena.take(3LL * length)), row(arena.take(length)), before(arena.take(length)),
+        basis_(team_, p.n, p.r, arena), balance_(team_, p.n, p.r, p.c0, arena),
+        M_(arena.take(sensing.entries)) {}
 
   // `field` and `tangent` are zero for now.
   KRF_HD void start(const FactorProblem &p, double *field, double *tangent) {
     copy(team, p.W0, W, length);
     fill(team, 0.0, stages, 3 * length);
+    fill(team, 0.0, before, length);
     columns.remember_smallest(W);
     balance_.start(W);
     basis_.start();
@@ -89,6 +95,20 @@ public:
     return columns.slower_than(speed) && rows.slower_than(own_rows ? 0.0 : speed, W, field);
   }
 
+  // Whether W has hardly moved since it was `before`, in the time `passed`, column by column at the
+  // largest rate that the residual could give it, and row by row, as rows may have units of their
+  // own; after the same.  What still grows is seen once it shows in its column or its row.
+  KRF_HD KRF_APART bool has_hardly_moved(double passed, double rate, double rtol,
+                                         const double *residual, const double *field) {
+    using namespace factor_rules;
+    const double share = larger(kMovedShare, kMovedPerRtol * rtol), slow = larger(kSlow, rtol);
+    subtract(team, W, before, row, length);
+    return columns.change(row, W) <= smaller(kMoved, share * rate * passed) &&
+           columns.slower_than(slow * rate) &&
+           rows.barely_move(row, kMoved, share * passed, slow, residual, field);
+  }
+  KRF_HD void remember() { copy(team, W, before, length); }
+
   // The trial end, dW from the state, becomes the state.
   KRF_HD void advance(const double *dW) {
     motion_ += columns.change(dW, W);
@@ -118,7 +138,8 @@ public:
   // Makes the columns of W orthogonal; the field, the factor of the tangent kernel and the three
   // vectors of `history` turn along.
   KRF_HD void orthogonalise(double *field, double *tangent, double *history) {
-    double *const part[] = {W, field, tangent, history, history + length, history + 2LL * length};
+    double *const part[] = {
+        W, field, tangent, history, history + length, history + 2LL * length, before};
     basis_.orthogonalise(part, factor_rules::kCosine);
     motion_ = 0;
   }

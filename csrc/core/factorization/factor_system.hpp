@@ -29,6 +29,7 @@ public:
   static constexpr double kNewtonShare = 0.05;
   static constexpr int kStandstill = 100;    // steps between two looks whether the loss still falls
   static constexpr double kUnresolved = 4.0; // is_cancelled, for a noise that is a bound
+  static constexpr double kEFolds = 50.0;    // has_stayed: growth the residual could have caused
 
   TeamT &team;
   int length;
@@ -89,6 +90,7 @@ public:
     if (run_.standstill.is_due(now)) {
       rests = rests || (run_.standstill.stands_still(loss()) && stands_still(now.rtol));
       run_.standstill.mark(now, loss());
+      rests = rests || has_stayed(now);
     }
     if (!rests)
       return Rest::kNone;
@@ -196,7 +198,7 @@ private:
   struct RunScalars {
     double X_norm = 0, y_norm2 = 0;
     double noise = 0; // rounding of the residual's norm
-    Standstill standstill{kStandstill, 0.0};
+    Standstill standstill{kStandstill, 0.0}, last_place{kStandstill, 0.0};
   };
   static_assert(__is_trivially_copyable(RunScalars));
 
@@ -214,6 +216,21 @@ private:
   KRF_HD KRF_APART bool stands_still(double rtol) {
     const double force = state_.sensing.adjoint_norm(samples_.residual);
     return state_.slower_than(rtol * LossT::kCurvature * force, state_.sensing.scale, field);
+  }
+
+  // Whether W and the loss have not moved for so long that what grows would have become visible.
+  // At rest steps become so long that Newton's errors, of which the loss sees only the squares,
+  // keep the velocity far above its rounding.
+  KRF_HD KRF_APART bool has_stayed(const Progress &now) {
+    const double rate = LossT::kCurvature * state_.sensing.adjoint_norm(samples_.residual);
+    const double passed = now.t - run_.last_place.t;
+    if (!(rate * passed > kEFolds))
+      return false;
+    const bool stayed = run_.last_place.stands_still(loss()) &&
+                        state_.has_hardly_moved(passed, rate, now.rtol, samples_.residual, field);
+    run_.last_place.mark(now, loss());
+    state_.remember();
+    return stayed;
   }
 
   KRF_HD void residual_of(const double *at, double *out) {

@@ -66,6 +66,23 @@ template <Team TeamT> struct RowMotion {
     return !(team.max(moving) > 0.0);
   }
 
+  // Whether no row has moved by more than `change` times its size, nor by more than the
+  // coefficients `pull` could have moved it by in this time, and whether none moves faster than
+  // `speed` of the most that they could; but rows that have vanished.
+  KRF_HD KRF_APART bool barely_move(const double *moved, double change, double time, double speed,
+                                    const double *pull, const double *field) {
+    T moving = splat<T>(0.0);
+    team.each(sensing.n, [&](int i) {
+      const double fastest = most(i, [&](int k) { return std::fabs(pull[k]); });
+      const double way = std::sqrt(row_dot(moved, moved, i));
+      const bool far = way > smaller(change * size[i], time * fastest);
+      const bool fast = std::sqrt(row_dot(field, field, i)) > speed * fastest;
+      if ((far || fast) && size[i] > ColumnMotion<TeamT>::kVanished)
+        moving = one_lane<T>(1.0);
+    });
+    return !(team.max(moving) > 0.0);
+  }
+
 private:
   KRF_HD double row_dot(const double *A, const double *B, int i) const {
     const double *a = sensing.rows_of(A).row(i), *b = sensing.rows_of(B).row(i);
@@ -101,13 +118,15 @@ private:
   }
   // Of every row, with coefficients of the sizes coefficient(k).
   template <class Coefficient> KRF_HD void measure_rounding(Coefficient coefficient) {
-    team.each(sensing.n, [&](int i) {
-      double sum = 0;
-      for (int k = 0; k < sensing.n_samples; ++k)
-        if (const double part = reach(i, k); part > 0.0)
-          sum += 2.0 * coefficient(k) * part;
-      rounding[i] = sum;
-    });
+    team.each(sensing.n, [&](int i) { rounding[i] = most(i, coefficient); });
+  }
+  // What the velocity of row i is a sum of, in magnitude.
+  template <class Coefficient> KRF_HD double most(int i, Coefficient coefficient) const {
+    double sum = 0;
+    for (int k = 0; k < sensing.n_samples; ++k)
+      if (const double part = reach(i, k); part > 0.0)
+        sum += 2.0 * coefficient(k) * part;
+    return sum;
   }
   // Size of what coefficient k multiplies in the velocity of row i.
   KRF_HD double reach(int i, int k) const {
