@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from conftest import relative
-from scipy.integrate import simpson
+from scipy.integrate import simpson, solve_ivp
 
 import kernelrich_fast as krf
 from kernelrich_fast.experiments.lasso_monotone import instance, monotone
@@ -37,6 +37,82 @@ def test_against_quadrature(data, backend, depth, decay):
         residual = y - flow.beta_mean[1:] @ X.T
         t = flow.t[1:, None]
         assert np.max(np.abs(residual - flow.dual[1:] / t)) < 1e-6 * np.linalg.norm(y)
+
+
+FALLING = krf.schedules.exponential(0.3, 0.05)
+THREE = [[1.0, -0.4, 0.3], [0.2, 0.9, -1.1]], [1.0, -0.6]
+
+
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6, 1e-9])
+@pytest.mark.parametrize(
+    ("X", "y", "alpha", "depth", "decay"),
+    [
+        ([[1.0]], [1.0], 0.3, 3, 0.1),
+        (*THREE, 0.6, 2.2, 0.3),
+        (*THREE, 0.7, 4, 0.2),
+        (*THREE, 0.9, 6, 0.1),
+        (*THREE, 0.7, 4, FALLING),
+        (*THREE, 0.05, 2, 0.2),
+    ],
+)
+def test_means_under_decay_against_dop853(compiled, X, y, alpha, depth, decay, rtol):
+    X, y, d = np.array(X), np.array(y), np.shape(X)[1]
+
+    def field(t, state):
+        plus, minus = state[:d], state[d : 2 * d]
+        beta = plus**depth - minus**depth
+        pull = 2.0 * depth * X.T @ (y - X @ beta)
+        shrink = 0.6 * np.exp(-0.05 * t) if decay is FALLING else 2.0 * decay
+        moves = pull * plus ** (depth - 1) - shrink * plus, -pull * minus ** (depth - 1)
+        return np.concatenate([moves[0], moves[1] - shrink * minus, beta])
+
+    times = [1.0, 10.0, 40.0, 100.0]
+    flow = krf.flow_diagonal(
+        X, y, alpha=alpha, depth=depth, weight_decay=decay, t_eval=times, averaged=True, rtol=rtol
+    )
+    expect_means(flow, field, np.repeat([alpha, 0.0], [2 * d, d]), rtol)
+
+
+@pytest.mark.parametrize("balance", [0.05, -1.0])
+def test_means_of_products_under_decay_against_dop853(compiled, balance):
+    X, y = np.array([[0.1, -0.2, -2.0]]), np.array([0.4])
+    flow = krf.flow_diagonal(
+        X, y, alpha=0.36, balance=balance, model="product", weight_decay=0.02,
+        t_eval=[0.0, 1.0, 10.0, 40.0], averaged=True, rtol=1e-6,
+    )  # fmt: skip
+
+    def field(_, state):
+        u, v = state[:3], state[3:6]
+        pull = 2.0 * X.T @ (y - X @ (u * v))
+        return np.concatenate([pull * v - 0.04 * u, pull * u - 0.04 * v, u * v])
+
+    plus, minus = flow.w_plus[0], flow.w_minus[0]
+    start = np.concatenate([plus + minus, plus - minus, np.zeros(3)])
+    expect_means(flow, field, start, 1e-6)
+
+
+def expect_means(flow, field, start, rtol):
+    """Of a flow whose predictor's integral ends the state of ``field``; seen: 0.3 rtol."""
+    span, d = (0.0, flow.t[-1]), flow.beta.shape[-1]
+    exact = solve_ivp(field, span, start, "DOP853", flow.t, rtol=1e-12, atol=1e-15).y[-d:].T
+    exact = np.divide(exact, flow.t[:, None], where=flow.t[:, None] > 0.0, out=exact)
+    largest = np.linalg.norm(exact, axis=-1).max()
+    late = flow.t > 0.0
+    assert np.linalg.norm((flow.beta_mean - exact)[late], axis=-1).max() < rtol * largest
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_at_the_smallest_times_the_mean_is_the_start(data, backend, decay):
+    times = [0.0, 1e-322, 1e-305]
+    for t_eval in (times[:2], times):
+        flow = krf.flow_diagonal(
+            *data, alpha=0.3, balance=0.5, model="product", weight_decay=decay, t_eval=t_eval,
+            averaged=True, backend=backend,
+        )  # fmt: skip
+        assert flow.status == krf.Status.T_END
+        assert np.array_equal(flow.t, t_eval)
+        assert np.array_equal(flow.beta_mean, np.repeat(flow.beta[:1], len(t_eval), axis=0))
+        assert np.any(flow.beta_mean != 0.0)
 
 
 def test_one_row_at_the_end(data, backend):

@@ -67,7 +67,7 @@ public:
   // stiff yet.
   KRF_HD bool starts_stiff() const { return state.n() >= dual_rules::kStiffStart; }
 
-  KRF_HD void set_accuracy(double rtol) { state.mirror.set_accuracy(rtol); }
+  KRF_HD void set_accuracy(double rtol) { state.mirror.set_accuracy(rtol), rtol_ = rtol; }
   KRF_HD bool start(const DiagonalProblem &p) {
     if (!state.start(p))
       return false;
@@ -202,6 +202,9 @@ public:
     if (decayed.exists()) {
       norm.predictor *= decay_rules::kCautious;
       norm.componentwise *= decay_rules::kCautious;
+      if (average_.wanted)
+        norm.predictor = larger(
+            norm.predictor, average_.error(state, stages_.Z, decayed, norm.predictor_norm, rtol_));
     }
     return norm;
   }
@@ -310,6 +313,7 @@ private:
   double *row_;                 // of results, 2 ldd
   double *power_, *image_;      // of the power method
   double h_ = 0, end_time_ = 0; // of the step, and when the last one ended
+  double rtol_ = 0;
 };
 
 KRF_END_NAMESPACE

@@ -117,12 +117,6 @@ public:
     f.kernel = step.unit * f.predictor * f.field;
     return f;
   }
-  // dt over that of the methods' time, in units of nu, at Radau's stage j.
-  KRF_HD double pace(const DecayStep &step, int j) const {
-    if (!(step.slowing > 0))
-      return 1.0;
-    return step.unit * std::exp(step.slowing * step.h * step.from_own(radau5::c(j)));
-  }
   // By what nu, in units of the present step, is divided from here on.
   KRF_HD double growth_of_unit(const DecayStep &step) const {
     return std::exp(2.0 * (depth_ - 2.0) * integral(step.t, step.h));

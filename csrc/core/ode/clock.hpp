@@ -8,7 +8,11 @@ KRF_BEGIN_NAMESPACE
 class Clock {
 public:
   KRF_HD double time() const { return high_; }
-  KRF_HD double until(double t) const { return (t - high_) - low_; }
+  // No flow moves within kShortest, and what is divided by a step as short may overflow.
+  KRF_HD double until(double t) const {
+    const double left = (t - high_) - low_;
+    return left > 0.0 && left < kShortest ? 0.0 : left;
+  }
   KRF_HD void set(double t) { high_ = t, low_ = 0; }
   KRF_HD void advance(double h) {
     const double total = high_ + h, part = total - high_;
@@ -17,6 +21,7 @@ public:
   }
 
 private:
+  static constexpr double kShortest = 1e-300;
   double high_ = 0, low_ = 0;
 };
 

@@ -55,6 +55,11 @@ inline constexpr int kMaxNewton = 8;
 inline constexpr double kExtrapolate = 2.0;
 inline constexpr double kStepShare = 0.03;
 inline constexpr double kMostNewtonTolerance = 0.03;
+// The embedded error is of order 3 while the step is of order 5, hence the power 2/3 (as in
+// Hairer & Wanner's RADAU5).
+KRF_HD inline double step_tolerance(double rtol) {
+  return smaller(0.5 * std::pow(rtol, 2.0 / 3.0), 30.0 * rtol);
+}
 
 // Lagrange weights at x of the polynomial through (0, 0) and the three stages.
 KRF_HD inline void dense_weights(double x, double weights[3]) {
@@ -97,11 +102,7 @@ template <StiffSystem System> struct Radau5 {
   KRF_HD const double *end_field() const { return F + 2 * length; }
   KRF_HD double largest_eigenvalue() { return s.largest_eigenvalue(); }
 
-  // The embedded error is of order 3 while the step is of order 5, hence the power 2/3 (as in
-  // Hairer & Wanner's RADAU5).
-  KRF_HD static double tolerance(double rtol) {
-    return smaller(0.5 * std::pow(rtol, 2.0 / 3.0), 30.0 * rtol);
-  }
+  KRF_HD static double tolerance(double rtol) { return radau5::step_tolerance(rtol); }
   // A step that took many iterations is followed by a shorter one (Hairer & Wanner).
   KRF_HD double step_factor(double error) const {
     return step_control::step_factor(error, 4.0) * (17.0 / (16.0 + iterations));

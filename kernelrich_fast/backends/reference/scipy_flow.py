@@ -32,6 +32,7 @@ SHARE = 0.25
 # Of a step that leaves the domain, the part below which it is not tried again.
 _SHORTEST = 1e-8
 _LAST = 1e300  # a time beyond which there are no steps
+_SOON = 1e-300  # a time up to which nothing moves
 # What the solvers can tell apart.
 LEAST_TOLERANCE = 100 * np.finfo(np.float64).eps
 
@@ -130,9 +131,11 @@ class _Attempt:
     def run(self, kind: Any, max_steps: int) -> Run:
         problem, clock = self.problem, self.clock
         state, t, steps, n_rhs, status = problem.start, 0.0, 0, 0, None
-        while clock.due <= 0.0:
-            clock.report(0.0, problem.row(state, 0.0))
+        while clock.due <= _SOON:
+            clock.report(clock.due, problem.row(state, 0.0))
         status = self.ended(state, t)
+        if status is None and clock.t_end <= _SOON:
+            t, status = clock.t_end, Status.T_END
         solver, shorter = None, 1.0
         while status is None:
             if steps >= max_steps or t >= _LAST:
