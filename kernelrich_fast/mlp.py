@@ -177,7 +177,8 @@ def flow_mlp(
         Step of ``method="gradient_descent"``; a step of size h advances t by h.
     t_eval : array_like, (T,), optional
         Ascending times at which to return the flow; adds an axis T to the results. Integration then
-        ends at t_eval[-1] or t_max, whatever the loss.
+        ends at t_eval[-1] or t_max, whatever the loss. With ``method="gradient_descent"`` a row is
+        the first state at or after its time; the time of that state is in ``t``.
     t_max : array_like, (...)
         Time at which a run ends.
     stop_loss : array_like, (...)

@@ -6,14 +6,24 @@
 
 KRF_BEGIN_NAMESPACE
 
-// The time after so many steps of length h.  Where it differs by rounding alone from the evaluation
-// time of the row, or from the end, it is that time.
+// Whether only rounding is between a time that was asked for and that of a step.
+KRF_HD inline bool is_descent_time(double asked, double t) {
+  return absolute(asked - t) <= 4.0 * kEpsilon * t;
+}
+// The time after so many steps of length h.  Where it differs by rounding alone from an evaluation
+// time, of this row or a later one, or from the end, it is that time.
 KRF_HD inline double descent_time(double h, long long steps, const FlowOptions &o, int row,
                                   double end) {
-  const double t = static_cast<double>(steps) * h, slack = 4.0 * kEpsilon * t;
-  if (row < o.n_eval && absolute(o.t_eval[row] - t) <= slack)
-    return o.t_eval[row];
-  return absolute(end - t) <= slack ? end : t;
+  const double t = static_cast<double>(steps) * h;
+  double shown = is_descent_time(end, t) ? end : t;
+  for (; row < o.n_eval && (o.t_eval[row] <= t || is_descent_time(o.t_eval[row], t)); ++row)
+    shown = is_descent_time(o.t_eval[row], t) ? o.t_eval[row] : shown;
+  return shown;
+}
+// The time of a row: a flow has a state at the time that was asked for; the state of a descent may
+// be that of a step that ended later, at t.
+KRF_HD inline double row_time(double asked, double t, bool descending) {
+  return !descending || is_descent_time(asked, t) ? asked : t;
 }
 
 // Where a system cannot descend: no steps, and none counted.

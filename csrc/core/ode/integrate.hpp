@@ -347,8 +347,8 @@ private:
 
   // The evaluation times that the clock has reached.
   KRF_HD void write_passed_times(const FlowOptions &o, Output &out) {
-    for (; state_.row < o.n_eval && has_passed(o.t_eval[state_.row]); ++state_.row)
-      system_.write_row(out, state_.row, o.t_eval[state_.row]);
+    for (int &r = state_.row; r < o.n_eval && has_passed(o.t_eval[r]); ++r)
+      system_.write_row(out, r, row_time(o.t_eval[r], state_.clock.time(), state_.descending));
   }
   KRF_HD bool has_passed(double value) {
     if constexpr (kClocked)

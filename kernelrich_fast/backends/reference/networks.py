@@ -216,14 +216,17 @@ def descend(
     *, rtol: float, t_max: float, stop_loss: float, max_steps: int, t_eval: FloatArray | None,
     **_: Any,
 ) -> Run:  # fmt: skip
-    """Gradient descent with a constant step; t is the number of steps times its length."""
+    """Gradient descent with a constant step; t is the number of steps times its length.
+
+    A row is the first state at or after its time, and says in ``t`` when that was.
+    """
     network, clock = Network(layout, X, y, loss), Clock(t_max, stop_loss, t_eval)
     w, t, n_steps, value, marked = w0, 0.0, 0, network.loss(w0), np.inf
     resting = False
     while True:
         row = {"w": w, "loss": np.asarray(value)}
-        while clock.due <= t:
-            clock.report(clock.due, row)
+        while clock.due <= t or _is_time(clock.due, t):
+            clock.report(clock.due if _is_time(clock.due, t) else t, row)
         status = clock.ended(t, value, resting)
         if status is None and (n_steps == max_steps or not np.isfinite(value)):
             status = Status.MAX_STEPS if n_steps == max_steps else Status.FAILED
@@ -236,8 +239,12 @@ def descend(
         w = w - step_size * slope
         n_steps += 1
         t, value = n_steps * step_size, network.loss(w)
-        for asked in (clock.due, clock.t_end):  # where only rounding is between them
-            t = asked if abs(asked - t) <= 1e-15 * t else t
+        t = clock.t_end if _is_time(clock.t_end, t) else t
+
+
+def _is_time(asked: float, t: float) -> bool:
+    """Whether only rounding is between a time that was asked for and that of a step."""
+    return abs(asked - t) <= 1e-15 * t
 
 
 def _cross_entropy(f: FloatArray, label: Any) -> tuple[float, FloatArray]:
