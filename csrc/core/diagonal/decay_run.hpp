@@ -26,7 +26,9 @@ public:
     using T = typename TeamT::Value;
     T absent = splat<T>(0.0);
     s.team.for_each(s.ldd, [&](int i) {
-      absent = select(read<T>(p.w_minus0 + i) > 0.0, absent, splat<T>(1.0));
+      const auto has_minus = read<T>(p.w_minus0 + i) > 0.0;
+      absent = select(has_minus, absent, splat<T>(1.0));
+      write(watch_.has_minus + i, select(has_minus, splat<T>(1.0), splat<T>(0.0)));
     });
     of_one_sign_ = s.team.max(absent) > 0.0;
     regime_ = decay.regime(0.0);
@@ -86,14 +88,17 @@ public:
                                watch_.leniency());
   }
 
-  // Whether a network without w_minus rests, whose nu need not; looked at as time doubles.
+  // Whether a network without w_minus rests, whose nu need not; looked at as time doubles.  Its
+  // velocity is X' field, which rounding moves by `noise` for a feature of norm one.
   template <class StateT>
-  KRF_HD bool rests_with_one_sign(StateT &s, const Progress &now, double scale) {
+  KRF_HD bool rests_with_one_sign(StateT &s, const Progress &now, double scale, const double *field,
+                                  double noise) {
     if (!of_one_sign_ || is_new_regime(s, now.t) || !(now.t >= 2.0 * looked_at_))
       return false;
     looked_at_ = now.t;
     watch_.look(s);
-    return watch_.last.is_rest_of_one_sign(nothing(scale, now), now.rtol);
+    return watch_.last.is_rest_of_one_sign(watch_.conditions(s, field, noise), nothing(scale, now),
+                                           now.rtol);
   }
   // What nu gains of a residual that rests from the last step on, up to t.  Without decay, a
   // residual that is only rounding adds nothing.

@@ -119,7 +119,7 @@ public:
     if (decayed.decay.is_over(now.t)) {
       if (still)
         return rest_at_rounding(p, history);
-      const bool rests = decayed.rests_with_one_sign(state, now, scale);
+      const bool rests = decayed.rests_with_one_sign(state, now, scale, field, state.noise);
       return rests ? Rest::kStationary : Rest::kNone;
     }
     const bool rests = decayed.rests(state, now, scale, state.loss());

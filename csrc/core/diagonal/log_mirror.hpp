@@ -99,6 +99,10 @@ struct LogMirror {
     w_plus = exponential(read<T>(log_plus + i) - f.plus);
     w_minus = exponential(read<T>(log_minus + i) - f.minus);
   }
+  template <class T> KRF_HD void log_weights(int i, T &plus, T &minus) const {
+    plus = read<T>(log_plus + i);
+    minus = read<T>(log_minus + i);
+  }
 
   // How long the logarithm of a weight that grows takes, at the velocity of z, to grow by `growth`.
   template <class T> KRF_HD T time_of_growth(int i, T velocity, T growth) const {

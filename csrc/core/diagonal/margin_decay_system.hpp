@@ -122,8 +122,8 @@ public:
     if (to_slopes_.is_separated(log_loss_))
       return Rest::kNone;
     const double still = margin_rules::still(rtol_, 1.0 + state.prediction_size());
-    const bool rests =
-        !state.moves_faster_than(slope_ * still) || decayed.rests_with_one_sign(state, now, scale);
+    const bool rests = !state.moves_faster_than(slope_ * still) ||
+                       decayed.rests_with_one_sign(state, now, scale, field, slope_ * still);
     return rests ? Rest::kStationary : Rest::kNone;
   }
 

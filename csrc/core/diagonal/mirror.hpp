@@ -30,6 +30,8 @@ template <class T> struct MirrorValue {
 // evaluate(i, dz, good)   at position + dz; `good` is false where a weight leaves its domain
 // advance(i, dz)          the position moves by dz
 // weights(i, dz, w_plus, w_minus)
+// log_weights(i, log_plus, log_minus)  where they are, finite below the smallest double too; that
+//                         of a weight that is absent is constant
 // step_cap(i, velocity, log_felt), damping(i, dz)  the longest step at constant velocity, and the
 //                         longest multiple of dz, over which the coordinate is predictable
 // rescale, dual_scale, restore  for limits: continuation in the scale of the start
@@ -44,6 +46,7 @@ concept Mirror = requires(M m, int i, double x, double &out, double *storage, bo
   { m.evaluate(i, x, good).slope };
   m.advance(i, x);
   m.weights(i, x, out, out);
+  m.log_weights(i, out, out);
   { m.step_cap(i, x, x) };
   { m.damping(i, x) };
   m.rescale(i, x, x, x);
@@ -115,6 +118,12 @@ struct Depth2Mirror {
     w_plus = exponential(0.5 * (level + position));
     w_minus =
         select(read<T>(half_kappa + i) < 0.0, splat<T>(0.0), exponential(0.5 * (level - position)));
+  }
+
+  template <class T> KRF_HD void log_weights(int i, T &plus, T &minus) const {
+    const T position = read<T>(theta + i), level = read<T>(log_half_kappa + i);
+    plus = 0.5 * (level + position);
+    minus = select(read<T>(half_kappa + i) < 0.0, splat<T>(0.0), 0.5 * (level - position));
   }
 
   // Longest step at constant velocity that the coordinate can be predicted over.
@@ -235,6 +244,12 @@ struct DeepMirror {
     const double root = -1.0 / (depth - 2.0);
     w_plus = exponential(root * logarithm(read<T>(u_plus + i) - shift));
     w_minus = exponential(root * logarithm(read<T>(u_minus + i) + shift));
+  }
+
+  template <class T> KRF_HD void log_weights(int i, T &plus, T &minus) const {
+    const double root = -1.0 / (depth - 2.0);
+    plus = root * logarithm(read<T>(u_plus + i));
+    minus = root * logarithm(read<T>(u_minus + i));
   }
 
   template <class T> KRF_HD T step_cap(int i, T velocity, T log_felt) const {

@@ -30,6 +30,10 @@ inline constexpr double kWatch = 2.0, kWatchShare = 0.2;
 inline constexpr double kMostLenient = 10.0;
 // Of the logarithm of a weight, while time doubles, of one that falls for ever.
 inline constexpr double kFalls = 0.01;
+// Where the pull on a weight without decay is more than this part of what the field could pull, or
+// more than the square of rtol, the weight grows, however slowly.  The square, because the pull is
+// how the loss falls with beta, and the loss is as small as the square of an error of predictions.
+inline constexpr double kStillPulled = 1e-9;
 // Errors of steps count so many times: between coordinates that nearly tie nothing takes them back.
 inline constexpr double kCautious = 4.0;
 // Decay of which less than this is left is over.
@@ -136,6 +140,21 @@ private:
   double depth_;
 };
 
+// The conditions of Karush, Kuhn and Tucker at the end of a flow without decay: nothing pulls at a
+// weight so that it grows, and those that are pulled down are nearly zero.  A weight that moves
+// slowly beside others that have come to rest is seen by them alone.
+struct EndConditions {
+  double grows = kInfinity; // the largest pull on a weight that makes it grow, for a feature of one
+  double falls = kInfinity; // what features that are pulled down still add to the loss
+  double field = 0;         // norm of the field, of which X' is the pull
+  double noise = 0;         // rounding of `grows`
+
+  KRF_HD bool hold(double size, double tolerance) const {
+    const double pulled = smaller(decay_rules::kStillPulled, tolerance * tolerance) * field;
+    return grows <= larger(noise, pulled) && falls <= tolerance * size * field;
+  }
+};
+
 // How far weights and predictor moved while Lambda grew by kWatch or more.  Over less, the rounding
 // of what Newton's iteration leaves would look like a motion.
 struct DecayMotion {
@@ -147,9 +166,10 @@ struct DecayMotion {
 
   // Whether the predictor of a network without w_minus has come to rest, over a time that doubles:
   // where no beta >= 0 fits, some weight falls for ever, and none grows.
-  KRF_HD bool is_rest_of_one_sign(double y_norm, double tolerance) const {
-    return growth <= tolerance && descent > decay_rules::kFalls &&
-           change <= tolerance * (predictor + tolerance * y_norm);
+  KRF_HD bool is_rest_of_one_sign(const EndConditions &end, double y_norm, double tolerance) const {
+    const double size = predictor + tolerance * y_norm;
+    return growth <= tolerance && descent > decay_rules::kFalls && change <= tolerance * size &&
+           end.hold(size, tolerance);
   }
   // Whether predictor and |w|^2 have come to rest under constant decay, and no small weight grows.
   // What is left of a motion that fades at a rate of its own is as much longer as that is slower
@@ -165,17 +185,19 @@ struct DecayMotion {
   }
 };
 
-// Weights and predictor at an earlier time.
+// Logarithms of the weights, and the predictor, at an earlier time.
 template <Team TeamT> struct DecayWatch {
   using T = typename TeamT::Value;
 
-  double *beta, *w_plus, *w_minus;
+  double *beta, *log_plus, *log_minus;
+  double *has_minus;           // one, or zero
   double grown = 0, total = 0; // Lambda since then, and since the start
   DecayMotion last, before;
   int looks_taken = 0;
 
   KRF_HD DecayWatch(int ldd, Arena &arena)
-      : beta(arena.take(ldd)), w_plus(arena.take(ldd)), w_minus(arena.take(ldd)) {}
+      : beta(arena.take(ldd)), log_plus(arena.take(ldd)), log_minus(arena.take(ldd)),
+        has_minus(arena.take(ldd)) {}
 
   template <class StateT> KRF_HD void start(StateT &s) {
     grown = total = 0;
@@ -206,13 +228,33 @@ template <Team TeamT> struct DecayWatch {
     grown = 0;
   }
 
+  // At s.velocity, which is X' field; rounding moves it by `noise` for a feature of norm one.
+  template <class StateT>
+  KRF_HD KRF_APART EndConditions conditions(StateT &s, const double *field, double noise) {
+    const T zero = splat<T>(0.0);
+    T grows = zero, falls = zero;
+    s.team.for_each(s.ldd, [&](int i) {
+      const T length = read<T>(s.feature_norm + i), pull = read<T>(s.velocity + i);
+      const auto counts = length > 0.0;
+      const T growing = select(read<T>(has_minus + i) > 0.0, absolute(pull), pull);
+      grows = greater_of(grows, select(counts, growing / length, zero));
+      falls += select(counts, absolute(pull * read<T>(s.here.beta + i)), zero);
+    });
+    EndConditions end;
+    end.grows = s.team.max(grows);
+    end.falls = s.team.sum(falls);
+    end.field = norm(s.team, field, s.ldn);
+    end.noise = noise;
+    return end;
+  }
+
 private:
   template <class StateT> KRF_HD void keep(StateT &s, int i) {
     T plus, minus;
-    s.mirror.weights(i, splat<T>(0.0), plus, minus);
+    s.mirror.log_weights(i, plus, minus);
     write(beta + i, read<T>(s.here.beta + i));
-    write(w_plus + i, plus);
-    write(w_minus + i, minus);
+    write(log_plus + i, plus);
+    write(log_minus + i, minus);
   }
 
   template <class StateT> KRF_HD DecayMotion motion(StateT &s) {
@@ -221,10 +263,12 @@ private:
     T growth = zero, descent = zero;
     s.team.for_each(s.ldd, [&](int i) {
       const T length = read<T>(s.feature_norm + i);
-      const T old_beta = read<T>(beta + i), old_plus = read<T>(w_plus + i);
-      const T old_minus = read<T>(w_minus + i);
+      const T old_beta = read<T>(beta + i);
+      const T up_before = read<T>(log_plus + i), down_before = read<T>(log_minus + i);
       keep(s, i);
-      const T plus = read<T>(w_plus + i), minus = read<T>(w_minus + i);
+      const T up = read<T>(log_plus + i), down = read<T>(log_minus + i);
+      const T old_plus = exponential(up_before), old_minus = exponential(down_before);
+      const T plus = exponential(up), minus = exponential(down);
       const T moved = (read<T>(beta + i) - old_beta) * length, size = read<T>(beta + i) * length;
       const auto counts = length > 0.0; // padding, and a feature of zeros, only fall
       squares[0] += select(counts, moved * moved, zero);
@@ -233,11 +277,9 @@ private:
           counts, (old_plus - plus) * (old_plus + plus) + (old_minus - minus) * (old_minus + minus),
           zero);
       squares[3] += select(counts, plus * plus + minus * minus, zero);
-      const T grown_by = greater_of(logarithm(plus) - logarithm(old_plus),
-                                    logarithm(minus) - logarithm(old_minus));
+      const T grown_by = greater_of(up - up_before, down - down_before);
       growth = greater_of(growth, select(counts, grown_by, zero));
-      const T fallen = logarithm(old_plus) - logarithm(plus);
-      descent = greater_of(descent, select(counts, fallen, zero));
+      descent = greater_of(descent, select(counts, up_before - up, zero));
     });
     DecayMotion m;
     m.growth = s.team.max(growth);
