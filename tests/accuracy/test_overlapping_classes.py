@@ -67,3 +67,19 @@ def test_a_gradient_that_nearly_cancels_asks_for_no_step_beyond_the_minimum():
     flow = krf.flow_diagonal(X, y, alpha=0.5, loss="logistic", t_eval=times)
     assert flow.status == Status.STATIONARY
     np.testing.assert_allclose(flow.beta, beta, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
+@pytest.mark.parametrize("n", [10, 24])
+def test_as_many_samples_of_each_class_beside_an_intercept(n, rtol):
+    """The pull on the intercept cancels at the start, so that slopes in a first step overflow."""
+    times = np.array([1.0, 10.0, 100.0])
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X = np.c_[0.3 * rng.standard_normal(n), np.ones(n)]
+        y = rng.permutation(np.repeat([-1.0, 1.0], n // 2))
+        flow = krf.flow_diagonal(X, y, alpha=0.05, loss="logistic", t_eval=times, rtol=rtol)
+        assert flow.status in (Status.T_END, Status.STATIONARY)
+        beta = exact(X, y, 0.05, times, "DOP853")
+        error = np.linalg.norm(flow.beta - beta, axis=1) / np.linalg.norm(beta, axis=1)
+        assert error.max() <= 10 * rtol

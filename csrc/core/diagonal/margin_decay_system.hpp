@@ -175,6 +175,7 @@ public:
     T most = splat<T>(0.0);
     team.for_each(length, [&](int i) { most = greater_of(most, read<T>(weight_ + i)); });
     const double shift = radau5::kGamma / h / larger(team.max(most), 1e-280);
+    scaled_gram_.shed_rounding(stages_.mean_slope);
     scaled_gram_.update(stages_.mean_slope, shift, scaled_gram_.kDrift);
     return solver_.prepare(scaled_gram_.matrix, h, [&](int i) { return read<T>(weight_ + i); });
   }

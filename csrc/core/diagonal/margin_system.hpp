@@ -137,6 +137,7 @@ public:
 
   KRF_HD KRF_APART bool prepare(double h, double, double *, bool &basis_changed) {
     basis_changed = false;
+    scaled_gram_.shed_rounding(stages_.mean_slope);
     scaled_gram_.update(stages_.mean_slope, radau5::kGamma / h, scaled_gram_.kDrift);
     return solver_.prepare(scaled_gram_.matrix, field, curvature_, 1.0 / run_.width, h);
   }

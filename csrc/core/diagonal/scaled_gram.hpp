@@ -12,8 +12,11 @@ template <Team TeamT> struct ScaledGram {
   double *change;         // weights of the columns being moved
   int *moved;             // their indices
   const double **columns; // scratch of the team
+  double largest = 0;     // trace of a column since the matrix was empty, for `shed_rounding`
 
   static constexpr double kDrift = 0.2;
+  // Digits that the largest column may have lost since then.
+  static constexpr double kTakenBack = 1e8;
 
   KRF_HD ScaledGram(const ResidualBasis<TeamT> &basis_, Arena &arena)
       : basis(basis_), matrix(arena.take(static_cast<long long>(basis.ldn) * basis.ldn)),
@@ -23,6 +26,23 @@ template <Team TeamT> struct ScaledGram {
   KRF_HD void clear() {
     fill(basis.team, 0.0, matrix, basis.ldn * basis.ldn);
     fill(basis.team, 0.0, slope, basis.ldd);
+  }
+
+  // Slopes grow exponentially with a step that was too long: what is left of the matrix once they
+  // are taken back is their rounding.  It is then built anew.
+  KRF_HD KRF_APART void shed_rounding(const double *target) {
+    using T = typename TeamT::Value;
+    T most = splat<T>(0.0);
+    basis.team.for_each(basis.ldd, [&](int i) {
+      const T length = read<T>(basis.feature_norm + i);
+      most = greater_of(most, read<T>(target + i) * length * length);
+    });
+    const double now = basis.team.max(most);
+    if (largest > kTakenBack * now) {
+      clear();
+      largest = 0;
+    }
+    largest = larger(largest, now);
   }
 
   // Moves the columns whose slope drifted by more than the fraction `drift`, unless all such
