@@ -164,10 +164,12 @@ def flow_linear(
     + d_out columns represents any width [1]_. For samples, sigma is computed from X itself, never
     from X^T X, and modes are resolved down to about 1e-7 of the largest sigma; from moments, down
     to 1e-5.  Accuracy: M at t_eval and at the end lies within 10 rtol of the exact flow, in the
-    Frobenius norm relative to |M|; The returned weights conserve W2^T W2 - W1 W1^T. Runs whose
-    targets no M fits end as STATIONARY. Evaluating the velocity costs 3 d_out r (d_in + d_out)
-    multiplications, where r is the rank of X. In the basis of the eigenvectors of W2 W2^T the
-    tangent kernel consists of d_out blocks of size r, so a stiff step adds about d_out r^3.
+    Frobenius norm relative to |M|. The flow conserves W2^T W2 - W1 W1^T, and the returned weights
+    have its initial value restored; from small weights at an rtol above 1e-6 that may not succeed,
+    and the difference is then an error of the order of rtol |M|. Runs whose targets no M fits end
+    as STATIONARY. Evaluating the velocity costs 3 d_out r (d_in + d_out) multiplications, where r
+    is the rank of X. In the basis of the eigenvectors of W2 W2^T the tangent kernel consists of
+    d_out blocks of size r, so a stiff step adds about d_out r^3.
 
     References
     ----------

@@ -126,7 +126,7 @@ private:
   } quiet_;
   // So many steps, over so much of the time there has been, have moved nothing.
   // Short steps see little of a slow fall; where steps only leave noise, the loss rises as often.
-  Standstill by_speed_{20, 1.5}, by_motion_{200, 1.1, 1e-13}, by_descent_{1000, 0.0};
+  Standstill by_speed_{20, 1.5, 1e-13}, by_motion_{200, 1.1, 1e-13}, by_descent_{1000, 0.0};
 };
 
 KRF_END_NAMESPACE
