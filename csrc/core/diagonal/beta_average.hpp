@@ -26,7 +26,7 @@ struct StageQuadrature {
 
   KRF_HD explicit StageQuadrature(const DecayStep &step) {
     const double a = step.from_own(radau5::c(0)), b = step.from_own(radau5::c(1));
-    // Of the cubic's factors at its four points.
+    // The denominators of the four Lagrange polynomials.
     const double at[4] = {-a * b, a * (a - b) * (a - 1.0), b * (b - a) * (b - 1.0),
                           (1.0 - a) * (1.0 - b)};
     const double sum = a + b, product = a * b, without_b = (2.0 * a - 1.0) / 12.0;

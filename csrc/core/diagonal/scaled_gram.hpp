@@ -12,10 +12,10 @@ template <Team TeamT> struct ScaledGram {
   double *change;         // weights of the columns being moved
   int *moved;             // their indices
   const double **columns; // scratch of the team
-  double largest = 0;     // trace of a column since the matrix was empty, for `shed_rounding`
+  double largest = 0;     // the largest trace of a column since the matrix was empty
 
   static constexpr double kDrift = 0.2;
-  // Digits that the largest column may have lost since then.
+  // The matrix is built anew once its largest column has shrunk by this factor.
   static constexpr double kTakenBack = 1e8;
 
   KRF_HD ScaledGram(const ResidualBasis<TeamT> &basis_, Arena &arena)
@@ -28,8 +28,8 @@ template <Team TeamT> struct ScaledGram {
     fill(basis.team, 0.0, slope, basis.ldd);
   }
 
-  // Slopes grow exponentially with a step that was too long: what is left of the matrix once they
-  // are taken back is their rounding.  It is then built anew.
+  // A step that is too long makes slopes exponentially large.  When they are subtracted again, only
+  // their rounding is left of the matrix, so it is built anew.
   KRF_HD KRF_APART void shed_rounding(const double *target) {
     using T = typename TeamT::Value;
     T most = splat<T>(0.0);

@@ -144,7 +144,7 @@ private:
 // weight so that it grows, and those that are pulled down are nearly zero.  A weight that moves
 // slowly beside others that have come to rest is seen by them alone.
 struct EndConditions {
-  double grows = kInfinity; // the largest pull on a weight that makes it grow, for a feature of one
+  double grows = kInfinity; // the largest pull that makes a weight grow, over the feature's norm
   double falls = kInfinity; // what features that are pulled down still add to the loss
   double field = 0;         // norm of the field, of which X' is the pull
   double noise = 0;         // rounding of `grows`

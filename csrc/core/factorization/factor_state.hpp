@@ -19,8 +19,9 @@ namespace factor_rules {
 inline constexpr double kCosine = 0.1; // between columns, once they are orthogonal
 inline constexpr double kDrift = 0.5;  // relative motion of a column until they are made so again
 inline constexpr double kGrowth = 4.0; // longest step in units of relative motion
-// A state that has not moved: by so much at most, and by so small a share of what the residual
-// could have moved it by, which grows with rtol; and its velocity as such a share, or rtol.
+// A state has hardly moved if no column or row has changed by more than kMoved of its size, nor by
+// more than a share of what the residual could have moved it by: kMovedShare, or kMovedPerRtol rtol
+// where that is larger.  Its velocity is then at most kSlow, or rtol, of the fastest possible.
 inline constexpr double kMoved = 1e-2, kMovedShare = 1e-8, kMovedPerRtol = 1e-4, kSlow = 1e-5;
 } // namespace factor_rules
 
@@ -95,9 +96,9 @@ public:
     return columns.slower_than(speed) && rows.slower_than(own_rows ? 0.0 : speed, W, field);
   }
 
-  // Whether W has hardly moved since it was `before`, in the time `passed`, column by column at the
-  // largest rate that the residual could give it, and row by row, as rows may have units of their
-  // own; after the same.  What still grows is seen once it shows in its column or its row.
+  // Whether W has hardly moved since it was `before`, in the time `passed`.  Columns are compared
+  // with the largest rate at which the residual could move them, and rows with one of their own,
+  // because they may have other units.  A part that still grows counts once it shows in its column.
   KRF_HD KRF_APART bool has_hardly_moved(double passed, double rate, double rtol,
                                          const double *residual, const double *field) {
     using namespace factor_rules;

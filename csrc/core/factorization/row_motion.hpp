@@ -66,9 +66,9 @@ template <Team TeamT> struct RowMotion {
     return !(team.max(moving) > 0.0);
   }
 
-  // Whether no row has moved by more than `change` times its size, nor by more than the
-  // coefficients `pull` could have moved it by in this time, and whether none moves faster than
-  // `speed` of the most that they could; but rows that have vanished.
+  // Whether every row that has not vanished has moved by at most `change` times its size, and by at
+  // most what the coefficients `pull` could move it by in this time; and whether it moves at most
+  // at the fraction `speed` of the velocity that they could give it.
   KRF_HD KRF_APART bool barely_move(const double *moved, double change, double time, double speed,
                                     const double *pull, const double *field) {
     T moving = splat<T>(0.0);

@@ -125,7 +125,8 @@ private:
     double last = 0, since = kInfinity; // the time of the last step, and of the first quiet one
   } quiet_;
   // So many steps, over so much of the time there has been, have moved nothing.
-  // Short steps see little of a slow fall; where steps only leave noise, the loss rises as often.
+  // The least fall is small, because over short steps a slow loss falls by little.  A loss that is
+  // only noise rises as often as it falls, so that one of the next looks finds it at rest.
   Standstill by_speed_{20, 1.5, 1e-13}, by_motion_{200, 1.1, 1e-13}, by_descent_{1000, 0.0};
 };
 
