@@ -169,3 +169,25 @@ def test_nearly_parallel_samples_of_length_500(method):
         X, y, alpha=alpha, w_plus0=plus, w_minus0=minus, t_max=end, stop_loss=0, method=method
     )
     assert relative(flow.beta, expected) < 1e-5
+
+
+@pytest.mark.parametrize("seed", [411, 446, 488, 532])
+def test_rows_within_explicit_steps(backend, seed):
+    """From weights of many sizes; Shampine's quartic alone is 13 to 31 rtol off here."""
+    rng = np.random.default_rng(seed)
+    n, d = rng.integers(2, 12), rng.integers(3, 30)
+    X = rng.normal(size=(n, d))
+    y = X @ (rng.normal(size=d) * (rng.random(d) < 0.3)) + 0.1 * rng.normal(size=n)
+    depth, alpha = rng.choice([2, 3, 4, 2.5, rng.uniform(2, 6)]), 10 ** rng.uniform(-2, 0.5)
+    start = {name: 10 ** rng.uniform(-2, 1, d) for name in ("w_plus0", "w_minus0")}
+    rtol = 10.0 ** -rng.integers(3, 9)
+    rate = np.linalg.norm(X, 2) ** 2 * alpha ** (2 * depth - 2) + np.linalg.norm(y)
+    times = np.geomspace(1e-4, 0.1, 151) / rate
+    flow = krf.flow_diagonal(
+        X, y, alpha=alpha, depth=depth, t_eval=times, rtol=rtol, method="dopri5",
+        backend=backend, **start,
+    )  # fmt: skip
+    expected = weight_space_flow(X, y, *(alpha * w for w in start.values()), depth, times)
+    largest = np.maximum.accumulate(np.linalg.norm(expected, axis=-1))
+    error = np.linalg.norm(flow.beta - expected, axis=-1) / largest
+    assert error.max() < 5 * rtol
