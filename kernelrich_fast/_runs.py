@@ -18,8 +18,12 @@ from .status import warn_unless_converged
 __all__ = ["RunBar", "Solved", "backend_for", "flow_options", "solve_flows", "thread_count"]
 
 
+class Default(float):
+    """A default value, told from the same number given by the caller."""
+
+
 # The default of all flows.
-STOP_LOSS = 1e-12
+STOP_LOSS = Default(1e-12)
 
 
 def flow_options(
@@ -62,7 +66,7 @@ def _checked(
     if tolerance.min() < 1e-12 or tolerance.max() > 0.1:
         raise ValueError(f"rtol: expected values in [1e-12, 0.1], got {rtol!r}")
     least_loss = check.positive_array("stop_loss", stop_loss, zero=True)
-    if t_eval is not None and np.any(least_loss != STOP_LOSS):
+    if t_eval is not None and not isinstance(stop_loss, Default):
         raise ValueError(
             "stop_loss: expected none together with t_eval, with which a run goes to the last time "
             "whatever its loss; give one of the two"
@@ -80,7 +84,7 @@ def _checked(
     )
 
 
-_PLAIN = (float, int, bool, str, type(None))
+_PLAIN = (Default, float, int, bool, str, type(None))
 # 1, 1.0 and True are not the same argument.
 _checked_before = lru_cache(maxsize=256, typed=True)(_checked)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from . import _validate as check
-from ._runs import RunBar, backend_for, flow_options, solve_flows, thread_count
+from ._runs import STOP_LOSS, RunBar, backend_for, flow_options, solve_flows, thread_count
 from ._types import ArrayLike, Progress
 from .backends import BACKENDS, MARGIN_LOSSES
 from .backends.base import LimitOptions
@@ -47,7 +47,7 @@ def flow_diagonal(
     averaged: bool = False,
     t_eval: ArrayLike | None = None,
     t_max: ArrayLike = np.inf,
-    stop_loss: ArrayLike = 1e-12,
+    stop_loss: ArrayLike = STOP_LOSS,
     stop_log_loss: ArrayLike | None = None,
     log_loss_eval: ArrayLike | None = None,
     log_t_eval: ArrayLike | None = None,

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _validate as check
 from ._device import contiguous, namespace, to_host
-from ._runs import Solved, flow_options, solve_flows
+from ._runs import STOP_LOSS, Solved, flow_options, solve_flows
 from ._types import ArrayLike, FloatArray, Progress
 from .backends import (
     BACKENDS,
@@ -56,7 +56,7 @@ def flow_factorization(
     loss: str = "squared",
     t_eval: ArrayLike | None = None,
     t_max: ArrayLike = np.inf,
-    stop_loss: ArrayLike = 1e-12,
+    stop_loss: ArrayLike = STOP_LOSS,
     stop_log_loss: ArrayLike | None = None,
     log_loss_eval: ArrayLike | None = None,
     log_t_eval: ArrayLike | None = None,

@@ -10,7 +10,7 @@ import numpy as np
 from . import _validate as check
 from ._device import contiguous, namespace
 from ._results import FlowResult
-from ._runs import flow_options, solve_flows
+from ._runs import STOP_LOSS, flow_options, solve_flows
 from ._types import ArrayLike, FloatArray, Progress
 from .backends import BACKENDS, LinearBatch, per_run, run_index
 from .backends.batch import batch_shape
@@ -72,7 +72,7 @@ def flow_linear(
     W2: ArrayLike | None = None,
     t_eval: ArrayLike | None = None,
     t_max: ArrayLike = np.inf,
-    stop_loss: ArrayLike = 1e-12,
+    stop_loss: ArrayLike = STOP_LOSS,
     rtol: ArrayLike = 1e-6,
     atol: float = 0.0,
     method: str = "auto",

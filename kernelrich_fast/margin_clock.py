@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _validate as check
 from ._device import namespace, to_host
-from ._runs import STOP_LOSS, Solved, flow_options
+from ._runs import STOP_LOSS, Default, Solved, flow_options
 from ._types import ArrayLike, FloatArray
 from .backends import MARGIN_LOSSES
 from .backends.base import METHODS, MarginOptions
@@ -168,7 +168,7 @@ def refuse_squared_options(loss: str, t_max: Any, stop_loss: Any) -> None:
         raise ValueError(
             f"t_max: expected none {expected}, got {t_max!r}; give t_eval or log_t_eval"
         )
-    if np.any(np.asarray(stop_loss) != STOP_LOSS):
+    if not isinstance(stop_loss, Default):
         raise ValueError(
             f"stop_loss: expected none {expected}, got {stop_loss!r}; give stop_log_loss, which is "
             "ln L"
