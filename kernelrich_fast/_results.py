@@ -156,7 +156,8 @@ class Result:
         for name, value in [*self._fields(), *derived]:
             if not (isinstance(value, list) or hasattr(value, "shape")):
                 continue
-            if name == "depth" and name in axes:  # the caller's axis says the same
+            if name == "depth" and name in axes:
+                _expect_depths(dims, axes.index(name), value)
                 continue
             layers = value if isinstance(value, list) else [value]
             for i, each in enumerate(layers):
@@ -286,6 +287,19 @@ def _expect_free(axes: tuple[str, ...], variables: dict[str, Any]) -> None:
             if name in taken and not (taken is variables and variables[name][0] == (name,)):
                 raise ValueError(f"dims: {name!r} is the name of {what} of the Dataset; choose one "
                                  "that is free")  # fmt: skip
+
+
+def _expect_depths(dims: Dims | None, axis: int, depth: Any) -> None:
+    """Raise where values of the axis "depth" are not the depths of the runs along it."""
+    if not isinstance(dims, Mapping):
+        return
+    runs = np.moveaxis(np.asarray(to_host(depth)), axis, -1)
+    given = np.asarray(to_host(dims["depth"]))
+    if given.shape == runs.shape[-1:] and np.any(given != runs):
+        raise ValueError(
+            f"dims: expected values of 'depth' that the runs have, "
+            f"{runs.reshape(-1, runs.shape[-1])[0]}, got {given}"
+        )
 
 
 def _coordinates(values: Mapping[str, ArrayLike], shape: tuple[int, ...]) -> dict[str, Any]:

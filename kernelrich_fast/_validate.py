@@ -45,12 +45,13 @@ _MOST_LAYERS = 2**20 - 1
 
 def real_array(
     name: str, value: Any, *, ndim: int | None = None, finite: bool = True, nan: bool = False,
-    device: bool = False,
+    flags: bool = True, device: bool = False,
 ) -> FloatArray:  # fmt: skip
     """A float64 array from anything real; never written to, so that inputs are not changed.
 
-    ``nan`` accepts all values, for arrays of which parts are never read. An array on a CUDA device
-    is copied to the host or, with ``device``, stays there as a CuPy array.
+    ``nan`` accepts all values, for arrays of which parts are never read; ``flags`` accepts True and
+    False as 1 and 0. An array on a CUDA device is copied to the host or, with ``device``, stays
+    there as a CuPy array.
     """
     stays = on_device(value)
     if stays:
@@ -58,7 +59,7 @@ def real_array(
         stays = device
         value = value if device else to_host(value)
     array = value if stays else host_array(name, value)
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in ("fiub" if flags else "fiu"):
         raise TypeError(f"{name}: expected real numbers, got {_what(value, array)}")
     if stays:
         array = array.astype(np.float64, order="C", copy=False)
@@ -179,7 +180,7 @@ def real_arrays(name: str, value: Any, *, ndim: int, device: bool = False) -> li
 def positive_array(
     name: str, value: Any, *, zero: bool = False, finite: bool = True, device: bool = False
 ) -> FloatArray:
-    array = real_array(name, value, finite=finite, device=device)
+    array = real_array(name, value, finite=finite, flags=False, device=device)
     low = array.min()
     if low < 0 or (low == 0 and not zero):
         raise ValueError(
@@ -208,7 +209,7 @@ def depth_array(name: str, value: Any) -> FloatArray:
     """Depths of diagonal networks, real numbers from 2."""
     if type(value) is int and 2 <= value <= _MOST_LAYERS:
         return np.array(float(value))
-    array = real_array(name, value)
+    array = real_array(name, value, flags=False)
     if array.min() < 2.0:
         raise ValueError(f"{name}: expected values of at least 2, got {array.min():g}")
     if array.max() > _MOST_LAYERS:
@@ -224,11 +225,9 @@ def depth_number(name: str, value: Any) -> float:
 def scalar(
     name: str, value: Any, *, low: float, high: float = np.inf, open_low: bool = True
 ) -> float:
-    array = real_array(name, value, finite=False)
+    array = real_array(name, value, finite=False, flags=False)
     if array.ndim:
         raise TypeError(f"{name}: expected a single number, got shape {array.shape}")
-    if isinstance(value, bool) or getattr(value, "dtype", None) == np.bool_:
-        raise TypeError(f"{name}: expected a number, got {value!r}")
     x = float(array)
     if x < low or (open_low and x == low) or x > high or x == np.inf:
         left, right = "(" if open_low else "[", "]" if np.isfinite(high) else ")"
@@ -257,8 +256,10 @@ def pair(name: str, value: Any, what: str) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
-def broadcast(**shapes: tuple[int, ...]) -> tuple[int, ...]:
+def broadcast(advice: str = "", /, **shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The shape to which leading axes of arguments broadcast; an error names the first misfit.
+
+    ``advice`` says what to do instead.
 
     Examples
     --------
@@ -273,6 +274,7 @@ def broadcast(**shapes: tuple[int, ...]) -> tuple[int, ...]:
             others = ", ".join(f"{k} {v}" for k, v in shapes.items() if k != name and v)
             raise ValueError(
                 f"{name}: expected leading axes that broadcast with those of {others}, got {shape}"
+                f"{advice and '; ' + advice}"
             ) from None
     return found
 
@@ -385,7 +387,7 @@ def profile(
 
 
 def time_grid(name: str, value: Any) -> FloatArray:
-    array = real_array(name, value)
+    array = real_array(name, value, flags=False)
     if array.ndim != 1:
         raise ValueError(f"{name}: expected a one-dimensional array, got shape {array.shape}")
     if array[0] < 0 or np.any(np.diff(array) < 0):

@@ -375,7 +375,7 @@ def limit_diagonal(
         decay = decay.at_pace(begin.time_factor(scale))
     if not decayed:
         expect_both_signs(begin.minus)
-    batch = diagonal_batch(X, y, begin, (), decay)
+    batch = diagonal_batch(X, y, begin, {}, decay)
     chosen = backend_for(backend, batch, threads)
     with RunBar(progress, len(batch), "limit_diagonal") as bar:
         if not decayed:

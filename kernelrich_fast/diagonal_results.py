@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from ._results import FlowResult, Result
 from ._types import FloatArray, IntArray
 
@@ -93,7 +95,10 @@ class DiagonalFlow(_Layers, FlowResult):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DiagonalLimit(_Layers, Result):
-    """Result of `limit_diagonal`; fields as in `DiagonalFlow`, without times."""
+    """Result of `limit_diagonal`; fields as in `DiagonalFlow`, at ``t`` = infinity.
+
+    ``n_steps`` is another name of ``n_iterations``.
+    """
 
     _dims: ClassVar[dict[str, tuple[str, ...]]] = _DIMS
     _derived: ClassVar[tuple[str, ...]] = ("penalty",)
@@ -110,3 +115,13 @@ class DiagonalLimit(_Layers, Result):
     balance: FloatArray | None = None
     layer_sign: FloatArray | None = None
     depth: FloatArray | None = None
+
+    @property
+    def t(self) -> FloatArray:
+        """The time of a limit, infinity, in the shape of the batch."""
+        return np.full(self.status.shape, np.inf)
+
+    @property
+    def n_steps(self) -> IntArray:
+        """The number of iterations."""
+        return self.n_iterations

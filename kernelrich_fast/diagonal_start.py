@@ -268,12 +268,12 @@ def _balance(value: Any) -> FloatArray:
 
 
 def diagonal_batch(
-    X: Any, y: Any, start: Start, extra: tuple[tuple[int, ...], ...], decay: Schedule | None
+    X: Any, y: Any, start: Start, options: dict[str, tuple[int, ...]], decay: Schedule | None
 ) -> DiagonalBatch:
     """The batch of checked data and start."""
     check_weight_range(start.alpha, start.depth, start.plus, start.minus)
     return make_batch(
-        X, y, start.alpha, start.depth, start.plus, start.minus, extra, decay,
+        X, y, start.alpha, start.depth, start.plus, start.minus, options, decay,
         sweep="sweep_diagonal",
     )  # fmt: skip
 

@@ -90,13 +90,7 @@ def given_start(
     if symmetric:
         lead, W = U.shape[:-2], U
     else:
-        try:
-            lead = np.broadcast_shapes(U.shape[:-2], V.shape[:-2])
-        except ValueError:
-            raise ValueError(
-                f"{names[1]}: leading shape {V.shape[:-2]} does not broadcast with {names[0]}'s "
-                f"{U.shape[:-2]}"
-            ) from None
+        lead = check.broadcast(**{names[0]: U.shape[:-2], names[1]: V.shape[:-2]})
         xp = namespace(U)
         parts = [
             part if part.shape[:-2] == lead else xp.broadcast_to(part, lead + part.shape[-2:])
@@ -138,7 +132,7 @@ def drawn_start(
     widths = check.integer_array("width", width, low=1)
     seeds = check.integer_array("seed", 0 if seed is None else seed, low=0)
     shapes = {"alpha": scale.shape, "width": widths.shape, "seed": seeds.shape}
-    lead = batch_shape(shapes, (), "the sweep functions")
+    lead = batch_shape(shapes, {}, "the sweep functions")
     each = [np.broadcast_to(a, lead).ravel().tolist() for a in (widths, seeds)]
     place: dict[tuple[int, int], int] = {}
     index = [place.setdefault(pair, len(place)) for pair in zip(*each, strict=True)]

@@ -315,11 +315,11 @@ def _stacked(xp: Any, arrays: list[FloatArray]) -> FloatArray:
 
 
 def _batch(
-    sensing: Sensing, y: FloatArray, start: FactorStart, extra: tuple[tuple[int, ...], ...]
+    sensing: Sensing, y: FloatArray, start: FactorStart, options: dict[str, tuple[int, ...]]
 ) -> tuple[FactorBatch, FloatArray]:
     sets = sensing.row.shape[:-1]
     leads = {"y": y.shape[:-1], "entries": sets, "start": start.index.shape}
-    shape = batch_shape(leads, extra, "sweep_factorization")
+    shape = batch_shape(leads, options, "sweep_factorization")
     rows = (math.prod(sets), sensing.row.shape[-1])
     flat = contiguous(y.reshape(-1, y.shape[-1]))
     y_index = run_index(y.shape[:-1], shape)

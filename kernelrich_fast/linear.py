@@ -253,11 +253,11 @@ def _expect_layers(data: LinearData, W1: FloatArray, W2: FloatArray) -> None:
 
 
 def _batch(
-    data: LinearData, start: FactorStart, extra: tuple[tuple[int, ...], ...]
+    data: LinearData, start: FactorStart, options: dict[str, tuple[int, ...]]
 ) -> tuple[LinearBatch, FloatArray]:
     """The batch, and the bases (problems, d_in, d_in) its problems are in."""
     leads = {"data": data.lead, "start": start.index.shape}
-    shape = batch_shape(leads, extra, "sweep_linear")
+    shape = batch_shape(leads, options, "sweep_linear")
     problem = run_index(data.lead, shape)
     # A start is turned into the basis of every problem that it is used with.
     pairs, which = np.unique(

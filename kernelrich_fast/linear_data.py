@@ -102,13 +102,11 @@ def _expect_ordinary(
 def _together(
     xp: Any, a: FloatArray, b: FloatArray, names: str
 ) -> tuple[tuple[int, ...], FloatArray, FloatArray]:
-    """Both with one leading axis of problems, and the shape that this axis stands for."""
-    try:
-        lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    except ValueError:
-        raise ValueError(
-            f"leading shapes do not broadcast: {names} {a.shape[:-2]} and {b.shape[:-2]}"
-        ) from None
+    """Both with one leading axis of problems, and the shape that this axis stands for.
+
+    ``names`` has a letter for each.
+    """
+    lead = check.broadcast(**{names[0]: a.shape[:-2], names[1]: b.shape[:-2]})
     a, b = (
         xp.broadcast_to(xp.asarray(each), lead + each.shape[-2:]).reshape(-1, *each.shape[-2:])
         for each in (a, b)
@@ -119,7 +117,7 @@ def _together(
 def _of_samples(X: FloatArray, Y: FloatArray) -> LinearData:
     """By the singular values of X, whose squares never appear."""
     xp = namespace(X, Y)
-    lead, X, Y = _together(xp, X, Y, "X and Y")
+    lead, X, Y = _together(xp, X, Y, "XY")
     n_samples, d_in = X.shape[-2:]
     zero_loss = to_host((Y * Y).sum(axis=(1, 2)))
     rest = 0.0
@@ -138,7 +136,7 @@ def _of_samples(X: FloatArray, Y: FloatArray) -> LinearData:
 
 def _of_moments(S: FloatArray, C: FloatArray, y_norm2: Any) -> LinearData:
     xp = namespace(S, C)
-    lead, S, C = _together(xp, S, C, "S and C")
+    lead, S, C = _together(xp, S, C, "SC")
     d_in = S.shape[-1]
     values, vectors = xp.linalg.eigh(S)
     values, basis = values[..., ::-1], xp.swapaxes(vectors[..., ::-1], -1, -2)

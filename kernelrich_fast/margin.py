@@ -152,13 +152,7 @@ def margin_limit(
         "X": X.shape[:-2], "y": y.shape[:-1], "mu": scales.shape, "depth": depths.shape,
         "w0": profile.shape[:-1],
     }  # fmt: skip
-    try:
-        shape = np.broadcast_shapes(*leads.values())
-    except ValueError:
-        raise ValueError(
-            "leading shapes do not broadcast: "
-            + ", ".join(f"{name} {lead}" for name, lead in leads.items())
-        ) from None
+    shape = check.broadcast(**leads)
     runs = [
         np.broadcast_to(array, shape + array.shape[array.ndim - own :]).reshape(
             -1, *array.shape[array.ndim - own :]

@@ -84,9 +84,9 @@ def flow_margin(
         rtol=rtol, atol=atol, method=method, max_steps=max_steps, num_threads=num_threads, **units
     )
     check_weight_range(start.alpha, start.depth, start.plus, start.minus)
-    extra = options.rtol.shape, clock.stop.shape
+    shapes = {"rtol": options.rtol.shape, "stop_log_loss": clock.stop.shape}
     common_batch = make_batch(
-        X, y, start.alpha, start.depth, start.plus, start.minus, extra,
+        X, y, start.alpha, start.depth, start.plus, start.minus, shapes,
         None if decay is None else decay.at_pace(pace), reduce=False,
     )  # fmt: skip
     batch = MarginBatch(**vars(common_batch), loss=loss)

@@ -93,15 +93,23 @@ class MLPFlow(FlowResult):
 
         Raises
         ------
-        ValueError
-            If X_new has another number of features than the training inputs.
+        ValueError, TypeError
+            If X_new is not an array of finite numbers with as many features as the training inputs.
+
+        Examples
+        --------
+        >>> import kernelrich_fast as krf
+        >>> flow = krf.flow_mlp([[1.0, 2.0]], [1.0], width=5, alpha=1.0)
+        >>> flow.predict([[1.0, 2.0]]).round(4)
+        array([1.])
         """
         n_features = self.weights[0].shape[-1]
-        if np.ndim(X_new) > 0 and np.shape(X_new)[-1] != n_features:
-            raise ValueError(f"X_new: expected {n_features} features, got {np.shape(X_new)}")
-        return mlp_predict(
-            self.weights, X_new, biases=self.biases, antisymmetric=self.antisymmetric
-        )
+        new = check.real_array("X_new", X_new, device=True)
+        if new.ndim < 2:
+            raise ValueError(f"X_new: expected shape (n_new, {n_features}), got {new.shape}")
+        if new.shape[-1] != n_features:
+            raise ValueError(f"X_new: expected {n_features} features, got {new.shape}")
+        return mlp_predict(self.weights, new, biases=self.biases, antisymmetric=self.antisymmetric)
 
 
 def flow_mlp(
@@ -324,13 +332,13 @@ def _batch(
     w0: FloatArray,
     w_index: IntArray,
     alpha: FloatArray,
-    extra: tuple[tuple[int, ...], ...],
+    options: dict[str, tuple[int, ...]],
     start: str,
 ) -> tuple[MLPBatch, FloatArray]:
     leads = {
         "X": X.shape[:-2], "y": y.shape[:-1], "alpha": alpha.shape, start: w_index.shape,
     }  # fmt: skip
-    shape = batch_shape(leads, extra, "sweep_mlp")
+    shape = batch_shape(leads, options, "sweep_mlp")
     flat = contiguous(y.reshape(-1, y.shape[-1]))
     y_index = run_index(y.shape[:-1], shape)
     zero_loss = (

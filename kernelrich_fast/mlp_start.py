@@ -125,12 +125,8 @@ def given_start(
                 )
     elif biases0 is not None:
         raise ValueError("biases0: expected only with bias=True")
-    try:
-        lead = np.broadcast_shapes(*(w.shape[:-2] for w in W), *(v.shape[:-1] for v in b))
-    except ValueError:
-        raise ValueError(
-            f"weights0: leading shapes do not broadcast: {[w.shape[:-2] for w in W]}"
-        ) from None
+    shapes = {f"weights0[{i}]": w.shape[:-2] for i, w in enumerate(W)}
+    lead = check.broadcast(**shapes, **{f"biases0[{i}]": v.shape[:-1] for i, v in enumerate(b)})
     layers = []
     xp = namespace(*W, *b)
     for i, w in enumerate(W):

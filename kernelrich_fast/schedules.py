@@ -200,7 +200,7 @@ def weight_decay(value: Any) -> Schedule | None:
         return None
     if isinstance(value, Schedule):
         schedule = value
-    elif isinstance(value, list | tuple) and value and all(_is_pair(each) for each in value):
+    elif type(value) in (list, tuple) and value and all(type(each) is tuple for each in value):
         schedule = _piecewise(name, value)
     else:
         decay = check.positive_array(name, value, zero=True)[..., None]
@@ -211,7 +211,3 @@ def weight_decay(value: Any) -> Schedule | None:
 def decays(schedule: Schedule | None) -> bool:
     """Whether there is any weight decay; zeros may have a shape."""
     return schedule is not None and bool(np.any(schedule.decay > 0.0))
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2

@@ -92,8 +92,10 @@ class FlowOptions:
     progress: Progress | None = None
 
     @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        return self.rtol.shape, self.t_max.shape, self.stop_loss.shape
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the options that each run has its own of."""
+        arrays = {"rtol": self.rtol, "t_max": self.t_max, "stop_loss": self.stop_loss}
+        return {name: array.shape for name, array in arrays.items()}
 
     def at_pace(self, factor: float) -> FlowOptions:
         """The options of the same flow in a time that is ``factor`` times its own."""

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _validate as check
 from .._device import namespace, on_device, to_host
 from .._types import FloatArray, IntArray
 from ..schedules import Schedule, decays
@@ -172,30 +173,26 @@ class MarginBatch(DiagonalBatch):
 
 
 def batch_shape(
-    leads: dict[str, tuple[int, ...]], extra: tuple[tuple[int, ...], ...], sweep: str
+    leads: dict[str, tuple[int, ...]], options: dict[str, tuple[int, ...]], sweep: str
 ) -> tuple[int, ...]:
     """The shape to which the leading axes of the arguments broadcast.
 
-    ``extra`` are the shapes of further per-run options; ``sweep`` is the function that forms the
+    ``options`` has the shapes of options of each run; ``sweep`` is the function that forms the
     grid of its arguments.
 
     Examples
     --------
-    >>> batch_shape({"X": (), "alpha": (3, 1), "depth": (2,)}, (), "sweep_diagonal")
+    >>> batch_shape({"X": (), "alpha": (3, 1), "depth": (2,)}, {}, "sweep_diagonal")
     (3, 2)
     """
-    try:
-        return np.broadcast_shapes(*leads.values(), *extra)
-    except ValueError:
-        named = [f"{name} {lead}" for name, lead in leads.items()]
-        if any(extra):
-            named.append(f"options {', '.join(str(shape) for shape in extra if shape)}")
-        swept = [name for name in ("alpha", "depth", "width", "seed") if leads.get(name)]
-        example = swept[0] if swept else "alpha"
-        raise ValueError(
-            f"leading shapes do not broadcast: {', '.join(named)}; for a grid give each argument "
-            f"an axis of its own, as in {example}[:, None], or use {sweep}"
-        ) from None
+    swept = [name for name in ("alpha", "depth", "width", "seed") if leads.get(name)]
+    example = swept[0] if swept else "alpha"
+    return check.broadcast(
+        f"for a grid give each argument an axis of its own, as in {example}[:, None], or use "
+        f"{sweep}",
+        **leads,
+        **options,
+    )
 
 
 def per_run(array: NDArray[Number], shape: tuple[int, ...]) -> NDArray[Number]:
@@ -243,13 +240,13 @@ def make_batch(
     depth: FloatArray,
     profile_plus: FloatArray,
     profile_minus: FloatArray,
-    extra: tuple[tuple[int, ...], ...] = (),
+    options: dict[str, tuple[int, ...]] | None = None,
     decay: Schedule | None = None,
     *,
     reduce: bool = True,
     sweep: str = "the sweep functions",
 ) -> DiagonalBatch:
-    """Broadcast validated arguments; ``extra`` are the shapes of further per-run options.
+    """Broadcast validated arguments; ``options`` has the shapes of options of each run.
 
     Without ``reduce`` more samples than features stay as they are. ``sweep`` as in `batch_shape`.
     """
@@ -269,7 +266,7 @@ def make_batch(
         leads["weight_decay"] = decay.shape
     if not decays(decay):
         decay = None
-    shape = batch_shape(leads, extra, sweep)
+    shape = batch_shape(leads, options or {}, sweep)
     y_norm2 = to_host(xp.sum(y * y, axis=-1)).ravel()[run_index(y.shape[:-1], shape)]
     basis = y_rest = None
     n_samples, d = X.shape[-2:]

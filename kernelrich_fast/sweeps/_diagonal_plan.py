@@ -32,8 +32,6 @@ class Solved:
     n_decays: int
     scales: FloatArray
     result: Any  # DiagonalFlow or DiagonalLimit
-    t: Any
-    n_steps: Any
 
     def per_problem(self, values: FloatArray) -> FloatArray:
         """A value per problem, shaped to broadcast over the rows of every run."""
@@ -144,15 +142,9 @@ class DiagonalPlan(SweepPlan):
             "progress": progress,
             **self._profiles_in(starts, after),
         }
-        result: DiagonalFlow | DiagonalLimit
-        if self.limit:
-            ended = limit_diagonal(X_run, y_run, **options)
-            t = np.full(ended.status.shape, np.inf)
-            n_steps, result = ended.n_iterations, ended
-        else:
-            flow = flow_diagonal(X_run, y_run, **options)
-            t, n_steps, result = flow.t, flow.n_steps, flow
-        return Solved(X, y, problems, starts, layers, swept, scales, result, t, n_steps)
+        solve: Any = limit_diagonal if self.limit else flow_diagonal
+        result: DiagonalFlow | DiagonalLimit = solve(X_run, y_run, **options)
+        return Solved(X, y, problems, starts, layers, swept, scales, result)
 
     def compute(self, block: Block, num_threads: int | None, progress: Progress) -> Variables:
         """Flows (or limits) of a block, and what is measured on them."""
@@ -162,9 +154,9 @@ class DiagonalPlan(SweepPlan):
         beta: FloatArray = result.beta
         variables: Variables = {
             "loss": (time, result.loss),
-            "t": (time, solved.t),
+            "t": (time, result.t),
             "status": ((), result.status),
-            "n_steps": ((), solved.n_steps),
+            "n_steps": ((), result.n_steps),
         }
         if self.decay is not None:
             variables["penalty"] = (time, result.penalty)

@@ -79,6 +79,7 @@ class FactorizationPlan(SweepPlan):
         """Attributes of the Dataset."""
         return {
             "model": "matrix factorisation",
+            "loss": self.options.get("loss", "squared"),
             "d1": self.Y_star.shape[-2],
             "d2": self.Y_star.shape[-1],
             "n_observed": self.n_samples,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._runs import STOP_LOSS
 from .._types import FloatArray, Progress
 from ..backends.crossover import MARGIN_CROSSOVER
 from ..theory.margins import max_margin
@@ -60,7 +61,10 @@ class EvaluatedPlan(SweepPlan):
         attrs, coords = super().recorded()
         # These belong to the squared loss, and were refused if given.
         unused = (*EVALUATED, "stop_loss", "t_max")
-        return {k: v for k, v in attrs.items() if k not in unused}, coords
+        kept = {k: v for k, v in attrs.items() if k not in unused}
+        if self.evaluated is None and "stop_log_loss" not in {**kept, **coords}:
+            kept["stop_log_loss"] = float(np.log(STOP_LOSS))
+        return kept, coords
 
     def flow_variables(self, flow: Any) -> tuple[tuple[str, ...], Variables]:
         """The dimension of evaluation, and what every flow of a margin loss has."""

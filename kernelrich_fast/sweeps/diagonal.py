@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from .. import _validate as check
+from .._runs import Default
 from .._types import ArrayLike, FloatArray
 from ..backends import MARGIN_LOSSES
 from ..decayed_limit import constant_decay
@@ -32,6 +33,7 @@ else:  # for typing.get_type_hints, without the extra
 
 __all__ = ["sweep_diagonal"]
 
+_EPS = Default(0.1)
 _KEEP = ("norms", "beta")
 _LOSSES = ("squared", *MARGIN_LOSSES)
 # Arguments of the flow that the sweep sets or has no use for.
@@ -46,7 +48,7 @@ def sweep_diagonal(
     depth: ArrayLike = 2,
     limit: bool = False,
     beta_star: ArrayLike | None = None,
-    eps: float = 0.1,
+    eps: float = _EPS,
     keep: Sequence[str] = ("norms",),
     store: str | PathLike[str] | None = None,
     client: Client | None = None,
@@ -70,8 +72,8 @@ def sweep_diagonal(
     beta_star : array_like, (n_features,) or (problem, n_features), optional
         True coefficients, for the population error.
     eps : float
-        With a margin loss, the excess of l1 norm below which ``critical_loss`` takes a direction
-        for that of the l1 maximum margin.
+        With a margin loss alone: the excess of l1 norm below which ``critical_loss`` takes a
+        direction for that of the l1 maximum margin.
     keep : sequence of {"norms", "beta"}
         Groups of variables to keep; "norms" are the norms, their excess and the kernel distance.
     store : path, optional
@@ -165,6 +167,8 @@ def sweep_diagonal(
             raise ValueError(f"beta_star: expected shape {shapes[-1]}, got {star.shape}")
     options, threads = _options(flow_options, limit)
     margin = options.get("loss", "squared") != "squared"
+    if not (margin or isinstance(eps, Default)):
+        raise ValueError(f"eps: expected only with a margin loss, got {eps!r}; leave it out")
     without_unset(options)
     plus, minus = start_profiles(
         X.shape[-1], options["w0"], options["w_plus0"], options["w_minus0"]

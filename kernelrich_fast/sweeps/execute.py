@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 from collections.abc import Callable, Generator
@@ -16,6 +15,7 @@ from .. import _validate as check
 from .._bars import interactive, tqdm
 from .._blas import one_blas_thread
 from .._runs import flow_options, thread_count
+from .._spelling import nearest, unknown_option
 from .._types import Progress
 from ..backends import BACKENDS, cuda_pays, get_backend
 from ..status import warn_unless_converged, without_convergence_warnings
@@ -159,13 +159,9 @@ def _not_an_option(
     ours = inspect.signature(sweep).parameters
     names = [k for k, v in ours.items() if v.kind is not v.VAR_KEYWORD]
     names += [k for k in options if k not in names]
-    plain = {k.replace("_", "").lower(): k for k in names}
-    near = difflib.get_close_matches(name.replace("_", "").lower(), plain, n=1, cutoff=0.75)
-    if near:
-        return f"{name}: not an option of {sweep.__name__}; did you mean {plain[near[0]]}?"
-    if name in inspect.signature(flow).parameters:
+    if name in inspect.signature(flow).parameters and nearest(name, names) is None:
         return f"{name}: not an option of a sweep; {flow.__name__} alone takes it"
-    return f"{name}: not an option of {sweep.__name__}, which takes {', '.join(names)}"
+    return unknown_option(name, sweep.__name__, names)
 
 
 def compute_block(

@@ -188,6 +188,9 @@ class _LinearPlan(SweepPlan):
         """Attributes of the Dataset."""
         return {
             "model": "linear network",
+            "loss": "squared",
+            "data": "moments" if "S" in self.given else "samples",
+            **({"y_norm2": self.given["y_norm2"].item()} if "y_norm2" in self.given else {}),
             "d_in": self.data.d_in,
             "d_out": self.data.d_out,
             "backend": self.options["backend"],

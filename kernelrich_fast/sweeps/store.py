@@ -92,13 +92,13 @@ class SweepStore:
         try:
             self._lock.acquire()
         except filelock.Timeout:
+            if not os.path.exists(self._lock.lock_file):  # where no file can be made
+                raise self._not_writable("no lock file can be made") from None
             raise StoreError(
                 f"store: {self.path} is being written by another call; wait for it to end"
             ) from None
         except OSError as error:
-            raise StoreError(
-                f"store: cannot write beside {self.path} ({error}); nothing was changed"
-            ) from error
+            raise self._not_writable(str(error)) from error
         try:
             self._open()  # what another process wrote until now
             self._expect_same_bits()
@@ -112,6 +112,9 @@ class SweepStore:
             self._lock.release()
             raise
         return self
+
+    def _not_writable(self, reason: str) -> StoreError:
+        return StoreError(f"store: cannot write beside {self.path} ({reason}); nothing was changed")
 
     def __exit__(
         self,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from .. import _validate as check
+from .._spelling import unknown_option
 from .._types import ArrayLike
 from ..diagonal import limit_diagonal
 
 __all__ = ["critical_alpha", "median_critical_alpha"]
+
+# Arguments of `limit_diagonal` that the search sets, or that replace its scale.
+_OWN = ("X", "y", "alpha", "depth", "start")
 
 
 def median_critical_alpha(values: xr.DataArray) -> xr.DataArray:
@@ -80,6 +85,12 @@ def critical_alpha(
         The critical alpha; 0.0 if not even the smallest scale searched generalises, inf if every
         scale does.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has a shape or value that is not described above, or `limit_diagonal` has no
+        option of that name.
+
     Notes
     -----
     The search starts with a grid of sixteen scales in one batch. Each further round puts eight
@@ -114,6 +125,8 @@ def critical_alpha(
     if low >= high:
         raise ValueError(f"log10_range: expected ascending ends, got {log10_range}")
 
+    _check_options(limit_options)
+
     points = 16
     while True:
         grid = np.linspace(low, high, points)
@@ -129,3 +142,11 @@ def critical_alpha(
         if high - low <= max(xtol, 4.0 * float(np.spacing(max(abs(low), abs(high))))):
             return float(10.0 ** (0.5 * (low + high) / depth))
         points = 8
+
+
+def _check_options(given: dict[str, Any]) -> None:
+    """Raise where `limit_diagonal` has no such option, or the search sets it itself."""
+    names = [k for k in inspect.signature(limit_diagonal).parameters if k not in _OWN]
+    for name in given:
+        if name not in names:
+            raise TypeError(unknown_option(name, "critical_alpha", names))

@@ -136,7 +136,7 @@ def test_what_is_wrong_is_named(family):
     for given in (1e-3, 1e-12):  # also where it is the default
         with pytest.raises(ValueError, match=r"^stop_loss: expected none together with t_eval"):
             family.batch(t_eval=[1.0], stop_loss=given)
-    with pytest.raises(ValueError, match="leading shapes do not broadcast"):
+    with pytest.raises(ValueError, match=r"^rtol: expected leading axes that broadcast"):
         family.batch(rtol=[1e-3] * 4)
 
 

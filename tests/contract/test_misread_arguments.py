@@ -198,6 +198,8 @@ def test_depths_of_a_batch_are_compared_run_by_run():
         krf.limit_diagonal(X, Y, start=begun[1])
     assert begun.to_dataset().depth.values.tolist() == [2.0, 3.0]
     assert begun.to_dataset({"depth": [2, 3]}).sel(depth=3).beta.shape == (1, X.shape[1])
+    with pytest.raises(ValueError, match=r"^dims: .*'depth' that the runs have, \[2. 3.\], got"):
+        begun.to_dataset({"depth": [2, 5]})
     with pytest.raises(ValueError, match=r"^depth: .*broadcasts with that of start, \(2,\), got"):
         krf.limit_diagonal(X, Y, start=start, depth=[2, 3, 4])
 
@@ -219,20 +221,20 @@ def test_the_scales_that_a_depth_allows_are_allowed(depth, w0):
     ("call", "said"),
     [
         (lambda: krf.flow_diagonal(X, Y, alpha=[0.1, 1.0], depth=[2, 3, 4]),
-         r"alpha \(2,\), depth \(3,\).*alpha\[:, None\], or use sweep_diagonal"),
+         r"alpha \(2,\), got \(3,\).*alpha\[:, None\], or use sweep_diagonal"),
         (lambda: krf.flow_diagonal(X, Y, alpha=0.1, depth=[2, 3], rtol=[1e-3, 1e-4, 1e-5]),
-         r"options \(3,\); .*depth\[:, None\]"),
+         r"depth \(2,\), got \(3,\); .*depth\[:, None\]"),
         (lambda: krf.flow_mlp(X, Y, alpha=[0.1, 1.0], seed=[0, 1, 2]), r".*use sweep_mlp"),
         (lambda: flow_matrix(entries=MASK, alpha=[0.1, 1.0], rtol=[1e-3, 1e-4, 1e-5]),
          r".*use sweep_factorization"),
         (lambda: flow_matrix(entries=MASK, alpha=[0.1, 1.0], width=[1, 2, 3]),
-         r"alpha \(2,\), width \(3,\).*None\], or use the sweep"),
+         r"alpha \(2,\), got \(3,\); .*None\], or use the sweep"),
         (lambda: krf.flow_linear(X, X, alpha=[0.1, 1.0], width=2, rtol=[1e-3, 1e-4, 1e-5]),
          r".*use sweep_linear"),
     ],
 )  # fmt: skip
 def test_a_grid_needs_an_axis_for_each_argument(call, said):
-    with pytest.raises(ValueError, match=f"^leading shapes do not broadcast: .*{said}"):
+    with pytest.raises(ValueError, match=f"expected leading axes that broadcast with .*{said}"):
         call()
 
 
@@ -308,3 +310,31 @@ def test_numbers_of_every_kind_of_column_are_numbers():
         krf.limit_diagonal(table, y, alpha=0.1)
     with pytest.raises(TypeError, match=r"^X: .*the non-numeric columns city;"):
         krf.limit_diagonal(table.assign(city="x"), Y, alpha=0.1)
+
+
+def test_eps_belongs_to_margin_losses():
+    with pytest.raises(ValueError, match=r"^eps: expected only with a margin loss, got 0.1"):
+        krf.sweep_diagonal(X, Y, alpha=0.1, eps=0.1)
+
+
+def test_options_of_limits_that_are_searched_over():
+    def critical(**options):
+        return krf.theory.critical_alpha(X, Y, DATA.beta_star, **options)
+
+    with pytest.raises(TypeError, match=r"^alpha: not an option of critical_alpha, which takes w0"):
+        critical(alpha=3.0)
+    with pytest.raises(TypeError, match=r"^tolle: .*critical_alpha; did you mean tol\?"):
+        critical(tolle=1e-3)
+
+
+@pytest.mark.parametrize("wrong", [[[np.nan] * 9], X[0], [[1.0]], "a", 1.0])
+def test_inputs_of_predictions_are_named(wrong):
+    network = krf.flow_mlp(X, Y, width=4, alpha=1.0, t_eval=[0.0])
+    with pytest.raises((TypeError, ValueError), match=r"^X_new: "):
+        network.predict(wrong)
+
+
+def test_a_limit_is_at_the_end_of_time():
+    limit = krf.limit_diagonal(X, Y, alpha=[0.1, 1.0])
+    assert limit.t.tolist() == [np.inf, np.inf]
+    assert np.array_equal(limit.n_steps, limit.n_iterations)

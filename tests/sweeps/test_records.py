@@ -169,3 +169,18 @@ def test_no_memory_is_shared(call):
     for name, variable in swept(call).variables.items():
         for argument in arguments:
             assert not np.shares_memory(variable.values, argument), name
+
+
+def test_what_a_loss_is_of():
+    """Also where it was not given: the data of a linear network, the loss, and where it ends."""
+    S, C = X.T @ X, (X[:, :2]).T @ X
+    start = {"alpha": 0.1, "width": 2, "progress": False}
+    excess = krf.sweep_linear(S=S, C=C, **start)
+    whole = krf.sweep_linear(S=S, C=C, y_norm2=100.0, **start)
+    assert excess.attrs["data"] == whole.attrs["data"] == "moments"
+    assert (excess.attrs.get("y_norm2"), whole.attrs["y_norm2"]) == (None, 100.0)
+    assert swept("linear").attrs["data"] == "samples"
+    assert swept("linear").attrs["loss"] == swept("mask").attrs["loss"] == "squared"
+    ends = krf.sweep_diagonal(X, LABELS, alpha=0.1, loss="logistic", progress=False)
+    assert np.isclose(ends.attrs["stop_log_loss"], np.log(1e-12))
+    assert "stop_log_loss" not in swept("margins").attrs

@@ -145,3 +145,9 @@ def test_an_interrupted_store_is_consolidated_when_it_goes_on(calls, tmp_path, m
     before = files(tmp_path)
     diagonal(store=tmp_path / "s.zarr")
     assert files(tmp_path) == before
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="no folder in which nobody can write")
+def test_a_folder_in_which_nobody_can_write_is_not_another_call():
+    with pytest.raises(krf.StoreError, match=r"^store: cannot write beside /proc/x.zarr"):
+        diagonal(store="/proc/x.zarr")
