@@ -1,4 +1,5 @@
-"""A batch of diagonal problems by index into shared arrays: what every backend is given.
+"""A batch of diagonal problems by index into shared arrays: what every backend is given; and what
+the batches of all families share, `batch_shape`, `per_run` and `run_index`.
 
 Broadcasting over leading axes would repeat X for every alpha; instead the distinct arrays are
 kept once and each run carries indices.  Problems with more samples than features are reduced here

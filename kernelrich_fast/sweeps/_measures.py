@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._types import FloatArray
-from ..equations.linear import CONSISTENT, row_misfit
+from ..equations.linear_systems import CONSISTENT, row_misfit
 from ..theory.basis_pursuit import min_l1
 from ..theory.interpolants import min_l2
 from ..theory.kernels import kernel_distance, tangent_kernel

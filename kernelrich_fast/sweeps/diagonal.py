@@ -1,4 +1,4 @@
-"""Sweeps of diagonal networks over problems, depths and scales."""
+"""Sweeps of diagonal networks over problems, profiles, depths, weight decay, scales and times."""
 
 from __future__ import annotations
 

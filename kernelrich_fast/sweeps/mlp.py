@@ -1,4 +1,4 @@
-"""Sweeps of ReLU networks over depth, scale and seed."""
+"""Sweeps of ReLU networks over depth, width, scale and seed."""
 
 from __future__ import annotations
 

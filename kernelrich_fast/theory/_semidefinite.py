@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .._types import FloatArray
 from ..equations.factorization import Sensing
-from ..equations.linear import independent_rows, row_norms
+from ..equations.linear_systems import independent_rows, row_norms
 
 __all__ = [
     "LeastTrace",

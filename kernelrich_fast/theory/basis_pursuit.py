@@ -11,7 +11,7 @@ import scipy.optimize
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
 from ..backends import available_backends
-from ..equations.linear import balance, independent_rows, minimum_norm, row_misfit
+from ..equations.linear_systems import balance, independent_rows, minimum_norm, row_misfit
 from ..errors import ConvergenceWarning
 from ..saddle_path import rich_path
 from ..status import without_convergence_warnings

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
-from ..equations.linear import minimum_norm
+from ..equations.linear_systems import minimum_norm
 
 __all__ = ["min_l2"]
 

@@ -7,7 +7,7 @@ import numpy as np
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray, IntArray
 from ..equations.diagonal import predictor, tangent_weights
-from ..equations.linear import minimum_norm
+from ..equations.linear_systems import minimum_norm
 from ._powers import joined, power, split
 
 __all__ = ["kernel_distance", "kernel_predictor", "relative_kernel_change", "tangent_kernel"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
-from ..equations.linear import minimum_norm
+from ..equations.linear_systems import minimum_norm
 from ..equations.networks import along, forward, inner_products, jacobian, pulled_back
 from ._network import checked_network, combined, features_of, inputs_for, outputs_of
 

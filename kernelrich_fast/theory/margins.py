@@ -8,7 +8,7 @@ import scipy.optimize
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
-from ..equations.linear import balance, minimum_norm, row_norms
+from ..equations.linear_systems import balance, minimum_norm, row_norms
 from ..equations.margins import signed_rows
 
 __all__ = ["max_margin"]

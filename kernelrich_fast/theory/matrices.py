@@ -7,7 +7,7 @@ import numpy as np
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray
 from ..equations.factorization import Sensing
-from ..equations.linear import minimum_norm
+from ..equations.linear_systems import minimum_norm
 from ..measurements import check_sensing
 from .potentials import q_potential
 

@@ -11,7 +11,7 @@ from .. import _validate as check
 from .._blas import one_blas_thread
 from .._types import ArrayLike, FloatArray
 from ..equations.factorization import Sensing
-from ..equations.linear import CONSISTENT, INDEPENDENT, row_misfit, row_norms
+from ..equations.linear_systems import CONSISTENT, INDEPENDENT, row_misfit, row_norms
 from ..errors import ConvergenceWarning
 from ..measurements import check_sensing
 from ._semidefinite import (

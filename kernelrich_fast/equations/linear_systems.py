@@ -24,7 +24,7 @@ __all__ = [
 
 CONSISTENT = 1e-8  # misfit of equations that are said to have a solution
 INDEPENDENT = 1e-12  # of the largest pivot, rows of norm one
-_SWEEPS = 10
+_PASSES = 10
 _FAR = 1e5  # beyond every exponent of two
 _DROP = 0.1  # of pivots below their rows, after which these are sorted anew
 _LARGE = 900  # an exponent of two with room to the ends of the doubles
@@ -78,7 +78,7 @@ def balance(A: FloatArray) -> tuple[FloatArray, FloatArray]:
     most = {**least, "initial": -_FAR} if least else {}
     logs = np.log2(np.where(some, size, 1.0))
     r, s, now = np.zeros(A.shape[0]), np.zeros(A.shape[1]), np.empty_like(logs)
-    for _ in range(_SWEEPS):
+    for _ in range(_PASSES):
         for own, axis in ((r, 1), (s, 0)):
             np.add(logs, r[:, None], out=now)
             now += s
@@ -146,7 +146,7 @@ def _row_units(A: FloatArray) -> IntArray:
     counts = [np.maximum(np.sum(some, axis=axis), 1) for axis in (1, 0)]
     means = [np.sum(logs, axis=axis) / count for axis, count in zip((1, 0), counts, strict=True)]
     share, column = some.astype(np.float64), np.zeros(A.shape[1])
-    for _ in range(_SWEEPS):
+    for _ in range(_PASSES):
         row = means[0] + share @ column / counts[0]
         column = row @ share / counts[1] - means[1]
     return np.asarray(-np.rint(row), dtype=np.int64)
