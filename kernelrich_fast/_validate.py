@@ -225,7 +225,9 @@ def depth_number(name: str, value: Any) -> float:
 def scalar(
     name: str, value: Any, *, low: float, high: float = np.inf, open_low: bool = True
 ) -> float:
-    array = real_array(name, value, finite=False, flags=False)
+    if isinstance(value, bool) or getattr(value, "dtype", None) == np.bool_:
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    array = real_array(name, value, finite=False)
     if array.ndim:
         raise TypeError(f"{name}: expected a single number, got shape {array.shape}")
     x = float(array)

@@ -19,6 +19,7 @@ from .backends import (
     per_run,
     run_index,
 )
+from .backends.base import FlowOptions
 from .backends.batch import batch_shape
 from .equations.factorization import Sensing
 from .factor_start import (
@@ -30,7 +31,7 @@ from .factor_start import (
     given_start,
 )
 from .factorization_results import FactorizationFlow, FactorizationMarginFlow
-from .margin_clock import margin_clock, refuse_squared_options, refuse_without_margins
+from .margin_clock import MarginClock, margin_clock, refuse_squared_options, refuse_without_margins
 from .measurements import check_sensing, observed_mask
 
 __all__ = ["FactorizationFlow", "FactorizationMarginFlow", "flow_factorization"]
@@ -209,16 +210,10 @@ def flow_factorization(
         "rtol": rtol, "atol": atol, "method": method, "max_steps": max_steps,
         "num_threads": num_threads,
     }  # fmt: skip
-    clock = None
-    if loss == "squared":
-        refuse_without_margins(
-            stop_log_loss=stop_log_loss, log_loss_eval=log_loss_eval, log_t_eval=log_t_eval
-        )
-        options = flow_options(t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, **common)
-    else:
-        refuse_squared_options(loss, t_max, stop_loss)
-        clock = margin_clock(stop_log_loss, t_eval, log_t_eval, log_loss_eval)
-        options = clock.options(**common)
+    of_margins = {
+        "stop_log_loss": stop_log_loss, "log_loss_eval": log_loss_eval, "log_t_eval": log_t_eval,
+    }  # fmt: skip
+    options, clock = _options(loss, common, of_margins, t_max, stop_loss, t_eval)
     mask = None if entries is None else observed_mask(entries)
     if mask is not None:
         _refuse_whole_matrix(y, mask)
@@ -235,11 +230,7 @@ def flow_factorization(
     sensing = check_sensing(
         entries, measurements, dims, symmetric, targets.shape[-1], sets=True, source=source
     )
-    if options.method == "radau5" and targets.shape[-1] > _MAX_STIFF_SAMPLES:
-        what = "method: 'radau5'" if clock is None else f"y: loss={loss!r}"
-        raise ValueError(
-            f"{what} is for at most {_MAX_STIFF_SAMPLES} samples, got {targets.shape[-1]}"
-        )
+    _expect_few_samples(options, targets, "method: 'radau5'" if clock is None else f"y: {loss=}")
     if factors is None:
         start = drawn_start(sensing.n, alpha, width, seed)
     elif not (alpha is None and width is None and seed is None):
@@ -254,12 +245,46 @@ def flow_factorization(
     solved = solve_flows(
         "flow_factorization", family, batch, options, y_norm2, backend=backend, progress=progress
     )
-    factors_end = batch.factors(solved.rows["W"])
-    gram = _stacked(namespace(factors_end[0]), [_gram_of(W) for W in factors_end])
-    M = gram if symmetric else contiguous(gram[..., : sensing.dims[0], sensing.c0 :])
+    return _result(batch, solved, sensing, start, clock)
+
+
+def _options(
+    loss: str,
+    common: dict[str, Any],
+    of_margins: dict[str, Any],
+    t_max: ArrayLike,
+    stop_loss: ArrayLike,
+    t_eval: ArrayLike | None,
+) -> tuple[FlowOptions, MarginClock | None]:
+    """The checked options, and the clock of a flow of a margin loss."""
+    if loss == "squared":
+        refuse_without_margins(**of_margins)
+        return flow_options(t_max=t_max, stop_loss=stop_loss, t_eval=t_eval, **common), None
+    refuse_squared_options(loss, t_max, stop_loss)
+    clock = margin_clock(t_eval=t_eval, **of_margins)
+    return clock.options(**common), clock
+
+
+def _expect_few_samples(options: FlowOptions, targets: FloatArray, what: str) -> None:
+    if options.method == "radau5" and targets.shape[-1] > _MAX_STIFF_SAMPLES:
+        raise ValueError(
+            f"{what} is for at most {_MAX_STIFF_SAMPLES} samples, got {targets.shape[-1]}"
+        )
+
+
+def _result(
+    batch: FactorBatch,
+    solved: Solved,
+    sensing: Sensing,
+    start: FactorStart,
+    clock: MarginClock | None,
+) -> FactorizationFlow | FactorizationMarginFlow:
+    factors = batch.factors(solved.rows["W"])
+    gram = _stacked(namespace(factors[0]), [_gram_of(W) for W in factors])
+    M = gram if sensing.symmetric else contiguous(gram[..., : sensing.dims[0], sensing.c0 :])
     fields = {
         "M": solved.shaped(M), "gram": solved.shaped(gram),
-        **_factors(solved, factors_end, sensing, start),
+        **_factors(solved, factors, sensing, start),
     }  # fmt: skip
     if isinstance(batch, FactorMarginBatch) and clock is not None:
         margins = solved.shaped(batch.margins(M))

@@ -135,20 +135,7 @@ def sweep_mlp(
     widths = check.integer_array("width", width, low=1)
     scales = check.positive_array("alpha", alpha)
     numbers = check.integer_array("seeds", seeds, low=0)
-    for name, array, most in (
-        ("X", inputs, 3), ("y", targets, 2), ("depth", depths, 1), ("width", widths, 1),
-        ("seeds", numbers, 1),
-    ):  # fmt: skip
-        if array.ndim > most:
-            raise ValueError(f"{name}: expected at most {most} dimensions, got {array.shape}")
-    if scales.ndim > 2 or (scales.ndim == 2 and scales.shape[:1] != depths.shape):
-        raise ValueError(
-            f"alpha: expected one grid, or one for each of {depths.size} depths, got shape "
-            f"{scales.shape}"
-        )
-    for name, lead in (("X", inputs.shape[:-2]), ("y", targets.shape[:-1])):
-        if lead and lead != numbers.shape:
-            raise ValueError(f"{name}: expected one for each of {numbers.size} seeds, got {lead}")
+    _expect_dimensions(inputs, targets, depths, widths, scales, numbers)
     groups = check.choices("keep", keep, _KEEP)
     if (X_test is None) != (y_test is None):
         raise ValueError("X_test: expected X_test and y_test together, got one of them")
@@ -191,6 +178,30 @@ def sweep_mlp(
         y=targets, depth=depths, width=widths, alpha=scales, seeds=numbers, test=test, keep=groups,
     )  # fmt: skip
     return run_sweep(plan, num_threads=threads, progress=progress, store=store, client=client)
+
+
+def _expect_dimensions(
+    X: FloatArray,
+    y: FloatArray,
+    depths: IntArray,
+    widths: IntArray,
+    scales: FloatArray,
+    seeds: IntArray,
+) -> None:
+    """Raise where an argument has more axes than the sweep has a name for."""
+    for name, array, most in (
+        ("X", X, 3), ("y", y, 2), ("depth", depths, 1), ("width", widths, 1), ("seeds", seeds, 1),
+    ):  # fmt: skip
+        if array.ndim > most:
+            raise ValueError(f"{name}: expected at most {most} dimensions, got {array.shape}")
+    if scales.ndim > 2 or (scales.ndim == 2 and scales.shape[:1] != depths.shape):
+        raise ValueError(
+            f"alpha: expected one grid, or one for each of {depths.size} depths, got shape "
+            f"{scales.shape}"
+        )
+    for name, lead in (("X", X.shape[:-2]), ("y", y.shape[:-1])):
+        if lead and lead != seeds.shape:
+            raise ValueError(f"{name}: expected one for each of {seeds.size} seeds, got {lead}")
 
 
 def _test_set(X: ArrayLike, y: ArrayLike, inputs: FloatArray, seeds: IntArray) -> HeldOut:

@@ -279,7 +279,7 @@ BAD = [
     ("X", dict(X=np.full((5, 3), 1e-51))),
     ("Y", dict(Y=np.full((5, 2), 1e51))),
     ("S", dict(X=None, Y=None, S=1e101 * np.eye(3), C=np.ones((2, 3)))),
-    ("leading shapes", dict(X=np.ones((2, 5, 3)), Y=np.ones((3, 5, 2)))),
+    ("Y", dict(X=np.ones((2, 5, 3)), Y=np.ones((3, 5, 2)))),
     ("S", dict(X=None, Y=None, S=np.triu(np.ones((3, 3))), C=np.ones((2, 3)))),
     ("S", dict(X=None, Y=None, S=-np.eye(3), C=np.ones((2, 3)))),
     ("C", dict(X=None, Y=None, S=np.diag([1.0, 1.0, 0.0]), C=np.ones((2, 3)))),

@@ -152,7 +152,7 @@ BAD = [
     ("t_eval", {"t_eval": [1.0, 0.5]}, ValueError),
     ("rtol", {"rtol": 1.0}, ValueError),
     ("backend", {"backend": "tpu"}, ValueError),
-    ("leading shapes", {"alpha": [1.0, 2.0], "seed": [1, 2, 3]}, ValueError),
+    ("seed", {"alpha": [1.0, 2.0], "seed": [1, 2, 3]}, ValueError),
 ]
 
 
