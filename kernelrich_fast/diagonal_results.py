@@ -49,7 +49,7 @@ class DiagonalFlow(_Layers, FlowResult):
         exp(-2 (D - 2) Lambda) (y - X beta), Lambda the integral of lambda.
     beta_mean : ndarray, B + (n_features,) or B + (T, n_features), or None
         With ``averaged``, the mean of beta from time 0 on; without weight decay
-        y - X beta_mean = nu / t.
+        y - X beta_mean = nu / t, up to the error of beta_mean.
     penalty : ndarray, B or B + (T,)
         |w|^2 = |w_plus|^2 + |w_minus|^2; of the models of products the squares of all layers.
     model, balance, layer_sign : str, ndarray or None, B, and ndarray or None, B + (n_features,)
