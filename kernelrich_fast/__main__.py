@@ -56,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument("--quick", action="store_true", help="make small versions, in seconds")
     figures.add_argument("--backend", default="auto", metavar="B", help="auto, cuda, cpu or numpy")
     figures.add_argument("--seed", type=int, default=0, help="first seed of random data (0)")
-    figures.add_argument("--jobs", type=int, metavar="N", help="number of threads (all cores)")
+    figures.add_argument(
+        "--jobs", type=int, metavar="N", help="number of threads, at least 1 (all cores)"
+    )
     figures.add_argument(
         "--data", metavar="PATH", help="fig6c: MNIST as an .npz file; fig6d: the folder of CIFAR-10"
     )

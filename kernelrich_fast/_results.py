@@ -79,6 +79,9 @@ class Result:
 
     def __getitem__(self, index: Any) -> Self:
         """The result of the runs at an index into the batch."""
+        if isinstance(index, str):
+            raise TypeError(f"index: expected one into the runs, got {index!r}; fields are "
+                            f"attributes, result.{index}")  # fmt: skip
         shape = self.status.shape
         chosen = np.arange(self.status.size).reshape(shape)[index]
 
@@ -224,7 +227,9 @@ class Result:
         if dims is None:
             return tuple(f"batch_{i}" for i in range(count))
         if isinstance(dims, str) or len(dims) != count:
-            raise ValueError(f"dims: expected {count} names of batch axes, got {dims!r}")
+            raise ValueError(
+                f"dims: expected {count} name{'s' * (count != 1)} of batch axes, got {dims!r}"
+            )
         return tuple(dims)
 
     def _inner(self, name: str, layer: int, count: int) -> tuple[str, ...]:

@@ -66,7 +66,9 @@ def real_array(
     elif array.dtype != np.float64 or not (array.flags.c_contiguous and array.flags.aligned):
         array = np.require(array, np.float64, ["C", "A"]).reshape(array.shape)
     if ndim is not None and array.ndim < ndim:
-        raise ValueError(f"{name}: expected at least {ndim} dimensions, got shape {array.shape}")
+        raise ValueError(
+            f"{name}: expected at least {ndim} dimension{'s' * (ndim > 1)}, got shape {array.shape}"
+        )
     if array.size == 0:
         raise ValueError(f"{name}: expected a non-empty array, got shape {array.shape}")
     if nan:

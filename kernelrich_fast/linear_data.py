@@ -77,8 +77,11 @@ def _moments(S: Any, C: Any) -> tuple[FloatArray, FloatArray]:
         )
     _expect_ordinary("S", S, "C", C, _LARGEST_MOMENT)
     size = np.abs(S).max()
-    if np.abs(S - np.swapaxes(S, -1, -2)).max() > 1e-12 * size:
-        raise ValueError("S: expected a symmetric matrix, X^T X")
+    if (off := np.abs(S - np.swapaxes(S, -1, -2)).max()) > 1e-12 * size:
+        raise ValueError(
+            f"S: expected a symmetric matrix, X^T X, got entries that differ from their mirror "
+            f"image by up to {off:.3g}"
+        )
     # In units in which the largest input is about one, as for samples.
     unit = float(np.sqrt(to_host(np.abs(S).max())))
     check.expect_ordinary_targets("C", C, _SMALLEST * unit, axes=2)
@@ -142,7 +145,9 @@ def _of_moments(S: FloatArray, C: FloatArray, y_norm2: Any) -> LinearData:
     values, basis = values[..., ::-1], xp.swapaxes(vectors[..., ::-1], -1, -2)
     largest = xp.abs(values).max(axis=-1, keepdims=True)
     if bool((values < -1e-12 * largest).any()):
-        raise ValueError("S: expected no negative eigenvalues, as X^T X has none")
+        raise ValueError(
+            f"S: expected no negative eigenvalues, as X^T X has none, got {values.min():.3g}"
+        )
     kept = values > d_in * np.finfo(np.float64).eps * largest
     sigma = xp.sqrt(xp.where(kept, values, 0.0))
     turned = C @ xp.swapaxes(basis, -1, -2)

@@ -30,7 +30,8 @@ def check_sensing(
     """
     check.flag("symmetric", symmetric)
     if (entries is None) == (measurements is None):
-        raise ValueError("entries: expected either entries or measurements, got both or none")
+        got = "none" if entries is None else "both"
+        raise ValueError(f"entries: expected either entries or measurements, got {got}")
     shape = None if dims is None else _dims(dims)
     none = np.empty(0, dtype=np.int64)
     if measurements is not None:

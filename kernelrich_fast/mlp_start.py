@@ -45,7 +45,8 @@ def output_count(loss: str, y: FloatArray, n_classes: Any) -> int:
             )
         return 1
     if (y % 1 != 0).any() or y.min() < 0:
-        raise ValueError("y: expected classes 0, 1, ... for loss='cross_entropy'")
+        wrong = float(y[(y % 1 != 0) | (y < 0)].ravel()[0])
+        raise ValueError(f"y: expected classes 0, 1, ... for loss='cross_entropy', got {wrong:g}")
     if y.max() > 2**20:
         raise ValueError(f"y: expected classes below 2^20, got {float(y.max()):.0f}")
     least = int(y.max()) + 1

@@ -154,7 +154,9 @@ def sweep_diagonal(
     scales, layers = check.positive_array("alpha", alpha), check.depth_array("depth", depth)
     for name, array, most in (("X", X, 3), ("y", y, 2), ("alpha", scales, 1), ("depth", layers, 1)):
         if array.ndim > most:
-            raise ValueError(f"{name}: expected at most {most} dimensions, got {array.shape}")
+            raise ValueError(
+                f"{name}: expected at most {most} dimension{'s' * (most > 1)}, got {array.shape}"
+            )
     check.flag("limit", limit)
     groups = check.choices("keep", keep, _KEEP)
     near = check.scalar("eps", eps, low=0.0)

@@ -145,7 +145,9 @@ def sweep_factorization(
         ("Y_star", truth, 3), ("alpha", scales, 1), ("width", widths, 1), ("seeds", numbers, 1),
     ):  # fmt: skip
         if array.ndim > most:
-            raise ValueError(f"{name}: expected at most {most} dimensions, got {array.shape}")
+            raise ValueError(
+                f"{name}: expected at most {most} dimension{'s' * (most > 1)}, got {array.shape}"
+            )
     if truth.ndim == 3 and truth.shape[:1] != numbers.shape:
         raise ValueError(
             f"Y_star: expected one matrix, or one for each of {numbers.size} seeds, got shape "

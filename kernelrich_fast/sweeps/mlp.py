@@ -193,7 +193,9 @@ def _expect_dimensions(
         ("X", X, 3), ("y", y, 2), ("depth", depths, 1), ("width", widths, 1), ("seeds", seeds, 1),
     ):  # fmt: skip
         if array.ndim > most:
-            raise ValueError(f"{name}: expected at most {most} dimensions, got {array.shape}")
+            raise ValueError(
+                f"{name}: expected at most {most} dimension{'s' * (most > 1)}, got {array.shape}"
+            )
     if scales.ndim > 2 or (scales.ndim == 2 and scales.shape[:1] != depths.shape):
         raise ValueError(
             f"alpha: expected one grid, or one for each of {depths.size} depths, got shape "

@@ -105,7 +105,9 @@ def sweep_rich_path(
     layers = check.depth_array("depth", depth)
     for name, array, most in (("X", X, 3), ("y", y, 2), ("depth", layers, 1)):
         if array.ndim > most:
-            raise ValueError(f"{name}: expected at most {most} dimensions, got {array.shape}")
+            raise ValueError(
+                f"{name}: expected at most {most} dimension{'s' * (most > 1)}, got {array.shape}"
+            )
     d = X.shape[-1]
     profiles = check.profile("w0", 1.0 if w0 is None else w0, d)
     if profiles.ndim > 2:

@@ -72,7 +72,10 @@ def test_every_run_with_its_own_entries(backend):
     [
         (([[0, 1]], [0, 1]), r"entries: expected two arrays .* same shape, .* \(1, 2\) and \(2,"),
         (([[0, 1], [2, 2]], [[0, 1], [1, 1]]), r"entries: expected every entry once, got \(2, 1\)"),
-        (([[0, 1], [2, 3]], [[0, 1], [1, 1]]), r"entries: .* broadcast with those of y \(3,\), got \(2,\)"),
+        (
+            ([[0, 1], [2, 3]], [[0, 1], [1, 1]]),
+            r"entries: .* broadcast with those of y \(3,\), got \(2,\)",
+        ),
         ((0, 1), r"entries: expected two arrays of the same shape, got shapes \(\) and \(\)"),
     ],
 )

@@ -338,3 +338,23 @@ def test_a_limit_is_at_the_end_of_time():
     limit = krf.limit_diagonal(X, Y, alpha=[0.1, 1.0])
     assert limit.t.tolist() == [np.inf, np.inf]
     assert np.array_equal(limit.n_steps, limit.n_iterations)
+
+
+def test_fields_are_attributes():
+    flow = krf.flow_diagonal(X, Y, alpha=[0.1, 1.0])
+    with pytest.raises(TypeError, match=r"^index: .*result\.beta"):
+        flow["beta"]
+
+
+def test_messages_say_what_came():
+    S, C = X.T @ X, X[:, :2].T @ X
+    for call, said in (
+        (lambda: flow_matrix(), r"^entries: .*got none"),
+        (lambda: flow_matrix(entries=MASK, measurements=np.ones((5, 6, 5))), r"^entries: .*both"),
+        (lambda: krf.flow_mlp(X, [0, 1, 2, 0.5, 1, 1], loss="cross_entropy"), r"^y: .*got 0\.5"),
+        (lambda: krf.flow_linear(S=np.triu(S), C=C, alpha=1.0, width=2), r"^S: .*up to [1-9]"),
+        (lambda: krf.flow_linear(S=-S, C=C, alpha=1.0, width=2), r"^S: .*got -[1-9]"),
+        (lambda: krf.flow_diagonal(X, 1.0, alpha=1.0), r"^y: expected at least 1 dimension, got"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            call()
