@@ -30,6 +30,13 @@ def hyperbolic_entropy(z: ArrayLike) -> FloatArray:
     ndarray
         q(z), of the same shape; relative error below 1e-14.
 
+    Raises
+    ------
+    ValueError
+        If z is empty or has values that are not finite.
+    TypeError
+        If z does not consist of real numbers.
+
     References
     ----------
     Woodworth et al. (COLT 2020), Theorem 1.
@@ -62,6 +69,20 @@ def mirror_map(t: ArrayLike, depth: float = 2) -> FloatArray:
         2 sinh(t) at depth 2, (1 - t)^-p - (1 + t)^-p with p = D / (D - 2) otherwise; infinity where
         it overflows.
 
+    Raises
+    ------
+    ValueError
+        If t is empty, or has values that are not finite or, for depth > 2, outside (-1, 1); or if
+        depth is not from 2 to 1e300.
+    TypeError
+        If t does not consist of real numbers, or depth is not a single one.
+
+    Notes
+    -----
+    The paper measures t in other units at depth 2 than at depths above it. As D tends to 2 from
+    above, h_D((D - 2) / 2 s) tends to h_2(s) = 2 sinh(s) for every fixed s, with a relative error
+    of the order of (D - 2) (1 + s^2). At a fixed t other than 0, h_D(t) diverges.
+
     References
     ----------
     Woodworth et al. (COLT 2020), Theorem 3.
@@ -71,6 +92,13 @@ def mirror_map(t: ArrayLike, depth: float = 2) -> FloatArray:
     >>> import kernelrich_fast as krf
     >>> round(float(krf.theory.mirror_map(0.5, depth=4)), 14)
     3.55555555555556
+
+    Close to depth 2 the argument is scaled:
+
+    >>> depth, s = 2 + 1e-9, 3.0
+    >>> above = krf.theory.mirror_map((depth - 2) / 2 * s, depth)
+    >>> round(float(above / krf.theory.mirror_map(s)), 6)
+    1.0
     """
     t, depth = check.real_array("t", t), check.depth_number("depth", depth)
     if depth == 2:
@@ -107,6 +135,18 @@ def inverse_mirror_map(z: ArrayLike, depth: float = 2) -> FloatArray:
         Dual coordinates; in (-1, 1) for depth > 2. Close to the ends of this interval 1 - |t| is
         lost to rounding, as for any floating-point t.
 
+    Raises
+    ------
+    ValueError
+        If z is empty or has values that are not finite; or if depth is not from 2 to 1e300.
+    TypeError
+        If z does not consist of real numbers, or depth is not a single one.
+
+    Notes
+    -----
+    As D tends to 2 from above, 2 / (D - 2) h_D^-1(z) tends to h_2^-1(z) = arcsinh(z / 2), because
+    the paper measures t in other units at depth 2 (`mirror_map`).
+
     References
     ----------
     Woodworth et al. (COLT 2020), Theorems 1 and 3.
@@ -116,6 +156,13 @@ def inverse_mirror_map(z: ArrayLike, depth: float = 2) -> FloatArray:
     >>> import kernelrich_fast as krf
     >>> round(float(krf.theory.inverse_mirror_map(krf.theory.mirror_map(0.25, 5), 5)), 12)
     0.25
+
+    Close to depth 2 the result is scaled:
+
+    >>> depth, z = 2 + 1e-9, 20.0
+    >>> above = 2 / (depth - 2) * krf.theory.inverse_mirror_map(z, depth)
+    >>> round(float(above / krf.theory.inverse_mirror_map(z)), 6)
+    1.0
     """
     z, depth = check.real_array("z", z), check.depth_number("depth", depth)
     if depth == 2:
@@ -204,6 +251,15 @@ def q_potential(
     ndarray, (...)
         Q, with relative error below 1e-12 up to depth 1000 (the rounding error of alpha w0 is
         multiplied by D).
+
+    Raises
+    ------
+    ValueError
+        If beta, alpha or w0 is empty or has values that are not finite, alpha or w0 also if one is
+        not positive; if w0 has another number of features than beta, or leading axes do not
+        broadcast; or if depth is not from 2 to 1e300.
+    TypeError
+        If beta, alpha or w0 does not consist of real numbers, or depth is not a single one.
 
     Notes
     -----
@@ -296,6 +352,14 @@ def r_potential(beta: ArrayLike, alpha: ArrayLike) -> FloatArray:
     ndarray, (...)
         R = alpha^2 sum r(beta_i / alpha^2), with relative error below 1e-12, even if alpha^2 or
         beta / alpha^2 is outside the range of floating-point numbers.
+
+    Raises
+    ------
+    ValueError
+        If beta or alpha is empty or has values that are not finite, or alpha one that is not
+        positive; or if leading axes do not broadcast.
+    TypeError
+        If beta or alpha does not consist of real numbers.
 
     Notes
     -----

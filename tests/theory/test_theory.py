@@ -132,6 +132,16 @@ def test_mirror_maps_invert_and_differentiate_q(depth):
         theory.mirror_map(1.0, 3)
 
 
+@pytest.mark.parametrize("above", [1e-3, 1e-6, 1e-9, 1e-12])
+def test_mirror_maps_close_to_depth_two_are_those_of_it_in_other_units(above):
+    depth, s = 2.0 + above, np.array([-10.0, -0.01, 0.5, 3.0])
+    half = (depth - 2.0) / 2.0
+    z = theory.mirror_map(s)
+    assert np.all(np.abs(theory.mirror_map(half * s, depth) / z - 1.0) < above * (1.0 + s**2))
+    inverse = theory.inverse_mirror_map(z, depth) / half
+    assert np.all(np.abs(inverse / s - 1.0) < above * (1.0 + np.abs(s)))
+
+
 def test_shaped_potential_has_the_flow_as_its_mirror(medium):
     X, y, _ = medium
     w0 = np.linspace(0.5, 2.0, X.shape[1])
