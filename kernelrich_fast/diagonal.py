@@ -104,7 +104,9 @@ def flow_diagonal(
         Weight decay lambda >= 0: the flow is that of L + lambda |w|^2, where |w|^2 is the
         ``penalty`` of the result. A list of tuples (t_k, lambda_k) makes it piecewise constant
         (other nested sequences are arrays), ``krf.schedules.exponential(lambda_0, rate)`` lets it
-        fall.
+        fall. A constant lambda should be 0 or at least 1e-14 lambda_max, where lambda_max =
+        2 c max_i |x_i^T y| is the least lambda at which the lasso is zero. With smaller ones a run
+        may end as MAX_STEPS, and below 1e-150 it ends as FAILED.
     averaged : bool
         Whether to compute ``beta_mean``, which is (1/t) times the integral of beta from 0 to t. All
         steps then use "radau5" and end at the times of ``t_eval``. Its error is rtol times the
@@ -113,7 +115,9 @@ def flow_diagonal(
     t_eval : array_like, (T,), optional
         Ascending times at which to return the flow; adds an axis T to the results. Integration then
         ends at t_eval[-1] or t_max, whatever the loss. Once a run is at rest, its beta and weights
-        are repeated. Under weight decay a step ends at each of these times, and counts.
+        are repeated. The status is CONVERGED if L at the last time is at most 1e-12 of that of the
+        zero predictor (with a margin loss, if L is at most 1e-12), STATIONARY if the run is at rest
+        above that, else T_END. Under weight decay a step ends at each of these times, and counts.
     t_max : array_like, (...)
         Time at which a run ends.
     stop_loss : array_like, (...)
@@ -340,7 +344,10 @@ def limit_diagonal(
     Under weight decay the flow itself is integrated until the predictor and |w|^2 are at rest,
     because at D > 2 the start decides at which stationary point it ends. Newton iterations on the
     coordinates that remain, and on the dual, then finish the computation, which loses no digits as
-    lambda falls. The status is STATIONARY, ``n_iterations`` counts steps, of which ``max_iter``
+    lambda falls to 1e-14 lambda_max, where lambda_max = 2 c max_i |x_i^T y| is the least lambda at
+    which the lasso is zero. Where X beta = y does not fix beta, runs end as MAX_STEPS below about
+    1e-16 lambda_max at depth 2 and 1e-20 lambda_max at depths above; below 1e-150 all runs end as
+    FAILED. The status is STATIONARY, ``n_iterations`` counts steps, of which ``max_iter``
     allows 200 times as many. At depth 2 the limit is the lasso, argmin c |X beta - y|^2 + lambda
     |beta|_1, whatever the start; at D > 2 a stationary point of c |X beta - y|^2 + lambda sum
     |beta_i|^(2/D). For the models of products, which have depth 2, it is the lasso with 2 lambda.

@@ -66,7 +66,8 @@ class FactorizationMarginFlow(FactorizationFlow):
     log_loss : ndarray, B or B + (T,)
         ln L; ``loss`` is its exponential, 0 where that underflows.
     log_t : ndarray, B or B + (T,)
-        ln t, minus infinity at the start; ``t`` is its exponential, infinite where that overflows.
+        ln t; ``t`` is its exponential, infinite where that overflows. In a row at t = 0 ln t is
+        -inf, also in rows of ``log_loss_eval`` above the loss of the start.
     margins : ndarray, B + (n_samples,) or B + (T, n_samples)
         y_i <X_i, M>.
     direction : ndarray, B + (d1, d2) or B + (T, d1, d2)

@@ -110,7 +110,9 @@ def flow_linear(
         Initial weights, instead of alpha, width and seed.
     t_eval : array_like, (T,), optional
         Ascending times at which to return the flow; adds an axis T to the results. Integration then
-        ends at t_eval[-1] or t_max, whatever the loss.
+        ends at t_eval[-1] or t_max, whatever the loss. The status is CONVERGED if L at the last
+        time is at most 1e-12 of that of the zero predictor, STATIONARY if the run is at rest above
+        that, else T_END.
     t_max : array_like, (...)
         Time at which a run ends.
     stop_loss : array_like, (...)

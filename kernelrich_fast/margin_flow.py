@@ -28,7 +28,8 @@ class MarginFlow(DiagonalFlow):
     log_loss : ndarray, B or B + (T,)
         ln L; ``loss`` is its exponential, 0 where that underflows.
     log_t : ndarray, B or B + (T,)
-        ln t, minus infinity at the start; ``t`` is its exponential, infinite where that overflows.
+        ln t; ``t`` is its exponential, infinite where that overflows. In a row at t = 0 ln t is
+        -inf, also in rows of ``log_loss_eval`` above the loss of the start.
     margins : ndarray, B + (n_samples,) or B + (T, n_samples)
         y_n <beta, x_n>.
     direction : ndarray, B + (n_features,) or B + (T, n_features)

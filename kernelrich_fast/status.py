@@ -31,9 +31,10 @@ class Status(IntEnum):
     """
 
     CONVERGED = 0
-    """The loss reached ``stop_loss``, or the limit its tolerance."""
+    """The loss reached ``stop_loss`` (with ``t_eval`` its default, 1e-12, at the last time), or the
+    limit its tolerance."""
     T_END = 1
-    """The last requested time was reached first."""
+    """The last requested time was reached, with a loss above ``stop_loss``."""
     STATIONARY = 2
     """The gradient of the objective vanished above ``stop_loss``: at the least-squares solution, at
     a local minimum of a network (or with all its units off), at the minimum of a margin loss on
