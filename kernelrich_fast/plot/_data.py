@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +57,14 @@ _ADDED_BY = {
         (_RELU, 'run sweep_mlp with keep=("norms", "kernel_predictors")'),
     ),
 }
+# What no sweep makes: the figure whose data have it, and the file.
+_OF_FIGURES = {
+    "critical_alpha": ("fig1", "fig1c.nc"),
+    "ratio": ("fig3", "fig3b.nc"),
+    "linear_spline": ("fig7", "fig7.nc"),
+    "r": ("fig2", "fig2.nc"),
+    "q": ("fig3", "fig3a.nc"),
+}
 # Shares of wrong classes, and what the squared loss has in their place.
 _OF_CLASSES = {
     f"{name}_error": f"{name}_rmse" for name in ("test", "kernel", "last_layer")
@@ -81,14 +90,29 @@ def kind_of(value: object) -> str:
     return f"{'an' if vowel else 'a'} {name}"
 
 
-def _instead(value: object) -> str:
+def _instead(value: object, names: tuple[str, ...]) -> str:
     """What to use for the result of one call, as the end of a message."""
     name = _SWEEPS.get(type(value).__name__)
-    return f"; use {name}" if name else ""
+    if name is None:
+        return ""
+    if name.startswith("sweep") and "time" in names:
+        return f'; use {name}, or to_dataset({{"alpha": values}}) of a flow with t_eval='
+    return _of_figure(names) or f"; use {name}"
+
+
+def _of_figure(names: Iterable[str]) -> str:
+    """The figure that has such data, as the end of a message; nothing where a sweep makes them."""
+    found = [made for name, made in _OF_FIGURES.items() if name in names]
+    return f"; `kernelrich reproduce {found[0][0]}` writes one, {found[0][1]}" if found else ""
 
 
 def _advice(ds: xr.Dataset, names: list[str]) -> str:
     """How a sweep gets what is missing, as the end of a message."""
+    # Its seeds and numbers of samples are those of no sweep either.
+    critical = ["critical_alpha"] if "critical_alpha" in ds.variables else []
+    made = _of_figure(names + critical)
+    if made:
+        return made
     clock = next((dim for dim in ("log_loss", "log_t") if dim in ds.dims), None)
     if "time" in names and clock:
         return f"; its states are over {clock}: give t_eval= in place of {clock}_eval= to the sweep"
@@ -99,15 +123,19 @@ def _advice(ds: xr.Dataset, names: list[str]) -> str:
     if any(name in _OF_CLASSES for name in names):
         known.append((_RELU, 'train on classes with loss="cross_entropy"'))
     if "result" in ds.attrs and "alpha" in names:
-        known.append(("", 'name the batch axes by to_dataset({"alpha": values})'))
+        batch = any(str(dim).startswith("batch_") for dim in ds.dims)
+        how = 'name the batch axes by to_dataset({"alpha": values})'
+        known.append(("", how if batch else "give the scale by ds.assign_coords(alpha=value)"))
     fitting = [text for of, text in known if not model or str(model).startswith(of)]
+    if known and not fitting and "kernel_error" in names:
+        return "; `kernelrich reproduce fig6c` writes one, fig6c.nc"
     return "".join(f"; {text}" for text in dict.fromkeys(fitting))
 
 
 def with_variables(ds: xr.Dataset, *names: str) -> None:
     """Refuse what is not a Dataset with these variables, or values along these dimensions."""
     if not isinstance(ds, xr.Dataset):
-        raise TypeError(f"ds: expected an xarray.Dataset, got {kind_of(ds)}{_instead(ds)}")
+        raise TypeError(f"ds: expected an xarray.Dataset, got {kind_of(ds)}{_instead(ds, names)}")
     missing = [name for name in names if name not in ds.variables and name not in ds.dims]
     if missing:
         there = ", ".join(sorted(map(str, ds.variables)))

@@ -10,6 +10,7 @@ import xarray as xr
 from test_plot_images import FIGURES, PICTURES, networks, path, saddles, univariate
 
 import kernelrich_fast as krf
+from kernelrich_fast.experiments import files_of
 from kernelrich_fast.plot._axes import COLOURS
 from kernelrich_fast.plot._labels import equations, number, power_of_ten
 
@@ -268,7 +269,8 @@ def test_messages_say_what_the_sweep_needs():
     X, y = np.eye(2), np.ones(2)
     ends = krf.sweep_diagonal(X, y, alpha=[0.1, 1.0], progress=False)
     timed = krf.sweep_diagonal(X, y, alpha=[0.1, 1.0], t_eval=[0.1, 1.0], progress=False)
-    flow = krf.flow_diagonal(X, y, alpha=0.1)
+    flow = krf.flow_diagonal(X, y, alpha=[0.1, 1.0], t_eval=[0.1, 1.0])
+    single = flow[0]
     levels = krf.sweep_diagonal(
         X, y, alpha=[0.1, 1.0], loss="exponential", log_loss_eval=[-1.0, -9.0], progress=False
     )
@@ -301,7 +303,18 @@ def test_messages_say_what_the_sweep_needs():
         ),
         (lambda: krf.plot.population_error(ends), ValueError, "give beta_star= to sweep_diagonal"),
         (lambda: krf.plot.paths(ends), ValueError, "give t_eval= to the sweep"),
-        (lambda: krf.plot.paths(flow), TypeError, "got a DiagonalFlow; use sweep_diagonal"),
+        (
+            lambda: krf.plot.paths(flow),
+            TypeError,
+            "got a DiagonalFlow; use sweep_diagonal, or "
+            'to_dataset({"alpha": values}) of a flow with t_eval=',
+        ),
+        (
+            lambda: krf.plot.paths(single.to_dataset()),
+            ValueError,
+            "; give the scale by ds.assign_coords(alpha=value)",
+        ),
+        (lambda: krf.plot.excess_norms(flow), TypeError, "got a DiagonalFlow; use sweep_diagonal"),
         (lambda: krf.plot.rich_path(flow), TypeError, "got a DiagonalFlow; use krf.rich_path"),
     ):
         with pytest.raises(error) as raised:
@@ -311,6 +324,27 @@ def test_messages_say_what_the_sweep_needs():
     other = networks().assign_attrs(model="ReLU network")
     with pytest.raises(ValueError, match=r"got 'beta'$"):
         krf.plot.paths(other.expand_dims(time=[1.0]), "beta")
+    # What is advised can be drawn.
+    assert krf.plot.paths(single.to_dataset().assign_coords(alpha=0.1)).lines
+    assert krf.plot.paths(flow.to_dataset({"alpha": [0.1, 1.0]})).lines
+    for draw, figure, file in (
+        (krf.plot.critical_alpha, "fig1", "fig1c.nc"),
+        (krf.plot.potentials, "fig2", "fig2.nc"),
+        (krf.plot.depth_potentials, "fig3", "fig3a.nc"),
+        (krf.plot.sparsity_ratio, "fig3", "fig3b.nc"),
+        (krf.plot.class_errors, "fig6c", "fig6c.nc"),
+        (krf.plot.univariate_functions, "fig7", "fig7.nc"),
+    ):
+        with pytest.raises(
+            ValueError, match=f"; `kernelrich reproduce {figure}` writes one, {file}$"
+        ):
+            draw(ends)
+        assert file in files_of(figure)[figure]
+    with pytest.raises(TypeError, match=r"reproduce fig2` writes one, fig2.nc$"):
+        krf.plot.potentials(flow)
+    counted = xr.Dataset({"critical_alpha": ("n_samples", [0.1])})
+    with pytest.raises(ValueError, match=r"reproduce fig1` writes one, fig1c.nc$"):
+        krf.plot.critical_alpha(counted)
 
 
 def experiment(name, monkeypatch, tmp_path, **smaller):
