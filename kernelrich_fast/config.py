@@ -28,6 +28,11 @@ except PackageNotFoundError:  # imported from a source tree that was never insta
 def show_config() -> str:
     """Versions, paths, threads and backends; for one that fails, the reason and a remedy.
 
+    Returns
+    -------
+    str
+        Several lines, as ``kernelrich info`` prints them.
+
     Examples
     --------
     >>> import kernelrich_fast as krf

@@ -80,6 +80,14 @@ def sparse_regression(
     SparseRegression
         Named tuple (X, y, beta_star).
 
+    Raises
+    ------
+    ValueError
+        If a size is below 1, sparsity exceeds n_features, the variance is not from 0 to 1e250, or
+        the seed is negative.
+    TypeError
+        If a size or the seed is not an integer, or the variance is not a number.
+
     References
     ----------
     Woodworth et al. (COLT 2020), section 3 and figure 1.
@@ -138,6 +146,14 @@ def low_rank_completion(
     LowRankCompletion
         Named tuple (Y_star, entries, y).
 
+    Raises
+    ------
+    ValueError
+        If a size is below 1, the rank exceeds d1 or d2, n_observed exceeds d1 d2, or the seed is
+        negative.
+    TypeError
+        If an argument is not an integer.
+
     References
     ----------
     Woodworth et al. (COLT 2020), section 6 and figure 5.
@@ -176,6 +192,13 @@ def observed_entries(d1: int, d2: int, n_observed: int, seed: int = 0) -> tuple[
     -------
     pair of ndarray of int, (n_observed,) each
         Rows and columns, an index into the matrix.
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1, n_observed exceeds d1 d2, or the seed is negative.
+    TypeError
+        If an argument is not an integer.
 
     Examples
     --------
@@ -228,6 +251,13 @@ def circle_teacher(
     -------
     CircleTeacher
         Named tuple (X, y, X_test, y_test).
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1 or the seed is negative.
+    TypeError
+        If an argument is not an integer.
 
     References
     ----------

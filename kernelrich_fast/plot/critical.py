@@ -43,6 +43,14 @@ def critical_alpha(ds: xr.Dataset, ax: Axes | None = None, *, power: bool = Fals
         dashed line is at the number of samples that the minimum-l1 interpolant needs (median).
         Curves of several depths stand 1 % of N apart, so that their bars do not cover each other.
 
+    Raises
+    ------
+    ValueError
+        If ds lacks a variable or dimension that is named above, or ``critical_alpha`` has another
+        one or only NaN.
+    TypeError
+        If ds is not a Dataset, ax is not Axes, or power is not True or False.
+
     Examples
     --------
     >>> import xarray as xr

@@ -53,6 +53,13 @@ def population_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         The axes.
 
+    Raises
+    ------
+    ValueError
+        If ds lacks a variable or dimension that is drawn, has one that is not drawn, or only NaN.
+    TypeError
+        If ds is not a Dataset, or ax is not Axes.
+
     Examples
     --------
     >>> import kernelrich_fast as krf
@@ -103,6 +110,13 @@ def excess_norms(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
         The left axes.
+
+    Raises
+    ------
+    ValueError
+        If ds lacks a variable or dimension that is drawn, has one that is not drawn, or only NaN.
+    TypeError
+        If ds is not a Dataset, or ax is not Axes.
 
     Examples
     --------
@@ -176,6 +190,13 @@ def potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         The axes.
 
+    Raises
+    ------
+    ValueError
+        If ds lacks a variable or dimension that is drawn, has one that is not drawn, or only NaN.
+    TypeError
+        If ds is not a Dataset, or ax is not Axes.
+
     Examples
     --------
     >>> from kernelrich_fast.experiments.fig2 import potential_data
@@ -209,6 +230,13 @@ def depth_potentials(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         The axes.
 
+    Raises
+    ------
+    ValueError
+        If ds lacks a variable or dimension that is drawn, has one that is not drawn, or only NaN.
+    TypeError
+        If ds is not a Dataset, or ax is not Axes.
+
     Examples
     --------
     >>> from kernelrich_fast.experiments.fig3 import depth_potential_data
@@ -241,6 +269,13 @@ def sparsity_ratio(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
         The axes.
+
+    Raises
+    ------
+    ValueError
+        If ds lacks a variable or dimension that is drawn, has one that is not drawn, or only NaN.
+    TypeError
+        If ds is not a Dataset, or ax is not Axes.
 
     Examples
     --------

@@ -57,6 +57,15 @@ def network_curves(
     matplotlib.axes.Axes
         The axes.
 
+    Raises
+    ------
+    ValueError
+        If ds lacks ``variable``, seed or alpha, if ``variable`` has further dimensions or only NaN,
+        or if ``zero`` is negative.
+    TypeError
+        If ds is not a Dataset, ``variable`` is not a string, ax is not Axes, or ``zero`` is not a
+        number.
+
     Examples
     --------
     >>> import kernelrich_fast as krf
@@ -101,6 +110,13 @@ def univariate_functions(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         The axes.
 
+    Raises
+    ------
+    ValueError
+        If ds lacks a variable or dimension that is drawn, has one that is not drawn, or only NaN.
+    TypeError
+        If ds is not a Dataset, or ax is not Axes.
+
     Examples
     --------
     >>> import kernelrich_fast as krf
@@ -144,6 +160,13 @@ def class_errors(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
         The axes.
+
+    Raises
+    ------
+    ValueError
+        If ds lacks a variable or dimension that is drawn, has one that is not drawn, or only NaN.
+    TypeError
+        If ds is not a Dataset, or ax is not Axes.
 
     Examples
     --------

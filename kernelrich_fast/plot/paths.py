@@ -180,6 +180,13 @@ def grey_image(pixels: ArrayLike, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         The axes.
 
+    Raises
+    ------
+    ValueError
+        If pixels is not a matrix.
+    TypeError
+        If pixels does not consist of real numbers, or ax is not Axes.
+
     Examples
     --------
     >>> import kernelrich_fast as krf

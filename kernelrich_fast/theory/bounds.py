@@ -25,6 +25,13 @@ def alpha_for_l1(eps: float, beta_l1: ArrayLike) -> float:
     float
         A sufficient alpha at depth 2 and w0 = 1; it may underflow to 0.
 
+    Raises
+    ------
+    ValueError
+        If eps is not from 0 (excluded) to n_features, or beta_l1 is zero or not finite.
+    TypeError
+        If eps is not a single number, or beta_l1 does not consist of real numbers.
+
     References
     ----------
     Woodworth et al. (COLT 2020), Theorem 2.
@@ -59,6 +66,13 @@ def alpha_for_l2(eps: float, beta_l2: ArrayLike) -> float:
     -------
     float
         A sufficient alpha at depth 2 and w0 = 1.
+
+    Raises
+    ------
+    ValueError
+        If eps is not positive, or beta_l2 is not finite.
+    TypeError
+        If eps is not a single number, or beta_l2 does not consist of real numbers.
 
     References
     ----------

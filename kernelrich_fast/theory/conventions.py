@@ -125,6 +125,16 @@ def convert(
     Converted
         alpha and t, with the shapes of the arguments.
 
+    Raises
+    ------
+    ValueError
+        If a convention has no such name; if alpha is not positive, t is negative, shape is outside
+        (-1, 1), n_samples is below 1, or depth is below 2; or if depth is not 2 for a convention
+        with products.
+    TypeError
+        If alpha or t does not consist of real numbers, from_ or to is not a string, n_samples is
+        not an integer, or shape or depth is not a single number.
+
     Notes
     -----
     Along each of these flows of depth 2 beta = kappa sinh(z), so two of them differ only in the

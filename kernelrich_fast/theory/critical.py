@@ -87,9 +87,13 @@ def critical_alpha(
 
     Raises
     ------
-    ValueError, TypeError
-        If an argument has a shape or value that is not described above, or `limit_diagonal` has no
-        option of that name.
+    ValueError
+        If an argument is invalid (the message names it): more than one problem, beta_star of
+        another length than X has features, a depth below 2, or a threshold, xtol or log10_range
+        outside its range.
+    TypeError
+        If an argument is no number or array of numbers, log10_range is not a pair, or
+        `limit_diagonal` has no option of that name.
 
     Notes
     -----

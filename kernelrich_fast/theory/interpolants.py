@@ -28,6 +28,15 @@ def min_l2(X: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Floa
     ndarray, (..., n_features)
         The minimiser, or the least-squares solution of minimum norm if no beta fits.
 
+    Raises
+    ------
+    ValueError
+        If X and y differ in their number of samples, or weights has another number of features than
+        X; if leading axes do not broadcast; if a value is not finite or, of X or y, above 1e140; or
+        if a weight is not positive.
+    TypeError
+        If an argument does not consist of real numbers.
+
     Notes
     -----
     Computed by Householder's QR, with pivots, of X diag(c)^(-1/2), the samples in units in which

@@ -33,6 +33,14 @@ def tangent_kernel(
         The tangent kernel, which is 2 D^2 alpha^(2D-2) X X^T at w = alpha; infinity where it
         overflows.
 
+    Raises
+    ------
+    ValueError
+        If X or a weight is not finite, or a weight is negative; if the weights have another number
+        of features than X, or leading axes do not broadcast; or if depth is not from 2 to 1e300.
+    TypeError
+        If X or the weights do not consist of real numbers, or depth is not a single one.
+
     References
     ----------
     Woodworth et al. (COLT 2020), section 2.
@@ -81,6 +89,14 @@ def kernel_distance(K0: ArrayLike, K1: ArrayLike) -> FloatArray:
         The distance in [0, 2]; in the kernel regime it falls like alpha^(-4D). NaN if a kernel is
         zero, since it then has no direction.
 
+    Raises
+    ------
+    ValueError
+        If an entry is not finite, or the shapes of the matrices differ or their leading axes do not
+        broadcast.
+    TypeError
+        If K0 or K1 does not consist of real numbers.
+
     Notes
     -----
     Entries may have any size, since multiplying K0 or K1 by a number does not change the distance.
@@ -115,6 +131,14 @@ def relative_kernel_change(K0: ArrayLike, K1: ArrayLike) -> FloatArray:
     -------
     ndarray, (...)
         The relative change; infinity if K0 is zero and K1 is not, and 0 if both are.
+
+    Raises
+    ------
+    ValueError
+        If an entry is not finite, or the shapes of the matrices differ or their leading axes do not
+        broadcast.
+    TypeError
+        If K0 or K1 does not consist of real numbers.
 
     Examples
     --------

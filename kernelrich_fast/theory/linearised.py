@@ -46,6 +46,14 @@ def mlp_kernel_predictor(
         f(X_new) + K(X_new, X) K(X, X)^+ (y - f(X)): the smallest change in the tangent kernel's
         norm that fits y.
 
+    Raises
+    ------
+    ValueError
+        As `mlp_predict`; also if y has another shape than the outputs at X, or X_new has more than
+        two axes.
+    TypeError
+        As `mlp_predict`, and if y or X_new does not consist of real numbers.
+
     Notes
     -----
     If the condition number of the kernel, scaled to a diagonal of ones, is below 1e5, memory and
@@ -101,6 +109,13 @@ def last_layer_predictor(
     -------
     ndarray, (n_new,) or (n_new, n_outputs)
         The prediction with the features of the last hidden layer fixed at these weights.
+
+    Raises
+    ------
+    ValueError
+        As `mlp_kernel_predictor`.
+    TypeError
+        As `mlp_kernel_predictor`.
 
     Notes
     -----

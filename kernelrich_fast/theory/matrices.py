@@ -36,6 +36,13 @@ def nuclear_norm(M: ArrayLike) -> FloatArray:
     ndarray, (...)
         The norm, up to rounding; infinity if it overflows.
 
+    Raises
+    ------
+    ValueError
+        If M has fewer than two axes, no entry, or an entry that is not finite.
+    TypeError
+        If M does not consist of real numbers.
+
     Examples
     --------
     >>> import kernelrich_fast as krf
@@ -60,6 +67,13 @@ def effective_rank(M: ArrayLike) -> FloatArray:
     ndarray, (...)
         A number between 1 and min(d1, d2), continuous in M and unchanged if M is multiplied by a
         number; 0 for a zero matrix.
+
+    Raises
+    ------
+    ValueError
+        If M has fewer than two axes, no entry, or an entry that is not finite.
+    TypeError
+        If M does not consist of real numbers.
 
     References
     ----------
@@ -94,6 +108,14 @@ def schatten_potential(M: ArrayLike, mu: ArrayLike) -> FloatArray:
     ndarray, (...)
         sum_i mu^2 q(sigma_i / mu^2): a multiple of the nuclear norm as mu -> 0, of the squared
         Frobenius norm as mu -> infinity.
+
+    Raises
+    ------
+    ValueError
+        If M has fewer than two axes, no entry, or an entry that is not finite; if mu is not
+        positive; or if leading axes do not broadcast.
+    TypeError
+        If M or mu does not consist of real numbers.
 
     Notes
     -----
@@ -138,6 +160,15 @@ def factorization_tangent_kernel(
     -------
     ndarray, (..., n_samples, n_samples)
         K_ij = <X_i V V^T + U U^T X_i, X_j>.
+
+    Raises
+    ------
+    ValueError
+        If both or none of ``entries`` and ``measurements`` are given; if ``dims`` is missing or
+        contradicts them, an entry lies outside the matrix or is repeated, or ``gram`` is not finite
+        or not of the shape (..., n, n).
+    TypeError
+        If an argument is not of the type that is stated above.
 
     References
     ----------
@@ -232,6 +263,14 @@ def factorization_kernel_predictor(
     ndarray, (d1, d2)
         M(0) plus the correction of minimum tangent-kernel norm that fits y, or the least-squares
         solution if none does.
+
+    Raises
+    ------
+    ValueError
+        If y, ``gram`` and the observations are not those of one problem; otherwise as
+        `factorization_tangent_kernel`.
+    TypeError
+        If an argument is not of the type that is stated above.
 
     Notes
     -----

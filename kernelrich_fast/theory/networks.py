@@ -42,6 +42,16 @@ def mlp_predict(
     ndarray, (..., n_samples) or, for several outputs, (..., n_samples, n_outputs)
         Predictions.
 
+    Raises
+    ------
+    ValueError
+        If there are fewer than two layers, the layers or biases do not fit one another, X has
+        another number of features than the first layer takes, an antisymmetric model has no axis of
+        length 2 for its copies, a value is not finite, or leading axes do not broadcast.
+    TypeError
+        If ``weights`` or ``biases`` is not a sequence of real arrays, X does not consist of real
+        numbers, or ``antisymmetric`` is not True or False.
+
     Examples
     --------
     >>> import kernelrich_fast as krf
@@ -73,6 +83,13 @@ def mlp_tangent_kernel(
     -------
     ndarray, (..., n_new, n_samples) or (n_new n_outputs, n_samples n_outputs)
         The kernel; with several outputs, the output index runs fastest.
+
+    Raises
+    ------
+    ValueError
+        As `mlp_predict`, for X_new too.
+    TypeError
+        As `mlp_predict`.
 
     Notes
     -----
@@ -125,6 +142,14 @@ def mlp_feature_distance(
     ndarray, (...)
         1 - <Phi_0, Phi_1> / (|Phi_0| |Phi_1|), in [0, 2]: the gradient distance of figure 6b. Where
         all units of a network are off, its features are zero: 0.5 if one of them is, 0 if both are.
+
+    Raises
+    ------
+    ValueError
+        As `mlp_predict`; also if the layers of the two networks have different shapes, or one of
+        the two has biases and the other has none.
+    TypeError
+        As `mlp_predict`.
 
     Notes
     -----
