@@ -135,7 +135,7 @@ def flow_diagonal(
     rtol : array_like, (...)
         Relative accuracy, 1e-12 to 0.1.
     atol : float
-        Absolute part of the tolerance on |beta|.
+        Absolute part of the tolerance on |beta|. The weights keep their relative tolerance.
     method : {"auto", "dopri5", "radau5"}
         "dopri5" is explicit and "radau5" implicit, for stiff problems. "auto" chooses for each run
         and may switch during it. With a margin loss "auto" is "radau5", and "dopri5" is refused.
