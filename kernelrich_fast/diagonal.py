@@ -75,7 +75,9 @@ def flow_diagonal(
         Targets, the largest of a run 0 or from 1e-140 to 1e140; with a margin loss labels, -1, +1.
     alpha : array_like, (...)
         Scale of the initial weights, positive; required without ``start``. alpha^(2D-2) and its
-        inverse must be floating-point numbers (at depth 2, alpha from 1e-150 on).
+        inverse must be floating-point numbers (at depth 2, alpha from 1e-150 on, at depth 3 from
+        1e-76). At D > 2 a flow whose alpha^(D-2) is much below 1e-15 ends as MAX_STEPS; its limit
+        can be computed (`limit_diagonal`), and so can the path as alpha -> 0 (`rich_path`).
     depth : array_like, (...)
         Number of layers D >= 2, a real number.
     w0 : array_like, (..., n_features) or scalar, optional
