@@ -75,9 +75,8 @@ def flow_diagonal(
         Targets, the largest of a run 0 or from 1e-140 to 1e140; with a margin loss labels, -1, +1.
     alpha : array_like, (...)
         Scale of the initial weights, positive; required without ``start``. alpha^(2D-2) and its
-        inverse must be floating-point numbers (at depth 2, alpha from 1e-150 on, at depth 3 from
-        1e-76). At D > 2 a flow whose alpha^(D-2) is much below 1e-15 ends as MAX_STEPS; its limit
-        can be computed (`limit_diagonal`), and so can the path as alpha -> 0 (`rich_path`).
+        inverse must be floating-point numbers (alpha from 1e-150 on at depth 2, 1e-76 at 3). At
+        D > 2 a flow with alpha^(D-2) far below 1e-15 ends as MAX_STEPS; its limit is computed.
     depth : array_like, (...)
         Number of layers D >= 2, a real number.
     w0 : array_like, (..., n_features) or scalar, optional
@@ -106,9 +105,7 @@ def flow_diagonal(
         Weight decay lambda >= 0: the flow is that of L + lambda |w|^2, where |w|^2 is the
         ``penalty`` of the result. A list of tuples (t_k, lambda_k) makes it piecewise constant
         (other nested sequences are arrays), ``krf.schedules.exponential(lambda_0, rate)`` lets it
-        fall. A constant lambda should be 0 or at least 1e-14 lambda_max, where lambda_max =
-        2 c max_i |x_i^T y| is the least lambda at which the lasso is zero. With smaller ones a run
-        may end as MAX_STEPS, and below 1e-150 it ends as FAILED.
+        fall. A constant lambda should be 0 or at least 1e-14 lambda_max (see `limit_diagonal`).
     averaged : bool
         Whether to compute ``beta_mean``, which is (1/t) times the integral of beta from 0 to t. All
         steps then use "radau5" and end at the times of ``t_eval``. Its error is rtol times the
@@ -118,8 +115,8 @@ def flow_diagonal(
         Ascending times at which to return the flow; adds an axis T to the results. Integration then
         ends at t_eval[-1] or t_max, whatever the loss. Once a run is at rest, its beta and weights
         are repeated. The status is CONVERGED if L at the last time is at most 1e-12 of that of the
-        zero predictor (with a margin loss, if L is at most 1e-12), STATIONARY if the run is at rest
-        above that, else T_END. Under weight decay a step ends at each of these times, and counts.
+        zero predictor (1e-12 itself with a margin loss), STATIONARY if the run is at rest above
+        that, else T_END. Under weight decay a step ends at each of these times, and counts.
     t_max : array_like, (...)
         Time at which a run ends.
     stop_loss : array_like, (...)
@@ -145,13 +142,11 @@ def flow_diagonal(
         Largest number of attempted steps per run.
     backend : {"auto", "cuda", "cpu", "numpy"}
         Where to compute; "auto" takes a GPU where there are enough runs for it (docs/gpu.md);
-        "numpy", the fallback, promises less (docs/promises.md). X, y
-        and profiles that a CUDA device holds (CuPy's, or any through DLPack) stay there, need
-        "cuda" or "auto", and make the results CuPy arrays.
+        "numpy", the fallback, promises less (docs/promises.md). X, y and profiles on a CUDA device
+        (CuPy's, or any through DLPack) stay there, need "cuda" or "auto", and give CuPy arrays.
     num_threads : int, optional
-        Threads of the CPU backend; by default all cores this process may use. Each takes a run at a
-        time; threads without one help those whose matrices are large. On a given backend results
-        do not depend on it.
+        Threads of the CPU backend, by default all cores this process may use; results do not depend
+        on it. Each takes a run at a time; threads without one help with large matrices.
     progress : bool or callable
         Whether to show a progress bar, or a function that is called with the number of finished
         runs a few times a second.
@@ -183,10 +178,10 @@ def flow_diagonal(
     activates. Where weight decay has let |beta| fall more than a hundredfold, relative errors may
     be larger. At D > 2, where X beta = y does not fix beta, the shares of features that can replace
     each other carry a further error of about 1e-16 alpha^(2-D); predictions are not affected. Cost
-    of a stiff step: about four passes over X, about forty products of an n_samples x n_samples
-    matrix and a vector, and the columns of the Gram matrix that changed; every 8 to 29 steps an
-    inverse, n_samples^3 operations. Under weight decay the flow has as many dimensions, in steps of
-    at most 2 / (D lambda).
+    of a stiff step: about four passes over X, forty products of an n_samples x n_samples matrix and
+    a vector, and the columns of the Gram matrix that changed; an inverse (n_samples^3) every 8 to
+    29 steps. Under weight decay the flow has as many dimensions, in steps of at most 2 / (D
+    lambda).
 
     With a margin loss nu_n = y_n theta_n, where theta_n, the field ``dual``, is half the integral
     of -l'(m_n) over time. The flow is integrated in half the integral of sum_n -l'(m_n), in which
@@ -303,8 +298,7 @@ def limit_diagonal(
     loss_scale, backend, num_threads, progress
         As in `flow_diagonal`.
     weight_decay : array_like, (...)
-        Constant weight decay: zero, or positive in all runs. The limit is then the one of the flow
-        of L + lambda |w|^2.
+        Constant weight decay, zero or positive in all runs: the flow is that of L + lambda |w|^2.
     tol : float
         Bound on |X beta - y| / |y|, 1e-14 to 0.1.
     max_iter : int
@@ -336,9 +330,8 @@ def limit_diagonal(
     The limit is computed by damped Newton iterations on the convex dual function of n_samples
     variables; where these stall, the minimiser is followed in alpha from the kernel regime. No flow
     is integrated. grad Q lies in the row space of X by construction, to rounding. X beta is
-    accurate to ``tol``, beta to ``tol`` times the condition number of X. At D > 2, where X beta = y
-    does not fix beta, the shares of features that can replace each other carry a further error of
-    about 1e-16 alpha^(2-D); predictions are not affected. If no beta fits y, which the rank of X
+    accurate to ``tol``, beta to ``tol`` times the condition number of X; features that can replace
+    each other have the further error of `flow_diagonal`. If no beta fits y, which the rank of X
     decides, the status is STATIONARY and beta is the end of the least-squares flow. If rounding
     keeps the residual above ``tol``, the status is MAX_STEPS. Cost: 3 to 15 Gram products and
     Cholesky factorisations for alpha from 1 to 1e-6 at depth 2.
@@ -347,17 +340,16 @@ def limit_diagonal(
     because at D > 2 the start decides at which stationary point it ends. Newton iterations on the
     coordinates that remain, and on the dual, then finish the computation, which loses no digits as
     lambda falls to 1e-14 lambda_max, where lambda_max = 2 c max_i |x_i^T y| is the least lambda at
-    which the lasso is zero. Where X beta = y does not fix beta, runs end as MAX_STEPS below about
-    1e-16 lambda_max at depth 2 and 1e-20 lambda_max at depths above; below 1e-150 all runs end as
-    FAILED. The status is STATIONARY, ``n_iterations`` counts steps, of which ``max_iter``
-    allows 200 times as many. At depth 2 the limit is the lasso, argmin c |X beta - y|^2 + lambda
-    |beta|_1, whatever the start; at D > 2 a stationary point of c |X beta - y|^2 + lambda sum
-    |beta_i|^(2/D). For the models of products, which have depth 2, it is the lasso with 2 lambda.
-    Where that is zero or almost so, no flow is integrated and ``n_iterations`` is 0; where the flow
-    takes too many steps, as on the kinks of the lasso path, the lasso is computed from its KKT
-    conditions, if it is unique. It is accurate to 1e-12 times the condition number of the features
-    that stay. Where a coordinate falls so slowly, or is so small, that it cannot be told whether it
-    stays, it is the end of the flow, to 1e-7.
+    which the lasso is zero; far below (1e-17 lambda_max at depth 2, 1e-30 above) runs may end as
+    MAX_STEPS, and as FAILED where lambda < 1e-150. The status is STATIONARY, ``n_iterations``
+    counts steps, of which ``max_iter`` allows 200 times as many. At depth 2 the limit is the lasso,
+    argmin c |X beta - y|^2 + lambda |beta|_1, whatever the start; at D > 2 a stationary point of c
+    |X beta - y|^2 + lambda sum |beta_i|^(2/D). For the models of products, which have depth 2, it
+    is the lasso with 2 lambda. Where that is zero or almost so, no flow is integrated and
+    ``n_iterations`` is 0; where the flow takes too many steps, as on the kinks of the lasso path,
+    the lasso is computed from its KKT conditions, if it is unique. It is accurate to 1e-12 times
+    the condition number of the features that stay. Where a coordinate falls so slowly, or is so
+    small, that it cannot be told whether it stays, it is the end of the flow, to 1e-7.
 
     References
     ----------

@@ -32,10 +32,8 @@ def hyperbolic_entropy(z: ArrayLike) -> FloatArray:
 
     Raises
     ------
-    ValueError
-        If z is empty or has values that are not finite.
-    TypeError
-        If z does not consist of real numbers.
+    ValueError, TypeError
+        If z is empty, or its values are not finite or not real numbers.
 
     References
     ----------
@@ -71,11 +69,9 @@ def mirror_map(t: ArrayLike, depth: float = 2) -> FloatArray:
 
     Raises
     ------
-    ValueError
-        If t is empty, or has values that are not finite or, for depth > 2, outside (-1, 1); or if
-        depth is not from 2 to 1e300.
-    TypeError
-        If t does not consist of real numbers, or depth is not a single one.
+    ValueError, TypeError
+        If t is empty, or its values are not real numbers, not finite or, for depth > 2, outside
+        (-1, 1); or if depth is not a single number from 2 to 1e300.
 
     Notes
     -----
@@ -137,10 +133,9 @@ def inverse_mirror_map(z: ArrayLike, depth: float = 2) -> FloatArray:
 
     Raises
     ------
-    ValueError
-        If z is empty or has values that are not finite; or if depth is not from 2 to 1e300.
-    TypeError
-        If z does not consist of real numbers, or depth is not a single one.
+    ValueError, TypeError
+        If z is empty, or its values are not finite or not real numbers; or if depth is not a single
+        number from 2 to 1e300.
 
     Notes
     -----
@@ -254,12 +249,10 @@ def q_potential(
 
     Raises
     ------
-    ValueError
-        If beta, alpha or w0 is empty or has values that are not finite, alpha or w0 also if one is
-        not positive; if w0 has another number of features than beta, or leading axes do not
-        broadcast; or if depth is not from 2 to 1e300.
-    TypeError
-        If beta, alpha or w0 does not consist of real numbers, or depth is not a single one.
+    ValueError, TypeError
+        If beta, alpha or w0 is empty or not of finite real numbers, alpha or w0 also if one is not
+        positive; if w0 has another number of features than beta, or leading axes do not broadcast;
+        or if depth is not a single number from 2 to 1e300.
 
     Notes
     -----
@@ -355,11 +348,9 @@ def r_potential(beta: ArrayLike, alpha: ArrayLike) -> FloatArray:
 
     Raises
     ------
-    ValueError
-        If beta or alpha is empty or has values that are not finite, or alpha one that is not
-        positive; or if leading axes do not broadcast.
-    TypeError
-        If beta or alpha does not consist of real numbers.
+    ValueError, TypeError
+        If beta or alpha is empty or not of finite real numbers, or an alpha is not positive; or if
+        leading axes do not broadcast.
 
     Notes
     -----
