@@ -318,6 +318,8 @@ def digits(n_train: int = 1000, seed: int = 0) -> Digits:
 
     Raises
     ------
+    ValueError, TypeError
+        If an argument is invalid; the message names it.
     ImportError
         If scikit-learn is missing (``pip install 'kernelrich_fast[data]'``).
 
@@ -359,6 +361,8 @@ def image(name: str, size: int = 64, corner: tuple[int, int] = (0, 0)) -> FloatA
 
     Raises
     ------
+    ValueError, TypeError
+        If an argument is invalid; the message names it.
     ImportError
         If scikit-learn or Pillow is missing (``pip install 'kernelrich_fast[data]'``).
 

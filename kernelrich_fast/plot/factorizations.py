@@ -64,7 +64,11 @@ def factorization_heatmap(
     Raises
     ------
     ValueError
-        If the variable has other dimensions, or no value that can be drawn.
+        If ds lacks the variable or its alpha and width, or the variable has other dimensions or no
+        value that can be drawn, or ``clip`` is not positive.
+    TypeError
+        If ds is not a Dataset, ``variable`` is not a string, ``clip`` is not a number, ``log`` is
+        not True or False, or ax is not Axes.
 
     Examples
     --------
@@ -173,7 +177,9 @@ def factorization_error(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ValueError
-        If the sweep has other dimensions, or all entries are observed.
+        If ds lacks test_rmse, alpha or width, or has other dimensions, or all entries are observed.
+    TypeError
+        If ds is not a Dataset, or ax is not Axes.
 
     Examples
     --------

@@ -70,7 +70,11 @@ def paths(
     Raises
     ------
     ValueError
-        If ``beta_star`` has another shape, or "beta" belongs to several problems or depths.
+        If ds lacks the variable, its times or alpha, or the variable has other dimensions; if
+        ``beta_star`` has another shape, or "beta" belongs to several problems or depths.
+    TypeError
+        If ds is not a Dataset, ``variable`` is not a string, ``beta_star`` does not consist of real
+        numbers, or ax is not Axes.
 
     Examples
     --------

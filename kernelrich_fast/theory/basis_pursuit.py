@@ -53,6 +53,8 @@ def min_l1(X: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> Floa
 
     Raises
     ------
+    ValueError, TypeError
+        If an argument is invalid; the message names it.
     ValueError
         If no beta fits y. This is so if a sample is a linear combination of others (to 1e-12), but
         its target is not the same combination of their targets (to 1e-8).

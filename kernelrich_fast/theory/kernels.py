@@ -191,7 +191,7 @@ def kernel_predictor(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If an argument is invalid (the message names it), or beta(0) overflows.
 
     Notes

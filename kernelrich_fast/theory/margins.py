@@ -45,6 +45,8 @@ def max_margin(X: ArrayLike, y: ArrayLike, norm: str = "l2") -> FloatArray:
 
     Raises
     ------
+    ValueError, TypeError
+        If an argument is invalid; the message names it.
     ValueError
         If no beta separates the classes, or none is found whose margins are beyond rounding.
 

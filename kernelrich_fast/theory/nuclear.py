@@ -69,6 +69,8 @@ def min_nuclear_norm(
 
     Raises
     ------
+    ValueError, TypeError
+        If an argument is invalid; the message names it.
     ValueError
         If no matrix fits y; with ``symmetric``, also if every positive semidefinite matrix that
         fits has a trace of more than 1e12 times what a single observation requires.
