@@ -132,8 +132,8 @@ def convert(
         (-1, 1), n_samples is below 1, or depth is below 2; or if depth is not 2 for a convention
         with products.
     TypeError
-        If alpha or t does not consist of real numbers, from_ or to is not a string, n_samples is
-        not an integer, or shape or depth is not a single number.
+        If alpha or t does not consist of real numbers, ``from_`` or ``to`` is not a string,
+        n_samples is not an integer, or shape or depth is not a single number.
 
     Notes
     -----
