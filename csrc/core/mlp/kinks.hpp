@@ -40,14 +40,12 @@ public:
     const double x = first_crossing(step);
     if (x > 1.0)
       return accepted(kInfinity);
-    if (x == 0.0 && rewinds_ < kMaxRewinds) {
-      ++rewinds_;
-      if (!rewind())
-        return {Verdict::kFail};
-      s_.accept_modes();
-      s_.accept();
-      return {Verdict::kRestart};
+    if (halvings_ < kMaxHalvings && is_undecided()) {
+      ++halvings_;
+      return {Verdict::kRepeat, 0.5 * step};
     }
+    if (x == 0.0 && rewinds_ < kMaxRewinds)
+      return restarted();
     const double time_past_crossing = (1.0 - x) * step;
     const double crossing_error = cross(time_past_crossing, rtol, atol);
     // The error of one crossing is proportional to the time behind it; of many, there are fewer in
@@ -61,10 +59,19 @@ public:
     if (!(crossing_error < kMaxCrossingError) || (crossing_error > kNegligible && !resolve_modes()))
       return refused;
     s_.accept_modes();
+    halvings_ = 0;
     return accepted(crowded() ? std::sqrt(0.6 / larger(crossing_error, 1e-3)) : kInfinity);
   }
 
 private:
+  KRF_HD Resolution restarted() {
+    ++rewinds_;
+    if (!rewind())
+      return {Verdict::kFail};
+    s_.accept_modes();
+    s_.accept();
+    return {Verdict::kRestart};
+  }
   KRF_HD Resolution accepted(double step_factor) {
     repeats_ = rewinds_ = 0;
     return {Verdict::kAccept, 0, step_factor};
@@ -161,6 +168,14 @@ private:
     return first < 0 ? 0.0 : fraction(first);
   }
 
+  // Whether a kink slid and left to a side that the end of the step cannot tell.
+  KRF_HD bool is_undecided() {
+    return s_.team.any(count_, [&](int i) { return is_undecided(index_[i]); });
+  }
+  KRF_HD bool is_undecided(int e) const {
+    return s_.mode[e] < 0.0 && s_.theta_next[e] != s_.theta_next[e];
+  }
+
   // The kinks that were on the wrong side at the start already, by rounding: back to the start.
   KRF_HD KRF_APART bool rewind() {
     const double *mode = s_.mode, *Z = s_.base.Z, *theta = s_.theta;
@@ -212,7 +227,7 @@ private:
         if (layout.copy_of(e) != copy || layout.layer_of(e) != l)
           return;
         if (mode[e] < 0.0)
-          next[e] = theta[e] > 1.0 ? 1.0 : 0.0;
+          next[e] = theta[e] > 1.0 || (is_undecided(e) && s_.theta[e] > 0.5) ? 1.0 : 0.0;
         else if (std::fabs(Z[e]) > s_.noise(e))
           next[e] = Z[e] > 0.0 ? 1.0 : 0.0;
       });
@@ -312,6 +327,11 @@ private:
   static constexpr int kMaxRewinds = 2;
   // Below this crossing error, in tolerances, it does not matter which kinks slide.
   static constexpr double kNegligible = 1e-2;
+  // How often steps are halved to see to which side a kink is left, until one is: its sides may
+  // turn away from it at the same time.
+  static constexpr int kMaxHalvings = 20;
+  // When a kink left is not known where its theta has passed infinity.
+  static constexpr double kEarly = 1e-6;
   static constexpr int kRounds = 24;
   static constexpr int kTogether = 6;
   static constexpr int kFewRounds = 2; // where there are many
@@ -325,13 +345,13 @@ private:
   // With a hair of slack: at rest, theta may be 0 or 1 up to rounding.
   KRF_HD static bool leaves(double theta) { return !(theta >= -1e-8 && theta <= 1.0 + 1e-8); }
 
-  // Where theta, taken as linear, leaves [0, 1].
+  // Where theta, taken as linear, leaves [0, 1]; zero where it was outside to begin with.
   KRF_HD static double leaving(double before, double after) {
-    const double from = smaller(1.0, larger(0.0, before));
-    if (!(after - after == 0.0))
+    const double from = smaller(1.0, larger(0.0, before)), edge = after > 1.0 ? 1.0 : 0.0;
+    if (from == edge)
       return 0.0;
-    const double edge = after > 1.0 ? 1.0 : 0.0;
-    return after == from ? 0.0 : smaller(1.0, larger(0.0, (edge - from) / (after - from)));
+    const double x = smaller(1.0, (edge - from) / (after - from));
+    return x > kEarly ? x : kEarly; // it has passed infinity, or is undecided
   }
 
   // Where z changes sign; zero where it had the other sign to begin with.
@@ -344,7 +364,7 @@ private:
   }
 
   System &s_;
-  int repeats_ = 0, rewinds_ = 0;
+  int repeats_ = 0, rewinds_ = 0, halvings_ = 0;
   int count_ = 0, crossed_ = 0; // in index_; of the last trial step
   int *index_, *listed_;
   double *rate_, *rate_trial_, *touched_, *jump_;

@@ -194,7 +194,7 @@ public:
         team.each(n_ * layout.ldz(l), [&](int i) {
           const long long e = here + i;
           dloss_da[e] *= mode[e] > 0.0   ? 1.0
-                         : mode[e] < 0.0 ? smaller(1.0, larger(0.0, theta[e]))
+                         : mode[e] < 0.0 ? smaller(larger(theta[e], 0.0), 1.0) // undecided: zero
                                          : 0.0;
         });
       }

@@ -15,6 +15,9 @@ public:
   // Of the descent for theta, and the change at which it ends.
   static constexpr int kMaxCycles = 400;
   static constexpr double kConverged = 1e-12;
+  // theta of a kink that is to be left, but not yet known to which side: neither above nor below
+  // anything.
+  static constexpr double kUndecided = __builtin_nan("");
   // Samples, and deeper gradients, with a squared cosine beyond this are parallel.
   static constexpr double kParallel = 1.0 - 1e-8;
 
@@ -104,10 +107,14 @@ public:
     });
   }
 
-  // theta = u / (dL/da).  A kink whose sides do not both point at it (dL/da <= 0) cannot hold a
-  // trajectory: it leaves to the side that u says.
+  // theta = u / (dL/da): z moves like u where the unit does not pass, like u - dL/da where it does.
+  // A kink whose sides do not both point at it (dL/da <= 0) cannot hold a trajectory: it leaves to
+  // the side that both point to.  Where both point away, the one that did so first took it along:
+  // which, only a shorter step can tell.
   KRF_HD static double share(double u, double dloss_da) {
-    return dloss_da > 0.0 ? u / dloss_da : u > 0.0 ? kInfinity : -kInfinity;
+    if (dloss_da > 0.0)
+      return u / dloss_da;
+    return u > 0.0 ? kInfinity : u < 0.0 && u > dloss_da ? kUndecided : -kInfinity;
   }
 
 private:
