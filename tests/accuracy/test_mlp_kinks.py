@@ -9,20 +9,35 @@ from test_mlp_accuracy import descent
 import kernelrich_fast as krf
 from kernelrich_fast.initialization import he_layers
 
+METHODS = ["auto", "exponential", "dopri5"]
 
-@pytest.mark.parametrize("method", ["auto", "exponential", "dopri5"])
+
+def check(start, X, y, end, steps, known, rtols, method, most_steps=500):
+    """Predictions against extrapolated descent, which must be ``known`` to so much of y."""
+    coarse, fine = (descent(start, X, y, np.array([end]), count)[0] for count in (steps, 2 * steps))
+    reference, norm = 2.0 * fine - coarse, np.linalg.norm(y)
+    doubt = np.linalg.norm(fine - coarse) / norm
+    assert doubt < known
+    for rtol in rtols:
+        flow = krf.flow_mlp(X, y, weights0=start, t_eval=[end], rtol=rtol, method=method)
+        error = np.linalg.norm(flow.predict(X)[0] - reference) / norm
+        assert error < 10.0 * rtol + doubt, rtol
+        assert flow.n_steps < most_steps, rtol
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_kink_is_left_to_the_side_that_turned_away_first(method, compiled):
     """Soon after it the other side turns away too: at the end of a long step both have."""
     data = krf.datasets.circle_teacher(8, seed=326)
     start = he_layers((2, 5, 5, 1), "he_uniform", 326)
-    end = np.array([2.0])
-    coarse, fine = (descent(start, data.X, data.y, end, steps)[0] for steps in (2000, 4000))
-    reference, norm = 2.0 * fine - coarse, np.linalg.norm(data.y)
-    doubt = np.linalg.norm(fine - coarse) / norm
-    assert doubt < 3e-5
-    for rtol in (1e-3, 3e-4, 1e-4, 1e-5):
-        flow = krf.flow_mlp(
-            data.X, data.y, depth=3, width=5, seed=326, t_eval=end, rtol=rtol, method=method
-        )
-        error = np.linalg.norm(flow.predict(data.X)[0] - reference) / norm
-        assert error < 10.0 * rtol + doubt, rtol
+    check(start, data.X, data.y, 2.0, 2000, 3e-5, (1e-3, 3e-4, 1e-4, 1e-5), method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_kinks_of_two_layers_that_hold_each_other(method, compiled):
+    """Units come back before their crossing has counted, and hold those of the layer before."""
+    rng = np.random.default_rng([3, 48, 77])
+    n, d, width = int(rng.integers(2, 11)), int(rng.integers(1, 4)), int(rng.integers(2, 21))
+    X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
+    start = he_layers((d, width, width, 1), "he_uniform", 48)
+    check(start, X, y, 2.4, 2000, 3e-5, (1e-2, 3e-3, 1e-3, 1e-4), method)

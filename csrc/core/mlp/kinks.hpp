@@ -82,14 +82,26 @@ private:
     if (!s_.sliding().deep()) {
       copy(s_.team, end_field, s_.field_trial, s_.length);
     } else {
-      s_.sliding().restore(s_.trial, s_.w_trial);
-      ++n_rhs;
-      if (!s_.evaluate_at(s_.w_trial, s_.mode, s_.sliding(), s_.trial, s_.field_trial))
-        return false;
+      for (int pass = 0; pass < 2 && (pass == 0 || is_off_kinks()); ++pass) {
+        s_.sliding().restore(s_.trial, s_.w_trial);
+        ++n_rhs;
+        if (!s_.evaluate_at(s_.w_trial, s_.mode, s_.sliding(), s_.trial, s_.field_trial))
+          return false;
+      }
     }
     if (s_.sliding().any())
       s_.sliding().fractions(s_.w_trial, s_.mode, s_.trial, s_.theta_next, s_.work);
     return true;
+  }
+
+  // Whether one correction, of first order, has left deeper units beside their kinks.  Two of them
+  // may hold the z of a unit before them at its kink: it would cross by what is left, again and
+  // again.
+  KRF_HD bool is_off_kinks() {
+    return s_.team.any(s_.size(), [&](int e) {
+      return s_.mode[e] < 0.0 && s_.net.layout.layer_of(e) > 0 &&
+             std::fabs(s_.trial.Z[e]) > s_.noise(e);
+    });
   }
 
   // The rates of all z at both ends of a trial step.
@@ -259,7 +271,7 @@ private:
     const double *Z = s_.trial.Z;
     double *next = s_.mode_next, *theta = s_.theta_next;
     fill(s_.team, 0.0, touched_, s_.size());
-    s_.team.each(count_, [&](int i) { touched_[index_[i]] = 1.0; });
+    s_.team.each(count_, [&](int i) { touched_[index_[i]] = was_beyond(index_[i]) ? 0.0 : 1.0; });
     for (int round = 0; round < kRounds; ++round) {
       s_.net.rates(s_.w_trial, s_.field_trial, next, s_.trial, rate_trial_);
       if (s_.sliding_next().any())
@@ -293,6 +305,14 @@ private:
         return false;
     }
     return true;
+  }
+
+  // Whether z was on the other side than its mode says when the step began.  Crossings count at the
+  // end of a step: a unit whose field then points back gets its old mode while z is still behind
+  // the kink. From there z has not come to the kink, and must not be held on it.
+  KRF_HD bool was_beyond(int e) const {
+    return s_.mode[e] >= 0.0 && (s_.base.Z[e] > 0.0) != (s_.mode[e] > 0.0) &&
+           std::fabs(s_.base.Z[e]) > s_.noise(e);
   }
 
   // Adds the units of a layer that the new modes before it have put on the other side.
