@@ -191,3 +191,24 @@ def test_rows_within_explicit_steps(backend, seed):
     largest = np.maximum.accumulate(np.linalg.norm(expected, axis=-1))
     error = np.linalg.norm(flow.beta - expected, axis=-1) / largest
     assert error.max() < 5 * rtol
+
+
+@pytest.mark.parametrize(
+    ("depth", "alpha"),
+    [(2.5, 1e-60), (3, 1e-12), (3, 1e-20), (3, 1e-45), (4, 1e-18), (6, 1e-10), (8, 1e-8)],
+)
+def test_saddles_from_starts_beyond_the_digits_of_time(compiled, depth, alpha):
+    """A flow of 1e45 units of time rests at every saddle of the limit alpha to 0, and leaves it.
+
+    Coefficients grow and vanish again along this path, which is computed without integration.
+    """
+    X, y, _ = krf.datasets.sparse_regression(10, 20, 2)
+    path = krf.rich_path(X, y, depth=depth)
+    edges = np.append(path.jump_times, 3.0 * path.jump_times[-1])
+    times = 0.5 * (edges[1:] + edges[:-1]) * path.time_unit(alpha)
+    assert np.any(path.active[:-1] & ~path.active[1:])
+    for n_times in (1, len(times)):
+        flow = krf.flow_diagonal(X, y, alpha=alpha, depth=depth, t_eval=times[-n_times:])
+        assert flow.converged
+        assert relative(flow.beta, path.beta[-n_times:]).max() < 1e-9
+        assert flow.n_steps < 2000

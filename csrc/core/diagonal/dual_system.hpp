@@ -25,6 +25,9 @@ inline constexpr int kStiffStart = 64; // samples from which method = "auto" sta
 // Below this share of a diagonal entry, left by an elimination, stiff features are to come first:
 // those with h s |x|^2 above kStiff.
 inline constexpr double kGraded = 1e-8, kStiff = 1e3;
+// A feature that came first is stiff no more below kSoft.  That matters where rounding moves the
+// predictor by more than this part of rtol.
+inline constexpr double kSoft = 1.0, kSeen = 1e-3;
 } // namespace dual_rules
 
 template <Team TeamT, Mirror MirrorT, QuadraticLoss LossT = SquaredLoss>
@@ -71,6 +74,7 @@ public:
   KRF_HD bool start(const DiagonalProblem &p) {
     if (!state.start(p))
       return false;
+    problem_ = &p;
     decayed.start(state, p);
     if (average_.wanted)
       average_.start(team, state.ldd);
@@ -181,15 +185,20 @@ public:
     if (kept > kGraded || team.cancelled())
       return kept > 0.0;
     state.weigh(h, stages_.mean_slope, scratch_);
+    const bool outdated = is_outdated();
+    for (int j = 0; j < 3 && outdated; ++j)
+      state.basis.to_original(history + j * length);
+    if (outdated)
+      state.restore_basis(*problem_);
     const int known = state.basis.n_reflectors;
-    if (state.rotate_stiff_first(scratch_, kStiff, scaled_gram_.change)) {
-      for (int j = 0; j < 3; ++j)
-        state.basis.follow(known, history + j * length);
-      forget_matrices();
-      basis_changed = true;
-      return true;
-    }
-    return kept > 0.0;
+    const bool rotated = state.rotate_stiff_first(scratch_, kStiff, scaled_gram_.change);
+    if (!rotated && !outdated)
+      return kept > 0.0;
+    for (int j = 0; j < 3; ++j)
+      state.basis.follow(known, history + j * length);
+    forget_matrices();
+    basis_changed = true;
+    return true;
   }
   KRF_HD void solve(double *b) { solver_.solve(b); }
   KRF_HD void solve_stages(double *b) { solver_.solve_stages(b, length); }
@@ -258,6 +267,19 @@ public:
 private:
   using Stages = MirrorStages<TeamT, MirrorT>;
 
+  // Whether the basis must be built anew, for the weights in `scratch_`.  Features that are
+  // reflected after one that has left have a component along it, on which nothing else pulls: in
+  // their inner products with a long step it cancels, and the predictor would see the rounding.
+  KRF_HD bool is_outdated() {
+    using namespace dual_rules;
+    T stiffest = splat<T>(0.0);
+    team.for_each(state.ldd,
+                  [&](int i) { stiffest = greater_of(stiffest, read<T>(scratch_ + i)); });
+    const double rounding =
+        kEpsilon * team.max(stiffest) * std::sqrt(state.loss() / larger(state.y_norm2, 1e-300));
+    return rounding > kSeen * rtol_ && state.basis.is_outdated(scratch_, kSoft);
+  }
+
   KRF_HD void forget_matrices() {
     scaled_gram_.clear();
     solver_.forget();
@@ -314,6 +336,7 @@ private:
   double *power_, *image_;      // of the power method
   double h_ = 0, end_time_ = 0; // of the step, and when the last one ended
   double rtol_ = 0;
+  const DiagonalProblem *problem_ = nullptr;
 };
 
 KRF_END_NAMESPACE

@@ -70,6 +70,18 @@ template <Team TeamT> struct ResidualBasis {
     return changed;
   }
 
+  // Whether a feature that leads has a weight below the threshold: it was stiff, and is no more.
+  KRF_HD bool is_outdated(const double *weight, double threshold) {
+    const T zero = splat<T>(0.0), one = splat<T>(1.0);
+    T outdated = zero;
+    team.for_each(ldd, [&](int i) {
+      const auto leads = read<T>(is_leading + i) > 0.0;
+      const auto soft = read<T>(weight + i) < threshold;
+      outdated = greater_of(outdated, select(leads, select(soft, one, zero), zero));
+    });
+    return team.max(outdated) > 0.0;
+  }
+
   // After a rotation with threshold zero, rows beyond the rank of X hold nothing but rounding.
   // Drops them and returns the part of |y|^2 that lies there.
   KRF_HD KRF_APART double drop_null_rows(double *y, double *nu, double *residual) {

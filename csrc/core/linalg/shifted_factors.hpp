@@ -60,6 +60,9 @@ template <Team TeamT> struct ShiftedSolver {
   // Least share of a diagonal entry that an elimination may leave for the inverse to be used.  At
   // 1e-5 flows of depth 8 with rows of condition 1e4 took 17 % more evaluations.
   static constexpr double kLeast = 1e-3;
+  // Diagonal entries in units of the shift up to which the inverse is used.  Conjugate gradients
+  // see the rounding of the smallest entries beside the whole of the largest.
+  static constexpr double kWidest = 1e15;
 
   ShiftedFactors<TeamT> factors;
   StaleInverse<TeamT> stale;
@@ -79,7 +82,7 @@ template <Team TeamT> struct ShiftedSolver {
   KRF_HD double prepare(const double *G_, double h_, Shifts per_step) {
     G = G_, h = h_;
     shifts = {per_step.real / h, per_step.complex_r / h, per_step.complex_i / h};
-    if (!by_factors) {
+    if (!by_factors && !is_wide()) {
       if (stale.serves(G, shifts.real))
         return 1.0;
       const double kept = stale.renew(G, shifts.real);
@@ -92,6 +95,12 @@ template <Team TeamT> struct ShiftedSolver {
     if (!(kept > 0.0))
       forget();
     return kept;
+  }
+
+  KRF_HD bool is_wide() const {
+    const int n = stale.n, ldn = stale.ldn;
+    return stale.team.any(
+        n, [&](int i) { return G[static_cast<long long>(i) * ldn + i] > kWidest * shifts.real; });
   }
 
   KRF_HD void solve(double *b) {
