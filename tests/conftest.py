@@ -35,21 +35,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.mpl = True
 
 
-# Their loops in the fallback take twice the time under coverage; its contract tests run them too.
-LONG = ("test_designs.py", "test_flow_accuracy.py", "test_limit.py", "test_mlp_accuracy.py")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Coverage leaves out what is long and covered elsewhere."""
+    """Coverage leaves out numerical loops, which take up to twice the time under it.
+
+    Its share is that of the tests of what the package does; those of how many digits it has, and of
+    the compiled module, run the same lines again.
+    """
     if not config.pluginmanager.hasplugin("_cov"):
         return
     for item in items:
-        parameters = getattr(item, "callspec", None)
-        if (
-            parameters is not None
-            and item.path.name in LONG
-            and "numpy" in parameters.id.split("-")
-        ):
+        if item.path.parent.name in ("accuracy", "native"):
             item.add_marker("no_cover")
 
 
