@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
 from device_fault import pytest_runtest_logreport  # noqa: E402, F401
+from fallback_cases import pytest_pycollect_makeitem  # noqa: E402, F401
 from stand_in_device import StandIn, fake_cupy  # noqa: E402
 
 import kernelrich_fast as krf  # noqa: E402

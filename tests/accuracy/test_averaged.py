@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from conftest import relative
+from fallback_cases import fallback_takes
 from scipy.integrate import simpson, solve_ivp
 
 import kernelrich_fast as krf
@@ -20,7 +21,11 @@ def data():
     return X, X[:, 0] - X[:, 1] + 0.5 * X[:, 2] + 0.1 * rng.standard_normal(8)
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.3, [(0.0, 0.2), (0.7, 0.0)]])
+DECAYS = [0.0, 0.3, [(0.0, 0.2), (0.7, 0.0)]]
+
+
+@fallback_takes(*({"depth": d, "decay": each} for d, each in zip((2, 2.5, 4), DECAYS, strict=True)))
+@pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize("depth", [2, 2.5, 4])
 def test_against_quadrature(data, backend, depth, decay):
     X, y = data

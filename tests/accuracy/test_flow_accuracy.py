@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from conftest import relative
+from fallback_cases import fallback_takes
 from oracles import single_coordinate_flow, weight_space_flow
 
 import kernelrich_fast as krf
@@ -29,6 +30,10 @@ def _starts(profiles: dict[str, np.ndarray], alpha: float, d: int):
     return [alpha * profiles.get(k, common) for k in ("w_plus0", "w_minus0")]
 
 
+@fallback_takes(
+    {"depth": 2, "alpha": 0.01}, {"depth": 3, "alpha": 0.1, "kind": "biased"},
+    *({"depth": depth, "kind": "biased"} for depth in (2.0 + 1e-9, 2.1, 2.5, 7)),
+)  # fmt: skip
 @pytest.mark.parametrize("kind", ["plain", "shaped", "biased"])
 @pytest.mark.parametrize(("depth", "alpha"), CASES)
 def test_path_matches_weight_space(small, backend_and_method, depth, alpha, kind):
@@ -58,6 +63,7 @@ def test_more_samples_than_one_thread_block_takes(backend, depth):
         assert relative(flow.beta, expected).max() < 1e-5
 
 
+@fallback_takes({"depth": 2, "alpha": 1e-2, "condition": 1e3}, {"depth": 3, "condition": 30.0})
 @pytest.mark.parametrize("condition", [1.0, 30.0, 1e3])
 @pytest.mark.parametrize(("depth", "alpha"), [(2, 0.3), (2, 1e-2), (3, 0.3), (5, 0.5)])
 def test_rows_of_every_condition(backend, condition, depth, alpha):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import relative
+from fallback_cases import fallback_takes
 from oracles import kkt_violation
 
 import kernelrich_fast as krf
@@ -17,6 +18,10 @@ EXTREMES = [
 
 
 @pytest.mark.filterwarnings("ignore::kernelrich_fast.ConvergenceWarning")
+@fallback_takes(
+    *({"depth": 2, "power": power} for power in (1e-300, 1e-6, 1e12)),
+    {"depth": 2.5, "power": 1e-24}, {"depth": 3, "power": 1e-3}, {"depth": 8},
+)  # fmt: skip
 @pytest.mark.parametrize("noise", [0.01, 0.0])
 @pytest.mark.parametrize(("depth", "power"), EXTREMES)
 def test_feasible_and_stationary(backend, depth, power, noise):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import relative
+from fallback_cases import fallback_takes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import weight_decay_flow
@@ -64,6 +65,10 @@ def polished(X, y, beta, lam, loss):
     return exact
 
 
+@fallback_takes(
+    {"depth": 2, "alpha": 0.01, "loss": "logistic"}, {"depth": 3, "alpha": 0.1, "kind": "pieces"},
+    {"depth": 6.5, "loss": "exponential"},
+)  # fmt: skip
 @pytest.mark.parametrize("kind", SCHEDULES)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize(
@@ -121,6 +126,10 @@ def test_random_problems_at_many_tolerances(seed):
         assert relative(flow.beta, expected[0]).max() < 10.0 * rtol
 
 
+@fallback_takes(
+    {"alpha": 1e-3, "lam": 1e-6, "noise": 0.0}, {"alpha": 0.5, "lam": 1e-3, "noise": 2.0},
+    {"alpha": 1e-3, "lam": 0.1, "noise": 2.0}, {"alpha": 0.5, "lam": 30.0, "noise": 0.0},
+)  # fmt: skip
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("noise", [0.0, 2.0])
 @pytest.mark.parametrize("lam", [1e-6, 1e-3, 0.1, 30.0])
@@ -152,6 +161,7 @@ def test_logistic_regression_by_scikit_learn(backend):
         assert np.count_nonzero(np.abs(flow.beta) > 1e-6) == np.count_nonzero(expected)
 
 
+@fallback_takes({"depth": 2.5, "lam": 1e-3}, {"depth": 8, "lam": 0.1})
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("depth", [2.5, 3, 4, 8])
 @pytest.mark.parametrize("lam", [1e-3, 0.1])

@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 from conftest import relative
+from fallback_cases import fallback_takes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import piecewise_log_weights, weight_decay_flow
@@ -45,6 +46,7 @@ def lasso(X, y, lam):
     return beta
 
 
+@fallback_takes({"depth": 2, "alpha": 0.01}, {"depth": 3, "alpha": 0.1}, {"depth": 6.5})
 @pytest.mark.parametrize("kind", SCHEDULES)
 @pytest.mark.parametrize(
     ("depth", "alpha"), [(2, 0.5), (2, 0.01), (2.3, 0.3), (3, 0.5), (3, 0.1), (4, 0.5), (6.5, 0.5)]
@@ -121,6 +123,10 @@ def test_coordinates_that_compete(seed, loss):
         assert np.all(error <= 10.0 * rtol * np.linalg.norm(exact, axis=-1))  # some are zero
 
 
+@fallback_takes(
+    {"lam": 1e-3, "alpha": 1e-30}, {"lam": 0.3, "alpha": 1e-3}, {"lam": 3.0, "alpha": 0.5},
+    {"lam": 50.0, "alpha": 0.5},
+)  # fmt: skip
 @pytest.mark.parametrize("lam", [1e-3, 0.3, 3.0, 50.0])
 @pytest.mark.parametrize("alpha", [0.5, 1e-3, 1e-30])
 def test_depth_two_ends_at_the_lasso(data, backend, lam, alpha):
@@ -151,6 +157,7 @@ def test_the_lasso_of_every_model_and_loss_scale(data, model, scale):
     assert limit.to_dataset().penalty == limit.penalty
 
 
+@fallback_takes({"depth": 2.5, "lam": 1e-3}, {"depth": 8, "lam": 0.3})
 @pytest.mark.parametrize("depth", [2.5, 3, 4, 8])
 @pytest.mark.parametrize("lam", [1e-3, 0.3])
 def test_deeper_ends_satisfy_kkt(data, backend, depth, lam):
@@ -358,6 +365,11 @@ def stationary_point(X, y, beta, depth, lam):
     return found[:k], found[k:]
 
 
+# Wide data take it long under the least decay.
+@fallback_takes(
+    {"shape": (5, 2)}, {"lam": 1e-14, "depth": 2}, {"lam": 1e-14, "depth": 4},
+    {"lam": 1e-4, "depth": 2.5},
+)  # fmt: skip
 @pytest.mark.parametrize("depth", [2, 2.5, 3, 4])
 @pytest.mark.parametrize("lam", [1e-14, 1e-9, 1e-4])
 @pytest.mark.parametrize("shape", [(3, 6), (5, 2)])
@@ -370,6 +382,7 @@ def test_ends_in_forty_digits(backend, shape, lam, depth):
     assert relative(limit.dual, dual) < 1e-10
 
 
+@fallback_takes({"lam": 1e-14})
 @pytest.mark.parametrize("lam", [1e-14, 1e-13, 1e-10])
 def test_as_decay_vanishes(backend, lam):
     """The least l1 norm of those that fit, or least squares; at depth 4 what fits large targets."""
@@ -385,6 +398,10 @@ def test_as_decay_vanishes(backend, lam):
     assert np.allclose(large.beta, [-1e4, 1e4, 0.0], rtol=1e-6)
 
 
+@fallback_takes(
+    {"depth": 2, "scale": 1.0}, {"depth": 2.5, "scale": 1.3}, {"depth": "product", "scale": 1.3},
+    {"depth": "two_products", "scale": 1.3},
+)  # fmt: skip
 @pytest.mark.parametrize("depth", [2, 2.5, 4, "product", "two_products"])
 @pytest.mark.parametrize("scale", [1.0, 1.3])
 def test_the_dual_of_tall_data_holds_what_no_beta_reaches(backend, depth, scale):

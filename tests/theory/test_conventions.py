@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import relative
+from fallback_cases import fallback_takes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
@@ -231,6 +232,7 @@ def descent(field, w, step, count):
     return w
 
 
+@fallback_takes({"model": "difference", "layers": None}, {"model": "two_products"})
 @pytest.mark.parametrize("layers", [None, (1.0, 0.3), (0.2, 2.0)])
 @pytest.mark.parametrize("model", ["difference", "product", "two_products"])
 def test_pre_training_and_fine_tuning(backend, model, layers):
