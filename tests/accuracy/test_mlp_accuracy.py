@@ -42,16 +42,19 @@ def forward(layers, X):
     return (X @ layers[-1].T)[:, 0]
 
 
+def steps_of_descent(layers, X, y, end, steps):
+    """The weights after each of so many steps of gradient descent, as one list that changes."""
+    layers = [W.copy() for W in layers]
+    for _ in range(steps):
+        for W, G in zip(layers, gradient(layers, X, y), strict=True):
+            W += end / steps * G
+        yield layers
+
+
 def descent(layers, X, y, times, steps):
     """Predictions of gradient descent with times[-1] / steps; times are equally spaced."""
-    layers = [W.copy() for W in layers]
-    h, found = times[-1] / steps, []
-    for k in range(1, steps + 1):
-        for W, G in zip(layers, gradient(layers, X, y), strict=True):
-            W += h * G
-        if k % (steps // len(times)) == 0:
-            found.append(forward(layers, X))
-    return np.array(found)
+    path, each = steps_of_descent(layers, X, y, times[-1], steps), steps // len(times)
+    return np.array([forward(W, X) for k, W in enumerate(path, 1) if k % each == 0])
 
 
 def promised(backend, rtol):
@@ -86,14 +89,21 @@ def test_predictions_along_the_flow_against_gradient_descent(depth, alpha, seed,
 
 
 @functools.cache
-def narrow(depth, draw, end):
-    """A small random problem, and what descent makes of it: predictions and their doubt."""
+def narrow(depth, draw, begin, end):
+    """A small random problem, its weights at one time, and what descent makes of them at another.
+
+    That is predictions and their doubt.
+    """
     rng = np.random.default_rng([depth, draw])
     n, d, width = int(rng.integers(2, 8)), int(rng.integers(1, 4)), int(rng.integers(1, 6))
     X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
     start = he_layers((d, *(depth - 1) * (width,), 1), "he_uniform", draw)
-    coarse, fine = (descent(start, X, y, np.array([end]), steps)[0] for steps in (4000, 8000))
-    return X, y, width, 2.0 * fine - coarse, np.linalg.norm(fine - coarse) / np.linalg.norm(y)
+    if begin:
+        *_, start = steps_of_descent(start, X, y, begin, 8000)
+    times = np.array([end - begin])
+    coarse, fine = (descent(start, X, y, times, steps)[0] for steps in (4000, 8000))
+    doubt = np.linalg.norm(fine - coarse) / np.linalg.norm(y)
+    return X, y, start, 2.0 * fine - coarse, doubt
 
 
 # Crossed and crossed back within a step: the first. Kinks of several samples that are one surface,
@@ -104,17 +114,22 @@ NARROW = [(2, 266, 0.5), (5, 90, 2.0), (5, 216, 0.3), (4, 7, 2.0), (4, 68, 0.3),
           (5, 41, 0.5), (5, 54, 1.0)]  # fmt: skip
 
 
+# The fallback slides by thousands of steps from one side of a kink to the other.  Where that takes
+# it long, it starts shortly before the kinks that the problem is for, and ends after them.
+SHORT = {(5, 216): (0.1, 0.14), (4, 7): (1.34, 1.44)}
+
+
 @pytest.mark.parametrize(("depth", "draw", "end"), NARROW)
 def test_excursions_and_common_kinks_against_gradient_descent(depth, draw, end, backend):
-    X, y, width, reference, doubt = narrow(depth, draw, end)
+    begin, end = SHORT.get((depth, draw), (0.0, end)) if backend == "numpy" else (0.0, end)
+    X, y, start, reference, doubt = narrow(depth, draw, begin, end)
     assert doubt < 6e-4
     tolerances = (1e-4,) if backend == "numpy" else np.geomspace(1e-5, 1e-3, 9)
     methods = ("auto",) if backend == "numpy" else ("auto", "dopri5", "exponential")
     for rtol, method in itertools.product(tolerances, methods):
         flow = krf.flow_mlp(
-            X, y, depth=depth, width=width, seed=draw, t_eval=[end], rtol=rtol, method=method,
-            backend=backend,
-        )  # fmt: skip
+            X, y, weights0=start, t_eval=[end - begin], rtol=rtol, method=method, backend=backend
+        )
         error = np.linalg.norm(flow.predict(X)[0] - reference) / np.linalg.norm(y)
         assert error < promised(backend, rtol) + 2.0 * doubt, (rtol, method)
 
