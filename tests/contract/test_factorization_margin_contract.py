@@ -50,7 +50,7 @@ def test_fields_shapes_and_units(backend):
 
 
 def test_a_run_does_not_depend_on_its_batch(backend):
-    call = {"loss": "logistic", "log_loss_eval": LEVELS, "backend": backend}
+    call = {"loss": "logistic", "log_loss_eval": LEVELS[:2], "backend": backend}
     flow = krf.flow_factorization(Y, **RUNS, **call)
     alone = krf.flow_factorization(Y, **RUNS | {"alpha": 1.0, "width": 2}, **call, num_threads=1)
     np.testing.assert_array_equal(alone.M, flow.M[0, 1])
