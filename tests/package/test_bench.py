@@ -204,8 +204,11 @@ def test_an_earlier_result_stays_while_the_next_is_measured(tmp_path, bench_at_o
 
 
 def test_an_error_above_what_is_promised_is_found(tmp_path, monkeypatch, capsys):
-    strict = dataclasses.replace(QUICK_CASES["quick-cells"], slack=1e-9)
+    small = {"arguments": {"cells": ((1e-2, 10),)}, "rtols": (1e-3,)}
+    strict = dataclasses.replace(QUICK_CASES["quick-cells"], slack=1e-9, **small)
     monkeypatch.setattr(suite, "cases_of", lambda families, quick: (strict,))
+    monkeypatch.setattr(suite, "measure_scaling", lambda *_: [])
+    monkeypatch.setattr(suite, "peaks", lambda: {"dgemm": 1.0, "copy": 1.0})
     command = ["bench", "--quick", "--family", "factorization", "--backends", "cpu"]
     assert main([*command, "--repeats", "1", "--out", str(tmp_path)]) == 1
     assert "error above what is promised: quick-cells" in capsys.readouterr().err

@@ -41,6 +41,14 @@ def test_damage_is_found(unfinished):
     xr.testing.assert_identical(diagonal(store=unfinished), diagonal())
 
 
+# Both groups; of arrays of every kind (arguments and coordinates with and without dimensions, and
+# results) the metadata and the numbers.
+SOME = (
+    "zarr.json", "arguments/zarr.json", "arguments/X/", "arguments/max_steps/", "problem/", "rtol/",
+    "status/", "beta/", "t/",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("damage", ["lost", "cut", "empty", "flipped"])
 def test_every_file_of_a_complete_store_may_be_damaged(damage, tmp_path):
     """What is computed is computed again; what is not is an error that names the store."""
@@ -50,6 +58,8 @@ def test_every_file_of_a_complete_store_may_be_damaged(damage, tmp_path):
     shutil.copytree(path, kept)
     answers = {"the same": 0, "an error": 0}
     for name in files(kept):
+        if damage != "lost" and not name.startswith(SOME):
+            continue
         file = path / name
         content = file.read_bytes()
         if damage == "lost":
@@ -74,7 +84,7 @@ def test_every_file_of_a_complete_store_may_be_damaged(damage, tmp_path):
             answers["the same"] += 1
         shutil.rmtree(path)
         shutil.copytree(kept, path)
-    assert answers["the same"] > 10
+    assert answers["the same"] > (10 if damage == "lost" else 2)
 
 
 def test_a_foreign_manifest_reaches_no_other_file(tmp_path):
