@@ -8,6 +8,7 @@ from itertools import pairwise
 import mpmath
 import numpy as np
 from scipy.integrate import solve_ivp
+from scipy.optimize import brentq
 from scipy.special import expit, logsumexp
 
 
@@ -65,13 +66,13 @@ def single_coordinate_flow(depth, alpha, times):
             / speed
         )
 
+    def too_late(x, t):
+        return float(time_at(mpmath.mpf(x)) - float(t))
+
     found = []
     for t in times:
-        left, right = mpmath.mpf(-30), top
-        for _ in range(52):
-            middle = (left + right) / 2
-            left, right = (middle, right) if time_at(middle) > float(t) else (left, middle)
-        found.append(float(beta(end + mpmath.exp((left + right) / 2))))
+        x = brentq(too_late, -30.0, float(top), args=(t,), xtol=1e-14, rtol=1e-15)
+        found.append(float(beta(end + mpmath.exp(x))))
     return np.array(found)
 
 
