@@ -63,7 +63,8 @@ def factorization(program, threads, data, W0, d1, *options):
     return call(program, threads, head, rows, columns + d1, data.y, W0, *options)
 
 
-@pytest.mark.parametrize("threads", [1, 3, 4])
+# Four are in other tests; with more threads than cores every barrier waits for the scheduler.
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize(
     ("depth", "alpha"), [(2, 1e-4), (2, 1.0), (2.5, 0.03), (3, 0.01), (5, 0.3)]
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -53,13 +55,23 @@ def test_the_error_names_the_concept_and_the_member(tmp_path, concept, member, u
     assert re.search(rf"s\.{member}\b", errors), errors
 
 
+@pytest.fixture(scope="module")
+def errors_alone(tmp_path_factory):
+    """Of every header what the compiler says where nothing is included before it."""
+    folder = tmp_path_factory.mktemp("alone")
+    sources = [folder / f"{number}.cpp" for number in range(len(HEADERS))]
+    for source, header in zip(sources, HEADERS, strict=True):
+        source.write_text(f'#include "{header}"\n')
+    # The slow tests run one after the other: this one uses all cores itself.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(HEADERS, pool.map(errors_of, sources), strict=True))
+
+
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("header", HEADERS, ids=lambda path: path.relative_to(CORE).as_posix())
-def test_every_header_includes_what_it_uses(tmp_path, header):
-    source = tmp_path / "alone.cpp"
-    source.write_text(f'#include "{header}"\n')
-    assert errors_of(source) == ""
+def test_every_header_includes_what_it_uses(errors_alone, header):
+    assert errors_alone[header] == ""
 
 
 def test_no_team_system_or_mirror_is_unconstrained():
