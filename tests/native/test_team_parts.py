@@ -19,6 +19,24 @@ PARTS = range(10)
 GRAM, SWEEP, SOLVE, SOLVE_COMPLEX, PRODUCTS, REDUCE, SELECT, REFLECT, INVERT, STALE = PARTS
 SOURCES = Path(__file__).resolve().parents[2] / "csrc"
 SIZES = [1, 31, 33, 100, 127, 128, 129]
+# Lanes are threads that wait for each other at every shuffle. Tiles, panels and chunks are 8, 16
+# and 32 wide: sizes below, above and of them, and one of more than there are lanes.
+LANE_SIZES = [1, 31, 33, 48, 100]
+BLOCKS = ["cuda", "cuda, cluster", "host, 1 threads", "host, 3 threads", "host, 96 lanes"]
+
+
+def each_size(sizes=SIZES):
+    """Every block at every size, lanes at theirs."""
+    return pytest.mark.parametrize(
+        ("block", "n"),
+        [
+            (block, n)
+            for block in BLOCKS
+            for n in sorted({*sizes, *LANE_SIZES})
+            if n in (LANE_SIZES if "lanes" in block else sizes)
+        ],
+        indirect=["block"],
+    )
 
 
 class HostBlock:
@@ -69,9 +87,7 @@ def programs(tmp_path_factory):
     }
 
 
-@pytest.fixture(
-    params=["cuda", "cuda, cluster", "host, 1 threads", "host, 3 threads", "host, 96 lanes"]
-)
+@pytest.fixture
 def block(request, programs):
     if request.param.startswith("cuda"):
         need_device()
@@ -116,7 +132,7 @@ def source(name):
     return (SOURCES / name).read_text()
 
 
-@pytest.mark.parametrize("n", SIZES)
+@each_size()
 @pytest.mark.parametrize("m", [1, 7, 33, 200])
 def test_gram_and_sweep(block, n, m):
     rng = np.random.default_rng(n + 1000 * m)
@@ -134,7 +150,7 @@ def test_gram_and_sweep(block, n, m):
     assert close(out.reshape(-1, ld)[:m, :n], X - 2.0 * np.outer(X @ v, v))
 
 
-@pytest.mark.parametrize("n", SIZES)
+@each_size()
 def test_factors_and_solves(block, n):
     rng = np.random.default_rng(n)
     Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
@@ -161,7 +177,7 @@ def test_factors_and_solves(block, n):
     assert block(INVERT, n, 1, rows(A), rows(V), 3 * ld + 1)[-1] == -1.0
 
 
-@pytest.mark.parametrize("n", SIZES)
+@each_size()
 def test_solves_by_a_stale_inverse(block, n):
     rng = np.random.default_rng(n)
     Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
@@ -176,7 +192,7 @@ def test_solves_by_a_stale_inverse(block, n):
         assert (left.conj() @ P @ left).real < 0.05**2 * (exact.conj() @ P @ exact).real
 
 
-@pytest.mark.parametrize("n", [31, 100, 129])
+@each_size([31, 100, 129])
 @pytest.mark.parametrize("largest", ["first", "last"])
 def test_solves_with_graded_matrices(block, n, largest):
     """Entries of every size are found as well as NumPy finds them after scaling."""
@@ -190,7 +206,7 @@ def test_solves_with_graded_matrices(block, n, largest):
     assert np.abs(out[:n] / x - 1.0).max() < 1e-11 * np.abs(1.0 / (size * x)).max()
 
 
-@pytest.mark.parametrize("n", SIZES)
+@each_size()
 def test_reductions_products_and_choices(block, n):
     rng = np.random.default_rng(n)
     A, B = rng.standard_normal((2, 9, n))
