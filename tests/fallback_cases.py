@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["fallback_takes", "pytest_pycollect_makeitem"]
+__all__ = ["fallback_takes", "on_the_fallback", "pytest_pycollect_makeitem"]
 
 
 def fallback_takes(*cases: dict[str, Any]) -> pytest.MarkDecorator:
@@ -23,6 +23,7 @@ def fallback_takes(*cases: dict[str, Any]) -> pytest.MarkDecorator:
 
 
 def on_the_fallback(parameters: dict[str, Any]) -> bool:
+    """Whether a test with these parameters runs it."""
     method = parameters.get("backend_and_method", (None,))
     return "numpy" in (parameters.get("backend"), parameters.get("host"), method[0])
 
