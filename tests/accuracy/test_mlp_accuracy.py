@@ -43,7 +43,6 @@ def forward(layers, X):
 
 
 def steps_of_descent(layers, X, y, end, steps):
-    """The weights after each of so many steps of gradient descent, as one list that changes."""
     layers = [W.copy() for W in layers]
     for _ in range(steps):
         for W, G in zip(layers, gradient(layers, X, y), strict=True):
@@ -90,20 +89,15 @@ def test_predictions_along_the_flow_against_gradient_descent(depth, alpha, seed,
 
 @functools.cache
 def narrow(depth, draw, begin, end):
-    """A small random problem, its weights at one time, and what descent makes of them at another.
-
-    That is predictions and their doubt.
-    """
+    """A small random problem from ``begin`` on; what descent predicts at ``end``, and its doubt."""
     rng = np.random.default_rng([depth, draw])
     n, d, width = int(rng.integers(2, 8)), int(rng.integers(1, 4)), int(rng.integers(1, 6))
     X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
     start = he_layers((d, *(depth - 1) * (width,), 1), "he_uniform", draw)
     if begin:
         *_, start = steps_of_descent(start, X, y, begin, 8000)
-    times = np.array([end - begin])
-    coarse, fine = (descent(start, X, y, times, steps)[0] for steps in (4000, 8000))
-    doubt = np.linalg.norm(fine - coarse) / np.linalg.norm(y)
-    return X, y, start, 2.0 * fine - coarse, doubt
+    coarse, fine = (descent(start, X, y, np.array([end - begin]), k)[0] for k in (4000, 8000))
+    return X, y, start, 2.0 * fine - coarse, np.linalg.norm(fine - coarse) / np.linalg.norm(y)
 
 
 # Crossed and crossed back within a step: the first. Kinks of several samples that are one surface,
@@ -112,10 +106,7 @@ def narrow(depth, draw, begin, end):
 # all become zero: the others.
 NARROW = [(2, 266, 0.5), (5, 90, 2.0), (5, 216, 0.3), (4, 7, 2.0), (4, 68, 0.3), (4, 91, 2.0),
           (5, 41, 0.5), (5, 54, 1.0)]  # fmt: skip
-
-
-# The fallback slides by thousands of steps from one side of a kink to the other.  Where that takes
-# it long, it starts shortly before the kinks that the problem is for, and ends after them.
+# Shortly before and after kinks of several units and samples: the fallback slides by tiny steps.
 SHORT = {(5, 216): (0.1, 0.14), (4, 7): (1.34, 1.44)}
 
 

@@ -273,25 +273,6 @@ def test_sweeps_take_decay_as_a_dimension(data, tmp_path):
     assert scheduled.attrs["weight_decay"] == [0.0, 1.0, 0.5, 0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [-0.1, np.nan, np.inf, "much", [(1.0, 0.1), (0.5, 0.2)], [(-1.0, 0.1)], [(0.0, -0.1)],
-     [(0.0, 0.1), (0.0, 0.2)], [[0.1, 0.2, 0.3]], None],
-)  # fmt: skip
-def test_bad_decay_is_refused_by_name(data, bad):
-    X, y = data
-    with pytest.raises((ValueError, TypeError), match=r"^weight_decay"):
-        krf.flow_diagonal(X, y, alpha=[0.1, 1.0], weight_decay=bad)
-
-
-@pytest.mark.parametrize("bad", [krf.schedules.exponential(0.1, 1.0), [(0.0, 0.1), (1.0, 0.2)],
-                                 [0.0, 0.1]])  # fmt: skip
-def test_limits_take_constant_decay(data, bad):
-    X, y = data
-    with pytest.raises(ValueError, match="weight_decay: expected"):
-        krf.limit_diagonal(X, y, alpha=[0.1, 1.0], weight_decay=bad)
-
-
 @pytest.mark.parametrize("depth", [2, 3])
 def test_a_predictor_that_dies_away_keeps_its_digits(data, backend, depth):
     """More decay than the lasso needs to be zero: at every time within 10 rtol of its own size."""

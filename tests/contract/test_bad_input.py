@@ -238,3 +238,22 @@ def test_a_wrong_number_of_features_is_refused_by_name():
     ):
         with pytest.raises(ValueError, match=r"^X(_new)?: expected 3 features, got"):
             call()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [-0.1, np.nan, np.inf, "much", [(1.0, 0.1), (0.5, 0.2)], [(-1.0, 0.1)], [(0.0, -0.1)],
+     [(0.0, 0.1), (0.0, 0.2)], [[0.1, 0.2, 0.3]], None],
+)  # fmt: skip
+def test_bad_decay_is_refused_by_name(small, bad):
+    X, y, _ = small
+    with pytest.raises((ValueError, TypeError), match=r"^weight_decay"):
+        krf.flow_diagonal(X, y, alpha=[0.1, 1.0], weight_decay=bad)
+
+
+@pytest.mark.parametrize("bad", [krf.schedules.exponential(0.1, 1.0), [(0.0, 0.1), (1.0, 0.2)],
+                                 [0.0, 0.1]])  # fmt: skip
+def test_limits_take_constant_decay(small, bad):
+    X, y, _ = small
+    with pytest.raises(ValueError, match="weight_decay: expected"):
+        krf.limit_diagonal(X, y, alpha=[0.1, 1.0], weight_decay=bad)
