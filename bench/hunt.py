@@ -189,8 +189,31 @@ def revived(rng: np.random.Generator) -> Found:
     depth, n, d = int(rng.integers(3, 6)), int(rng.integers(2, 6)), int(rng.integers(1, 4))
     k = int(rng.integers(1, 5))
     X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
+    return against_descent(rng, X, y, depth, k, scale=1.0, end=0.5)
+
+
+def networks(rng: np.random.Generator) -> Found:
+    """Networks of depth 2 to 5, many of whose units switch: small-step descent."""
+    depth, n, d = int(rng.integers(2, 6)), int(rng.integers(2, 11)), int(rng.integers(1, 4))
+    k, scale = int(rng.integers(2, 21)), float(rng.choice([0.3, 0.7, 1.0]))
+    X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
+    return against_descent(rng, X, y, depth, k, scale=scale, end=float(rng.choice([0.5, 2.0])))
+
+
+def against_descent(
+    rng: np.random.Generator,
+    X: np.ndarray,
+    y: np.ndarray,
+    depth: int,
+    k: int,
+    *,
+    scale: float,
+    end: float,
+) -> Found:
+    """A network of width k at the time `end`, by a method and tolerance that are drawn."""
+    n, d = X.shape
     shapes = [(k, d), *[(k, k)] * (depth - 2), (1, k)]
-    layers = [rng.uniform(-1.0, 1.0, s) * np.sqrt(6.0 / s[1]) for s in shapes]
+    layers = [scale * rng.uniform(-1.0, 1.0, s) * np.sqrt(6.0 / s[1]) for s in shapes]
 
     def forward(W: list[np.ndarray]) -> list[np.ndarray]:
         values = [X]
@@ -212,7 +235,7 @@ def revived(rng: np.random.Generator) -> Found:
                 w -= end / steps * g
         return forward(W)[-1][:, 0]
 
-    end, rtol, norm = 0.5, 10.0 ** -float(rng.uniform(3.0, 6.0)), float(np.linalg.norm(y))
+    rtol, norm = 10.0 ** -float(rng.uniform(3.0, 6.0)), float(np.linalg.norm(y))
     method = str(rng.choice(["auto", "dopri5", "exponential"]))
     flow = krf.flow_mlp(X, y, weights0=layers, t_eval=[end], rtol=rtol, method=method)
     error, coarse = np.inf, descent(4000)
@@ -321,7 +344,7 @@ KINDS: dict[str, Callable[[np.random.Generator], Found]] = {
     "tall": tall, "near_duplicates": near_duplicates, "starts": starts, "activation": activation,
     "rows": rows, "units": units, "revived": revived, "programs": programs,
     "completions": completions,
-    "margins": margins, "decays": decays,
+    "margins": margins, "decays": decays, "networks": networks,
 }  # fmt: skip
 
 
