@@ -242,12 +242,12 @@ def flow_mlp(
     this causes after a crossing is added to the error estimate, and if the sum exceeds ``rtol`` the
     step is shortened to end just after the first crossing. Where the velocities on both sides of a
     kink point towards it, the trajectory slides along the kink [2]_ until one of them points away.
-    Along the flow, predictions lie within 10 rtol times the norm of y of the exact flow, with the
-    exceptions that docs/promises.md and docs/benchmarks.md name: networks of depth 3 and more whose
-    units switch many times. Tests check this against extrapolated gradient descent, which resolves
-    about 1e-5, and, where no kink is crossed, against SciPy for rtol down to 1e-10. Where several
-    kinks meet in one point the flow may depend discontinuously on its start. The derivative
-    relu'(0) is 0. STATIONARY means a local minimum, or a network all of whose units are off.
+    Along the flow, predictions lie within 10 rtol times the norm of y of the exact flow. Tests
+    check this against extrapolated gradient descent, which resolves about 1e-5, and, where no kink
+    is crossed, against SciPy for rtol down to 1e-10. Where several kinks meet in one point the flow
+    may depend discontinuously on its start, and errors may be larger (docs/promises.md says in how
+    many random networks). The derivative relu'(0) is 0. STATIONARY means a local minimum, or a
+    network all of whose units are off.
 
     A step of the exponential method costs four gradients, four products with the Jacobian, and an
     eigendecomposition of the n_samples x n_samples tangent kernel. A flow near the kernel regime
