@@ -21,7 +21,7 @@ def script():
 
 KINDS = (
     "tall", "near_duplicates", "starts", "activation", "rows", "units", "revived", "programs",
-    "completions", "margins", "decays",
+    "completions", "margins", "decays", "networks",
 )  # fmt: skip
 
 
