@@ -12,7 +12,7 @@ from kernelrich_fast.initialization import he_layers
 METHODS = ["auto", "exponential", "dopri5"]
 
 
-def check(start, X, y, end, steps, known, rtols, method, most_steps=500):
+def check(start, X, y, end, steps, known, rtols, method, most_steps):
     """Predictions against extrapolated descent, which must be ``known`` to so much of y."""
     coarse, fine = (descent(start, X, y, np.array([end]), count)[0] for count in (steps, 2 * steps))
     reference, norm = 2.0 * fine - coarse, np.linalg.norm(y)
@@ -30,7 +30,7 @@ def test_a_kink_is_left_to_the_side_that_turned_away_first(method, compiled):
     """Soon after it the other side turns away too: at the end of a long step both have."""
     data = krf.datasets.circle_teacher(8, seed=326)
     start = he_layers((2, 5, 5, 1), "he_uniform", 326)
-    check(start, data.X, data.y, 2.0, 2000, 3e-5, (1e-3, 3e-4, 1e-4, 1e-5), method)
+    check(start, data.X, data.y, 2.0, 2000, 3e-5, (1e-3, 3e-4, 1e-4, 1e-5), method, 500)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -40,4 +40,5 @@ def test_kinks_of_two_layers_that_hold_each_other(method, compiled):
     n, d, width = int(rng.integers(2, 11)), int(rng.integers(1, 4)), int(rng.integers(2, 21))
     X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
     start = he_layers((d, width, width, 1), "he_uniform", 48)
-    check(start, X, y, 2.4, 2000, 3e-5, (1e-2, 3e-3, 1e-3, 1e-4), method)
+    # How many steps that takes hangs on rounding: 60 to 700 of them have been seen.
+    check(start, X, y, 2.4, 2000, 3e-5, (1e-2, 5e-3, 3e-3, 1e-3, 1e-4), method, 2000)
