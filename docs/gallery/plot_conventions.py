@@ -25,15 +25,16 @@ flow = krf.flow_diagonal(X, y, **theirs, t_eval=t)
 ours = krf.theory.convert(0.02, t, from_="even2023", to="woodworth2020", n_samples=n)
 same = krf.flow_diagonal(X, y, alpha=ours.alpha, t_eval=ours.t)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.4), layout="constrained")
-left.plot(t, flow.beta[:, 3:], color="0.75", linewidth=0.6)
+ax = plt.subplots(figsize=(5.5, 3.5), layout="constrained")[1]
+ax.plot(t, flow.beta[:, 3:], color="0.75", linewidth=0.6)
 for feature, colour in enumerate(("#0072B2", "#D55E00", "#009E73")):
-    left.plot(t, flow.beta[:, feature], color=colour)
-    left.plot(t[::20], same.beta[::20, feature], "o", color=colour, markersize=4)
-left.plot([], [], color="0.2", label="product $u v$")
-left.plot([], [], "o", color="0.2", markersize=4, label="converted to $w_+^2 - w_-^2$")
-left.set(xlabel="time in the product's convention", ylabel=r"$\beta_i$")
-left.legend(fontsize="small", loc="center right")
+    ax.plot(t, flow.beta[:, feature], color=colour)
+    ax.plot(t[::20], same.beta[::20, feature], "o", color=colour, markersize=4)
+ax.plot([], [], color="0.2", label="product $u v$")
+ax.plot([], [], "o", color="0.2", markersize=4, label="converted to $w_+^2 - w_-^2$")
+ax.set(xlabel="time in the product's convention", ylabel=r"$\beta_i$")
+ax.legend(fontsize="small", loc="center right")
+plt.show()
 
 # %%
 # Azulay et al. (2021) have a scale a and a shape s for :math:`u_+ v_+ - u_- v_-`. The shape is
@@ -41,14 +42,15 @@ left.legend(fontsize="small", loc="center right")
 # start is the richer, the more equal the layers are, which the converted scale shows.
 
 shape = 1.0 - np.geomspace(1e-6, 1.0, 60)
+ax = plt.subplots(figsize=(5.5, 3.5), layout="constrained")[1]
 for a, text, style in ((1e-8, "10^{-8}", "-"), (1e-4, "10^{-4}", "--"), (1.0, "1", "-.")):
     alpha = [krf.theory.convert(a, from_="azulay2021", shape=s).alpha for s in shape]
     end = krf.limit_diagonal(X, y, alpha=alpha)
-    right.plot(1.0 - shape, np.abs(end.beta).sum(axis=-1), style, label=f"scale $a={text}$")
+    ax.plot(1.0 - shape, np.abs(end.beta).sum(axis=-1), style, label=f"scale $a={text}$")
 for name, least in (("l1", krf.theory.min_l1(X, y)), ("l2", krf.theory.min_l2(X, y))):
-    right.axhline(np.abs(least).sum(), color="0.5", linestyle=":")
-    right.text(1.0, np.abs(least).sum(), f"least {name} norm ", ha="right", va="bottom")
-right.set(xscale="log", xlabel="$1 - s$", ylabel=r"$\|\beta\|_1$ at the end")
-right.margins(y=0.12)
-right.legend(fontsize="small")
+    ax.axhline(np.abs(least).sum(), color="0.5", linestyle=":")
+    ax.text(1.0, np.abs(least).sum(), f"least {name} norm ", ha="right", va="bottom")
+ax.set(xscale="log", xlabel="$1 - s$", ylabel=r"$\|\beta\|_1$ at the end")
+ax.margins(y=0.12)
+ax.legend(fontsize="small")
 plt.show()
