@@ -9,6 +9,7 @@ import pytest
 from conftest import relative
 from fallback_cases import fallback_takes
 from oracles import single_coordinate_flow, weight_space_flow
+from scipy.optimize import linprog
 
 import kernelrich_fast as krf
 
@@ -218,3 +219,15 @@ def test_saddles_from_starts_beyond_the_digits_of_time(compiled, depth, alpha):
         assert flow.converged
         assert relative(flow.beta, path.beta[-n_times:]).max() < 1e-9
         assert flow.n_steps < 2000
+
+
+@pytest.mark.parametrize(("depth", "alpha"), [(2.5, 1e-50), (3, 1e-25), (4, 1e-14), (6, 1e-7)])
+@pytest.mark.parametrize("seed", range(4))
+def test_flows_from_such_starts_end_at_the_least_l1_norm(compiled, seed, depth, alpha):
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((8, 15)), rng.standard_normal(8)
+    program = linprog(np.ones(30), A_eq=np.hstack([X, -X]), b_eq=y, method="highs")
+    least = program.x[:15] - program.x[15:]
+    flow = krf.flow_diagonal(X, y, alpha=alpha, depth=depth, stop_loss=1e-24)
+    assert flow.converged
+    assert relative(flow.beta, least) < 1e-9

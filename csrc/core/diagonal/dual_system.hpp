@@ -26,7 +26,7 @@ inline constexpr int kStiffStart = 64; // samples from which method = "auto" sta
 // those with h s |x|^2 above kStiff.
 inline constexpr double kGraded = 1e-8, kStiff = 1e3;
 // A feature that came first is stiff no more below kSoft.  That matters where rounding moves the
-// predictor by more than this part of rtol.
+// predictor by more than the part kSeen of rtol.
 inline constexpr double kSoft = 1.0, kSeen = 1e-3;
 } // namespace dual_rules
 
@@ -267,9 +267,9 @@ public:
 private:
   using Stages = MirrorStages<TeamT, MirrorT>;
 
-  // Whether the basis must be built anew, for the weights in `scratch_`.  Features that are
-  // reflected after one that has left have a component along it, on which nothing else pulls: in
-  // their inner products with a long step it cancels, and the predictor would see the rounding.
+  // Whether the basis must be built anew, for the weights in `scratch_`.  Features reflected after
+  // one that is stiff no more have a component in its row.  There a long step is large, so that
+  // their inner products with it cancel, and the rounding would move the predictor.
   KRF_HD bool is_outdated() {
     using namespace dual_rules;
     T stiffest = splat<T>(0.0);

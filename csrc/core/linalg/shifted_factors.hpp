@@ -60,8 +60,8 @@ template <Team TeamT> struct ShiftedSolver {
   // Least share of a diagonal entry that an elimination may leave for the inverse to be used.  At
   // 1e-5 flows of depth 8 with rows of condition 1e4 took 17 % more evaluations.
   static constexpr double kLeast = 1e-3;
-  // Diagonal entries in units of the shift up to which the inverse is used.  Conjugate gradients
-  // see the rounding of the smallest entries beside the whole of the largest.
+  // The inverse is used up to diagonal entries of so many shifts.  Beyond, the rounding of rows
+  // with small entries hides the rows with large ones in the norm at which conjugate gradients end.
   static constexpr double kWidest = 1e15;
 
   ShiftedFactors<TeamT> factors;

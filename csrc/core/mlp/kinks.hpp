@@ -94,9 +94,9 @@ private:
     return true;
   }
 
-  // Whether one correction, of first order, has left deeper units beside their kinks.  Two of them
-  // may hold the z of a unit before them at its kink: it would cross by what is left, again and
-  // again.
+  // Whether deeper units are still off their kinks after one correction, which is of first order.
+  // Two of them may hold the z of a unit in an earlier layer at its kink, and what is left would
+  // make that unit cross in every step.
   KRF_HD bool is_off_kinks() {
     return s_.team.any(s_.size(), [&](int e) {
       return s_.mode[e] < 0.0 && s_.net.layout.layer_of(e) > 0 &&
@@ -347,10 +347,11 @@ private:
   static constexpr int kMaxRewinds = 2;
   // Below this crossing error, in tolerances, it does not matter which kinks slide.
   static constexpr double kNegligible = 1e-2;
-  // How often steps are halved to see to which side a kink is left, until one is: its sides may
-  // turn away from it at the same time.
+  // How many times steps are halved to find the side to which a kink is left.  There is a bound,
+  // because both sides may turn away at the same moment.
   static constexpr int kMaxHalvings = 20;
-  // When a kink left is not known where its theta has passed infinity.
+  // The fraction of a step at which a kink counts as left where theta has passed infinity or is
+  // undecided, and the true fraction is not known.
   static constexpr double kEarly = 1e-6;
   static constexpr int kRounds = 24;
   static constexpr int kTogether = 6;
@@ -371,7 +372,7 @@ private:
     if (from == edge)
       return 0.0;
     const double x = smaller(1.0, (edge - from) / (after - from));
-    return x > kEarly ? x : kEarly; // it has passed infinity, or is undecided
+    return x > kEarly ? x : kEarly;
   }
 
   // Where z changes sign; zero where it had the other sign to begin with.

@@ -15,8 +15,8 @@ public:
   // Of the descent for theta, and the change at which it ends.
   static constexpr int kMaxCycles = 400;
   static constexpr double kConverged = 1e-12;
-  // theta of a kink that is to be left, but not yet known to which side: neither above nor below
-  // anything.
+  // theta of a kink that the trajectory leaves to a side that is not known yet.  NaN, because no
+  // comparison with it holds.
   static constexpr double kUndecided = __builtin_nan("");
   // Samples, and deeper gradients, with a squared cosine beyond this are parallel.
   static constexpr double kParallel = 1.0 - 1e-8;
@@ -109,8 +109,8 @@ public:
 
   // theta = u / (dL/da): z moves like u where the unit does not pass, like u - dL/da where it does.
   // A kink whose sides do not both point at it (dL/da <= 0) cannot hold a trajectory: it leaves to
-  // the side that both point to.  Where both point away, the one that did so first took it along:
-  // which, only a shorter step can tell.
+  // the side that both point to.  Where both point away, it has left to the side that turned away
+  // first, and only a shorter step can tell which that was.
   KRF_HD static double share(double u, double dloss_da) {
     if (dloss_da > 0.0)
       return u / dloss_da;
