@@ -99,6 +99,13 @@ def _version() -> str:
         return "0+unknown"
 
 
+def _in_options(error: Exception, options: argparse.Namespace) -> str:
+    """The message of an error, with the option of this command in place of Python's argument."""
+    name, colon, rest = str(error).partition(":")
+    option = {"num_threads": "jobs", "families": "family"}.get(name, name)
+    return f"--{option}:{rest}" if colon and option in vars(options) else str(error)
+
+
 # Modules are imported where they are used, so that --help answers at once.
 def _info() -> int:
     from .config import show_config
@@ -114,7 +121,7 @@ def _reproduce(options: argparse.Namespace) -> int:
 
     figures = ["all"] if "all" in options.figures else list(dict.fromkeys(options.figures))
     if options.data is not None and not _WITH_DATA & set(figures):
-        print("kernelrich: data: expected only for fig6c and fig6d", file=sys.stderr)
+        print("kernelrich: --data: expected only for fig6c and fig6d", file=sys.stderr)
         return 1
 
     def given(figure: str) -> dict[str, Any]:
@@ -134,7 +141,7 @@ def _reproduce(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except (BackendUnavailableError, ImportError, ValueError, OSError) as error:
-        print(f"kernelrich: {error}", file=sys.stderr)
+        print(f"kernelrich: {_in_options(error, options)}", file=sys.stderr)
         return 1
     return 0
 
@@ -145,7 +152,7 @@ def _explore(options: argparse.Namespace) -> int:
     try:
         explorer = explore(port=options.port, show=not options.no_show)
     except (ImportError, ValueError, OSError) as error:
-        print(f"kernelrich: {error}", file=sys.stderr)
+        print(f"kernelrich: {_in_options(error, options)}", file=sys.stderr)
         return 1
     print(f"the page is at {explorer.url}, for this machine alone; Ctrl-C ends it", flush=True)
     explorer.wait()
@@ -168,7 +175,7 @@ def _bench(options: argparse.Namespace) -> int:
             tell=lambda line: print(line, flush=True),
         )
     except (BackendUnavailableError, ValueError, OSError) as error:
-        print(f"kernelrich: {error}", file=sys.stderr)
+        print(f"kernelrich: {_in_options(error, options)}", file=sys.stderr)
         return 1
     files = ", ".join(files_of(result))
     print(f"written to {os.path.expanduser(options.out)}: {files}")

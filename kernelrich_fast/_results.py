@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["FlowResult", "Result"]
 
 # Names of batch axes, or these with the values along them.
-Dims = Sequence[str] | Mapping[str, ArrayLike]
+Dims = str | Sequence[str] | Mapping[str, ArrayLike]
 
 _LONG_NAMES = {
     "loss": "training loss",
@@ -74,6 +74,9 @@ class Result:
             raise TypeError("a result of one run without a batch axis has no length")
         return int(self.status.shape[0])
 
+    def __bool__(self) -> bool:
+        return True  # not by length, which one run has not
+
     def __iter__(self) -> Iterator[Self]:
         return (self[i] for i in range(len(self)))
 
@@ -83,10 +86,14 @@ class Result:
             raise TypeError(f"index: expected one into the runs, got {index!r}; fields are "
                             f"attributes, result.{index}")  # fmt: skip
         shape = self.status.shape
+        if not (shape or index is ... or isinstance(index, tuple)):
+            raise IndexError(f"index: this result is of one run, which has no batch axis to index, "
+                            f"got {index!r}")  # fmt: skip
         chosen = np.arange(self.status.size).reshape(shape)[index]
 
         def runs(array: Any) -> Any:
-            return array.reshape(self.status.size, *array.shape[len(shape) :])[chosen]
+            part = array.reshape(self.status.size, *array.shape[len(shape) :])[chosen]
+            return np.asarray(part) if isinstance(part, np.generic) else part
 
         changed = {}
         for name, value in self._fields():
@@ -116,10 +123,10 @@ class Result:
 
         Parameters
         ----------
-        dims : sequence of str, or mapping of str to array_like, optional
-            Names of the batch axes; by default batch_0, batch_1, ... A mapping also gives the
-            values along each axis, as ``{"alpha": [0.1, 1.0]}``; without them runs are selected by
-            position, and `plot` refuses the axis.
+        dims : str, sequence of str, or mapping of str to array_like, optional
+            Names of the batch axes, one string for one axis; by default batch_0, batch_1, ... A
+            mapping also gives the values along each axis, as ``{"alpha": [0.1, 1.0]}``; without
+            them runs are selected by position, and `plot` refuses the axis.
 
         Returns
         -------
@@ -183,7 +190,7 @@ class Result:
 
         Parameters
         ----------
-        dims : sequence of str, or mapping of str to array_like, optional
+        dims : str, sequence of str, or mapping of str to array_like, optional
             Names of the batch axes, which become the index, and the values along them; as in
             `to_dataset`.
 
@@ -226,9 +233,11 @@ class Result:
         count = self.status.ndim
         if dims is None:
             return tuple(f"batch_{i}" for i in range(count))
-        if isinstance(dims, str) or len(dims) != count:
+        dims = (dims,) if isinstance(dims, str) else dims
+        if len(dims) != count:
             raise ValueError(
-                f"dims: expected {count} name{'s' * (count != 1)} of batch axes, got {dims!r}"
+                f"dims: expected {count} name{'s' * (count != 1)}, one for each batch axis, got "
+                f"{len(dims)}, {list(dims)}"
             )
         return tuple(dims)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _validate as check
 from ._bars import tqdm
+from ._messages import one_that_is
 from ._types import ArrayLike, FloatArray, Progress
 from .backends import Backend, cuda_pays, get_backend
 from .backends.base import METHODS, Batch, FlowOptions, Rows
@@ -63,8 +64,11 @@ def _checked(
 ) -> FlowOptions:
     check.choice("method", method, methods)
     tolerance = check.positive_array("rtol", rtol)
-    if tolerance.min() < 1e-12 or tolerance.max() > 0.1:
-        raise ValueError(f"rtol: expected values in [1e-12, 0.1], got {rtol!r}")
+    outside = (tolerance < 1e-12) | (tolerance > 0.1)
+    if outside.any():
+        raise ValueError(
+            f"rtol: expected values in [1e-12, 0.1], got {one_that_is(outside, tolerance)}"
+        )
     least_loss = check.positive_array("stop_loss", stop_loss, zero=True)
     if t_eval is not None and not isinstance(stop_loss, Default):
         raise ValueError(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from ._device import device_view, on_device, to_host
+from ._messages import refuse_not_finite, what_came
 from ._types import FloatArray, IntArray
 
 __all__ = [
@@ -41,6 +42,8 @@ SMALLEST_TARGET = 1e-140
 
 # Of a diagonal network.
 _MOST_LAYERS = 2**20 - 1
+# Integers without a bound of their own; below the largest of 64 bits.
+_MOST = 2**62
 
 
 def real_array(
@@ -60,7 +63,7 @@ def real_array(
         value = value if device else to_host(value)
     array = value if stays else host_array(name, value)
     if array.dtype.kind not in ("fiub" if flags else "fiu"):
-        raise TypeError(f"{name}: expected real numbers, got {_what(value, array)}")
+        raise TypeError(f"{name}: expected real numbers, got {what_came(value, array)}")
     if stays:
         array = array.astype(np.float64, order="C", copy=False)
     elif array.dtype != np.float64 or not (array.flags.c_contiguous and array.flags.aligned):
@@ -74,35 +77,9 @@ def real_array(
     if nan:
         pass
     elif not np.isfinite(array).all() if finite else np.isnan(array).any():
-        _refuse_not_finite(name, value, to_host(array), finite)
+        refuse_not_finite(name, value, to_host(array), finite)
     checked: FloatArray = array
     return checked
-
-
-def _refuse_not_finite(name: str, value: Any, array: FloatArray, finite: bool) -> NoReturn:
-    """Say where the values are: in a table by its columns, else at which index first."""
-    wanted = "finite values" if finite else "no NaN"
-    bad = ~np.isfinite(array) if finite else np.isnan(array)
-    columns = getattr(value, "columns", None)
-    if columns is not None and array.ndim == 2 and len(columns) == array.shape[1]:
-        named = _names(columns[i] for i in np.flatnonzero(np.any(bad, axis=0)))
-        raise ValueError(
-            f"{name}: expected {wanted}, got missing or infinite ones in the columns {named}; drop "
-            "these rows or fill in the values"
-        )
-    if array.ndim == 0:
-        raise ValueError(f"{name}: expected {wanted}, got {array}")
-    first = tuple(int(i) for i in np.argwhere(bad)[0])
-    count = int(np.count_nonzero(bad))
-    more = f", and {count - 1} more like it" if count > 1 else ""
-    where = first[0] if len(first) == 1 else first
-    raise ValueError(f"{name}: expected {wanted}, got {array[first]} at index {where}{more}")
-
-
-def _names(names: Iterable[Any], most: int = 8) -> str:
-    """Names in a row, of many the first."""
-    listed = [str(name) for name in names]
-    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
 
 
 def inputs(name: str, value: Any, *, device: bool = False) -> FloatArray:
@@ -159,15 +136,6 @@ def _plain(value: Any) -> Any:
     if kinds == {"b"} and not np.any(value.isna()):
         return value.to_numpy(dtype=bool)
     return value.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _what(value: Any, array: Any) -> str:
-    """What came instead of numbers; of a table, the columns."""
-    dtypes = getattr(value, "dtypes", None)
-    if dtypes is None or not hasattr(dtypes, "items"):
-        return f"dtype {array.dtype}"
-    columns = _names(k for k, v in dtypes.items() if getattr(v, "kind", "O") not in "fiub")
-    return f"the non-numeric columns {columns}; encode or drop them"
 
 
 def real_arrays(name: str, value: Any, *, ndim: int, device: bool = False) -> list[FloatArray]:
@@ -239,11 +207,12 @@ def scalar(
     return x
 
 
-def integer(name: str, value: Any, *, low: int, high: int = 2**62) -> int:
+def integer(name: str, value: Any, *, low: int, high: int = _MOST) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name}: expected an integer, got {value!r}")
     if not low <= value <= high:
-        raise ValueError(f"{name}: expected an integer in [{low}, {high}], got {value}")
+        wanted = f"of at least {low}" if high == _MOST else f"in [{low}, {high}]"
+        raise ValueError(f"{name}: expected an integer {wanted}, got {value}")
     return int(value)
 
 

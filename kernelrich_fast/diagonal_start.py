@@ -302,8 +302,10 @@ def check_weight_range(
             if not _LOG_RANGE[0] <= log * power <= _LOG_RANGE[1]:
                 # Rounded to three digits the ends are still allowed.
                 least, most = _LOG_RANGE[0] / power + 0.003, _LOG_RANGE[1] / power - 0.003
-                if "alpha" in what and least - low <= most - high:
-                    of, least, most = "alpha", least - low, most - high
+                scale = max(least - low, -307.0), min(most - high, 308.0)
+                # Weights that leave no double for alpha are at fault themselves.
+                if "alpha" in what and scale[0] <= scale[1]:
+                    of, (least, most) = "alpha", scale
                 else:
                     of = "weights"
                 raise ValueError(

@@ -61,6 +61,13 @@ def _numbers(other: Any) -> Any:
     return np.reshape([int(Status[name]) for name in array.ravel()], array.shape)
 
 
+def _format(status: Any, spec: str) -> str:
+    """The name, or, in formats of integers such as "d", the number."""
+    number = int(status)
+    text = _NAMES.get(number, str(number))
+    return format(number if spec[-1:] in tuple("bcdnoxX") else text, spec)
+
+
 class StatusNumber(np.int64):
     """One status of a batch, a NumPy integer that shows its name and may be compared with names.
 
@@ -68,8 +75,8 @@ class StatusNumber(np.int64):
     --------
     >>> StatusNumber(0), StatusNumber(0) == "CONVERGED"
     (<Status.CONVERGED: 0>, np.True_)
-    >>> StatusNumber(1).name
-    'T_END'
+    >>> print(StatusNumber(1))
+    T_END
     """
 
     @property
@@ -79,6 +86,15 @@ class StatusNumber(np.int64):
 
     def __repr__(self) -> str:
         return repr(Status(int(self))) if int(self) in _NAMES else super().__repr__()
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __format__(self, spec: str) -> str:
+        return _format(self, spec)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StatusNumber, (int(self),)  # NumPy's would come back as a plain integer
 
     def __eq__(self, other: Any) -> Any:
         return np.int64(self) == _numbers(other)
@@ -147,6 +163,9 @@ class StatusArray(np.ndarray[Any, np.dtype[np.int64]]):
             formatter={"int": lambda x: _NAMES.get(int(x), str(x))},
         )  # fmt: skip
 
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec) if self.ndim else _format(self, spec)
+
 
 def named(status: Any) -> Any:
     """The statuses as a `StatusArray`, on the host's memory; those of a device as they are."""
@@ -161,6 +180,10 @@ def status_attrs() -> dict[str, Any]:
     }
 
 
+_ADVICE = (
+    "For MAX_STEPS a larger max_steps (or max_iter, max_jumps), a larger stop_loss, features of "
+    "similar scale or, in gradient descent, a smaller step_size may help."
+)
 # Per thread, which the filters of the module warnings are not.
 _silent: ContextVar[bool] = ContextVar("silent", default=False)
 
@@ -186,7 +209,8 @@ def warn_unless_converged(status: NDArray[np.int64], what: str, frames: int = 1)
     bad = [f"{count} {name}" for name, count in counts.items() if count]
     if bad:
         warnings.warn(
-            f"{what}: of {status.size} runs, {' and '.join(bad)}; see the status field",
+            f"{what}: {' and '.join(bad)} of {status.size} run{'s' * (status.size != 1)}; see the "
+            f"field status.{' ' + _ADVICE if counts['MAX_STEPS'] else ''}",
             ConvergenceWarning,
             stacklevel=2 + frames,
         )

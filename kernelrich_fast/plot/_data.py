@@ -122,6 +122,8 @@ def _advice(ds: xr.Dataset, names: list[str]) -> str:
     known = [_ADDED_BY[name] for name in names if name in _ADDED_BY and name not in there]
     if any(name in _OF_CLASSES for name in names):
         known.append((_RELU, 'train on classes with loss="cross_entropy"'))
+    if "test_rmse" in names and str(model).startswith("matrix"):
+        known.append(("matrix", "give a Y_star without NaN to sweep_factorization"))
     if "result" in ds.attrs and "alpha" in names:
         batch = any(str(dim).startswith("batch_") for dim in ds.dims)
         how = 'name the batch axes by to_dataset({"alpha": values})'
@@ -169,7 +171,8 @@ def with_variable(ds: xr.Dataset, variable: str, *dims: str) -> xr.DataArray:
     if lacking:
         raise ValueError(
             f"variable: expected one with dimensions {', '.join(dims)}, got {variable!r} with "
-            f"{', '.join(map(str, values.dims)) or 'none'}{_advice(ds, lacking)}"
+            f"{', '.join(map(str, values.dims)) or 'none'}"
+            f"{_advice(ds, [dim for dim in lacking if dim not in ds.dims])}"
         )
     return values
 

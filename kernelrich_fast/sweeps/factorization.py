@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from .. import _validate as check
 from .._types import ArrayLike, FloatArray, IntArray
@@ -185,9 +186,11 @@ def _observed(
         if value is not None
     ]
     if len(given) != 1:
+        advice = "; of a masked array pass Y_star.filled(0) with mask=~Y_star.mask"
         raise ValueError(
             f"{given[-1] if given else 'n_observed'}: expected exactly one of n_observed, entries "
             f"and mask, got {' and '.join(given) or 'none'}"
+            f"{advice if not given and np.ma.isMaskedArray(Y_star) else ''}"
         )
     if n_observed is not None:
         truth = check.real_array("Y_star", Y_star, ndim=2)
@@ -196,18 +199,27 @@ def _observed(
     truth = check.real_array("Y_star", Y_star, ndim=2, nan=True)
     dims = truth.shape[-2:]
     if mask is not None:
-        seen = check.host_array("mask", mask)
-        if seen.dtype != np.bool_ or seen.shape != dims or not seen.any():
-            raise ValueError(
-                f"mask: expected booleans of shape {dims}, some of them True, got {seen.dtype} of "
-                f"shape {seen.shape}"
-            )
-        entries = np.nonzero(seen)
+        entries = np.nonzero(_seen(mask, dims))
     sensing = check_sensing(entries, None, dims, False, None)
     where = np.stack([sensing.row, sensing.column])
     if not np.isfinite(truth[..., where[0], where[1]]).all():
         raise ValueError("Y_star: expected finite values where it is observed, got NaN or infinity")
     return truth, where, given[0]
+
+
+def _seen(mask: Any, dims: tuple[int, int]) -> NDArray[np.bool_]:
+    """The argument ``mask``, True where an entry of Y_star is observed."""
+    seen: NDArray[np.bool_] = check.host_array("mask", mask)
+    if seen.dtype != np.bool_:
+        raise TypeError(
+            "mask: expected True where an entry is observed and False elsewhere, got an array of "
+            f"{seen.dtype}; pass it with .astype(bool)"
+        )
+    if seen.shape != dims:
+        raise ValueError(f"mask: expected shape {dims}, that of Y_star, got {seen.shape}")
+    if not seen.any():
+        raise ValueError("mask: expected True where an entry is observed, got False everywhere")
+    return seen
 
 
 def _check_margins(options: dict[str, Any], truth: FloatArray, where: int | IntArray) -> None:

@@ -328,7 +328,7 @@ def test_the_path_at_times(host):
 
 
 def test_a_budget_of_jumps(host):
-    with pytest.warns(krf.ConvergenceWarning, match="rich_path: of 1 runs, 1 MAX_STEPS"):
+    with pytest.warns(krf.ConvergenceWarning, match="rich_path: 1 MAX_STEPS of 1 run"):
         path = krf.rich_path(*FIXTURE, max_jumps=2, backend=host)
     assert path.n_jumps == 2
     assert np.allclose(path.beta[-1], [0, 0, 1.4, 0], rtol=1e-14, atol=1e-15)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -257,3 +259,37 @@ def test_limits_take_constant_decay(small, bad):
     X, y, _ = small
     with pytest.raises(ValueError, match="weight_decay: expected"):
         krf.limit_diagonal(X, y, alpha=[0.1, 1.0], weight_decay=bad)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ((each for each in (0.1, 1.0)), r"a generator; pass list\(\.\.\.\) of it"),
+        ({"alpha": 0.1}, "an object of type dict"),
+        (Decimal("0.1"), r"an object of type Decimal; pass float\(\.\.\.\) of it"),
+        (10**400, "an integer beyond the floating-point numbers"),
+        ([0.1, None], "an array of Python objects, among them None"),
+        ([0.1, Decimal], "an array of Python objects, among them one of type type"),
+        (
+            np.array([0.1, 1.0], object),
+            r"numbers as Python objects; pass them with \.astype\(float\)",
+        ),
+        ("0.1", "dtype <U3"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_named(small, value, said):
+    X, y, _ = small
+    with pytest.raises(TypeError, match=f"^alpha: expected real numbers, got {said}$"):
+        krf.flow_diagonal(X, y, alpha=value)
+
+
+def test_the_first_tolerance_that_is_out_of_range_is_named(small):
+    X, y, _ = small
+    with pytest.raises(ValueError, match=r"^rtol: .*, got 1\.0 at index 2$"):
+        krf.flow_diagonal(X, y, alpha=0.1, rtol=[1e-3, 1e-3, 1.0])
+
+
+def test_scales_that_are_advised_are_floating_point_numbers(small):
+    X, y, _ = small
+    with pytest.raises(ValueError, match=r"^alpha: .*, alpha from 1e-307 to 9\.93e-153, got"):
+        krf.flow_diagonal(X, y, alpha=0.1, w0=1e300)

@@ -72,7 +72,7 @@ def test_options_broadcast_like_alpha(family, backend):
 
 
 def test_budget_warns_once_with_counts(family, backend):
-    with pytest.warns(krf.ConvergenceWarning, match="of 6 runs, 6 MAX_STEPS") as record:
+    with pytest.warns(krf.ConvergenceWarning, match="6 MAX_STEPS of 6 runs") as record:
         flow = family.batch(backend=backend, max_steps=1)
     assert len(record) == 1
     assert record[0].filename.endswith("families.py")  # where the flow was called

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import pickle
 
@@ -272,12 +273,57 @@ def test_statuses_have_names(kind, results):
 def test_one_status_is_a_number(results):
     """Whatever one does with a NumPy integer."""
     one = results["limit"].status[0, 0]
-    assert (one.item(), one.ndim, int(one), f"{one}", [7, 8][one]) == (0, 0, 0, "0", 7)
+    assert (one.item(), one.ndim, int(one), f"{one:d}", [7, 8][one]) == (0, 0, 0, "0", 7)
     assert {one: 1}[0] == 1
     assert one in {krf.Status.CONVERGED}
     assert pickle.loads(pickle.dumps(one)) == 0
     assert type(one + 1) is np.int64
     assert np.array([one]).dtype == np.int64
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_status_is_the_same_however_it_was_come_by(kind, results):
+    """One run by index, through a file or a copy, one entry, and one of a loop."""
+    result = results[kind]
+    name = krf.Status(int(np.asarray(result.status)[0, 1])).name
+    one = result[0, 1]
+    every = [
+        one.status, result.status[0, 1], [*result.status[0]][1], [*result[0]][1].status,
+        pickle.loads(pickle.dumps(one)).status, copy.deepcopy(one).status,
+        pickle.loads(pickle.dumps(one.status)), pickle.loads(pickle.dumps(result.status[0, 1])),
+    ]  # fmt: skip
+    for status in every:
+        assert status.name == str(status) == f"{status}" == name
+        assert status == name
+        assert f"{status:>12}" == f"{name:>12}"
+        assert f"{status:03d}" == f"{int(status):03d}"
+    assert f"{result.status[0]}" == str(result.status[0])
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_run_by_index_has_arrays_as_a_single_run_has(kind, results):
+    one = results[kind][1, 0]
+    for name, value in one._fields():
+        for each in value if isinstance(value, list) else [value]:
+            assert not isinstance(each, np.generic), name
+    assert one.status.names.shape == ()
+    for index in (0, slice(None), [True]):
+        with pytest.raises(IndexError, match=r"^index: this result is of one run"):
+            one[index]
+    assert one[...].status == one[()].status == one.status
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_result_is_true_however_many_runs_it_has(kind, results):
+    assert all([results[kind], results[kind][0, 0], results[kind][:0]])
+
+
+def test_one_axis_has_one_name():
+    flow = krf.flow_diagonal([[1.0, 2.0]], [2.0], alpha=[0.1, 1.0])
+    assert flow.to_dataset("alpha").equals(flow.to_dataset(["alpha"]))
+    assert flow.to_dataframe("alpha").index.name == "alpha"
+    with pytest.raises(ValueError, match=r"^dims: expected 1 name, one for each batch axis, got 2"):
+        flow.to_dataset(["alpha", "depth"])
 
 
 def test_results_are_compared_by_identity(results):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
@@ -23,7 +21,6 @@ pytest.importorskip("bokeh")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 
-EXERCISE = Path(__file__).resolve().parents[2] / "docs" / "explore.md"
 SETTLED = "window.explorer && window.explorer.settled() && window.Bokeh.documents.length > 0"
 DONE = "document.getElementById('what').textContent === 'done'"
 
@@ -135,6 +132,7 @@ def test_it_shows_what_python_computes(model, open_page):
     np.testing.assert_allclose(page.source("error_alpha"), over["error_alpha"]["error"], rtol=1e-12)
     assert page.tab.locator(".view:visible").count() == len(TITLES[model])
     assert page.messages() == ""
+    assert page.tab.inner_text("#facts") == "; ".join(now.facts) + "."
 
 
 def test_keys_move_a_slider_the_pictures_and_the_address(open_page):
@@ -273,19 +271,6 @@ def test_a_slow_computation_leaves_the_page_alive(browser):
     assert page.state().alpha == pytest.approx(0.1 * 10**-0.4, rel=1e-3)
     page.close()
     explorer.close()
-
-
-def test_the_exercise_in_the_documentation(open_page):
-    """Every address of the table opens, and the line above the pictures says what is printed."""
-    rows = re.findall(r"^\| `(\?[^`]+)` \| (.+) \|$", EXERCISE.read_text(), flags=re.M)
-    assert len(rows) == 9
-    page = open_page()
-    for query, said in rows:
-        page.tab.goto(page.tab.url.split("?")[0] + query)
-        page.settle()
-        facts = page.tab.inner_text("#facts")
-        for part in said.split("; "):
-            assert part in facts, (query, part, facts)
 
 
 def test_sliders_without_a_server(browser, tmp_path):

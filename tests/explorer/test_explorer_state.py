@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 import kernelrich_fast as krf
 from kernelrich_fast.explorer.controls import CONTROLS, MODELS, OVER
 from kernelrich_fast.explorer.files import MOST_BYTES, read_file, user_data
+from kernelrich_fast.explorer.models import model_of
 from kernelrich_fast.explorer.problems import Problem, split
 from kernelrich_fast.explorer.state import default_state, parse_state, to_query
 from kernelrich_fast.explorer.store import Store
@@ -60,6 +63,22 @@ def test_a_bad_address_is_a_message_and_a_legal_state(query, name):
     assert messages[0].startswith(f"{name}: ")
     assert len(messages[0]) < 200
     assert state == default_state()
+
+
+EXERCISE = Path(__file__).resolve().parents[2] / "docs" / "explore.md"
+
+
+def test_the_exercise_in_the_documentation(compiled):
+    """Every address of the table is a state, whose line of facts says what is printed."""
+    rows = re.findall(r"^\| `\?([^`]+)` \| (.+) \|$", EXERCISE.read_text(), flags=re.M)
+    assert len(rows) == 9
+    for query, said in rows:
+        state, messages = parse_state(dict(parse_qsl(query, strict_parsing=True)))
+        assert not messages
+        model = model_of(state)
+        facts = "; ".join(model.now(state, model.problem(state, None)).facts) + "."
+        for part in said.split("; "):
+            assert part in facts, (query, part, facts)
 
 
 def test_every_view_of_every_model_has_its_words():

@@ -65,7 +65,7 @@ def test_the_command_says_what_would_be_lost(tmp_path, monkeypatch, capsys, noth
         assert main(["reproduce", *figures]) == 1
         said = capsys.readouterr()
         assert said.out == ""
-        assert said.err.startswith("kernelrich: out: fig2.pdf exists and was not written by")
+        assert said.err.startswith("kernelrich: --out: fig2.pdf exists and was not written by")
     assert contents(tmp_path) == {"fig2.pdf": b"MY THESIS"}
 
 
@@ -260,6 +260,16 @@ def test_errors_of_the_command_line(tmp_path, capsys):
     blocked.write_text("")
     assert main(["reproduce", "fig2", "--quick", "--out", str(blocked)]) == 1
     assert blocked.read_text() == ""
+    capsys.readouterr()
+    for call, said in (
+        (["reproduce", "fig2", "--jobs", "0"], "--jobs: expected an integer in [1, 4096], got 0"),
+        (["reproduce", "fig2", "--data", "x"], "--data: expected only"),
+        (["bench", "--family", "trees"], "--family: expected one of"),
+        (["bench", "--repeats", "0"], "--repeats: expected an integer of at least 1, got 0"),
+    ):
+        assert main([*call, "--out", str(tmp_path / "none")]) == 1
+        assert capsys.readouterr().err.startswith(f"kernelrich: {said}")
+    assert not (tmp_path / "none").exists()
     with pytest.raises(SystemExit):
         main(["reproduce", "fig99"])
     with pytest.raises(ValueError, match="figure: expected one of"):

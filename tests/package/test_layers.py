@@ -23,6 +23,7 @@ PYTHON = [
     ("theory", 1), ("datasets", 1), ("equations", 1), ("initialization", 1), ("measurements", 1),
     ("errors", 0), ("_device", 0), ("_validate", 0), ("_blas", 0), ("_types", 0), ("status", 0),
     ("_results", 0), ("_bars", 0), ("schedules", 0), ("_lasso", 0), ("_spelling", 0),
+    ("_messages", 0),
 ]  # fmt: skip
 CPP = {
     "core": {"core"},

@@ -303,6 +303,7 @@ def test_messages_say_what_the_sweep_needs():
         ),
         (lambda: krf.plot.population_error(ends), ValueError, "give beta_star= to sweep_diagonal"),
         (lambda: krf.plot.paths(ends), ValueError, "give t_eval= to the sweep"),
+        (lambda: krf.plot.paths(timed, "status"), ValueError, "got 'status' with alpha"),
         (
             lambda: krf.plot.paths(flow),
             TypeError,

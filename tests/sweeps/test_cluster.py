@@ -91,7 +91,7 @@ def test_few_blocks_are_under_way_at_a_time(client, monkeypatch):
 
 
 def test_progress_and_warnings(client, capsys):
-    with pytest.warns(krf.ConvergenceWarning, match="of 30 runs, 30 MAX_STEPS") as caught:
+    with pytest.warns(krf.ConvergenceWarning, match="30 MAX_STEPS of 30 runs") as caught:
         diagonal(client=client, max_steps=1, t_eval=None, rtol=1e-6, progress=True)
     assert len(caught) == 1
     assert "30/30" in capsys.readouterr().err

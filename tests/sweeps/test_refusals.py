@@ -141,6 +141,19 @@ def test_the_part_of_the_test_set_that_is_wrong_is_named():
 
 
 @pytest.mark.usefixtures("no_work")
+def test_what_is_wrong_with_a_mask_is_said():
+    masked = np.ma.masked_array(np.eye(3), np.eye(3) > 0.0)
+    for Y_star, mask, error, said in (
+        (np.eye(3), np.eye(3), TypeError, r"^mask: .*pass it with \.astype\(bool\)"),
+        (np.eye(3), np.ones((2, 3), bool), ValueError, r"^mask: expected shape \(3, 3\)"),
+        (np.eye(3), np.zeros((3, 3), bool), ValueError, "^mask: .*got False everywhere"),
+        (masked, None, ValueError, r"^n_observed: .*with mask=~Y_star\.mask$"),
+    ):
+        with pytest.raises(error, match=said):
+            krf.sweep_factorization(Y_star, alpha=1.0, width=2, mask=mask)
+
+
+@pytest.mark.usefixtures("no_work")
 def test_what_has_no_meaning_is_refused():
     with pytest.raises(ValueError, match=r"^n_classes: expected only with loss='cross_entropy'"):
         krf.sweep_mlp(X, Y, alpha=1.0, n_classes=3)

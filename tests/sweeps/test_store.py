@@ -349,7 +349,7 @@ def test_versions_and_backends_are_not_mixed(tmp_path, small_blocks, monkeypatch
 
 def test_convergence_is_counted_once(tmp_path, small_blocks):
     for options in ({}, {"store": tmp_path / "a.zarr"}, {"store": tmp_path / "a.zarr"}):
-        with pytest.warns(krf.ConvergenceWarning, match="of 30 runs, 30 MAX_STEPS") as caught:
+        with pytest.warns(krf.ConvergenceWarning, match="30 MAX_STEPS of 30 runs") as caught:
             diagonal(max_steps=1, t_eval=None, rtol=1e-6, w0=None, **options)
         assert len(caught) == 1
         assert caught[0].filename == __file__
