@@ -328,7 +328,7 @@ def labelled_pair(X: Any, y: Any, *, device: bool = False) -> tuple[FloatArray, 
     return X, _expect_labels(y)
 
 
-def labels(y: Any, *, device: bool = False) -> FloatArray:
+def labels(y: Any, *, name: str = "y", device: bool = False) -> FloatArray:
     """Labels of -1 and +1 alone.
 
     Examples
@@ -336,12 +336,12 @@ def labels(y: Any, *, device: bool = False) -> FloatArray:
     >>> labels([1, -1])
     array([ 1., -1.])
     """
-    return _expect_labels(real_array("y", y, ndim=1, device=device))
+    return _expect_labels(real_array(name, y, ndim=1, device=device), name)
 
 
-def _expect_labels(y: FloatArray) -> FloatArray:
+def _expect_labels(y: FloatArray, name: str = "y") -> FloatArray:
     if not bool((abs(y) == 1.0).all()):
-        raise ValueError(f"y: expected labels -1 and +1, got {np.unique(to_host(y))[:5]}")
+        raise ValueError(f"{name}: expected labels -1 and +1, got {np.unique(to_host(y))[:5]}")
     return y
 
 

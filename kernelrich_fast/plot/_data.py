@@ -42,7 +42,7 @@ _SWEEPS = {
 _WITHOUT_RUNS = ("kernel_error", "kernel_rmse", "last_layer_error", "last_layer_rmse")
 _DIAGONAL, _RELU = "diagonal network", "ReLU network"
 # What adds a variable to the sweeps of a model.
-_ADDED_BY = {
+_ADDED_BY: dict[str, tuple[str | tuple[str, ...], str]] = {
     "beta": (_DIAGONAL, 'run the sweep with keep=("norms", "beta")'),
     "population_error": (_DIAGONAL, "give beta_star= to sweep_diagonal"),
     "seed": ("", "give seeds= to the sweep"),
@@ -51,7 +51,10 @@ _ADDED_BY = {
     **dict.fromkeys(
         ("excess_l1", "excess_l2"), (_DIAGONAL, 'run the sweep with "norms" among keep=')
     ),
-    **dict.fromkeys(("test_rmse", "test_error"), (_RELU, "give X_test= and y_test= to sweep_mlp")),
+    **dict.fromkeys(
+        ("test_rmse", "test_error"),
+        ((_RELU, _DIAGONAL), "give X_test= and y_test= to the sweep"),
+    ),
     **dict.fromkeys(
         _WITHOUT_RUNS,
         (_RELU, 'run sweep_mlp with keep=("norms", "kernel_predictors")'),
@@ -129,7 +132,7 @@ def _advice(ds: xr.Dataset, names: list[str]) -> str:
         how = 'name the batch axes by to_dataset({"alpha": values})'
         known.append(("", how if batch else "give the scale by ds.assign_coords(alpha=value)"))
     fitting = [text for of, text in known if not model or str(model).startswith(of)]
-    if known and not fitting and "kernel_error" in names:
+    if "kernel_error" in names and model and not str(model).startswith(_RELU):
         return "; `kernelrich reproduce fig6c` writes one, fig6c.nc"
     return "".join(f"; {text}" for text in dict.fromkeys(fitting))
 

@@ -14,6 +14,7 @@ from ..config import __version__
 from ..diagonal import DiagonalFlow, DiagonalLimit, flow_diagonal, limit_diagonal
 from ..diagonal_start import checked_model
 from ..schedules import Schedule, decays
+from ._held_out import HeldOut
 from ._measures import kernel_distances, least_norms
 from .plan import Block, SweepPlan, Variables, subset
 
@@ -57,6 +58,7 @@ class DiagonalPlan(SweepPlan):
     profiles: tuple[FloatArray, FloatArray]
     n_profiles: int  # 0 for one that is shared
     decay: Schedule | None  # of shape () or (weight_decay,)
+    test: HeldOut | None
 
     function: ClassVar[str] = "sweep_diagonal"
 
@@ -99,6 +101,8 @@ class DiagonalPlan(SweepPlan):
         own = {k: getattr(self, k) for k in ("X", "y", "alpha", "depth", "limit", "keep")}
         if self.decay is not None:  # stores of before know of none
             own["weight_decay"] = _table(self.decay)
+        if self.test is not None:
+            own |= {"X_test": self.test.X, "y_test": self.test.y}
         return {**own, "beta_star": self.beta_star, **self.numeric_options()}
 
     def seconds(self) -> FloatArray:
@@ -114,10 +118,11 @@ class DiagonalPlan(SweepPlan):
         return diagonal_crossover(min(self.X.shape[-2:]))
 
     def bytes_per_run(self) -> int:
-        """Weights, predictor and dual at every time, twice while they are gathered."""
+        """Weights, predictor, dual and predictions at every time, twice while they are gathered."""
         n, d = self.X.shape[-2:]
+        n_test = 0 if self.test is None else self.test.X.shape[-2]
         rows = 1 if self.times is None else self.times.size
-        return int(16 * rows * (4 * d + n))
+        return int(16 * rows * (4 * d + n + n_test))
 
     def solve(self, block: Block, num_threads: int | None, progress: Progress) -> Solved:
         """Flows (or limits) of a block."""
@@ -173,6 +178,10 @@ class DiagonalPlan(SweepPlan):
         if self.beta_star is not None:
             error = self.population_error(block, beta)
             variables["population_error"] = (time, error)
+        if self.test is not None:
+            test = self.test.of(self.dims, block)
+            off = test.predictions(beta) - test.targets(beta.ndim)
+            variables["test_rmse"] = (time, np.sqrt(np.mean(off**2, axis=-1)))
         if "beta" in self.keep:
             variables["beta"] = ((*time, "feature"), beta)
         mean = getattr(result, "beta_mean", None)

@@ -123,6 +123,10 @@ class MarginPlan(EvaluatedPlan, DiagonalPlan):
         if self.beta_star is not None:
             error = self.population_error(block, _unit(flow.beta))
             variables["population_error"] = (dim, error)
+        if self.test is not None:
+            test = self.test.of(self.dims, block)
+            wrong = np.sign(test.predictions(flow.beta)) != test.targets(flow.beta.ndim)
+            variables["test_error"] = (dim, wrong.mean(axis=-1))
         if "beta" in self.keep:
             variables["beta"] = ((*dim, "feature"), flow.beta)
         return variables

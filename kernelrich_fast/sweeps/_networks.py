@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,9 +13,9 @@ from ..mlp import MLPFlow
 from ..theory.kernels import kernel_distance
 from ..theory.linearised import last_layer_predictor, mlp_kernel_predictor
 from ..theory.networks import mlp_feature_distance, mlp_tangent_kernel
-from .plan import Block, subset
+from ._held_out import HeldOut
 
-__all__ = ["MOST_KERNEL_ROWS", "TIMELESS", "HeldOut", "measured"]
+__all__ = ["MOST_KERNEL_ROWS", "TIMELESS", "measured"]
 
 # Beyond so many rows the two tangent kernels of a run are not formed.
 MOST_KERNEL_ROWS = 2048
@@ -24,21 +23,6 @@ MOST_KERNEL_ROWS = 2048
 TIMELESS = (
     "status", "n_steps", "kernel_rmse", "kernel_error", "last_layer_rmse", "last_layer_error",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """What to test on, for every seed or one for all."""
-
-    X: FloatArray
-    y: FloatArray
-
-    def of(self, dims: tuple[str, ...], block: Block) -> HeldOut:
-        X, y = self.X, self.y
-        return HeldOut(
-            subset(dims, block, "seed", X) if X.ndim == 3 else X,
-            subset(dims, block, "seed", y) if y.ndim == 2 else y,
-        )
 
 
 def measured(

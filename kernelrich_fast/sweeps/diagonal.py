@@ -22,6 +22,7 @@ from ..margin_clock import margin_clock
 from ..margin_flow import refuse_with_margins
 from ..schedules import Schedule, decays, weight_decay
 from ._diagonal_plan import DiagonalPlan, changes
+from ._held_out import checked_test_set
 from ._margin_plan import EVALUATED, MarginPlan, without_unset
 from .execute import run_sweep, sweep_options
 from .plan import distinct, problem_axis
@@ -48,6 +49,8 @@ def sweep_diagonal(
     depth: ArrayLike = 2,
     limit: bool = False,
     beta_star: ArrayLike | None = None,
+    X_test: ArrayLike | None = None,
+    y_test: ArrayLike | None = None,
     eps: float = _EPS,
     keep: Sequence[str] = ("norms",),
     store: str | PathLike[str] | None = None,
@@ -71,6 +74,8 @@ def sweep_diagonal(
         Compute the limit t -> infinity instead of integrating the flow.
     beta_star : array_like, (n_features,) or (problem, n_features), optional
         True coefficients, for the population error.
+    X_test, y_test : array_like, like X and y, optional
+        Test data; adds test_rmse, or with a margin loss test_error.
     eps : float
         With a margin loss alone: the excess of l1 norm below which ``critical_loss`` takes a
         direction for that of the l1 maximum margin.
@@ -100,7 +105,8 @@ def sweep_diagonal(
         its last time; with "norms" l1_norm, l2_norm, excess_l1, excess_l2 (the norms less those of
         the minimum-norm interpolants; NaN where none exists) and kernel_distance (cosine distance
         of the tangent kernels at start and end); penalty, |w|^2, under weight decay; beta_mean with
-        ``averaged``; population_error if beta_star is given; beta, and beta_star where it is given,
+        ``averaged``; population_error if beta_star is given; test_rmse, the root mean square error
+        on X_test, if that is given; beta, and beta_star where it is given,
         if kept. With a margin loss: log_loss and log_t (where one of them is the last dimension,
         reached_log_loss or reached_log_t stands beside it if a run ended before), and margin, the
         least one; norms are those of the direction (beta over the least margin; NaN where that is
@@ -108,7 +114,8 @@ def sweep_diagonal(
         at least 1, less one; critical_loss (with ``log_loss_eval``) is the ln L below which
         excess_l1 stays at most ``eps``, interpolated between the values asked for: -inf where
         excess_l1 is above at the last of them, and the first of them, as a lower bound, where it is
-        nowhere above; population_error is |beta / |beta| - beta_star|^2.
+        nowhere above; population_error is |beta / |beta| - beta_star|^2; in the place of test_rmse
+        is test_error, the share of y_test that is not the sign of X_test beta.
 
         ``status`` holds integers: compare it with ``krf.Status.CONVERGED`` and the other members.
 
@@ -167,6 +174,7 @@ def sweep_diagonal(
         shapes = ((X.shape[-1],), (*problems, X.shape[-1]))
         if star.shape not in shapes:
             raise ValueError(f"beta_star: expected shape {shapes[-1]}, got {star.shape}")
+    test = checked_test_set(X_test, y_test, X.shape[-1], problems, "problem")
     options, threads = _options(flow_options, limit)
     margin = options.get("loss", "squared") != "squared"
     if not (margin or isinstance(eps, Default)):
@@ -194,11 +202,13 @@ def sweep_diagonal(
     }
     if margin:
         _check_margins(options, y, decays(decay))
+        if test is not None:
+            check.labels(test.y, name="y_test")
     kind = partial(MarginPlan, eps=near) if margin else DiagonalPlan
     plan = kind(
         dims=tuple(axes), shape=tuple(axes.values()), options=options, X=X, y=y, alpha=scales,
         depth=layers, limit=bool(limit), beta_star=star, keep=groups,
-        profiles=(plus, minus), n_profiles=count, decay=decay,
+        profiles=(plus, minus), n_profiles=count, decay=decay, test=test,
     )  # fmt: skip
     return run_sweep(plan, num_threads=threads, progress=progress, store=store, client=client)
 

@@ -19,7 +19,8 @@ from ..backends.crossover import network_crossover
 from ..config import __version__
 from ..mlp import flow_mlp
 from ..mlp_start import check_layer_scales, check_size, drawn_layout, output_count
-from ._networks import MOST_KERNEL_ROWS, TIMELESS, HeldOut, measured
+from ._held_out import HeldOut, checked_test_set
+from ._networks import MOST_KERNEL_ROWS, TIMELESS, measured
 from .execute import run_sweep, sweep_options
 from .plan import PER_RUN, Block, SweepPlan, Variables, distinct, shifted, subset
 
@@ -137,11 +138,7 @@ def sweep_mlp(
     numbers = check.integer_array("seeds", seeds, low=0)
     _expect_dimensions(inputs, targets, depths, widths, scales, numbers)
     groups = check.choices("keep", keep, _KEEP)
-    if (X_test is None) != (y_test is None):
-        raise ValueError("X_test: expected X_test and y_test together, got one of them")
-    test = None
-    if X_test is not None and y_test is not None:
-        test = _test_set(X_test, y_test, inputs, numbers)
+    test = checked_test_set(X_test, y_test, inputs.shape[-1], numbers.shape, "seed")
     if test is None and ("predictions" in groups or "kernel_predictors" in groups):
         raise ValueError("X_test: expected for keep='predictions' or 'kernel_predictors', got none")
     options, threads = sweep_options(sweep_mlp, flow_mlp, flow_options, _OWN)
@@ -204,24 +201,6 @@ def _expect_dimensions(
     for name, lead in (("X", X.shape[:-2]), ("y", y.shape[:-1])):
         if lead and lead != seeds.shape:
             raise ValueError(f"{name}: expected one for each of {seeds.size} seeds, got {lead}")
-
-
-def _test_set(X: ArrayLike, y: ArrayLike, inputs: FloatArray, seeds: IntArray) -> HeldOut:
-    test = HeldOut(check.real_array("X_test", X, ndim=2), check.real_array("y_test", y, ndim=1))
-    n, d = test.X.shape[-2:]
-    if d != inputs.shape[-1]:
-        raise ValueError(
-            f"X_test: expected {inputs.shape[-1]} features as in X, got shape {test.X.shape}"
-        )
-    if test.y.shape[-1] != n:
-        raise ValueError(
-            f"y_test: expected {n} samples to match X_test of shape {test.X.shape}, got shape "
-            f"{test.y.shape}"
-        )
-    for name, lead in (("X_test", test.X.shape[:-2]), ("y_test", test.y.shape[:-1])):
-        if lead and lead != seeds.shape:
-            raise ValueError(f"{name}: expected one for each of {seeds.size} seeds, got {lead}")
-    return test
 
 
 def _check_classes(y: FloatArray, count: int) -> None:

@@ -293,7 +293,7 @@ def test_messages_say_what_the_sweep_needs():
         (
             lambda: krf.plot.class_errors(squared.drop_vars("test_rmse")),
             ValueError,
-            '; give X_test= and y_test= to sweep_mlp; run sweep_mlp with keep=("norms", '
+            '; give X_test= and y_test= to the sweep; run sweep_mlp with keep=("norms", '
             '"kernel_predictors"); train on classes with loss="cross_entropy"',
         ),
         (
