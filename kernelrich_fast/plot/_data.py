@@ -116,9 +116,6 @@ def _advice(ds: xr.Dataset, names: list[str]) -> str:
     made = _of_figure(names + critical)
     if made:
         return made
-    clock = next((dim for dim in ("log_loss", "log_t") if dim in ds.dims), None)
-    if "time" in names and clock:
-        return f"; its states are over {clock}: give t_eval= in place of {clock}_eval= to the sweep"
     model = ds.attrs.get("model", "")
     # Of a variable that has its counterpart of the squared loss, the loss alone is missing.
     there = [name for name in names if _OF_CLASSES.get(name) in ds.variables]

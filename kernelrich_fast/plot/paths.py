@@ -35,6 +35,13 @@ if TYPE_CHECKING:
 
 __all__ = ["grey_image", "paths"]
 
+# Clocks along which a path is drawn, how positions are made of them, and what the axis says.
+_AXES: dict[str, tuple[float, str]] = {
+    "time": (1.0, "time $t$"),
+    "log_t": (1.0, r"$\ln t$"),
+    "log_loss": (-1.0, r"$-\ln L$"),
+}
+
 
 def paths(
     ds: xr.Dataset,
@@ -43,13 +50,14 @@ def paths(
     *,
     beta_star: ArrayLike | None = None,
 ) -> Axes:
-    r"""A variable against time, a curve per scale; the coefficients "beta", a curve per feature.
+    r"""A variable along training, a curve per scale; the coefficients "beta", a curve per feature.
 
     Parameters
     ----------
     ds : xarray.Dataset
-        From `sweep_diagonal` over alpha with ``t_eval``; of several problems the mean is drawn,
-        with a band of one standard error. The curve of a run that ended as MAX_STEPS or FAILED ends
+        From `sweep_diagonal` over alpha with ``t_eval``, or with ``log_loss_eval`` or
+        ``log_t_eval`` of a margin loss; of several problems the mean is drawn, with a band of one
+        standard error. The curve of a run that ended as MAX_STEPS or FAILED ends
         at the last state it reached, with a hollow marker; means of which a run did are marked at
         the last time.
     variable : str
@@ -65,13 +73,14 @@ def paths(
     Returns
     -------
     matplotlib.axes.Axes
-        The axes, with logarithmic time.
+        The axes, with logarithmic time, or with -ln L or ln t, logarithmic beyond 1.
 
     Raises
     ------
     ValueError
-        If ds lacks the variable, its times or alpha, or the variable has other dimensions; if
-        ``beta_star`` has another shape, or "beta" belongs to several problems or depths.
+        If ds lacks the variable, its times (or values of ln L or ln t) or alpha, or the variable
+        has other dimensions; if ``beta_star`` has another shape, or "beta" belongs to several
+        problems or depths.
     TypeError
         If ds is not a Dataset, ``variable`` is not a string, ``beta_star`` does not consist of real
         numbers, or ax is not Axes.
@@ -85,48 +94,58 @@ def paths(
     >>> krf.plot.paths(ds, "loss").get_ylabel()
     'loss $L$'
     """
-    values = with_variable(ds, variable, "time")
+    clock = next((dim for dim in _AXES if dim in getattr(ds, "dims", ())), "time")
+    values = with_variable(ds, variable, clock)
     with_variables(ds, "alpha")
     star = None if beta_star is None else check.real_array("beta_star", beta_star)
     of_features = "feature" in values.dims
-    one_value_of(values, "time", "alpha", *(["feature"] if of_features else ["problem", "seed"]))
+    one_value_of(values, clock, "alpha", *(["feature"] if of_features else ["problem", "seed"]))
     labels = equations(r"\alpha", np.atleast_1d(scales_of(ds).values))
     if of_features:
-        chosen = _support(ds, values, star)
+        chosen = _support(ds, values.isel({clock: -1}), star)
     ax = axes_of(ax, (4.0, 3.8))
     values = expanded(values, "alpha")
     ends = np.broadcast_to(unfinished(ds, "alpha").values, len(labels))
-    times = [_times(ds, values, index) if ends[index] else ds.time for index in range(len(labels))]
+    sign, xlabel = _AXES[clock]
+    times = [
+        sign * (_reached(ds, clock, index) if ends[index] else ds[clock])
+        for index in range(len(labels))
+    ]
     if of_features:
-        _coefficients(ax, labels, values, chosen, times, ends)
+        _coefficients(ax, labels, values.transpose(..., clock, "feature"), chosen, times, ends)
     else:
-        last = np.arange(ds.sizes["time"]) == ds.sizes["time"] - 1
+        last = np.arange(ds.sizes[clock]) == ds.sizes[clock] - 1
         for index, label in enumerate(labels):
             draw_mean(ax, times[index], values.isel(alpha=index), label, index, last & ends[index])
         legend_below(ax, title=spread_title(values))
-    ax.set(xscale="log", xlabel="time $t$", ylabel=label_of(variable, ds))
+    ax.set(xlabel=xlabel, ylabel=label_of(variable, ds))
+    if clock == "time":
+        ax.set_xscale("log")
+    else:  # logarithms may be of either sign
+        ax.set_xscale("symlog", linthresh=1.0)
     return ax
 
 
-def _times(ds: xr.Dataset, values: xr.DataArray, index: int) -> Any:
+def _reached(ds: xr.Dataset, clock: str, index: int) -> xr.DataArray:
     """Where to draw the rows of a scale whose run did not converge.
 
     After its end the rows repeat the last state, which is drawn where it belongs. Means over
     several runs stay at the times asked for.
     """
-    own = expanded(ds["t"], "alpha").isel(alpha=index).squeeze() if "t" in ds else ds.time
-    return own if own.dims == ("time",) else ds.time
+    name = "t" if clock == "time" else f"reached_{clock}"
+    own = expanded(ds[name], "alpha").isel(alpha=index).squeeze() if name in ds else ds[clock]
+    return own if own.dims == (clock,) else ds[clock]
 
 
 def _support(
-    ds: xr.Dataset, values: xr.DataArray, star: FloatArray | None
+    ds: xr.Dataset, ends: xr.DataArray, star: FloatArray | None
 ) -> tuple[NDArray[np.int64], str]:
-    """Which features to colour, and what they are."""
-    n_features = values.sizes["feature"]
+    """Which features to colour, by the truth or by where they end, and what they are."""
+    n_features = ends.sizes["feature"]
     if star is None and "beta_star" in ds:
         star = ds["beta_star"].values
     if star is None:
-        last = np.abs(values.isel(time=-1).transpose(..., "feature").values)
+        last = np.abs(ends.transpose(..., "feature").values)
         size = last.reshape(-1, n_features).max(axis=0)
         return np.sort(np.argsort(size)[::-1][: len(COLOURS)]), "largest at the end"
     if star.shape != (n_features,):
@@ -143,7 +162,7 @@ def _coefficients(
     chosen, what = support
     rest = np.setdiff1d(np.arange(values.sizes["feature"]), chosen)
     for index in range(len(labels)):
-        beta = values.isel(alpha=index).transpose("time", "feature").values
+        beta = values.isel(alpha=index).values
         look, time = STYLES[index % len(STYLES)], np.asarray(times[index])
         ax.plot(time, beta[:, rest], color="0.75", linewidth=0.6, linestyle=look, zorder=1)
         for k, feature in enumerate(chosen):
