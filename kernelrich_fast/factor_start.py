@@ -105,11 +105,21 @@ def given_start(
         )
     flat = W.reshape(-1, *W.shape[-2:])
     return FactorStart(
-        factors=[reduce_factor(each) for each in flat],
+        factors=[_reduced(each, dims) for each in flat],
         index=np.arange(len(flat), dtype=np.int64).reshape(lead),
         scale=np.ones(lead),
         common_width=W.shape[-1],
     )
+
+
+def _reduced(W: FloatArray, dims: tuple[int, int]) -> FloatArray:
+    """A factor of W W^T with at most as many columns as rows; U = V remain equal."""
+    U, V = W[: dims[0]], W[dims[0] :]
+    if W.shape[1] > W.shape[0] and U.shape == V.shape and bool((U == V).all()):
+        half = reduce_factor(U)
+        both: FloatArray = namespace(half).concatenate([half, half])
+        return both
+    return reduce_factor(W)
 
 
 def check_gaussian_scale(alpha: FloatArray) -> None:

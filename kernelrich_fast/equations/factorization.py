@@ -93,6 +93,15 @@ class Sensing:
         R[self.row, self.column] = self.scale * r
         return R
 
+    def is_symmetric_at(self, y: FloatArray) -> bool:
+        """Whether the loss of targets y is the same at M = U V^T and at its transpose."""
+        if self.symmetric or self.dims[0] != self.dims[1]:
+            return False
+        if self.X is not None:
+            return bool(np.array_equal(self.X, np.swapaxes(self.X, 1, 2)))
+        parts = self.adjoint(self.scale * np.ones(self.n_samples)), self.adjoint(y)
+        return all(np.array_equal(R, R.T) for R in parts)
+
     def generator(self, r: FloatArray) -> FloatArray:
         """The matrix S (n, n) of the flow W' = -S W at the residuals r."""
         R, d1 = self.adjoint(r), self.dims[0]

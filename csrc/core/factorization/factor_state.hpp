@@ -49,6 +49,7 @@ public:
   // `field` and `tangent` are zero for now.
   KRF_HD void start(const FactorProblem &p, double *field, double *tangent) {
     copy(team, p.W0, W, length);
+    has_mirror_ = halves_are_equal() && sensing.is_symmetric(p.y);
     fill(team, 0.0, stages, 3 * length);
     fill(team, 0.0, before, length);
     columns.remember_smallest(W);
@@ -110,10 +111,14 @@ public:
   }
   KRF_HD void remember() { copy(team, W, before, length); }
 
-  // The trial end, dW from the state, becomes the state.
-  KRF_HD void advance(const double *dW) {
+  // The trial end, dW from the state, becomes the state, with the field there.
+  KRF_HD void advance(const double *dW, double *field) {
     motion_ += columns.change(dW, W);
     copy(team, end(), W, length);
+    if (has_mirror_) {
+      mirror(W);
+      mirror(field);
+    }
   }
   // Rows and columns that shrink for ever become zero before the squares of their entries
   // underflow, with their velocities and the three vectors of `history`.
@@ -154,9 +159,24 @@ public:
   }
 
 private:
+  KRF_HD bool halves_are_equal() {
+    const int half = sensing.c0 * sensing.ldr;
+    return length == 2 * half && !team.any(half, [&](int e) { return W[e] != W[half + e]; });
+  }
+  // Makes U and V of a factor equal: both their mean.
+  KRF_HD void mirror(double *factor) {
+    const int half = length / 2;
+    team.each(half,
+              [&](int e) { factor[e] = factor[half + e] = 0.5 * (factor[e] + factor[half + e]); });
+  }
+
   OneSidedJacobi<TeamT> basis_;
   Balance<TeamT> balance_;
-  double *M_;         // at W
+  double *M_; // at W
+  // Whether U = V for ever: they are equal at the start, and the loss is the same at M and at its
+  // transpose. Where a negative eigenvalue is wanted of M = U U^T, what rounding leaves of U - V
+  // would grow like e^(c t), and fit it.
+  bool has_mirror_ = false;
   double motion_ = 0; // relative, of a column, since the columns were orthogonal
 };
 

@@ -143,7 +143,7 @@ public:
 
   KRF_HD void advance(const double *dW, const double *end_field) {
     copy(team, end_field, field, length);
-    state_.advance(dW);
+    state_.advance(dW, field);
     copy(team, samples_.next_residual, samples_.residual, state_.sensing.ldn);
   }
   // Makes the columns orthogonal again where they may have become dependent.

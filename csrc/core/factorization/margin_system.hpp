@@ -144,7 +144,7 @@ public:
   KRF_HD void advance(const double *dW, const double *end_field) {
     run_.advance();
     copy(team, end_field, field, length);
-    state_.advance(dW);
+    state_.advance(dW, field);
     copy(team, end_pull_, pull_, ldn_);
     to_field_.curvature(end_margins(), curvature_);
   }

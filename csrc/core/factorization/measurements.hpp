@@ -95,6 +95,31 @@ public:
     subtract_rows(M, 1, q, W, q, p, rows_of(out).row(c0));
   }
 
+  // Whether the loss of targets y is the same at M and at its transpose.  For entries: whether what
+  // is observed of each, and how often, is the same as of its mirror image.
+  KRF_HD KRF_APART bool is_symmetric(const double *y) {
+    if (c0 != p || p != q)
+      return false;
+    const auto differs = [&](int e) { return M[e] != M[e % q * q + e / q]; };
+    if (dense)
+      return !team.any(p * q, [&](int e) {
+        bool same = true;
+        for (int i = 0; i < n_samples; ++i)
+          same = same && weight(i, e / q, e % q) == weight(i, e % q, e / q);
+        return !same;
+      });
+    for (int pass = 0; pass < 2; ++pass) {
+      fill(team, 0.0, M, entries);
+      team.once([&] {
+        for (int i = 0; i < n_samples; ++i)
+          M[row[i] * q + column[i] - c0] += scale_of(i) * (pass == 0 ? scale_of(i) : y[i]);
+      });
+      if (team.any(p * q, differs))
+        return false;
+    }
+    return true;
+  }
+
   // K = J J^T, lower triangle by columns.
   KRF_HD KRF_APART void tangent_kernel(const double *W, double *K) {
     if (dense) {

@@ -10,6 +10,7 @@ import scipy.special
 from ..._types import FloatArray
 from ...equations.factorization import Sensing
 from ...equations.margins import log_loss_slopes, log_loss_values, loss_curvatures
+from .mirror import Mirror
 from .rows import Row
 
 __all__ = ["FactorMargins"]
@@ -26,12 +27,13 @@ class FactorMargins:
     def __init__(self, sensing: Sensing, y: FloatArray, W0: FloatArray, loss: str) -> None:
         self.sensing, self.y, self.shape, self.loss = sensing, y, W0.shape, loss
         self.start = W0.ravel()
+        self.mirror = Mirror(sensing, y, W0)
         # An entry counts relative to its row or its column, whichever is smaller.
         rows, columns = (np.linalg.norm(W0, axis=i, keepdims=True) for i in (1, 0))
         self.floor = np.maximum(1e-3 * np.minimum(rows, columns).ravel(), 1e-300)
 
     def margins(self, state: FloatArray) -> FloatArray:
-        return np.asarray(self.y * self.sensing.predictions(state.reshape(self.shape)))
+        return np.asarray(self.y * self.sensing.predictions(self.mirror.factor(state)))
 
     def log_slope_sum(self, state: FloatArray) -> float:
         return float(scipy.special.logsumexp(log_loss_slopes(self.loss, self.margins(state))))
@@ -44,16 +46,16 @@ class FactorMargins:
         return self.sensing.generator(self.y * shares)
 
     def field(self, tau: float, state: FloatArray) -> FloatArray:
-        return np.asarray((self.generator(state) @ state.reshape(self.shape)).ravel())
+        return np.asarray((self.generator(state) @ self.mirror.factor(state)).ravel())
 
     def jacobian(self, tau: float, state: FloatArray) -> FloatArray:
-        W = state.reshape(self.shape)
+        W = self.mirror.factor(state)
         m = self.margins(state)
         p = scipy.special.softmax(log_loss_slopes(self.loss, m))
         a = p * loss_curvatures(self.loss, m)
         J = self.y[:, None] * self.sensing.jacobian(W).reshape(len(self.y), -1)
         S = self.sensing.generator(self.y * p)
-        return np.asarray(
+        return self.mirror.read(
             np.kron(S, np.eye(self.shape[1])) - 2.0 * (J.T * a) @ J + 2.0 * np.outer(J.T @ p, a @ J)
         )
 
@@ -69,7 +71,7 @@ class FactorMargins:
         # A loss that separates the classes always falls.
         if float(m.min()) > 0.0:
             return False
-        S, W = self.generator(state), state.reshape(self.shape)
+        S, W = self.generator(state), self.mirror.factor(state)
         speed, size = (np.linalg.norm(each, axis=1) for each in (S @ W, W))
         # Where the loss falls towards infinity, a row that grows like ln t moves far more slowly
         # than others, but by more than its own rounding, and by as much in any decade of time.
@@ -97,6 +99,6 @@ class FactorMargins:
 
     def row(self, state: FloatArray, log_t: float) -> Row:
         return {
-            "W": state.reshape(self.shape).copy(), "loss": np.asarray(self.log_loss(state)),
+            "W": self.mirror.factor(state).copy(), "loss": np.asarray(self.log_loss(state)),
             "t": np.asarray(log_t),
         }  # fmt: skip

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..._types import FloatArray
 from ...equations.factorization import Sensing
+from .mirror import Mirror
 from .rows import Row
 
 __all__ = ["FactorFlow"]
@@ -25,6 +26,7 @@ class FactorFlow:
     ) -> None:
         self.sensing, self.y, self.shape, self.loss_offset = sensing, y, W0.shape, loss_offset
         self.start = W0.ravel()
+        self.mirror = Mirror(sensing, y, W0)
         self.y_norm = float(np.linalg.norm(y))
         # An entry counts relative to its row or its column, whichever is smaller.
         rows, columns = (np.linalg.norm(W0, axis=i, keepdims=True) for i in (1, 0))
@@ -38,26 +40,26 @@ class FactorFlow:
         return self.sensing.predictions(W) - self.y
 
     def field(self, t: float, state: FloatArray) -> FloatArray:
-        W = state.reshape(self.shape)
+        W = self.mirror.factor(state)
         return np.asarray(-(self.sensing.generator(self.residual(W)) @ W).ravel())
 
     def jacobian(self, t: float, state: FloatArray) -> FloatArray:
-        W = state.reshape(self.shape)
+        W = self.mirror.factor(state)
         J = self.sensing.jacobian(W).reshape(len(self.y), -1)
         S = self.sensing.generator(self.residual(W))
-        return np.asarray(-np.kron(S, np.eye(self.shape[1])) - 2.0 * J.T @ J)
+        return self.mirror.read(-np.kron(S, np.eye(self.shape[1])) - 2.0 * J.T @ J)
 
     def rate(self) -> float:
-        W = self.start.reshape(self.shape)
+        W = self.mirror.factor(self.start)
         J = self.sensing.jacobian(W).reshape(len(self.y), -1)
         return float(np.linalg.norm(self.sensing.generator(self.residual(W))) + 2.0 * np.sum(J * J))
 
     def loss(self, state: FloatArray) -> float:
-        r = self.residual(state.reshape(self.shape))
+        r = self.residual(self.mirror.factor(state))
         return float(r @ r) + self.loss_offset
 
     def resolution(self, state: FloatArray, rtol: float, atol: float) -> float:
-        W = state.reshape(self.shape)
+        W = self.mirror.factor(state)
         left, right = W[: self.sensing.dims[0]], W[self.sensing.c0 :]
         size = float(np.linalg.norm(W))
         if size == 0.0:
@@ -67,7 +69,7 @@ class FactorFlow:
         return min(whole / parts if parts > 0.0 else np.inf, rtol * min(1.0, self.size0 / size))
 
     def at_rest(self, t: float, state: FloatArray, tolerance: float) -> bool:
-        W = state.reshape(self.shape)
+        W = self.mirror.factor(state)
         r = self.residual(W)
         S = self.sensing.generator(r)
         force, size = float(np.linalg.norm(S)), float(np.linalg.norm(W))
@@ -93,4 +95,4 @@ class FactorFlow:
         return self.row(state, t)
 
     def row(self, state: FloatArray, t: float) -> Row:
-        return {"W": state.reshape(self.shape).copy(), "loss": np.asarray(self.loss(state))}
+        return {"W": self.mirror.factor(state).copy(), "loss": np.asarray(self.loss(state))}
