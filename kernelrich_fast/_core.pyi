@@ -33,6 +33,7 @@ class RichPathBatch:
         x_index: _Index,
         y_index: _Index,
         bound_index: _Index,
+        reduced: bool = False,
     ) -> None: ...
 
 def rich_path(

@@ -12,6 +12,7 @@ using namespace krf::bindings;
 struct BatchArrays {
   Real X, y, loss_offset, bound;
   Index x_index, y_index, bound_index;
+  bool reduced;
 };
 
 krf::cpu::RichPathBatch batch_of(const BatchArrays &a) {
@@ -34,6 +35,7 @@ krf::cpu::RichPathBatch batch_of(const BatchArrays &a) {
   b.x_index = a.x_index.data();
   b.y_index = a.y_index.data();
   b.bound_index = a.bound_index.data();
+  b.reduced = a.reduced;
   return b;
 }
 
@@ -80,11 +82,13 @@ void register_rich_path(py::module_ &m) {
       m, "RichPathBatch",
       "A batch of diagonal problems as alpha -> 0, by index into shared arrays.")
       .def(py::init([](const Real &X, const Real &y, const Real &loss_offset, const Real &bound,
-                       const Index &x_index, const Index &y_index, const Index &bound_index) {
-             return BatchArrays{X, y, loss_offset, bound, x_index, y_index, bound_index};
+                       const Index &x_index, const Index &y_index, const Index &bound_index,
+                       bool reduced) {
+             return BatchArrays{X, y, loss_offset, bound, x_index, y_index, bound_index, reduced};
            }),
            py::kw_only(), py::arg("X"), py::arg("y"), py::arg("loss_offset"), py::arg("bound"),
-           py::arg("x_index"), py::arg("y_index"), py::arg("bound_index"));
+           py::arg("x_index"), py::arg("y_index"), py::arg("bound_index"),
+           py::arg("reduced") = false);
   m.def("rich_path", &rich_path, py::arg("batch"), py::kw_only(), py::arg("max_jumps"),
         py::arg("threads"), py::arg("progress"));
 }

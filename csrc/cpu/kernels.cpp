@@ -31,11 +31,23 @@ void run(const typename Family::Batch &batch, const typename Family::Settings &s
   });
 }
 
-long long rich_path_workspace(int n, int d) {
+// Calls use(path) with the path of a problem, laid out over the arena.
+template <class Use>
+void with_path(CpuTeam &team, const RichPathProblem &p, bool graded, Arena &arena, const Use &use) {
+  if (graded) {
+    RichPath<CpuTeam, GradedFactor<CpuTeam>> path(team, p, arena);
+    use(path);
+  } else {
+    RichPath<CpuTeam, OrthogonalFactor<CpuTeam>> path(team, p, arena);
+    use(path);
+  }
+}
+
+long long rich_path_workspace(int n, int d, bool graded) {
   CpuTeam team = uninterrupted();
-  const RichPathProblem p{n, d, nullptr, nullptr, nullptr, nullptr, 0.0};
+  const RichPathProblem p{n, d, nullptr, nullptr, nullptr, nullptr, 0.0, false, nullptr};
   Arena arena(nullptr);
-  RichPath<CpuTeam> path(team, p, arena);
+  with_path(team, p, graded, arena, [](const auto &) {});
   return arena.used();
 }
 
@@ -43,8 +55,7 @@ void rich_path(const RichPathProblem &p, long long max_jumps, RichPathOutput &ou
                double *workspace, const int *cancel, cpu::Helpers helpers) {
   CpuTeam team(cancel, helpers);
   Arena arena(workspace);
-  RichPath<CpuTeam> path(team, p, arena);
-  path.run(max_jumps, out);
+  with_path(team, p, p.row_units != nullptr, arena, [&](auto &path) { path.run(max_jumps, out); });
 }
 
 } // namespace

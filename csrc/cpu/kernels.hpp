@@ -21,7 +21,7 @@ template <class List> struct KernelsOfAll;
 template <class... Family> struct KernelsOfAll<FamilyList<Family...>> : FamilyKernels<Family>... {};
 
 struct Kernels : KernelsOfAll<Families> {
-  long long (*rich_path_workspace)(int n, int d);
+  long long (*rich_path_workspace)(int n, int d, bool graded);
   void (*rich_path)(const RichPathProblem &, long long max_jumps, RichPathOutput &,
                     double *workspace, const int *cancel, Helpers helpers);
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 
 #include "../core/base/config.hpp"
@@ -11,11 +12,26 @@
 namespace krf::cpu {
 namespace {
 
+// Between rows, and between targets: from these ratios on the square of a small row begins to
+// vanish in the rounding of a large one, and a small target in what counts as a fit.
+constexpr double kUnevenRows = 1e4, kUnevenTargets = 1e8;
+
 int exponent_of(double largest) {
   int exponent = 0;
   if (largest > 0.0)
     std::frexp(largest, &exponent);
   return exponent;
+}
+
+// The largest over the smallest modulus, of numbers that are not zero.
+double spread(const double *v, int count) {
+  double least = std::numeric_limits<double>::infinity(), most = 0;
+  for (int j = 0; j < count; ++j)
+    if (v[j] != 0.0) {
+      least = std::min(least, std::fabs(v[j]));
+      most = std::max(most, std::fabs(v[j]));
+    }
+  return most > 0.0 ? most / least : 1.0;
 }
 
 // One worker's memory: the packed problem and the scratch of a run.  Features and y are multiplied
@@ -26,16 +42,23 @@ public:
   explicit RichPathWorker(const RichPathBatch &batch)
       : batch_(batch), ldn_(padded(batch.n)), ldd_(padded(batch.d)),
         X_(allocate(static_cast<long long>(ldn_) * ldd_)), vectors_(allocate(2LL * ldd_ + ldn_)),
-        scratch_(allocate(kernels().rich_path_workspace(batch.n, batch.d))),
+        rows_(static_cast<std::size_t>(batch.n)), scaled_rows_(rows_.size()),
         exponent_(static_cast<std::size_t>(batch.d)) {}
 
   void run(long long b, long long max_jumps, RichPathResults &r, const int *cancel,
            Helpers helpers) {
-    const RichPathProblem problem = pack(b);
+    RichPathProblem problem = pack(b);
     target_ = &r.saddles[static_cast<std::size_t>(b)];
     RichPathOutput out{this, add_jump, r.dual + b * batch_.n, r.at_bound + b * batch_.d,
                        0,    0,        Status::kFailed,       0};
-    kernels().rich_path(problem, max_jumps, out, scratch_.get(), cancel, helpers);
+    const auto follow = [&](bool graded) {
+      *target_ = Saddles{};
+      problem.row_units = graded ? row_units() : nullptr;
+      kernels().rich_path(problem, max_jumps, out, scratch(graded), cancel, helpers);
+    };
+    follow(!batch_.reduced && (uneven_ || spread(problem.y, batch_.n) > kUnevenTargets));
+    if (out.status == Status::kFailed && !batch_.reduced && !problem.row_units)
+      follow(true);
     r.t[b] = std::ldexp(out.t, -y_exponent_);
     r.loss[b] = std::ldexp(out.loss, 2 * y_exponent_);
     r.n_pivots[b] = out.n_pivots;
@@ -65,13 +88,15 @@ private:
     for (int i = 0; i < batch_.d; ++i)
       bound[i] = std::ldexp(bounds[i], -exponent_[static_cast<std::size_t>(i)]);
     const double offset = std::ldexp(batch_.loss_offset[batch_.y_index[b]], -2 * y_exponent_);
-    return {batch_.n, batch_.d, X_.get(), norm, y, bound, offset};
+    return {batch_.n, batch_.d, X_.get(), norm, y, bound, offset, batch_.reduced, nullptr};
   }
 
   void pack_features(long long index, double *norm) {
     const double *X = batch_.X + index * batch_.n * batch_.d;
     std::fill(X_.get(), X_.get() + static_cast<long long>(ldn_) * ldd_, 0.0);
     std::fill(norm, norm + ldd_, 0.0);
+    std::fill(rows_.begin(), rows_.end(), 0.0);
+    std::fill(scaled_rows_.begin(), scaled_rows_.end(), 0.0);
     for (int i = 0; i < batch_.d; ++i) {
       double largest = 0, sum = 0;
       for (int j = 0; j < batch_.n; ++j)
@@ -87,8 +112,69 @@ private:
         sum += column[j] * column[j];
       }
       norm[i] = std::sqrt(sum);
+      note_rows(column, std::ldexp(1.0, exponent));
     }
+    uneven_ = spread(rows_.data(), batch_.n) > kUnevenRows ||
+              spread(scaled_rows_.data(), batch_.n) > kUnevenRows;
     packed_ = index;
+  }
+
+  // The largest entries of rows, with a column that was divided by `unit`.
+  void note_rows(const double *column, double unit) {
+    double *rows = rows_.data(), *scaled = scaled_rows_.data();
+    for (int j = 0; j < batch_.n; ++j) {
+      const double entry = std::fabs(column[j]);
+      scaled[j] = std::max(scaled[j], entry);
+      rows[j] = std::max(rows[j], entry * unit);
+    }
+  }
+
+  // The largest entries of rows, features in units that are balanced against those of rows: the
+  // geometric mean of the smallest and the largest entry of each becomes 1.
+  const double *row_units() {
+    constexpr int kPasses = 10;
+    std::vector<double> unit(static_cast<std::size_t>(batch_.d), 1.0);
+    std::fill(rows_.begin(), rows_.end(), 1.0);
+    for (int pass = 0; pass < kPasses; ++pass) {
+      for (int j = 0; j < batch_.n; ++j)
+        balance(rows_[static_cast<std::size_t>(j)], X_.get() + j, ldn_, unit);
+      for (int i = 0; i < batch_.d; ++i)
+        balance(unit[static_cast<std::size_t>(i)], X_.get() + static_cast<long long>(i) * ldn_, 1,
+                rows_);
+    }
+    for (int j = 0; j < batch_.n; ++j) {
+      double most = 0;
+      for (int i = 0; i < batch_.d; ++i)
+        most = std::max(most,
+                        std::fabs(X_[static_cast<std::size_t>(i) * static_cast<std::size_t>(ldn_) +
+                                     static_cast<std::size_t>(j)]) *
+                            unit[static_cast<std::size_t>(i)]);
+      rows_[static_cast<std::size_t>(j)] = most > 0.0 ? most : 1.0;
+    }
+    return rows_.data();
+  }
+
+  static void balance(double &own, const double *entry, int apart,
+                      const std::vector<double> &other) {
+    double least = std::numeric_limits<double>::infinity(), most = 0;
+    for (const double unit : other) {
+      const double size = std::fabs(*entry) * unit;
+      entry += apart;
+      if (size > 0.0) {
+        least = std::min(least, size);
+        most = std::max(most, size);
+      }
+    }
+    if (most > 0.0)
+      own = 1.0 / std::sqrt(least * most);
+  }
+
+  // Memory that is large with `graded`, and rarely needed.
+  double *scratch(bool graded) {
+    Block &own = scratch_[graded ? 1 : 0];
+    if (!own)
+      own = allocate(kernels().rich_path_workspace(batch_.n, batch_.d, graded));
+    return own.get();
   }
 
   static void add_jump(void *to, double t, double loss, int count, const int *feature,
@@ -107,7 +193,9 @@ private:
 
   const RichPathBatch &batch_;
   int ldn_, ldd_, y_exponent_ = 0;
-  Block X_, vectors_, scratch_;
+  Block X_, vectors_, scratch_[2];
+  std::vector<double> rows_, scaled_rows_; // largest entries, raw and in the units of X_
+  bool uneven_ = false;
   std::vector<int> exponent_;
   long long packed_ = -1;
   Saddles *target_ = nullptr;

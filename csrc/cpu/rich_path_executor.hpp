@@ -15,6 +15,7 @@ struct RichPathBatch {
   const double *X = nullptr;           // (., n, d)
   const double *y = nullptr;           // (., n)
   const double *loss_offset = nullptr; // per y
+  bool reduced = false;                // see RichPathProblem
   const double *bound = nullptr;       // (., d)
   const long long *x_index = nullptr, *y_index = nullptr, *bound_index = nullptr;
 };

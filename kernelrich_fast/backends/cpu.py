@@ -66,6 +66,7 @@ class CpuBackend(NativeBackend):
             x_index=batch.x_index,
             y_index=batch.y_index,
             bound_index=options.bound_index,
+            reduced=batch.basis is not None,
         )
         raw = self.core.rich_path(
             native,

@@ -45,6 +45,10 @@ struct RichPathProblem {
   const double *y;
   const double *bound;
   double loss_offset; // part of the loss no predictor can remove, left out of the data
+  bool reduced;       // rows are not the caller's, but those of an orthogonal factorisation
+  // Units of the rows, where these are so different that every sum needs its own rounding error;
+  // else null.
+  const double *row_units;
 };
 
 // `jump` is called for every saddle after a jump: its time and loss, and the features other than

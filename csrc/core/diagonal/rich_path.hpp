@@ -17,13 +17,16 @@
 
 KRF_BEGIN_NAMESPACE
 
-template <Team TeamT> class RichPath {
+template <Team TeamT, class Factor> class RichPath {
 public:
   using T = typename TeamT::Value;
   // Features as near to their bounds, relative to it, jump together; plateaus that are shorter,
   // relative to the time passed, are none.
   static constexpr double kTogether = 1e-12;
-  static constexpr double kFits = 1e-11; // |X beta - y| / |y| where some beta fits
+  // |X beta - y| / |y| where some beta fits, and of a row, relative to its terms.
+  static constexpr double kFits = 1e-11;
+  // |x_i . r| / (|x_i| |r|) of a residual r that no beta removes.
+  static constexpr double kOrthogonal = 1e-12;
 
   KRF_HD RichPath(TeamT &team, const RichPathProblem &p, Arena &arena)
       : team_(team), p_(p), directions_(arena.take(2LL * padded(p.n))),
@@ -62,7 +65,7 @@ private:
       const double wait = time_to_next();
       if (!(wait < kInfinity)) {
         report(out);
-        return fit_.fits(kFits) ? Status::kConverged : Status::kStationary;
+        return end();
       }
       if (!(wait <= kTogether * time_)) {
         report(out);
@@ -77,6 +80,27 @@ private:
       if (!fit_.solve())
         return Status::kFailed;
     }
+  }
+
+  // Of a path on which no feature is drawn outwards.  It has failed where rounding may have hidden
+  // a feature that is: a GradedFactor then tells more.
+  KRF_HD Status end() {
+    const bool fits = fit_.fits(kFits);
+    if (p_.reduced)
+      return fits ? Status::kConverged : Status::kStationary;
+    if (fits && fit_.fits_rows(kFits))
+      return Status::kConverged;
+    if constexpr (Factor::kGraded) // its residual is zero, not rounding, where some beta fits
+      return fit_.residual_norm > 0.0 ? Status::kStationary : Status::kFailed;
+    else
+      return !fits && is_orthogonal() ? Status::kStationary : Status::kFailed;
+  }
+
+  KRF_HD bool is_orthogonal() const {
+    for (int i = 0; i < p_.d; ++i)
+      if (std::fabs(drift_[i]) > kOrthogonal * p_.feature_norm[i] * fit_.residual_norm)
+        return false;
+    return true;
   }
 
   // drift = X^T residual and position = X^T s.
@@ -135,7 +159,7 @@ private:
   const RichPathProblem &p_;
   double *directions_; // the residual and s
   double *drift_, *position_;
-  SignedFit<TeamT> fit_;
+  SignedFit<TeamT, Factor> fit_;
   double time_ = 0;
   long long n_jumps_ = 0;
 };

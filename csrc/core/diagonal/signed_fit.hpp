@@ -2,29 +2,34 @@
 // that have a side (side_i = +1 or -1), and beta_i = 0 for all others.
 //
 // The active-set method of Lawson and Hanson (Solving Least Squares Problems, 1974, chapter 23),
-// started from the last solution: the features with beta_i != 0 are the support.
+// started from the last solution: the features with beta_i != 0 are the support.  Factor is an
+// OrthogonalFactor or, for rows in any units, a GradedFactor.
 #pragma once
 
+#include "../linalg/graded_factor.hpp"
 #include "../linalg/orthogonal_factor.hpp"
 #include "../team.hpp"
 #include "problem.hpp"
 
 KRF_BEGIN_NAMESPACE
 
-template <Team TeamT> class SignedFit {
+template <Team TeamT, class Factor> class SignedFit {
 public:
   using T = typename TeamT::Value;
-  // Of |x_i| |y|: what rounding makes of a gradient x_i . residual that is zero, and of a term
-  // |x_i|^2 beta_i that is.  The second is smaller, so that a feature that left does not return.
-  static constexpr double kGradient = 16.0 * kEpsilon;
-  static constexpr double kTerm = 4.0 * kEpsilon;
+  // Of |x_i| |y|, or of the sizes of a GradedFactor: what rounding makes of a gradient x_i .
+  // residual that is zero, and of a term |x_i|^2 beta_i that is.  The second is smaller, so that a
+  // feature that left does not return.
+  static constexpr double kGradient = (Factor::kGraded ? 64.0 : 16.0) * kEpsilon;
+  static constexpr double kTerm = 0.25 * kGradient;
   static constexpr int kPivots = 100; // times the number of samples, in one solve
 
   KRF_HD SignedFit(TeamT &team, const RichPathProblem &p, Arena &arena)
       : residual(arena.take(padded(p.n))), side(arena.take(padded(p.d))),
         support(arena.take<int>(padded(p.n))), value(arena.take(padded(p.n))), team_(team), p_(p),
-        factor_(team, p.n, p.n < p.d ? p.n : p.d, arena), trial_(arena.take(padded(p.n))),
-        state_(arena.take<int>(padded(p.d))) {}
+        factor_(team, p.n, p.n < p.d ? p.n : p.d, p.row_units, arena),
+        trial_(arena.take(padded(p.n))), terms_(arena.take(padded(p.n))),
+        state_(arena.take<int>(padded(p.d))),
+        noise_(arena.take(padded(Factor::kGraded ? p.d : 0))) {}
 
   // beta = 0, and no feature has a side.
   KRF_HD void start() {
@@ -36,6 +41,8 @@ public:
       side[i] = 0, state_[i] = kFree;
     residual_norm = norm(p_.y);
     target_norm_ = std::sqrt(square(residual_norm) + p_.loss_offset);
+    if constexpr (Factor::kGraded)
+      fit(), n_pivots = 0;
   }
 
   KRF_HD int size() const { return factor_.size(); }
@@ -44,8 +51,21 @@ public:
   KRF_HD bool fits(double share) const {
     return square(residual_norm) + p_.loss_offset <= square(share * target_norm_);
   }
+  // The same of every row, relative to the sum of the moduli of its terms.
+  KRF_HD bool fits_rows(double share) {
+    subtract_terms();
+    for (int i = 0; i < p_.n; ++i)
+      if (!(std::fabs(trial_[i]) <= share * terms_[i]))
+        return false;
+    return true;
+  }
   // A smaller |x_i . residual| is rounding.
-  KRF_HD double noise(int i) const { return kGradient * p_.feature_norm[i] * target_norm_; }
+  KRF_HD double noise(int i) const {
+    if constexpr (Factor::kGraded)
+      return noise_[i];
+    else
+      return kGradient * p_.feature_norm[i] * target_norm_;
+  }
   KRF_HD const double *feature(int i) const {
     return p_.X + static_cast<long long>(i) * padded(p_.n);
   }
@@ -80,13 +100,7 @@ public:
 
   // |X beta - y|^2 of the coefficients as they are, rounded; `residual` is that of exact ones.
   KRF_HD double loss() {
-    team_.for_each(padded(p_.n), [&](int i) { write<T>(trial_ + i, read<T>(p_.y + i)); });
-    for (int k = 0; k < size(); ++k) {
-      const double *x = feature(support[k]);
-      team_.for_each(padded(p_.n), [&](int i) {
-        write<T>(trial_ + i, read<T>(trial_ + i) - value[k] * read<T>(x + i));
-      });
-    }
+    subtract_terms();
     return team_.dot(trial_, trial_, padded(p_.n)) + p_.loss_offset;
   }
 
@@ -98,6 +112,23 @@ public:
 
 private:
   enum State : int { kFree, kSupport, kRefused };
+
+  // trial_ = y - X beta, and terms_ the sum of the moduli of its terms.
+  KRF_HD void subtract_terms() {
+    team_.for_each(padded(p_.n), [&](int i) {
+      const T y = read<T>(p_.y + i);
+      write<T>(trial_ + i, y);
+      write<T>(terms_ + i, absolute(y));
+    });
+    for (int k = 0; k < size(); ++k) {
+      const double *x = feature(support[k]);
+      team_.for_each(padded(p_.n), [&](int i) {
+        const T term = value[k] * read<T>(x + i);
+        write<T>(trial_ + i, read<T>(trial_ + i) - term);
+        write<T>(terms_ + i, read<T>(terms_ + i) + absolute(term));
+      });
+    }
+  }
 
   KRF_HD double norm(const double *v) { return std::sqrt(team_.dot(v, v, padded(p_.n))); }
 
@@ -125,6 +156,9 @@ private:
     ++n_pivots;
     factor_.fit(p_.y, trial_, residual);
     residual_norm = norm(residual);
+    if constexpr (Factor::kGraded)
+      for (int i = 0; i < p_.d; ++i)
+        noise_[i] = kGradient * factor_.size_of_product(feature(i));
   }
 
   // Moves from `value` towards the unconstrained `trial_`; coefficients that reach zero leave.
@@ -154,7 +188,10 @@ private:
 
   KRF_HD double sign_of(int k) const { return side[support[k]]; }
   KRF_HD bool has_its_sign(int k) const {
-    return sign_of(k) * trial_[k] * p_.feature_norm[support[k]] > kTerm * target_norm_;
+    if constexpr (Factor::kGraded)
+      return sign_of(k) * trial_[k] > kTerm * factor_.coefficient_size(k);
+    else
+      return sign_of(k) * trial_[k] * p_.feature_norm[support[k]] > kTerm * target_norm_;
   }
 
   KRF_HD void leave(int k) {
@@ -169,9 +206,10 @@ private:
 
   TeamT &team_;
   const RichPathProblem &p_;
-  OrthogonalFactor<TeamT> factor_;
-  double *trial_;
+  Factor factor_;
+  double *trial_, *terms_;
   int *state_;
+  double *noise_; // of every feature, with a GradedFactor
   double target_norm_ = 0;
 };
 

@@ -11,11 +11,12 @@ KRF_BEGIN_NAMESPACE
 template <Team TeamT> class OrthogonalFactor {
 public:
   using T = typename TeamT::Value;
+  static constexpr bool kGraded = false;
   // Of a column's norm: what is left of a column that is a combination of the others, rounded.
   static constexpr double kDependent = 1e-13;
 
   // Columns have n entries, padded with zeros; there are at most `most` of them.
-  KRF_HD OrthogonalFactor(TeamT &team, int n, int most, Arena &arena)
+  KRF_HD OrthogonalFactor(TeamT &team, int n, int most, const double *, Arena &arena)
       : team_(team), most_(most), ldn_(padded(n)), ldr_(padded(most)),
         Q_(arena.take(static_cast<long long>(most) * ldn_)),
         R_(arena.take(static_cast<long long>(most) * ldr_)), h_(arena.take(ldr_)),
