@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +17,8 @@ from ._types import ArrayLike, FloatArray, IntArray, Progress
 from .backends import DiagonalBatch, get_rich_path_backend, make_batch
 from .backends.base import RichPathOptions, RichPathRaw
 from .equations.diagonal import rich_bound, rich_time_unit
-from .status import warn_unless_converged
+from .equations.linear_systems import has_uneven_rows
+from .status import Status, warn_unless_converged
 
 __all__ = ["RichPath", "check_bounds", "rich_path"]
 
@@ -27,6 +28,10 @@ __all__ = ["RichPath", "check_bounds", "rich_path"]
 _DEPENDENT = 1e-12
 _VANISHING = 1e-9
 _LARGEST_BOUND = 1e150  # times features of up to 1e140
+# Rows of different units that are taken as they are, although they are more than the features. A
+# factorisation would lose small ones; without it a square matrix of the rows is stored.
+_MOST_UNEVEN = 2048
+_FITS, _ORTHOGONAL = 1e-11, 1e-9  # of the terms of a row, and of x_i^T r
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,7 +66,8 @@ class RichPath(Result):
     depth : ndarray, B
         Number of layers.
     status : ndarray of int, B
-        A `Status` per problem: CONVERGED if beta fits y, STATIONARY if no beta does.
+        A `Status` per problem: CONVERGED if beta fits y, STATIONARY if no beta does, FAILED where
+        rounding does not let that be told.
     backend : str
         The backend that ran.
     """
@@ -213,12 +219,19 @@ def rich_path(
 
     Features that reach their bounds within 1e-12 of each other jump together. Saddles are accurate
     to 1e-15 times the condition number of their features, because they are computed by orthogonal
-    factorisation; tests compare the path with rational arithmetic. Where the condition number of X
-    is above about 1e6, as it is where units of rows differ by more, the path may end STATIONARY
-    where beta fits, or (from 1e11 on) CONVERGED where small rows do not fit. A jump costs 4
-    n_samples n_features operations and one to two fits of a few n_samples^2 operations each. Random
-    data have about 1.6 n_samples jumps; in the worst case their number is exponential. The result
-    holds J + 1 rows of n_features numbers.
+    factorisation; tests compare the path with rational arithmetic. A path ends CONVERGED only if
+    every row fits to 1e-11 of its terms (of more samples than features, in units within 1e4: if
+    the residual is below 1e-11 |y|), and STATIONARY only if the residual is orthogonal to all
+    features; where rounding leaves neither, it ends FAILED. Rows may have any units: where they
+    differ by more than 1e4, a slower factorisation bounds the rounding error of each row. Beside
+    rows that contradict each other, rows below 1e-7 of them may be left out of the fit. More than
+    2048 samples, if they are also more than the features, are not treated so: they can end FAILED.
+
+    A jump costs 4 n_samples n_features operations and one to two fits of a few n_samples^2
+    operations each; with rows of different units a feature that leaves costs about n_samples^3 more
+    (up to 64 samples; beyond, every n_samples / 64 of them do). Random data have about 1.6
+    n_samples jumps; in the worst case their number is exponential. The result holds J + 1 rows of
+    n_features numbers.
 
     References
     ----------
@@ -245,15 +258,35 @@ def rich_path(
     layers = check.depth_array("depth", depth)
     profile = check.profile("w0", 1.0 if w0 is None else w0, X.shape[-1])
     check_bounds(profile, layers)
-    batch = make_batch(X, y, np.ones(()), layers, profile, profile)
+    uneven = X.shape[-2] > X.shape[-1] and has_uneven_rows(X, y)
+    reduce = not uneven or X.shape[-2] > _MOST_UNEVEN
+    batch = make_batch(X, y, np.ones(()), layers, profile, profile, reduce=reduce)
     bound, bound_index = _bounds(batch)
     chosen = get_rich_path_backend(backend)
     with RunBar(progress, len(batch), "rich_path") as bar:
         options = RichPathOptions(bound, bound_index, budget, threads, bar.update)
         raw = chosen.rich_path(batch, options)
     status = raw.status.reshape(batch.shape)
-    warn_unless_converged(status, "rich_path")
-    return _result(batch, raw, status, chosen.name)
+    path = _result(batch, raw, status, chosen.name)
+    if uneven and reduce:
+        path = replace(path, status=_judged(X, y, path))
+    warn_unless_converged(path.status, "rich_path")
+    return path
+
+
+def _judged(X: FloatArray, y: FloatArray, path: RichPath) -> IntArray:
+    """Statuses by the rows of X, FAILED where these show neither a fit nor a stationary point."""
+    beta = path.beta[..., -1, :]
+    residual = y - np.squeeze(X @ beta[..., None], -1)
+    terms = np.abs(y) + np.squeeze(np.abs(X) @ np.abs(beta)[..., None], -1)
+    fits = np.all(np.abs(residual) <= _FITS * terms, axis=-1)
+    gradient = np.squeeze(residual[..., None, :] @ X, -2)
+    parts = np.squeeze(np.abs(residual)[..., None, :] @ np.abs(X), -2)
+    rests = np.all(np.abs(gradient) <= _ORTHOGONAL * parts, axis=-1)
+    found = np.where(
+        fits, int(Status.CONVERGED), np.where(rests, int(Status.STATIONARY), int(Status.FAILED))
+    )
+    return np.where(path.status <= int(Status.STATIONARY), found, path.status)
 
 
 def _bounds(batch: DiagonalBatch) -> tuple[FloatArray, IntArray]:

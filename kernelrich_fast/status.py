@@ -42,7 +42,8 @@ class Status(IntEnum):
     MAX_STEPS = 3
     """The step or iteration budget was used up, or rounding allowed no further progress."""
     FAILED = 4
-    """No step could be made, or the problem leaves the floating-point range."""
+    """No step could be made, or the problem leaves the floating-point range; or rounding does not
+    let the end of a `rich_path` be told."""
 
 
 _NAMES = {int(each): each.name for each in Status}

@@ -16,6 +16,7 @@ __all__ = [
     "CONSISTENT",
     "INDEPENDENT",
     "balance",
+    "has_uneven_rows",
     "independent_rows",
     "minimum_norm",
     "row_misfit",
@@ -27,6 +28,7 @@ INDEPENDENT = 1e-12  # of the largest pivot, rows of norm one
 _PASSES = 10
 _FAR = 1e5  # beyond every exponent of two
 _DROP = 0.1  # of pivots below their rows, after which these are sorted anew
+_UNEVEN_ROWS, _UNEVEN_TARGETS = 1e4, 1e8
 _LARGE = 900  # an exponent of two with room to the ends of the doubles
 
 
@@ -42,6 +44,28 @@ def row_misfit(A: FloatArray, x: FloatArray, y: FloatArray) -> float:
     """The largest |A x - y| of a row, relative to sum_j |A_ij x_j| + |y_i|."""
     terms = np.abs(A) @ np.abs(x) + np.abs(y)
     return float(np.max(np.abs(A @ x - y) / np.where(terms > 0.0, terms, 1.0), initial=0.0))
+
+
+def has_uneven_rows(X: FloatArray, y: FloatArray) -> bool:
+    """Whether rows of X (..., n, d), features in any units, or targets differ by orders.
+
+    The squares of small rows then begin to vanish in the rounding of large ones.
+    """
+    top = np.max(np.abs(X), axis=(-2, -1), keepdims=True)
+    squares = (X / np.where(top > 0.0, top, 1.0)) ** 2
+    features = squares.sum(axis=-2)
+    scaled = squares @ (1.0 / np.where(features > 0.0, features, 1.0))[..., None]
+    return bool(
+        np.any(_spread(squares.sum(axis=-1)) > _UNEVEN_ROWS**2)
+        or np.any(_spread(scaled[..., 0]) > _UNEVEN_ROWS**2)
+        or np.any(_spread(np.abs(y)) > _UNEVEN_TARGETS)
+    )
+
+
+def _spread(v: FloatArray) -> FloatArray:
+    """The largest over the smallest of numbers (..., n) that are not zero."""
+    least = np.min(v, axis=-1, where=v > 0.0, initial=np.inf)
+    return np.asarray(np.max(v, axis=-1) / least)
 
 
 def independent_rows(A: FloatArray, y: FloatArray, what: str) -> IntArray:

@@ -62,7 +62,8 @@ class ReferenceBackend:
             X, y = batch.X[batch.x_index[b]], batch.y[batch.y_index[b]]
             offset = float(batch.loss_offset[batch.y_index[b]])
             bound = options.bound[options.bound_index[b]]
-            return follow_rich_path(X, y, offset, bound, options.max_jumps)
+            reduced = batch.basis is not None
+            return follow_rich_path(X, y, offset, bound, options.max_jumps, reduced)
 
         saddles, runs, statuses = zip(*_each(len(batch), one, options.progress), strict=True)
         return RichPathRaw(

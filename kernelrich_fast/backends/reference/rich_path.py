@@ -1,4 +1,7 @@
-"""The path as alpha -> 0 by SciPy's non-negative least squares, solved anew at every jump."""
+"""The path as alpha -> 0 by SciPy's non-negative least squares, solved anew at every jump.
+
+Rows in very different units take `graded_path` instead.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,24 @@ import scipy.linalg
 from scipy.optimize import nnls
 
 from ..._types import FloatArray, IntArray
+from ...equations.linear_systems import has_uneven_rows, row_misfit
 from ...status import Status
 from ..base import Saddles
 
 __all__ = ["RichPathRun", "follow_rich_path"]
 
-# Relative errors below these are rounding: of x_i^T r to |x_i| |y|, of the distance to a bound, and
-# of a residual that some beta makes zero.
+# Relative errors below these are rounding: of x_i^T r to |x_i| |y|, and to |x_i| |r| where no beta
+# lowers |r|; and of a residual that some beta makes zero, of all rows and of one.
 _GRADIENT = 1e-13
-_TOGETHER = 1e-11
+_ORTHOGONAL = 1e-11
 _FITS = 1e-11
 
 
 class RichPathRun:
     """Where the path of one problem stands."""
+
+    together = 1e-11  # features as near to their bounds, relative to these, jump together
+    reduced = False  # whether rows are those of a factorisation
 
     def __init__(self, X: FloatArray, y: FloatArray, loss_offset: float, bound: FloatArray) -> None:
         self.X, self.y, self.loss_offset, self.bound = X, y, loss_offset, bound
@@ -41,31 +48,45 @@ class RichPathRun:
             self.side[inwards] = 0.0
             free = (self.side == 0.0) & (np.abs(drift) > self.noise)
             if not np.any(free):
-                loss = float(self.residual @ self.residual) + self.loss_offset
-                fits = loss <= _FITS**2 * self.size2
-                return saddles, Status.CONVERGED if fits else Status.STATIONARY
+                return saddles, self.end(drift)
             left = self.bound - np.sign(drift) * (self.X.T @ self.s)
             wait = np.full(len(drift), np.inf)
             wait[free] = np.maximum(left[free], 0.0) / np.abs(drift[free])
             step = float(np.min(wait))
-            together = bool(saddles) and step <= _TOGETHER * self.t
+            together = bool(saddles) and step <= self.together * self.t
             if len(saddles) == max_jumps and not together:
                 return saddles, Status.MAX_STEPS
-            arrived = free & (left <= step * np.abs(drift) + _TOGETHER * self.bound)
+            arrived = free & (left <= step * np.abs(drift) + self.together * self.bound)
             self.side[arrived] = np.sign(drift[arrived])
             self.s, self.t = self.s + step * self.residual, self.t + step
-            self.fit()
+            if not self.fit():
+                return saddles, Status.FAILED
             at_once = at_once + 1 if together else 0
             if together:
                 saddles.pop()
             saddles.append((self.t, self.beta.copy()))
         return saddles, Status.FAILED
 
+    def end(self, drift: FloatArray) -> Status:
+        """Of a path on which no feature is drawn outwards; FAILED where rounding may hide one."""
+        loss = float(self.residual @ self.residual) + self.loss_offset
+        fits = loss <= _FITS**2 * self.size2
+        if self.reduced:
+            return Status.CONVERGED if fits else Status.STATIONARY
+        if fits and row_misfit(self.X, self.beta, self.y) <= _FITS:
+            return Status.CONVERGED
+        return self.end_without_fit(fits, loss, drift)
+
+    def end_without_fit(self, fits: bool, loss: float, drift: FloatArray) -> Status:
+        least = _ORTHOGONAL * np.linalg.norm(self.X, axis=0) * np.sqrt(loss)
+        stationary = not fits and bool(np.all(np.abs(drift) <= least))
+        return Status.STATIONARY if stationary else Status.FAILED
+
     def loss(self, beta: FloatArray) -> float:
         return float(np.sum((self.y - self.X @ beta) ** 2)) + self.loss_offset
 
-    def fit(self) -> None:
-        """Least squares over the features at their bounds, with the signs of these."""
+    def fit(self) -> bool:
+        """Least squares over the features at their bounds, with the signs of these, if found."""
         at = np.flatnonzero(self.side)
         unit = self.side[at] / np.linalg.norm(self.X[:, at], axis=0)
         A = self.X[:, at] * unit
@@ -81,17 +102,26 @@ class RichPathRun:
             values[on] = solved
         self.beta = np.zeros_like(self.beta)
         self.beta[at] = unit * values
+        return True
 
 
 def follow_rich_path(
-    X: FloatArray, y: FloatArray, loss_offset: float, bound: FloatArray, max_jumps: int
-) -> tuple[Saddles, RichPathRun, Status]:
+    X: FloatArray, y: FloatArray, loss_offset: float, bound: FloatArray, max_jumps: int,
+    reduced: bool,
+) -> tuple[Saddles, RichPathRun, Status]:  # fmt: skip
     """The saddles of one problem, where its path ended, and how."""
-    run = RichPathRun(X, y, loss_offset, bound)
-    try:
-        saddles, status = run.follow(max_jumps)
-    except RuntimeError:  # from nnls, which used up its iterations
-        saddles, status = [], Status.FAILED
+    from .graded_path import GradedPathRun  # a RichPathRun
+
+    kinds = [RichPathRun] if reduced else [RichPathRun, GradedPathRun]
+    for kind in kinds[1:] if not reduced and has_uneven_rows(X, y) else kinds:
+        run = kind(X, y, loss_offset, bound)
+        run.reduced = reduced
+        try:
+            saddles, status = run.follow(max_jumps)
+        except RuntimeError:  # from nnls, which used up its iterations
+            saddles, status = [], Status.FAILED
+        if status != Status.FAILED:
+            break
     supports: list[IntArray] = [np.flatnonzero(beta) for _, beta in saddles]
     values = [beta[support] for (_, beta), support in zip(saddles, supports, strict=True)]
     loss = [run.loss(beta) for _, beta in saddles]
