@@ -24,10 +24,13 @@ class RationalPath:
     norm: Fraction
 
 
-def rational_path(X, y, bound=None) -> RationalPath:
-    """X (n, d) and y (n,) of integers; ``bound`` (d,) of integers, ones by default."""
-    columns = [[Fraction(int(x)) for x in column] for column in np.asarray(X).T]
-    target = [Fraction(int(v)) for v in y]
+def rational_path(X, y, bound=None, together=0) -> RationalPath:
+    """X (n, d) and y (n,) of any numbers; ``bound`` (d,) of integers, ones by default.
+
+    Features that are as near to their bounds as ``together``, relative to these, jump together.
+    """
+    columns = [[Fraction(x.item()) for x in column] for column in np.asarray(X).T]
+    target = [Fraction(v.item()) for v in np.asarray(y)]
     bounds = [Fraction(1 if bound is None else int(bound[i])) for i in range(len(columns))]
     s, time, sides = [Fraction(0)] * len(target), Fraction(0), {}
     beta: dict[int, Fraction] = {}
@@ -38,7 +41,7 @@ def rational_path(X, y, bound=None) -> RationalPath:
         for i in [i for i in sides if i not in beta and sides[i] * drift[i] < 0]:
             del sides[i]
         waits = {
-            i: (bounds[i] - (c / abs(c)) * _dot(columns[i], s)) / abs(c)
+            i: max(bounds[i] - (c / abs(c)) * _dot(columns[i], s), Fraction(0)) / abs(c)
             for i, c in enumerate(drift)
             if i not in sides and c != 0
         }
@@ -47,10 +50,15 @@ def rational_path(X, y, bound=None) -> RationalPath:
         wait = min(waits.values())
         s = [a + wait * b for a, b in zip(s, residual, strict=True)]
         time += wait
-        sides |= {i: (1 if drift[i] > 0 else -1) for i, own in waits.items() if own == wait}
+        left = {i: (own - wait) * abs(drift[i]) for i, own in waits.items()}
+        near = [i for i in left if left[i] <= together * bounds[i]]
+        sides |= {i: (1 if drift[i] > 0 else -1) for i in near}
         beta = _signed_fit(columns, target, sides)
-        if found.jump_times and wait == 0:
-            raise AssertionError("features at the same bound are taken at once")
+        if found.jump_times and wait <= together * time:
+            if not together:
+                raise AssertionError("features at the same bound are taken at once")
+            found.jump_times.pop()
+            found.predictions.pop()
         found.jump_times.append(time)
         found.predictions.append(
             [t - r for t, r in zip(target, _residual(columns, target, beta), strict=True)]
@@ -58,6 +66,24 @@ def rational_path(X, y, bound=None) -> RationalPath:
     found.dual = s
     found.norm = sum((bounds[i] * abs(value) for i, value in beta.items()), Fraction(0))
     return found
+
+
+def fits_exactly(X, y) -> bool:
+    """Whether some beta fits, by elimination."""
+    rows = [
+        [Fraction(v.item()) for v in row] for row in np.column_stack([np.asarray(X), np.asarray(y)])
+    ]
+    top = 0
+    for column in range(len(rows[0]) - 1):
+        pivot = next((r for r in range(top, len(rows)) if rows[r][column] != 0), None)
+        if pivot is None:
+            continue
+        rows[top], rows[pivot] = rows[pivot], rows[top]
+        for r in range(top + 1, len(rows)):
+            factor = rows[r][column] / rows[top][column]
+            rows[r] = [a - factor * b for a, b in zip(rows[r], rows[top], strict=True)]
+        top += 1
+    return all(row[-1] == 0 for row in rows[top:])
 
 
 def _dot(a: Vector, b: Vector) -> Fraction:
