@@ -12,7 +12,7 @@ from . import _validate as check
 from ._bars import tqdm
 from ._messages import one_that_is
 from ._types import ArrayLike, FloatArray, Progress
-from .backends import Backend, cuda_pays, get_backend
+from .backends import Backend, cuda_pays, get_backend, solve_batch
 from .backends.base import METHODS, Batch, FlowOptions, Rows
 from .status import warn_unless_converged
 
@@ -144,7 +144,7 @@ def solve_flows(
     chosen = backend_for(backend, batch, options.num_threads)
     with RunBar(progress, len(batch), function) as bar:
         each = options.for_batch(batch.shape, zero_loss, bar.update)
-        rows = chosen.solve(family, batch, each)
+        rows = solve_batch(chosen, family, batch, each)
     warn_unless_converged(rows["status"], function, frames=2)
     return Solved(batch, rows, options.t_eval, chosen.name)
 

@@ -13,7 +13,7 @@ from ._blas import one_blas_thread
 from ._device import namespace, to_host
 from ._lasso import lasso, zero_is_the_lasso
 from ._types import FloatArray, Progress
-from .backends import Backend, DiagonalBatch
+from .backends import Backend, DiagonalBatch, solve_batch
 from .backends.base import METHODS, FlowOptions, Rows
 from .schedules import Schedule, decays, weight_decay
 from .status import Status
@@ -94,6 +94,7 @@ def limit_under_decay(
             if status[b] == int(Status.MAX_STEPS) and (end := run.lasso()):
                 known[b] = end
             row = {name: array[b] for name, array in rows.items()}
+            row["dual"] = row["dual"][: len(run.y)]
             if b in known:
                 run.put(row, *known[b])
                 status[b] = int(Status.STATIONARY)
@@ -119,7 +120,7 @@ def _ends(
     """The ends of the flows of the runs that are ``left``, their status and steps; else zeros."""
     count, features, done = len(batch), batch.X.shape[-1], len(batch) - len(left)
     rows: dict[str, FloatArray] = {"loss": np.zeros(count)}
-    rows["dual"] = np.empty((count, batch.X.shape[-2]))
+    rows["dual"] = np.zeros((count, batch.X.shape[-2]))
     rows |= {name: np.zeros((count, features)) for name in ("beta", "w_plus", "w_minus")}
     status, n_steps = np.full(count, int(Status.STATIONARY)), np.zeros(count, dtype=np.int64)
     if len(left) == 0:
@@ -127,21 +128,12 @@ def _ends(
     if done and progress is not None:
         told, progress = progress, lambda finished: told(done + finished)
     options = _options(np.full(len(left), np.inf), steps, threads, progress)
-    ends = backend.solve("diagonal_flow", _some(batch, left) if done else batch, options)
+    ends = solve_batch(backend, "diagonal_flow", batch.some(left) if done else batch, options)
     for name in ("beta", "w_plus", "w_minus"):
         rows[name][left] = to_host(ends[name])[:, 0]
     rows["loss"][left] = np.asarray(ends["loss"])[:, 0]
     status[left], n_steps[left] = np.asarray(ends["status"]), np.asarray(ends["n_steps"])
     return rows, status, n_steps
-
-
-def _some(batch: DiagonalBatch, which: Any) -> DiagonalBatch:
-    return replace(
-        batch, shape=(len(which),), alpha=batch.alpha[which], depth=batch.depth[which],
-        x_index=batch.x_index[which], y_index=batch.y_index[which], w_index=batch.w_index[which],
-        y_norm2=batch.y_norm2[which],
-        decay_index=None if batch.decay_index is None else batch.decay_index[which],
-    )  # fmt: skip
 
 
 def _options(t_max: FloatArray, steps: int, threads: int, progress: Progress | None) -> FlowOptions:
@@ -153,16 +145,14 @@ def _options(t_max: FloatArray, steps: int, threads: int, progress: Progress | N
 
 
 def _runs(batch: DiagonalBatch) -> list[_Run]:
-    X, y, offset = to_host(batch.X), to_host(batch.y), to_host(batch.loss_offset)
-    both = to_host(batch.profile_minus) > 0.0
-    return [
-        _Run(
-            X[batch.x_index[b]], y[batch.y_index[b]], both[batch.w_index[b]],
-            float(batch.decay_of(b).decay[0]),  # type: ignore[union-attr]
-            float(batch.depth[b]), float(offset[batch.y_index[b]]),
-        )
-        for b in range(len(batch))
-    ]  # fmt: skip
+    offset, both = to_host(batch.loss_offset), to_host(batch.profile_minus) > 0.0
+    runs = []
+    for b in range(len(batch)):
+        X, y = map(to_host, batch.data_of(b))
+        lam = float(batch.decay_of(b).decay[0])  # type: ignore[union-attr]
+        loss = float(offset[batch.y_index[b]])
+        runs.append(_Run(X, y, both[batch.w_index[b]], lam, float(batch.depth[b]), loss))
+    return runs
 
 
 def _duals_at_rest(
@@ -178,13 +168,17 @@ def _duals_at_rest(
         return {}
     lam, depth = np.array([(runs[b].lam, runs[b].depth) for b in resting]).T
     options = _options(1.0 / (depth * lam), steps, threads, None)
-    ends = backend.solve("diagonal_flow", _onward(batch, rows, runs, resting), options)
+    ends = solve_batch(backend, "diagonal_flow", _onward(batch, rows, runs, resting), options)
     t, sums = np.asarray(ends["t"])[:, 0], to_host(ends["dual"])[:, 0]
     slowing = 2.0 * (depth - 2.0) * lam
     slows = slowing > 0.0
     passed = np.where(slows, -np.expm1(-slowing * t) / np.where(slows, slowing, 1.0), t)
     good = np.isfinite(sums).all(axis=-1) & (passed > 0.0)
-    return {int(b): 2.0 / (lam[i] * passed[i]) * sums[i] for i, b in enumerate(resting) if good[i]}
+    return {
+        int(b): 2.0 / (lam[i] * passed[i]) * sums[i, : len(runs[b].y)]
+        for i, b in enumerate(resting)
+        if good[i]
+    }
 
 
 def _onward(
@@ -196,7 +190,7 @@ def _onward(
     both = np.stack([runs[b].both for b in resting])
     plus, minus = (np.maximum(rows[name][resting], least) for name in ("w_plus", "w_minus"))
     return replace(
-        _some(batch, resting), alpha=np.ones(count), w_index=np.arange(count),
+        batch.some(resting), alpha=np.ones(count), w_index=np.arange(count),
         profile_plus=xp.asarray(plus), profile_minus=xp.asarray(np.where(both, minus, 0.0)),
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ import numpy as np
 from . import _validate as check
 from ._runs import STOP_LOSS, RunBar, backend_for, flow_options, solve_flows, thread_count
 from ._types import ArrayLike, Progress
-from .backends import BACKENDS, MARGIN_LOSSES
+from .backends import BACKENDS, MARGIN_LOSSES, solve_batch
 from .backends.base import LimitOptions
 from .decayed_limit import checked_decay, constant_decay, limit_under_decay
 from .diagonal_results import DiagonalFlow, DiagonalLimit
@@ -381,7 +381,7 @@ def limit_diagonal(
     with RunBar(progress, len(batch), "limit_diagonal") as bar:
         if not decayed:
             options = LimitOptions(tolerance, budget, threads, bar.update)
-            rows = chosen.solve("diagonal_limit", batch, options)
+            rows = solve_batch(chosen, "diagonal_limit", batch, options)
         else:
             rows = limit_under_decay(batch, chosen, budget, threads, bar.update)
     status = rows["status"].reshape(batch.shape)

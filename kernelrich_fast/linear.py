@@ -278,6 +278,7 @@ def _batch(
         target=xp.asarray(data.target),
         loss_offset=xp.asarray(data.loss_offset),
         problem_index=problem,
+        n_modes=data.modes,
     )
     return batch, basis
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _validate as check
 from ._device import namespace, to_host
-from ._types import FloatArray
+from ._types import FloatArray, IntArray
 
 __all__ = ["LinearData", "linear_data"]
 
@@ -33,6 +33,7 @@ class LinearData:
     target: FloatArray  # (P, d_out, n_modes); 0 beyond the rank
     loss_offset: FloatArray  # (P,)
     zero_loss: FloatArray  # (P,) of M = 0, on the host
+    modes: IntArray | None  # (P,) of each problem, where they differ; zeros follow these
 
     @property
     def d_in(self) -> int:
@@ -186,7 +187,8 @@ def _data(
     zero_loss: FloatArray,
 ) -> LinearData:
     """Without the modes that no problem has."""
-    modes = max(1, int(to_host(kept.sum(axis=-1)).max()))
+    own = np.maximum(to_host(kept.sum(axis=-1)), 1).astype(np.int64)
+    modes = int(own.max())
     # What rounding leaves of consistent targets is not an obstacle.
     floor = 1e-28 * xp.asarray(zero_loss)
     return LinearData(
@@ -196,4 +198,5 @@ def _data(
         target=xp.ascontiguousarray(xp.where(kept[..., None, :], target, 0.0)[..., :modes]),
         loss_offset=xp.where(offset <= floor, 0.0, offset),
         zero_loss=zero_loss,
+        modes=None if np.all(own == modes) else own,
     )

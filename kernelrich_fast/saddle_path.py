@@ -14,7 +14,7 @@ from . import _validate as check
 from ._results import Result
 from ._runs import RunBar, thread_count
 from ._types import ArrayLike, FloatArray, IntArray, Progress
-from .backends import DiagonalBatch, get_rich_path_backend, make_batch
+from .backends import DiagonalBatch, follow_paths, get_rich_path_backend, make_batch
 from .backends.base import RichPathOptions, RichPathRaw
 from .equations.diagonal import rich_bound, rich_time_unit
 from .equations.linear_systems import has_uneven_rows
@@ -265,7 +265,7 @@ def rich_path(
     chosen = get_rich_path_backend(backend)
     with RunBar(progress, len(batch), "rich_path") as bar:
         options = RichPathOptions(bound, bound_index, budget, threads, bar.update)
-        raw = chosen.rich_path(batch, options)
+        raw = follow_paths(chosen, batch, options)
     status = raw.status.reshape(batch.shape)
     path = _result(batch, raw, status, chosen.name)
     if uneven and reduce:
@@ -331,10 +331,7 @@ def _result(batch: DiagonalBatch, raw: RichPathRaw, status: IntArray, name: str)
         loss[b, count + 1 :] = loss[b, count]
     last = beta[:, most]
     unique = np.array(
-        [
-            _only_minimiser(batch.X[batch.x_index[b]], raw.at_bound[b], last[b])
-            for b in range(len(batch))
-        ]
+        [_only_minimiser(batch.data_of(b)[0], raw.at_bound[b], last[b]) for b in range(len(batch))]
     )
 
     def shaped(array: Any) -> Any:

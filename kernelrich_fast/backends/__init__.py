@@ -22,6 +22,7 @@ from .batch import (
 from .crossover import cuda_pays
 from .factor_batch import FactorBatch, FactorMarginBatch, LinearBatch
 from .mlp_batch import MAX_EXACT_SAMPLES, MLP_METHODS, MLPBatch, MLPLayout
+from .parts import follow_paths, solve_batch
 
 __all__ = [
     "BACKENDS",
@@ -38,11 +39,13 @@ __all__ = [
     "MarginBatch",
     "available_backends",
     "cuda_pays",
+    "follow_paths",
     "get_backend",
     "get_rich_path_backend",
     "make_batch",
     "per_run",
     "run_index",
+    "solve_batch",
 ]
 
 BACKENDS = ("cuda", "cpu", "numpy")

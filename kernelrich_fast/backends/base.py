@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -55,6 +56,9 @@ class Batch(Protocol):
     def seconds(self) -> FloatArray:
         """Expected, of every run."""
 
+    def parts(self) -> Sequence[tuple[IntArray, Batch]]:
+        """Where problems differ in size, the runs of each size, the largest first; else none."""
+
     def arguments(self) -> dict[str, Any]:
         """What csrc/core/<family>/family.hpp lists as Batch, but for ``work``."""
 
@@ -67,6 +71,9 @@ class Options(Protocol):
 
     @property
     def progress(self) -> Progress | None: ...
+
+    def of_runs(self, runs: IntArray, progress: Progress | None) -> Options:
+        """Those of some of the runs."""
 
     def arguments(self) -> dict[str, Any]:
         """What csrc/core/<family>/family.hpp lists as Settings."""
@@ -126,6 +133,13 @@ class FlowOptions:
             progress=progress,
         )
 
+    def of_runs(self, runs: IntArray, progress: Progress | None) -> FlowOptions:
+        """Of some runs, once there is an entry per run."""
+        return replace(
+            self, rtol=self.rtol[runs], t_max=self.t_max[runs], stop_loss=self.stop_loss[runs],
+            progress=progress,
+        )  # fmt: skip
+
     def arguments(self) -> dict[str, Any]:
         return {
             "rtol": self.rtol,
@@ -171,6 +185,10 @@ class LimitOptions:
     num_threads: int
     progress: Progress | None
 
+    def of_runs(self, runs: IntArray, progress: Progress | None) -> LimitOptions:
+        """All have the same."""
+        return replace(self, progress=progress)
+
     def arguments(self) -> dict[str, Any]:
         return {"tolerance": self.tol, "max_iterations": self.max_iter}
 
@@ -184,6 +202,10 @@ class RichPathOptions:
     max_jumps: int
     num_threads: int
     progress: Progress | None
+
+    def of_runs(self, runs: IntArray, progress: Progress | None) -> RichPathOptions:
+        """Of some runs."""
+        return replace(self, bound_index=self.bound_index[runs], progress=progress)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ the batches of all families share, `batch_shape`, `per_run` and `run_index`.
 Broadcasting over leading axes would repeat X for every alpha; instead the distinct arrays are
 kept once and each run carries indices.  Problems with more samples than features are reduced here
 to as many as X has independent columns (the flow sees y only through X^T y), so backends always
-have N <= d.
+have N <= d. Where these numbers differ, `parts` has a batch of each: rows of zeros change bits.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +22,8 @@ from .._types import FloatArray, IntArray
 from ..schedules import Schedule, decays
 from .cost import diagonal_flow_seconds
 from .crossover import MARGIN_CROSSOVER, diagonal_crossover
+from .reduction import reduced
+from .sizes import by_size, used
 
 __all__ = [
     "MARGIN_LOSSES", "DiagonalBatch", "MarginBatch", "batch_shape", "make_batch", "per_run",
@@ -60,6 +62,7 @@ class DiagonalBatch:
     basis: FloatArray | None  # (n_X, n_samples, n): columns span those of X, where reduced
     y_rest: FloatArray | None  # (n_y, n_samples): the part of y no beta can reach
     averaged: bool = False  # whether the mean of beta over time is wanted
+    n_rows: IntArray | None = None  # of each X, where they differ; rows of zeros follow these
 
     def __len__(self) -> int:
         return len(self.alpha)
@@ -90,6 +93,39 @@ class DiagonalBatch:
                 "decay_rate": self.decay.rate, "decay_index": self.decay_index,
             }),
         }  # fmt: skip
+
+    def some(self, runs: IntArray) -> DiagonalBatch:
+        """Some of the runs, on the same arrays."""
+        return replace(
+            self, shape=(len(runs),), alpha=self.alpha[runs], depth=self.depth[runs],
+            x_index=self.x_index[runs], y_index=self.y_index[runs], w_index=self.w_index[runs],
+            y_norm2=self.y_norm2[runs],
+            decay_index=None if self.decay_index is None else self.decay_index[runs],
+        )  # fmt: skip
+
+    def parts(self) -> list[tuple[IntArray, DiagonalBatch]]:
+        """Where problems differ in size, the runs of each size, the largest first; else none."""
+        if self.n_rows is None:
+            return []
+        return [(runs, self._of_size(runs, n)) for n, runs in by_size(self.n_rows[self.x_index])]
+
+    def _of_size(self, runs: IntArray, n: int) -> DiagonalBatch:
+        xp = namespace(self.X)
+        x_used, x_index = used(self.x_index[runs])
+        y_used, y_index = used(self.y_index[runs])
+        x_used, y_used = xp.asarray(x_used), xp.asarray(y_used)
+        return replace(
+            self.some(runs), x_index=x_index, y_index=y_index,
+            X=xp.ascontiguousarray(self.X[x_used][:, :n]),
+            y=xp.ascontiguousarray(self.y[y_used][:, :n]), loss_offset=self.loss_offset[y_used],
+            basis=None, y_rest=None, n_rows=None,
+        )  # fmt: skip
+
+    def data_of(self, run: int) -> tuple[FloatArray, FloatArray]:
+        """X and y of a run, without rows that only fill them up."""
+        x = int(self.x_index[run])
+        n = self.X.shape[-2] if self.n_rows is None else int(self.n_rows[x])
+        return self.X[x, :n], self.y[int(self.y_index[run]), :n]
 
     def without(self, weights: FloatArray, absent: Any) -> FloatArray:
         """Weights (B, T, d) with zeros where a profile, of which ``absent`` tells, has none."""
@@ -124,11 +160,27 @@ class DiagonalBatch:
         if self.basis is None or self.y_rest is None:
             return dual
         xp = namespace(self.basis)
-        x_index, y_index, share = (xp.asarray(a) for a in (self.x_index, self.y_index, share))
-        lifted: FloatArray = xp.einsum("bsn,btn->bts", self.basis[x_index], dual)
+        y_index, share = xp.asarray(self.y_index), xp.asarray(share)
+        lifted = self._lifted(dual)
         with np.errstate(invalid="ignore"):
             rest = share[:, :, None] * self.y_rest[y_index][:, None, :]
         lifted += xp.where(xp.isfinite(rest), rest, 0.0)
+        return lifted
+
+    def _lifted(self, dual: FloatArray) -> FloatArray:
+        """The dual (B, T, n) in the basis, by problems of one size: zeros would change the sums."""
+        xp, basis = namespace(self.basis), self.basis
+        assert basis is not None
+        if self.n_rows is None:
+            lifted: FloatArray = xp.einsum("bsn,btn->bts", basis[xp.asarray(self.x_index)], dual)
+            return lifted
+        lifted = xp.empty((*dual.shape[:2], basis.shape[-2]))
+        for n, runs in by_size(self.n_rows[self.x_index]):
+            x_index, runs = xp.asarray(self.x_index[runs]), xp.asarray(runs)
+            own, part = (
+                xp.ascontiguousarray(each[..., :n]) for each in (basis[x_index], dual[runs])
+            )
+            lifted[runs] = xp.einsum("bsn,btn->bts", own, part)
         return lifted
 
     def _dual_times(self, t: FloatArray) -> FloatArray:
@@ -208,32 +260,6 @@ def run_index(lead: tuple[int, ...], shape: tuple[int, ...]) -> IntArray:
     return per_run(np.arange(math.prod(lead), dtype=np.int64).reshape(lead), shape)
 
 
-def _reduce(xp: Any, X: FloatArray, y: FloatArray) -> tuple[FloatArray, ...]:
-    """The columns' basis Q, Q^T X, Q^T y and the part of y that no beta reaches, for tall X.
-
-    The rank is decided by the singular values of the columns, scaled to length one, since they may
-    differ by orders of magnitude and be independent all the same. Columns that depend on others
-    (one-hot categories beside an intercept) leave rows that are exactly zero, not rounding that a
-    flow would follow. Problems of one batch keep as many rows as the one of largest rank.
-    """
-    n_samples = X.shape[-2]
-    basis, rows = xp.linalg.qr(X)
-    size = xp.linalg.norm(rows, axis=-2, keepdims=True)
-    U, values, Vt = xp.linalg.svd(rows / xp.where(size > 0.0, size, 1.0))
-    kept = values > n_samples * np.finfo(np.float64).eps * values[..., :1]
-    if not bool(xp.all(kept)):
-        rank = max(1, int(to_host(xp.sum(kept, axis=-1)).max()))
-        kept = kept[..., :rank]
-        basis = xp.where(kept[..., None, :], (basis @ U)[..., :rank], 0.0)
-        rows = xp.where(kept, values[..., :rank], 0.0)[..., None] * Vt[..., :rank, :] * size
-    reduced = xp.squeeze(xp.swapaxes(basis, -1, -2) @ y[..., None], -1)
-    rest = y - xp.squeeze(basis @ reduced[..., None], -1)
-    # What rounding leaves of a consistent y is not an obstacle.
-    floor = 1e-14 * xp.linalg.norm(y, axis=-1)
-    rest = xp.where((xp.linalg.norm(rest, axis=-1) <= floor)[..., None], 0.0, rest)
-    return basis, rows, reduced, rest
-
-
 def make_batch(
     X: FloatArray,
     y: FloatArray,
@@ -269,7 +295,7 @@ def make_batch(
         decay = None
     shape = batch_shape(leads, options or {}, sweep)
     y_norm2 = to_host(xp.sum(y * y, axis=-1)).ravel()[run_index(y.shape[:-1], shape)]
-    basis = y_rest = None
+    basis = y_rest = n_rows = None
     n_samples, d = X.shape[-2:]
     rows = min(n_samples, d) if reduce else n_samples
     if rows > MOST_ROWS:
@@ -280,8 +306,7 @@ def make_batch(
             f"X: expected at most {MOST_ENTRIES:,} entries, got shape {(n_samples, d)}"
         )
     if reduce and n_samples > d:
-        basis, X, y, y_rest = _reduce(xp, X, y)
-        basis = basis.reshape(-1, n_samples, X.shape[-2])
+        basis, X, y, y_rest, n_rows = reduced(xp, X, y)
     offset = xp.zeros(y.shape[:-1]) if y_rest is None else xp.sum(y_rest**2, axis=-1)
     return DiagonalBatch(
         shape=shape,
@@ -300,4 +325,5 @@ def make_batch(
         decay_index=None if decay is None else run_index(decay.shape, shape),
         basis=basis,
         y_rest=None if y_rest is None else y_rest.reshape(-1, n_samples),
+        n_rows=n_rows,
     )

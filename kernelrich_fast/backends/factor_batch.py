@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from .._types import FloatArray, IntArray
 from .batch import MARGIN_LOSSES
 from .cost import factorization_seconds, linear_seconds
 from .crossover import MARGIN_CROSSOVER, factorization_crossover
+from .sizes import by_size, used
 
 __all__ = ["FactorBatch", "FactorMarginBatch", "FactorStarts", "LinearBatch"]
 
@@ -105,6 +107,10 @@ class FactorBatch(FactorStarts):
         """Expected, of every run."""
         return factorization_seconds(self.y.shape[-1], self.weight_sizes())
 
+    def parts(self) -> Sequence[tuple[IntArray, FactorBatch]]:
+        """None: problems of one batch have one size."""
+        return []
+
     def arguments(self) -> dict[str, Any]:
         where: dict[str, Any] = (
             {
@@ -162,6 +168,25 @@ class LinearBatch(FactorStarts):
     target: FloatArray  # (problems, n_outputs, n_modes)
     loss_offset: FloatArray  # (problems,)
     problem_index: IntArray
+    n_modes: IntArray | None = None  # of each problem, where they differ; zeros follow these
+
+    def parts(self) -> Sequence[tuple[IntArray, LinearBatch]]:
+        """Where problems differ in size, the runs of each size, the largest first; else none."""
+        if self.n_modes is None:
+            return []
+        sizes = by_size(self.n_modes[self.problem_index])
+        return [(runs, self._of_size(runs, n)) for n, runs in sizes]
+
+    def _of_size(self, runs: IntArray, n: int) -> LinearBatch:
+        xp = namespace(self.sigma)
+        problems, problem_index = used(self.problem_index[runs])
+        at = xp.asarray(problems)
+        return replace(
+            self, shape=(len(runs),), scale=self.scale[runs], start_index=self.start_index[runs],
+            sigma=xp.ascontiguousarray(self.sigma[at][:, :n]),
+            target=xp.ascontiguousarray(self.target[at][..., :n]),
+            loss_offset=self.loss_offset[at], problem_index=problem_index, n_modes=None,
+        )  # fmt: skip
 
     @property
     def on_device(self) -> bool:

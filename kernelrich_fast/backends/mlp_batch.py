@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +96,10 @@ class MLPBatch:
         return network_seconds(
             self.y.shape[-1], layout.n_weights, max(layout.units[1:-1]), layout.depth, self.alpha
         )
+
+    def parts(self) -> Sequence[tuple[IntArray, MLPBatch]]:
+        """None: problems of one batch have one size."""
+        return []
 
     def arguments(self) -> dict[str, Any]:
         return {
