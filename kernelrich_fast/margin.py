@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -165,7 +166,7 @@ def margin_limit(
             Z = signed_rows(runs[0][group[0]], runs[1][group[0]])
             path = _Path(Z, runs[4][group[0]], float(runs[3][group[0]]))
             for b in group:
-                found[b] = path.down_to(float(runs[2][b]))
+                found[b] = path.solution(float(runs[2][b]))
     beta, dual, margins, status, counts = (np.stack(part) for part in zip(*found, strict=True))
     status = status.reshape(shape)
     warn_unless_converged(status, "margin_limit")
@@ -187,33 +188,57 @@ def _groups(runs: list[FloatArray]) -> list[list[int]]:
 
 
 class _Path:
-    """The minimiser along falling mu."""
+    """The minimiser along falling mu.
+
+    In stages that do not depend on where it is asked for: every mu has the bits that it has alone.
+    """
 
     def __init__(self, Z: FloatArray, w0: FloatArray, depth: float) -> None:
         self.Z, self.w0, self.depth = Z, w0, depth
         size = float(np.max(np.abs(max_margin(Z, np.ones(len(Z))) / w0**depth)))
         self.first = 100.0 * size  # of the kernel regime
-        self.map = MarginMap(self.first, w0, depth)
-        self.theta = np.zeros(len(Z))
-        self.count, self.solved = 0, False
+        self.begun = self.stuck = self.good = False
+        self._begin(self.first)
 
-    def down_to(self, mu: float) -> tuple[Any, ...]:
-        """Beta, dual, margins, status, iterations at mu."""
-        if mu > self.map.mu:  # the largest of all: begin there
-            self.map = MarginMap(mu, self.w0, self.depth)
-        good, stage = self.solved or self._solve(), _STAGE
+    def _begin(self, mu: float) -> None:
+        self.map = MarginMap(mu, self.w0, self.depth)
+        self.theta = np.zeros(len(self.Z))
+        self.count = 0
+
+    def solution(self, mu: float) -> tuple[Any, ...]:
+        """Beta, dual, margins, status, iterations at mu, which is not above any mu before."""
+        if mu > self.first:
+            alone = copy(self)
+            alone._begin(mu)
+            return alone._down_to(mu, alone._solve())
+        if not self.begun:
+            self.begun, self.stuck = True, not self._solve()
+            self.good = not self.stuck
+        while not self.stuck and (there := float(self.map.mu * np.exp(-_STAGE))) > mu:
+            count = self.count
+            if not self._move(there):  # shorter stages are for each mu to take
+                self.stuck, self.count = True, count
+        return copy(self)._down_to(mu, self.good)
+
+    def _down_to(self, mu: float, good: bool) -> tuple[Any, ...]:
+        stage = _STAGE
         while good and self.map.mu > mu:
-            before = self.map, self.theta
-            there = max(mu, self.map.mu * np.exp(-stage))
-            self.theta = self.theta * self.map.rescaled(self.Z.T @ self.theta, there)
-            self.map = MarginMap(there, self.w0, self.depth)
-            if not self._solve():
-                self.map, self.theta = before
+            if not self._move(max(mu, self.map.mu * np.exp(-stage))):
                 stage *= 0.5
                 good = stage > _LEAST_STAGE
         beta = self.map.at(self.Z.T @ self.theta).beta
         status = Status.CONVERGED if good else Status.FAILED
         return beta, self.theta, self.Z @ beta, int(status), self.count
+
+    def _move(self, mu: float) -> bool:
+        """To the minimiser at a smaller mu, unless Newton fails there."""
+        before = self.map, self.theta
+        self.theta = self.theta * self.map.rescaled(self.Z.T @ self.theta, mu)
+        self.map = MarginMap(mu, self.w0, self.depth)
+        if not self._solve():
+            self.map, self.theta = before
+            return False
+        return True
 
     def _solve(self) -> bool:
         """Newton with theta >= 0, from where theta is."""
