@@ -180,7 +180,7 @@ class DiagonalPlan(SweepPlan):
             variables["population_error"] = (time, error)
         if self.test is not None:
             test = self.test.of(self.dims, block)
-            off = test.predictions(beta) - test.targets(beta.ndim)
+            off = test.predictions(beta, bool(time)) - test.targets(beta.ndim)
             variables["test_rmse"] = (time, np.sqrt(np.mean(off**2, axis=-1)))
         if "beta" in self.keep:
             variables["beta"] = ((*time, "feature"), beta)

@@ -31,13 +31,17 @@ class HeldOut:
             self.dim,
         )
 
-    def predictions(self, beta: FloatArray) -> FloatArray:
-        """Those of linear models beta (..., n_features), the axis ``dim`` first if it has sets."""
-        if self.X.ndim == 2:
-            return np.asarray(beta @ self.X.T)
-        flat = beta.reshape(beta.shape[0], -1, beta.shape[-1])
-        made = flat @ np.swapaxes(self.X, -1, -2)
-        return np.asarray(made.reshape(*beta.shape[:-1], -1))
+    def predictions(self, beta: FloatArray, timed: bool) -> FloatArray:
+        """Those of linear models beta (..., n_features), the axis ``dim`` first if it has sets.
+
+        A product for each run, whose times, if it is ``timed``, are the axis before the last: how a
+        product of many rows is rounded depends on their number, and that of runs is the block's.
+        """
+        rows = beta if timed else beta[..., None, :]
+        lead, own = self.X.shape[:-2], self.X.shape[-2:]
+        X = self.X.reshape(*lead, *(1,) * (rows.ndim - 2 - len(lead) if lead else 0), *own)
+        made = rows @ np.swapaxes(X, -1, -2)
+        return np.asarray(made if timed else made[..., 0, :])
 
     def targets(self, count: int) -> FloatArray:
         """The targets as an array of ``count`` dimensions, to compare predictions with."""

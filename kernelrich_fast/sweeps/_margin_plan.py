@@ -125,7 +125,8 @@ class MarginPlan(EvaluatedPlan, DiagonalPlan):
             variables["population_error"] = (dim, error)
         if self.test is not None:
             test = self.test.of(self.dims, block)
-            wrong = np.sign(test.predictions(flow.beta)) != test.targets(flow.beta.ndim)
+            sides = np.sign(test.predictions(flow.beta, bool(dim)))
+            wrong = sides != test.targets(flow.beta.ndim)
             variables["test_error"] = (dim, wrong.mean(axis=-1))
         if "beta" in self.keep:
             variables["beta"] = ((*dim, "feature"), flow.beta)
