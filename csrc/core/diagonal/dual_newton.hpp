@@ -162,6 +162,12 @@ private:
     state.rotate_stiff_first(trial, 0.0, scaled_gram.change);
     basis_changed = true;
     if (state.basis.n_reflectors < state.n()) {
+      // The rank is that of X: of features whose weights underflow, rows stay, and no step is
+      // found.
+      state.weigh(1.0, nullptr, trial);
+      state.rotate_stiff_first(trial, 0.0, scaled_gram.change);
+    }
+    if (state.basis.n_reflectors < state.n()) {
       offset += state.basis.drop_null_rows(state.y, state.nu, state.residual);
       state.renew_residual();
     }

@@ -7,6 +7,7 @@
 #include "../ode/radau5.hpp"
 #include "dual_system.hpp"
 #include "limit.hpp"
+#include "limit_unit.hpp"
 #include "log_mirror.hpp"
 #include "margin_decay_system.hpp"
 #include "margin_system.hpp"
@@ -100,7 +101,16 @@ struct DiagonalFamily {
       feature[j] = j < b.n && i < b.d ? X[static_cast<long long>(j) * b.d] : 0.0;
       sum += feature[j] * feature[j];
     }
-    packed[static_cast<long long>(ldn) * padded(b.d) + i] = std::sqrt(sum);
+    packed[static_cast<long long>(ldn) * padded(b.d) + i] =
+        sum > 1e-280 ? std::sqrt(sum) : tiny_norm(feature, ldn);
+  }
+  // Of a feature whose squares underflow.
+  KRF_HD static double tiny_norm(const double *feature, int ldn) {
+    constexpr double kLift = 0x1p+500;
+    double sum = 0;
+    for (int j = 0; j < ldn; ++j)
+      sum += square(kLift * feature[j]);
+    return std::sqrt(sum) / kLift;
   }
   static int rows_of_systems(const Batch &b) { return b.n; }
   static int features(const Batch &b) { return b.d; }
@@ -273,6 +283,27 @@ KRF_HD DiagonalProblem problem(MarginFlowFamily, TeamT &team, const MarginBatch 
   return p;
 }
 
+// A limit has no unit of time, and may be computed for X and y in any unit.  One other than theirs
+// is chosen where slopes times squares of features would leave the doubles.
+template <Team TeamT>
+KRF_HD DiagonalProblem problem(DiagonalLimitFamily, TeamT &team, const DiagonalBatch &b,
+                               long long run, const double *packed, Arena &arena) {
+  DiagonalProblem p = problem(DiagonalFamily{}, team, b, run, packed, arena);
+  const int ldn = padded(b.n), ldd = padded(b.d);
+  double *y = arena.take(ldn), *feature_norm = arena.take(ldd);
+  if (run == kSizesOnly)
+    return p;
+  const double size = std::sqrt(team.dot(p.y, p.y, ldn) + b.loss_offset[b.y_index[run]]);
+  p.unit = limit_unit(p, size);
+  if (p.unit == 1.0)
+    return p;
+  team.each(ldn, [&](int j) { y[j] = p.unit * p.y[j]; });
+  team.each(ldd, [&](int i) { feature_norm[i] = p.unit * p.feature_norm[i]; });
+  p.y = y;
+  p.feature_norm = feature_norm;
+  return p;
+}
+
 KRF_HD inline DiagonalFlowOutput output_of(const DiagonalBatch &b, const FlowSettings &s,
                                            const DiagonalFlowRows &r, long long run) {
   const long long rows = row_count(s), d = run * rows * b.d;
@@ -306,7 +337,7 @@ template <class SolverT, Team TeamT>
 KRF_HD void solve(DiagonalLimitFamily, SolverT &solver, TeamT &team, const DiagonalProblem &p,
                   const DiagonalBatch &b, const LimitSettings &s, const DiagonalLimitRows &r,
                   long long run) {
-  const double offset = b.loss_offset[b.y_index[run]];
+  const double offset = p.unit * (p.unit * b.loss_offset[b.y_index[run]]);
   const double y_norm = std::sqrt(team.dot(p.y, p.y, padded(b.n)) + offset);
   const LimitOptions options{s.tolerance, offset, y_norm, s.max_iterations};
   const long long d = run * b.d;

@@ -16,7 +16,8 @@ inline constexpr double kStageGoal = 1e-4;
 inline constexpr double kSlower = 0.3, kFaster = 1.5, kLeastPace = 1e-3;
 // Coordinates above this part of the largest are restored after a change of scale.
 inline constexpr double kLargePart = 1e-3;
-inline constexpr double kSlack = 1.01; // of the tolerance, for rounding
+inline constexpr double kSlack = 1.01;  // of the tolerance, for rounding
+inline constexpr double kTiny = 1e-140; // a norm whose square has no digits to lose
 } // namespace limit_rules
 
 template <Team TeamT, Mirror MirrorT, QuadraticLoss LossT = SquaredLoss> class LimitSolver {
@@ -35,7 +36,7 @@ public:
     if (!s_.start(p)) { // weights outside the floating-point range
       team_.each(p.d, [&](int i) { out.beta[i] = out.w_plus[i] = out.w_minus[i] = 0.0; });
       team_.each(p.n, [&](int i) { out.nu[i] = 0.0; });
-      out.loss = s_.y_norm2 + o.loss_offset;
+      out.loss = ((s_.y_norm2 + o.loss_offset) / p.unit) / p.unit;
       return;
     }
     newton_.loss_offset = newton_.offset = o.loss_offset;
@@ -101,6 +102,12 @@ private:
 
   KRF_HD Status reached(double goal) const {
     return newton_.offset > goal * goal ? Status::kStationary : Status::kConverged;
+  }
+  // Whether the squares of some feature underflow: what it reaches is not known.
+  KRF_HD bool has_tiny_feature() {
+    return team_.any(s_.d, [&](int i) {
+      return s_.feature_norm[i] > 0.0 && s_.feature_norm[i] < limit_rules::kTiny;
+    });
   }
 
   // What was built for another basis or position is void.
@@ -199,8 +206,9 @@ private:
     const double goal = limit_rules::kSlack * o.tolerance * o.y_norm;
     if (out.status == Status::kConverged && out.loss > goal * goal)
       out.status = newton_.offset > goal * goal ? Status::kStationary : Status::kMaxSteps;
-    if (!(out.loss < kInfinity))
+    if (!(out.loss < kInfinity) || (out.status == Status::kStationary && has_tiny_feature()))
       out.status = Status::kFailed;
+    out.loss = (out.loss / p.unit) / p.unit;
     double *w_plus = newton_.dz, *w_minus = newton_.trial;
     team_.each(p.d, [&](int i) { out.beta[i] = s_.here.beta[i]; });
     team_.for_each(s_.ldd, [&](int i) {
@@ -210,7 +218,7 @@ private:
       write(w_minus + i, minus);
     });
     team_.each(p.d, [&](int i) { out.w_plus[i] = w_plus[i], out.w_minus[i] = w_minus[i]; });
-    team_.each(p.n, [&](int i) { out.nu[i] = s_.nu[i]; });
+    team_.each(p.n, [&](int i) { out.nu[i] = p.unit * s_.nu[i]; });
   }
 
   TeamT &team_;

@@ -48,6 +48,7 @@ template <Team TeamT, Mirror MirrorT> struct MirrorState {
 
   // At t = 0; `largest(i)` is the largest beta_i that the targets ask for.
   template <class Largest> KRF_HD void start_mirror(const DiagonalProblem &p, Largest largest) {
+    basis.load(p);
     copy(team, p.y, y, ldn);
     fill(team, 0.0, nu, ldn);
     team.each(ldd, [&](int i) {

@@ -30,6 +30,8 @@ struct DiagonalProblem {
   // Of a margin loss, where y are labels: which, and whether results are wanted at times.
   MarginLossKind margin_loss = MarginLossKind::kExponential;
   bool by_time = false;
+  // A power of two: solvers are to take unit X for X.  The other data are in that unit already.
+  double unit = 1.0;
 };
 
 struct DiagonalFlowOutput : FlowOutput {

@@ -32,6 +32,16 @@ template <Team TeamT> struct ResidualBasis {
         feature_norm(p.feature_norm), rotated_X(arena.take(static_cast<long long>(ldd) * ldn)),
         reflectors(arena.take(static_cast<long long>(ldn) * ldn)), is_leading(arena.take(ldd)) {}
 
+  // The problem's X, in its unit.
+  KRF_HD void load(const DiagonalProblem &p) {
+    X = p.X;
+    if (p.unit == 1.0)
+      return;
+    copy(team, p.X, rotated_X, ldd * ldn);
+    scale(team, p.unit, rotated_X, ldd * ldn);
+    X = rotated_X;
+  }
+
   KRF_HD bool is_rotated() const { return n_reflectors > 0; }
   KRF_HD const double *feature(int i) const { return X + static_cast<long long>(i) * ldn; }
   KRF_HD double *reflector(int k) const { return reflectors + static_cast<long long>(k) * ldn; }
@@ -110,7 +120,7 @@ template <Team TeamT> struct ResidualBasis {
   // Back to the basis of the problem, with nu.
   KRF_HD void restore(const DiagonalProblem &p, double *y, double *nu) {
     to_original(nu);
-    X = p.X;
+    load(p);
     n = p.n;
     n_reflectors = 0;
     copy(team, p.y, y, ldn);

@@ -8,6 +8,7 @@
 // (COCG: van der Vorst and Melissen, IEEE Trans. Magn. 26, 1990).
 #pragma once
 
+#include "../base/complex.hpp"
 #include "../team.hpp"
 
 KRF_BEGIN_NAMESPACE
@@ -22,6 +23,9 @@ inline constexpr int kMost = 12;
 // A solve ends where the residual, in the norm of the inverse, has fallen to this part of the right
 // hand side; its error, in the norm of the matrix, is then at most about twice that part.
 inline constexpr double kLeft = 0.02;
+// Within these bounds of its norm in that of the inverse, squared, a right hand side is solved for
+// as it is: the squares of such products, and of what a solve leaves of them, are numbers.
+inline constexpr double kSmallest = 1e-120, kLargest = 1e140;
 } // namespace stale_rules
 
 // The real and the complex shift of a step, or h times them.
@@ -89,8 +93,12 @@ template <Team TeamT> struct StaleInverse {
       write(r + i, read<T>(b + i));
     });
     Residual now, next;
-    double sigma[3];
+    double sigma[3], size[2] = {1.0, 1.0};
     precondition<K>(now);
+    if (!(is_ordinary(now.size(0)) && (K == 1 || is_ordinary(now.size(1))))) {
+      normalize<K>(size);
+      precondition<K>(now);
+    }
     const double goal[2] = {kLeft * kLeft * now.size(0), kLeft * kLeft * now.size(1)};
     team.for_each(K * ldn, [&](int i) { write(p + i, read<T>(image + i)); });
     bool active[2] = {true, K > 1};
@@ -114,6 +122,9 @@ template <Team TeamT> struct StaleInverse {
       update_direction<K>(f);
       now = next;
     }
+    for (int k = 0; k < (K == 1 ? 1 : 2); ++k)
+      if (size[k] != 1.0)
+        scale(team, size[k], x + k * ldn, (k + 1) * ldn);
     team.for_each(K * ldn, [&](int i) { write(b + i, unit * read<T>(x + i)); });
   }
 
@@ -124,6 +135,24 @@ private:
     double rho[4] = {};
     KRF_HD double size(int system) const { return rho[system == 0 ? 0 : 3]; }
   };
+
+  KRF_HD static bool is_ordinary(double size) {
+    return size >= stale_rules::kSmallest && size <= stale_rules::kLargest;
+  }
+  // r of both systems by powers of two, so that the largest entries are about one; `size` undoes
+  // it.
+  template <int K> KRF_HD KRF_APART void normalize(double size[2]) {
+    for (int k = 0; k < (K == 1 ? 1 : 2); ++k) {
+      const int begin = k * ldn, count = (k + 1) * ldn;
+      T most = splat<T>(0.0);
+      team.for_each(count,
+                    [&](int i) { most = greater_of(most, absolute(read<T>(r + begin + i))); });
+      const double largest = team.max(most);
+      const double lift = largest > 0.0 ? power_of_two_for(largest) : 1.0;
+      size[k] = 1.0 / lift;
+      team.for_each(count, [&](int i) { write(r + begin + i, lift * read<T>(r + begin + i)); });
+    }
+  }
 
   // image = (G / s0 + z I) p, and the products of the two.
   template <int K> KRF_HD void apply(const double *G, double unit, Shifts z, double sigma[3]) {
