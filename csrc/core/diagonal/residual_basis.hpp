@@ -58,7 +58,7 @@ template <Team TeamT> struct ResidualBasis {
       // Greedy by what is left of each weighted feature below the rows already taken.
       const int best = team.largest(d, [&](int i) {
         const double norm2 = feature_norm[i] * feature_norm[i];
-        return remaining[i] > kDependent * norm2 ? weight[i] * remaining[i] / norm2 : 0.0;
+        return remaining[i] > kDependent * norm2 ? share(weight[i], remaining[i], norm2) : 0.0;
       });
       if (best < 0)
         break;
@@ -139,6 +139,11 @@ template <Team TeamT> struct ResidualBasis {
   }
 
 private:
+  // weight part / whole; a product that would leave the doubles is not formed.
+  KRF_HD static double share(double weight, double part, double whole) {
+    const double product = weight * part;
+    return product > 1e-290 && product < kInfinity ? product / whole : weight * (part / whole);
+  }
   KRF_HD double length2_below(int i) const {
     const double *x = feature(i);
     double sum = 0;
