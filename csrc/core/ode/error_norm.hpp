@@ -25,6 +25,12 @@ struct ErrorNorm {
   double left = 1;           // the factor by which decay alone shrinks the predictor over the step
   bool too_far = false;      // a Newton correction beyond where its matrix holds: it shows no rate
 
+  // Of a correction: whether it is of the size of the rounding of what it corrects.
+  KRF_HD bool is_rounding() const {
+    constexpr double kRounding = 4.0 * kEpsilon;
+    return componentwise <= kRounding && predictor <= kRounding * predictor_norm;
+  }
+
   // In units of the tolerance: at most 1 where the change is accurate enough.
   KRF_HD double relative_to(double atol, double rtol, double norm_before) const {
     const double scale = atol + rtol * larger(left * norm_before, predictor_norm);

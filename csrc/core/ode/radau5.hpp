@@ -192,8 +192,9 @@ private:
       const double size = change.relative_to(atol, rtol, norm_before);
       if (iterations > 1) {
         rate = size / previous;
+        // On a step that moves z by less than its rounding, corrections are rounding from the start.
         if (!(rate < 1.0))
-          return false;
+          return change.is_rounding() && !too_far && s.decreases(end_field());
       }
       // Without a measured rate the first change stands for the error left.  Unless that is also
       // small against the step itself, a second correction is made: a residual that the tolerance
