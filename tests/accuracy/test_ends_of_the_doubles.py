@@ -1,12 +1,18 @@
-"""Potentials, norms and distances at the ends of the doubles."""
+"""Potentials, norms, distances, flows and limits at the ends of the doubles."""
 
 from __future__ import annotations
+
+import warnings
 
 import mpmath
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 
+import kernelrich_fast as krf
 from kernelrich_fast import theory
+
+DATA = krf.datasets.sparse_regression(20, 50, 3)
 
 
 @pytest.mark.parametrize("alpha", [1e-300, 1e-200, 1e-100, 1e-3, 1e3, 1e100, 1e200])
@@ -140,3 +146,98 @@ def test_feature_distances_of_any_size():
     assert np.isclose(
         theory.mlp_feature_distance(*uneven, X), theory.mlp_feature_distance(*alone, X), rtol=1e-13
     )
+
+
+def relative(found, expected):
+    size = np.abs(expected).max()
+    return np.linalg.norm(found / size - expected / size) / np.linalg.norm(expected / size)
+
+
+def logarithmic_gap(result, X, alpha):
+    """How far weights are from beta = 2 alpha^2 sinh(8 X^T nu), in the logarithm, relatively."""
+    theta = 8.0 * (X.T @ result.dual)
+    large = np.log(np.abs(result.beta)) - 2.0 * np.log(alpha)
+    return np.abs(np.sign(result.beta) * large - theta)[large > 30.0].max() / large.max()
+
+
+def least_l1(X, y):
+    program = linprog(np.ones(2 * X.shape[1]), A_eq=np.hstack([X, -X]), b_eq=y, method="highs")
+    return program.x[: X.shape[1]] - program.x[X.shape[1] :]
+
+
+@pytest.mark.parametrize(
+    ("depth", "alpha", "unit"),
+    [
+        (2, 1e-150, 1e-9), (2, 1e-150, 1e-140), (2, 1e-150, 1e-160), (2.5, 1e-100, 1e-9),
+        (3, 1.1e-76, 1e-9), (3, 1e-50, 1e-40), (4, 1e-50, 1e-9), (5, 1e-38, 1e-9),
+        (2, 1e-100, 1e130),
+    ],
+)  # fmt: skip
+def test_limits_of_inputs_in_any_unit(compiled, depth, alpha, unit):
+    """Slopes times squares of inputs lie outside the doubles; the rank of X is 20 all the same."""
+    limit = krf.limit_diagonal(unit * DATA.X, DATA.y, alpha=alpha, depth=depth)
+    assert limit.status == krf.Status.CONVERGED
+    if depth > 2:
+        assert relative(unit * limit.beta, least_l1(DATA.X, DATA.y)) < 1e-8
+    else:
+        assert relative(unit * (DATA.X @ limit.beta), DATA.y) < 1.1e-10
+        assert logarithmic_gap(limit, unit * DATA.X, alpha) < 1e-9
+
+
+@pytest.mark.parametrize(("depth", "alpha"), [(2, 1e-140), (2, 0.1), (2.5, 1e-60), (3, 1e-60)])
+@pytest.mark.parametrize("k", [-420, -30, 30, 400])
+def test_limits_when_all_data_change_their_unit(compiled, depth, alpha, k):
+    """The fits stay the same, and nu is measured in the inverse of the unit."""
+    limit = krf.limit_diagonal(np.ldexp(DATA.X, k), np.ldexp(DATA.y, k), alpha=alpha, depth=depth)
+    plain = krf.limit_diagonal(DATA.X, DATA.y, alpha=alpha, depth=depth)
+    assert limit.converged
+    assert relative(limit.beta, plain.beta) < 1e-8
+    assert relative(np.ldexp(limit.dual, k), plain.dual) < 1e-8
+    assert 0.0 <= limit.loss <= 1.1e-20 * (np.ldexp(DATA.y, k) @ np.ldexp(DATA.y, k))
+
+
+@pytest.mark.parametrize(("depth", "alpha", "unit"), [(2, 1e-150, 1e-9), (3, 1e-50, 1e-40)])
+def test_least_squares_in_tiny_units(compiled, depth, alpha, unit):
+    """Equal rows with other targets, which nothing fits: their means, by the rank of X."""
+    X = np.vstack([DATA.X[:3], DATA.X[:3]])
+    limit = krf.limit_diagonal(unit * X, DATA.y[:6], alpha=alpha, depth=depth)
+    means = 0.5 * (DATA.y[:3] + DATA.y[3:6])
+    assert limit.status == krf.Status.STATIONARY
+    assert relative(unit * limit.beta, least_l1(DATA.X[:3], means)) < 1e-8
+    gap = 0.5 * (DATA.y[:3] - DATA.y[3:6])
+    assert np.isclose(limit.loss, 2.0 * gap @ gap, rtol=1e-9)
+
+
+def test_limits_at_random_never_rest_where_data_are_fitted(compiled):
+    """X of full rank, in units of one feature or of all; the scale wherever it may be."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        n, depth = rng.integers(1, 8), float(rng.choice([2, 2.5, 3, 4, 5, 8]))
+        X = rng.standard_normal((n, rng.integers(n, 20)))
+        X *= 10.0 ** (rng.uniform(-30, 0, X.shape[1]) * rng.integers(2))
+        X *= 10.0 ** rng.uniform(-140, 139) / np.abs(X).max()
+        y = rng.standard_normal(n)
+        y *= 10.0 ** rng.uniform(-139, 139) / np.abs(y).max()
+        alpha = 10.0 ** (rng.uniform(-303.0, 295.0) / (2.0 * depth - 2.0))
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", krf.ConvergenceWarning)
+            limit = krf.limit_diagonal(X, y, alpha=alpha, depth=depth)
+        assert limit.status != krf.Status.STATIONARY
+        if limit.converged:
+            assert relative(X @ limit.beta, y) < 1.1e-10
+
+
+@pytest.mark.parametrize("depth", [2, 2.5, 3])
+@pytest.mark.parametrize("exponent", [-140, -100, -82, -80, -77, -74, 80, 100, 139])
+def test_flows_to_targets_of_any_size(compiled, depth, exponent):
+    """Far below alpha^D the fit of least l2 norm, far above it and D > 2 that of least l1 norm."""
+    unit = 10.0**exponent / np.abs(DATA.y).max() * 1.0000001
+    flow = krf.flow_diagonal(DATA.X, unit * DATA.y, alpha=1e-3, depth=depth, method="radau5")
+    assert flow.converged
+    if exponent < 0:
+        assert relative(flow.beta / unit, np.linalg.pinv(DATA.X) @ DATA.y) < 1e-5
+        assert flow.n_steps < 60
+    elif depth > 2:
+        assert relative(flow.beta / unit, least_l1(DATA.X, DATA.y)) < 1e-5
+    else:
+        assert logarithmic_gap(flow, DATA.X, 1e-3) < 1e-6

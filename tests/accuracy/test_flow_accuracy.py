@@ -202,8 +202,11 @@ def test_rows_within_explicit_steps(backend, seed):
 
 @pytest.mark.parametrize(
     ("depth", "alpha"),
-    [(2.5, 1e-60), (3, 1e-12), (3, 1e-20), (3, 1e-45), (4, 1e-18), (6, 1e-10), (8, 1e-8)],
-)
+    [
+        (2.5, 1e-60), (3, 1e-12), (3, 1e-20), (3, 1e-45), (4, 1e-18), (6, 1e-10), (8, 1e-8),
+        (3, 1e-75), (4, 1e-40), (4, 1e-50), (5, 1e-30), (5, 1e-37), (8, 1e-21),
+    ],
+)  # fmt: skip
 def test_saddles_from_starts_beyond_the_digits_of_time(compiled, depth, alpha):
     """A flow of 1e45 units of time rests at every saddle of the limit alpha to 0, and leaves it.
 
@@ -218,7 +221,7 @@ def test_saddles_from_starts_beyond_the_digits_of_time(compiled, depth, alpha):
         flow = krf.flow_diagonal(X, y, alpha=alpha, depth=depth, t_eval=times[-n_times:])
         assert flow.converged
         assert relative(flow.beta, path.beta[-n_times:]).max() < 1e-9
-        assert flow.n_steps < 2000
+        assert flow.n_steps < 2500
 
 
 @pytest.mark.parametrize(("depth", "alpha"), [(2.5, 1e-50), (3, 1e-25), (4, 1e-14), (6, 1e-7)])

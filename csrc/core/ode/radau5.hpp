@@ -192,7 +192,7 @@ private:
       const double size = change.relative_to(atol, rtol, norm_before);
       if (iterations > 1) {
         rate = size / previous;
-        // On a step that moves z by less than its rounding, corrections are rounding from the start.
+        // Corrections of a step shorter than rounding shows are rounding from the start.
         if (!(rate < 1.0))
           return change.is_rounding() && !too_far && s.decreases(end_field());
       }
