@@ -76,7 +76,7 @@ def flow_diagonal(
     alpha : array_like, (...)
         Scale of the initial weights, positive; required without ``start``. alpha^(2D-2) and its
         inverse must be floating-point numbers (alpha from 1e-150 on at depth 2, 1e-76 at 3). At
-        D > 2 some flows with alpha^(D-2) far below 1e-30 end as MAX_STEPS or FAILED, not limits.
+        D > 2 some flows with alpha^(D-2) far below 1e-30 end as MAX_STEPS, not limits.
     depth : array_like, (...)
         Number of layers D >= 2, a real number.
     w0 : array_like, (..., n_features) or scalar, optional

@@ -241,3 +241,16 @@ def test_flows_to_targets_of_any_size(compiled, depth, exponent):
         assert relative(flow.beta / unit, least_l1(DATA.X, DATA.y)) < 1e-5
     else:
         assert logarithmic_gap(flow, DATA.X, 1e-3) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("depth", "alpha", "unit", "size"),
+    [(2.5, 3e10, 1e46, 1e105), (2.5, 3e92, 4e-39, 9e91), (4, 2e22, 5e28, 8e76)],
+)
+def test_flows_whose_first_rate_has_squares_beyond_the_doubles(compiled, depth, alpha, unit, size):
+    X, y = unit * DATA.X, size * DATA.y
+    flow = krf.flow_diagonal(X, y, alpha=alpha, depth=depth)
+    assert flow.converged
+    kernel = alpha**depth > size / unit
+    expected = np.linalg.pinv(DATA.X) @ DATA.y if kernel else least_l1(DATA.X, DATA.y)
+    assert relative(flow.beta * (unit / size), expected) < 1e-5

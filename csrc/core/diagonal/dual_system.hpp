@@ -106,12 +106,11 @@ public:
   }
   // Relative rate at which the loss falls.
   KRF_HD double rate() {
-    T sum = splat<T>(0.0);
-    team.for_each(state.ldd, [&](int i) {
-      const T v = read<T>(state.velocity + i);
-      sum += read<T>(state.here.slope + i) * v * v;
-    });
-    return team.sum(sum) / larger(loss(), 1e-300) + decayed.rate();
+    const double size2 = larger(loss(), 1e-300);
+    double fall = fall_of(1.0) / size2;
+    if (!(fall > 0.0 && fall < kInfinity)) // squares have left the doubles
+      fall = fall_of(1.0 / std::sqrt(size2));
+    return fall + decayed.rate();
   }
 
   // A convex flow rests nowhere but where its velocity is rounding: at a minimum, or where only
@@ -266,6 +265,16 @@ public:
 
 private:
   using Stages = MirrorStages<TeamT, MirrorT>;
+
+  // By how much the square of the residual falls per unit of time, in units of 1 / unit^2.
+  KRF_HD double fall_of(double unit) {
+    T sum = splat<T>(0.0);
+    team.for_each(state.ldd, [&](int i) {
+      const T v = unit * read<T>(state.velocity + i);
+      sum += read<T>(state.here.slope + i) * v * v;
+    });
+    return team.sum(sum);
+  }
 
   // Whether the basis must be built anew, for the weights in `scratch_`.  Features reflected after
   // one that is stiff no more have a component in its row.  There a long step is large, so that
