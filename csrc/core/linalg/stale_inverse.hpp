@@ -88,17 +88,9 @@ template <Team TeamT> struct StaleInverse {
     using namespace stale_rules;
     const double unit = 1.0 / shift;
     const Shifts scaled{unit * z.real, unit * z.complex_r, unit * z.complex_i};
-    team.for_each(K * ldn, [&](int i) {
-      write(x + i, splat<T>(0.0));
-      write(r + i, read<T>(b + i));
-    });
     Residual now, next;
     double sigma[3], size[2] = {1.0, 1.0};
-    precondition<K>(now);
-    if (!(is_ordinary(now.size(0)) && (K == 1 || is_ordinary(now.size(1))))) {
-      normalize<K>(size);
-      precondition<K>(now);
-    }
+    start<K>(b, now, size);
     const double goal[2] = {kLeft * kLeft * now.size(0), kLeft * kLeft * now.size(1)};
     team.for_each(K * ldn, [&](int i) { write(p + i, read<T>(image + i)); });
     bool active[2] = {true, K > 1};
@@ -136,6 +128,18 @@ private:
     KRF_HD double size(int system) const { return rho[system == 0 ? 0 : 3]; }
   };
 
+  // x = 0, r = b in units of `size`, and image = P^-1 r.
+  template <int K> KRF_HD void start(const double *b, Residual &now, double size[2]) {
+    team.for_each(K * ldn, [&](int i) {
+      write(x + i, splat<T>(0.0));
+      write(r + i, read<T>(b + i));
+    });
+    precondition<K>(now);
+    if (is_ordinary(now.size(0)) && (K == 1 || is_ordinary(now.size(1))))
+      return;
+    normalize<K>(size);
+    precondition<K>(now);
+  }
   KRF_HD static bool is_ordinary(double size) {
     return size >= stale_rules::kSmallest && size <= stale_rules::kLargest;
   }
