@@ -142,11 +142,9 @@ def _of_moments(S: FloatArray, C: FloatArray, y_norm2: Any) -> LinearData:
     xp = namespace(S, C)
     lead, S, C = _together(xp, S, C, "SC")
     d_in = S.shape[-1]
-    values, vectors = xp.linalg.eigh(S)
-    # Equal ones in the order they came in, so that the basis of S = c I is the identity.
-    order = xp.argsort(-values, axis=-1, kind="stable")
-    values = xp.take_along_axis(values, order, axis=-1)
-    basis = xp.swapaxes(xp.take_along_axis(vectors, order[..., None, :], axis=-1), -1, -2)
+    # Of -S they come in descending order, and the basis of S = c I is the identity.
+    values, vectors = xp.linalg.eigh(-S)
+    values, basis = -values, xp.swapaxes(vectors, -1, -2)
     largest = xp.abs(values).max(axis=-1, keepdims=True)
     if bool((values < -1e-12 * largest).any()):
         raise ValueError(

@@ -211,7 +211,7 @@ def _seen(mask: Any, dims: tuple[int, int]) -> NDArray[np.bool_]:
     """The argument ``mask``, True where an entry of Y_star is observed."""
     seen: NDArray[np.bool_] = check.host_array("mask", mask)
     if seen.dtype != np.bool_:
-        raise TypeError(
+        raise ValueError(
             "mask: expected True where an entry is observed and False elsewhere, got an array of "
             f"{seen.dtype}; pass it with .astype(bool)"
         )

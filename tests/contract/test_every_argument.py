@@ -128,6 +128,7 @@ WITH = {
     (krf.flow_mlp, "biases0"): {"X": X, "y": Y, "weights0": NET["weights"], "bias": True},
     (krf.flow_mlp, "step_size"): {"X": X, "y": Y, "method": "gradient_descent"},
     (krf.sweep_mlp, "y_test"): {"X": X, "y": Y, "alpha": 1.0, "width": 4, "X_test": X},
+    (krf.sweep_diagonal, "y_test"): {"X": X, "y": Y, "alpha": 1.0, "X_test": X},
     (T.factorization_kernel_predictor, "measurements"): {"y": Y, "gram": np.eye(6), **SENSED},
     (T.factorization_tangent_kernel, "measurements"): {"gram": np.eye(6), **SENSED},
     (T.min_nuclear_norm, "measurements"): {"y": Y, **SENSED},

@@ -80,33 +80,6 @@ def test_without_a_truth_the_largest_are_coloured():
     assert any("largest at the end" in text for text in texts)
 
 
-@pytest.mark.parametrize(
-    ("clock", "values", "drawn", "label"),
-    [
-        ("log_loss", [0.5, -1.0, -30.0, -1e3], [-0.5, 1.0, 30.0, 1e3], r"$-\ln L$"),
-        ("log_t", [-2.0, 0.0, 3.0, 50.0], [-2.0, 0.0, 3.0, 50.0], r"$\ln t$"),
-    ],
-)
-@pytest.mark.parametrize("variable", ["excess_l1", "beta"])
-def test_paths_of_margin_losses_are_over_their_own_clock(variable, clock, values, drawn, label):
-    ds = krf.sweep_diagonal(
-        np.eye(2), np.ones(2), alpha=[0.1, 1.0], loss="exponential", keep=("norms", "beta"),
-        progress=False, **{f"{clock}_eval": values},
-    )  # fmt: skip
-    ax = krf.plot.paths(ds, variable)
-    curves = [line for line in ax.get_lines() if len(line.get_xdata()) == 4]
-    assert len(curves) == (4 if variable == "beta" else 2)
-    for line in curves:
-        np.testing.assert_allclose(line.get_xdata(), drawn)
-    assert ax.get_xlabel() == label
-    # A run that did not converge ends where it came to.
-    status, reached = ds.status.copy(), ds[clock].broadcast_like(ds.margin).copy()
-    status[0], reached[{"alpha": 0, clock: 3}] = int(krf.Status.MAX_STEPS), values[2]
-    ax = krf.plot.paths(ds.assign({"status": status, f"reached_{clock}": reached}), variable)
-    last = {line.get_xdata()[-1] for line in ax.get_lines() if len(line.get_xdata()) == 4}
-    assert last == {drawn[2], drawn[3]}
-
-
 def test_paths_refuse_what_cannot_be_drawn():
     ds = coefficients()
     with pytest.raises(ValueError, match=r"beta_star: expected shape \(5,\)"):

@@ -144,7 +144,7 @@ def test_the_part_of_the_test_set_that_is_wrong_is_named():
 def test_what_is_wrong_with_a_mask_is_said():
     masked = np.ma.masked_array(np.eye(3), np.eye(3) > 0.0)
     for Y_star, mask, error, said in (
-        (np.eye(3), np.eye(3), TypeError, r"^mask: .*pass it with \.astype\(bool\)"),
+        (np.eye(3), np.eye(3), ValueError, r"^mask: .*pass it with \.astype\(bool\)"),
         (np.eye(3), np.ones((2, 3), bool), ValueError, r"^mask: expected shape \(3, 3\)"),
         (np.eye(3), np.zeros((3, 3), bool), ValueError, "^mask: .*got False everywhere"),
         (masked, None, ValueError, r"^n_observed: .*with mask=~Y_star\.mask$"),
