@@ -118,7 +118,9 @@ class DiagonalBatch:
             self.some(runs), x_index=x_index, y_index=y_index,
             X=xp.ascontiguousarray(self.X[x_used][:, :n]),
             y=xp.ascontiguousarray(self.y[y_used][:, :n]), loss_offset=self.loss_offset[y_used],
-            basis=None, y_rest=None, n_rows=None,
+            # Paths are followed in another way where there is a basis.
+            basis=None if self.basis is None else self.basis[x_used][..., :n],
+            y_rest=None, n_rows=None,
         )  # fmt: skip
 
     def data_of(self, run: int) -> tuple[FloatArray, FloatArray]:

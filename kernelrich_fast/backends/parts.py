@@ -83,7 +83,8 @@ def _joined(count: int, found: list[tuple[IntArray, Any]]) -> Any:
     first = found[0][1]
     xp = namespace(first)
     joined = xp.zeros((count, *first.shape[1:]), dtype=first.dtype)
-    for runs, values in found:
+    for which, values in found:
+        runs = xp.asarray(which)
         if values.ndim == 1:
             joined[runs] = values
         else:
