@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -213,3 +214,28 @@ def test_memory_does_not_grow_with_the_sweep(tmp_path):
     call = [sys.executable, "-c", MEMORY]
     out = subprocess.run(call, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert float(out.stdout) < 1.25 * execute.MOST_BYTES / 2**20
+
+
+@pytest.mark.parametrize("asked", [{}, {"limit": True}, {"t_eval": [0.1, 1.0]}], ids=str)
+@pytest.mark.parametrize("own", [False, True])
+def test_blocks_change_no_bit_beside_designs_of_other_ranks(asked, own, monkeypatch):
+    """Tall designs, one of them with equal columns, and errors on test data."""
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((3, 20, 6)), rng.standard_normal((3, 20))
+    X[1, :, 3:] = X[1, :, :1]
+    test = rng.standard_normal((3, 57, 6)), rng.standard_normal((3, 57))
+    X_test, y_test = test if own else (each[0] for each in test)
+
+    def sweep():
+        return krf.sweep_diagonal(
+            X, y, alpha=np.geomspace(0.01, 5.0, 7), depth=[2, 3], keep=("norms", "beta"),
+            X_test=X_test, y_test=y_test, progress=False, **asked,
+        )  # fmt: skip
+
+    def path():
+        return krf.sweep_rich_path(X, y, progress=False)
+
+    whole = sweep(), path()
+    monkeypatch.setattr(execute, "MOST_BYTES", 1)
+    for cut_up, expected in zip((sweep(), path()), whole, strict=True):
+        xr.testing.assert_identical(cut_up, expected)
