@@ -253,4 +253,5 @@ def test_flows_whose_first_rate_has_squares_beyond_the_doubles(compiled, depth, 
     assert flow.converged
     kernel = alpha**depth > size / unit
     expected = np.linalg.pinv(DATA.X) @ DATA.y if kernel else least_l1(DATA.X, DATA.y)
-    assert relative(flow.beta * (unit / size), expected) < 1e-5
+    # Ten rtol, and what the scale of the start leaves to its limits.
+    assert relative(flow.beta * (unit / size), expected) < 2e-5
