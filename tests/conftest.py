@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
 from device_fault import pytest_runtest_logreport  # noqa: E402, F401
-from fallback_cases import pytest_pycollect_makeitem  # noqa: E402, F401
+from fallback_cases import on_the_fallback, pytest_pycollect_makeitem  # noqa: E402, F401
 from stand_in_device import StandIn, fake_cupy  # noqa: E402
 
 import kernelrich_fast as krf  # noqa: E402
@@ -36,21 +36,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.mpl = True
 
 
-# The only tests of accuracy that take the package through averages, schedules and saddles.
+# The only tests that take the fallback through averages, schedules and saddles.
 ALONE = ("test_averaged.py", "test_decay_schedules.py", "test_rich_path.py", "test_weight_decay.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Coverage leaves out numerical loops in Python, which take up to twice the time under it.
 
-    Tests of how many digits a result has run the lines of the contract tests again, and their
-    oracles are such loops; those of the compiled module run few lines of ours.
+    Those of how many digits the fallback has run the lines of its contract tests again, and those
+    of the compiled module few of ours.
     """
     if not config.pluginmanager.hasplugin("_cov"):
         return
     for item in items:
+        parameters = getattr(item, "callspec", None)
+        fallback = parameters is not None and on_the_fallback(parameters.params)
         topic = item.path.parent.name
-        if topic == "native" or (topic == "accuracy" and item.path.name not in ALONE):
+        if topic == "native" or (topic == "accuracy" and fallback and item.path.name not in ALONE):
             item.add_marker("no_cover")
 
 
