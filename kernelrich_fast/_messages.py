@@ -81,7 +81,7 @@ def _is_real(value: Any) -> bool:
 
 
 def one_that_is(bad: Any, values: Any) -> str:
-    """The first of the values that is bad, and where it is.
+    """The first value that is bad, and its index, as text.
 
     Examples
     --------

@@ -190,7 +190,8 @@ def _groups(runs: list[FloatArray]) -> list[list[int]]:
 class _Path:
     """The minimiser along falling mu.
 
-    In stages that do not depend on where it is asked for: every mu has the bits that it has alone.
+    Its stages do not depend on the values of mu that are asked for, so that the solution at each
+    has the bits that it has alone.
     """
 
     def __init__(self, Z: FloatArray, w0: FloatArray, depth: float) -> None:

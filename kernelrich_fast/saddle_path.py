@@ -28,8 +28,8 @@ __all__ = ["RichPath", "check_bounds", "rich_path"]
 _DEPENDENT = 1e-12
 _VANISHING = 1e-9
 _LARGEST_BOUND = 1e150  # times features of up to 1e140
-# Rows of different units that are taken as they are, although they are more than the features. A
-# factorisation would lose small ones; without it a square matrix of the rows is stored.
+# The most samples, if they are more than the features, that are not reduced where their units
+# differ. The reduction would lose small rows; without it a square matrix of this size is stored.
 _MOST_UNEVEN = 2048
 _FITS, _ORTHOGONAL = 1e-11, 1e-9  # of the terms of a row, and of x_i^T r
 

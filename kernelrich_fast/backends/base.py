@@ -186,7 +186,7 @@ class LimitOptions:
     progress: Progress | None
 
     def of_runs(self, runs: IntArray, progress: Progress | None) -> LimitOptions:
-        """All have the same."""
+        """Those of some of the runs: all runs have the same."""
         return replace(self, progress=progress)
 
     def arguments(self) -> dict[str, Any]:

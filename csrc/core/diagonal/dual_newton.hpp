@@ -162,8 +162,8 @@ private:
     state.rotate_stiff_first(trial, 0.0, scaled_gram.change);
     basis_changed = true;
     if (state.basis.n_reflectors < state.n()) {
-      // The rank is that of X: of features whose weights underflow, rows stay, and no step is
-      // found.
+      // The rank is decided by X alone.  Rows that only features with underflowing weights reach
+      // are kept; no step is found for them.
       state.weigh(1.0, nullptr, trial);
       state.rotate_stiff_first(trial, 0.0, scaled_gram.change);
     }
