@@ -105,11 +105,10 @@ def limit_under_decay(
     xp = namespace(batch.X)
     per_lam = xp.asarray([[2.0 / run.lam] for run in runs])
     return {
-        **{name: xp.asarray(rows[name]) for name in ("beta", "w_plus", "w_minus")},
+        **{name: xp.asarray(rows[name]) for name in ("beta", "w_plus", "w_minus", "loss")},
         "dual": batch.with_rest(xp.asarray(rows["dual"])[:, None, :], per_lam)[:, 0],
-        "loss": rows["loss"],
-        "status": status,
-        "n_iterations": n_steps,
+        "status": xp.asarray(status),
+        "n_iterations": xp.asarray(n_steps),
     }
 
 
@@ -131,8 +130,8 @@ def _ends(
     ends = solve_batch(backend, "diagonal_flow", batch.some(left) if done else batch, options)
     for name in ("beta", "w_plus", "w_minus"):
         rows[name][left] = to_host(ends[name])[:, 0]
-    rows["loss"][left] = np.asarray(ends["loss"])[:, 0]
-    status[left], n_steps[left] = np.asarray(ends["status"]), np.asarray(ends["n_steps"])
+    rows["loss"][left] = to_host(ends["loss"])[:, 0]
+    status[left], n_steps[left] = to_host(ends["status"]), to_host(ends["n_steps"])
     return rows, status, n_steps
 
 
@@ -169,7 +168,7 @@ def _duals_at_rest(
     lam, depth = np.array([(runs[b].lam, runs[b].depth) for b in resting]).T
     options = _options(1.0 / (depth * lam), steps, threads, None)
     ends = solve_batch(backend, "diagonal_flow", _onward(batch, rows, runs, resting), options)
-    t, sums = np.asarray(ends["t"])[:, 0], to_host(ends["dual"])[:, 0]
+    t, sums = to_host(ends["t"])[:, 0], to_host(ends["dual"])[:, 0]
     slowing = 2.0 * (depth - 2.0) * lam
     slows = slowing > 0.0
     passed = np.where(slows, -np.expm1(-slowing * t) / np.where(slows, slowing, 1.0), t)

@@ -127,8 +127,11 @@ def new_start(
             raise ValueError(f"{name}: expected w0 and balance for model={model!r}, got {name}")
     _expect_depth_two(layers, model)
     common, _ = start_profiles(d, w0, None, None, device=True)
+    xp = namespace(common)
     if model == "two_products":
         b = _balance(0.0 if balance is None else balance)
+        if b.ndim:  # runs may differ in their balance alone
+            common = common * xp.ones((*b.shape, 1))
         return Start(model, scale, layers, common, common, b, None)
     b = _balance(1.0 if balance is None else balance)
     if np.any(b == 0.0):
@@ -138,9 +141,9 @@ def new_start(
         )
     # (u + v)^2 = 2 (1 + root) and (u - v)^2 = 2 (1 - root) = 2 b^2 / (1 + root), in units of alpha
     root = 1.0 + np.sqrt(1.0 - b**2)
-    sides = np.sqrt(0.5 * root)[..., None], (np.abs(b) / np.sqrt(2.0 * root))[..., None]
-    sign = np.sign(b)[..., None]
-    return Start(model, scale, layers, sides[0] * common, sides[1] * common, b, sign)
+    sum_of_layers, gap = np.sqrt(0.5 * root), np.abs(b) / np.sqrt(2.0 * root)
+    plus, minus = (xp.asarray(side[..., None]) * common for side in (sum_of_layers, gap))
+    return Start(model, scale, layers, plus, minus, b, np.sign(b)[..., None])
 
 
 def continued(

@@ -22,7 +22,7 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != RO
 
 from device_fault import pytest_runtest_logreport  # noqa: E402, F401
 from fallback_cases import on_the_fallback, pytest_pycollect_makeitem  # noqa: E402, F401
-from stand_in_device import StandIn, fake_cupy  # noqa: E402
+from stand_in_device import StandIn, fake_cupy, refusing  # noqa: E402
 
 import kernelrich_fast as krf  # noqa: E402
 from kernelrich_fast import backends  # noqa: E402
@@ -167,6 +167,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., StandIn]
         monkeypatch.setitem(sys.modules, "cupy", fake_cupy())
         monkeypatch.setitem(sys.modules, "kernelrich_fast._cuda", device)
         monkeypatch.setattr(krf, "_cuda", device, raising=False)
+        for name in ("asarray", "array"):
+            monkeypatch.setattr(np, name, refusing(getattr(np, name)))
         backends._load.cache_clear()
         return device
 

@@ -6,11 +6,12 @@ tested by every test that takes ``backend``.
 
 from __future__ import annotations
 
+import sys
 import types
 
 import numpy as np
 
-__all__ = ["DeviceArray", "StandIn", "fake_cupy", "on_device"]
+__all__ = ["DeviceArray", "StandIn", "fake_cupy", "on_device", "refusing"]
 
 
 def has_host_array(values):
@@ -57,6 +58,18 @@ def given(result):
 
 def on_device(array):
     return np.ascontiguousarray(array).view(DeviceArray)
+
+
+def refusing(convert):
+    """``np.asarray`` or ``np.array`` as the package meets it: CuPy refuses to be converted."""
+
+    def guarded(a, *args, **options):
+        caller = sys._getframe(1).f_globals["__name__"]
+        if isinstance(a, DeviceArray) and caller.startswith("kernelrich_fast"):
+            raise TypeError("Implicit conversion to a NumPy array is not allowed")
+        return convert(a, *args, **options)
+
+    return guarded
 
 
 def fake_cupy():

@@ -99,6 +99,23 @@ def test_diagonal_data_under_weight_decay(on_cuda):
     expect_same(got, expected, ("beta", "beta_mean", "dual", "loss"))
 
 
+def test_limits_under_weight_decay(on_cuda):
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((9, 21)), rng.standard_normal((2, 1, 9))
+    options = dict(alpha=[0.1, 0.5, 1.0], depth=3, weight_decay=0.1)
+    got = krf.limit_diagonal(on_cuda(X), on_cuda(y), **options)
+    assert got.backend == "cuda"
+    expect_same(got, krf.limit_diagonal(X, y, **options, backend="cpu"), ("beta", "loss", "dual"))
+
+
+def test_a_profile_of_products(on_cuda):
+    rng = np.random.default_rng(5)
+    X, y, w0 = rng.standard_normal((9, 21)), rng.standard_normal(9), rng.uniform(0.5, 2.0, 21)
+    options = dict(alpha=[0.1, 0.5], model="product", balance=[0.5, -0.2], t_eval=[0.1, 0.3])
+    got = krf.flow_diagonal(on_cuda(X), y, **options, w0=on_cuda(w0))
+    expect_same(got, krf.flow_diagonal(X, y, **options, w0=w0, backend="cpu"), ("beta", "loss"))
+
+
 @pytest.mark.parametrize(
     "how", [{"t_eval": [0.1, 0.5]}, {"loss": "logistic", "log_loss_eval": [-1.0, -50.0]}]
 )

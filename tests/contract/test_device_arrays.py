@@ -166,6 +166,8 @@ def test_what_is_said_of_device_arrays_that_do_not_fit(stand_in, monkeypatch):
     "options",
     [
         {"model": "product", "balance": 0.5, "loss_scale": 0.1},
+        {"model": "product", "balance": [0.5, -0.2], "w0": on_device(np.linspace(0.5, 2.0, 12))},
+        {"model": "two_products", "balance": [0.5, -0.2]},
         {"weight_decay": [(0.0, 0.3), (0.2, 0.1)]},
         {"weight_decay": [0.1, 0.2], "depth": 2.5, "averaged": True},
         {"w_minus0": 0.0},
@@ -176,7 +178,8 @@ def test_options_of_diagonal_networks_take_data_on_the_device(stand_in, options)
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((5, 12)), rng.standard_normal(5)
     call = dict(alpha=[0.2, 0.4], t_eval=[0.1, 0.5], **options)
-    expected = krf.flow_diagonal(X, y, **call, backend="cpu")
+    here = {name: np.asarray(v) if isinstance(v, DeviceArray) else v for name, v in call.items()}
+    expected = krf.flow_diagonal(X, y, **here, backend="cpu")
     got = krf.flow_diagonal(on_device(X), on_device(y), **call)
     assert got.backend == "cuda"
     names = ("beta", "w_plus", "w_minus", "dual", "loss", "t", "status", "penalty")
@@ -187,6 +190,19 @@ def test_options_of_diagonal_networks_take_data_on_the_device(stand_in, options)
         more = krf.limit_diagonal(on_device(X), on_device(y), start=got, tol=1e-12, **on)
         here = krf.limit_diagonal(X, y, start=expected, tol=1e-12, **on, backend="cpu")
         expect_same(more, here, ("beta", "w_plus", "loss"))
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_limits_under_decay_take_data_on_the_device(stand_in, depth):
+    stand_in(most_runs=4)
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((5, 12)), rng.standard_normal(5)
+    call = dict(alpha=[0.2, 0.4], depth=depth, weight_decay=0.1)
+    expected = krf.limit_diagonal(X, y, **call, backend="cpu")
+    got = krf.limit_diagonal(on_device(X), on_device(y), **call)
+    assert got.backend == "cuda"
+    names = ("beta", "w_plus", "w_minus", "dual", "loss", "status", "n_iterations")
+    expect_same(got, expected, names)
 
 
 @pytest.mark.parametrize("loss", ["logistic", "exponential"])

@@ -202,6 +202,16 @@ def _decayed(v, decay):
     return np.concatenate([-gradient * w - 2.0 * decay * m, -gradient * m - 2.0 * decay * w])
 
 
+@pytest.mark.parametrize("model", ["product", "two_products"])
+def test_runs_may_differ_in_their_balance_alone(model):
+    balances = [0.2, 0.5]
+    options = dict(alpha=0.3, model=model, t_eval=[0.5])
+    both = krf.flow_diagonal(X, Y, balance=balances, **options)
+    assert both.balance.tolist() == balances
+    for beta, balance in zip(both.beta, balances, strict=True):
+        assert np.array_equal(beta, krf.flow_diagonal(X, Y, balance=balance, **options).beta)
+
+
 @pytest.mark.parametrize("balance", [1.0, 0.4, -0.7, 1e-3])
 @pytest.mark.parametrize("decay", [0.0, 0.3])
 def test_a_product_from_any_balance(backend, balance, decay):
