@@ -16,7 +16,7 @@ template <Team TeamT> class OneSidedJacobi {
   static constexpr int kMaxCycles = 40; // through all pairs of columns
 
 public:
-  static constexpr int kParts = 6; // W and what turns with it
+  static constexpr int kParts = 7; // W and what turns with it
 
   Matrix Q; // (r, r): the columns of W are those of the caller times Q
 
@@ -31,7 +31,7 @@ public:
 
   // Rotates until no two columns of part[0] have a cosine above `cosine`; the other parts (n rows)
   // and Q turn along.  Returns whether anything turned.
-  KRF_HD bool orthogonalise(double *const part[kParts], double cosine) {
+  KRF_HD bool orthogonalise(double *const (&part)[kParts], double cosine) {
     const int ldr = Q.ld;
     load({part[0], ldr}, 0);
     if (!any_pair(cosine))
