@@ -3,6 +3,7 @@
 #include <pybind11/numpy.h>
 
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 #include <vector>
 
@@ -105,12 +106,16 @@ Real map_features(const Real &X, const Real &V, int repeats) {
   return out;
 }
 
+// In the padding of a right-hand side, where what a failed step computed may be.
+constexpr double kLeftBehind = std::numeric_limits<double>::quiet_NaN();
+
 py::tuple solve(const Real &A, const Real &b, int repeats) {
   const auto packed = pack_square(A);
   const int n = static_cast<int>(A.shape(0)), ld = krf::padded(n);
   if (b.ndim() != 1 || b.shape(0) != n)
     throw std::invalid_argument("b must be (n,)");
   auto L = packed, x = zeros(ld), pivot = zeros(ld);
+  std::fill(x.begin(), x.end(), kLeftBehind);
   double kept = 0;
   for (int r = 0; r < repeats; ++r) {
     L = packed;
@@ -155,8 +160,10 @@ py::tuple solve_complex(const Real &A, double shift, const Real &b, int repeats)
     std::fill(Li.begin(), Li.end(), 0.0);
     for (int i = 0; i < n; ++i)
       Li[i * ld + i] = shift;
+    std::fill(xr.begin(), xr.end(), kLeftBehind);
     std::copy(b.data(), b.data() + n, xr.begin());
-    std::fill(xi.begin(), xi.end(), 0.0);
+    std::fill(xi.begin(), xi.begin() + n, 0.0);
+    std::fill(xi.begin() + n, xi.end(), kLeftBehind);
     krf::cpu::parts().solve_complex(n, Lr.data(), Li.data(), pr.data(), pi.data(), xr.data(),
                                     xi.data());
   }

@@ -99,7 +99,10 @@ inline void factor_complex_ldlt(double *Ar, double *Ai, int ld, int n, double *i
 }
 
 // b <- (L D L^T)^-1 b, in blocks of eight so that the chain of dependent operations stays short.
+// These run over the padding: b must be finite there, and would keep a NaN from call to call.
 inline void solve_ldlt(const double *L, int ld, int n, const double *inverse_pivot, double *b) {
+  for (int i = n; i < ld; ++i)
+    b[i] = 0.0;
   for (int start = 0; start < n; start += 8) {
     const double *block = L + static_cast<long long>(start) * ld;
     const int width = start + 8 < n ? 8 : n - start;
@@ -141,6 +144,8 @@ inline void solve_ldlt(const double *L, int ld, int n, const double *inverse_piv
 inline void solve_complex_ldlt(const double *Lr, const double *Li, int ld, int n,
                                const double *inverse_r, const double *inverse_i, double *br,
                                double *bi) {
+  for (int i = n; i < ld; ++i)
+    br[i] = bi[i] = 0.0;
   for (int start = 0; start < n; start += 8) {
     const long long base = static_cast<long long>(start) * ld;
     const int width = start + 8 < n ? 8 : n - start;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from test_mlp_accuracy import descent
@@ -42,3 +44,38 @@ def test_kinks_of_two_layers_that_hold_each_other(method, compiled):
     start = he_layers((d, width, width, 1), "he_uniform", 48)
     # How many steps that takes hangs on rounding: 60 to 700 of them have been seen.
     check(start, X, y, 2.4, 2000, 3e-5, (1e-2, 5e-3, 3e-3, 1e-3, 1e-4), method, 2000)
+
+
+def parity(bits):
+    X = np.array(list(itertools.product([-1.0, 1.0], repeat=bits)))
+    return X, X.prod(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("bits", "depth", "seed", "most_steps"),
+    [(3, 3, 0, 500), (3, 3, 2, 500), (3, 4, 0, 1500), (3, 4, 1, 1500), (4, 3, 0, 2000)],
+)
+def test_parities_are_learned_whose_units_slide_by_the_hundred(
+    bits, depth, seed, most_steps, compiled
+):
+    """Steps that ended at every crossing of the kinks beyond a fixed number took 20,000."""
+    X, y = parity(bits)
+    flow = krf.flow_mlp(X, y, depth=depth, width=20, alpha=0.1, seed=seed, rtol=1e-4)
+    assert flow.status == "CONVERGED"
+    assert flow.n_steps < most_steps
+
+
+@pytest.mark.parametrize(("depth", "seed", "end"), [(3, 0, 5.0), (3, 1, 4.5)])
+def test_parities_against_gradient_descent(depth, seed, end, compiled):
+    X, y = parity(3)
+    start = krf.flow_mlp(X, y, depth=depth, width=20, alpha=0.1, seed=seed, t_eval=[0.0]).weights0
+    check(start, X, y, end, 20000, 5e-3, (1e-3,), "auto", 500)
+
+
+def test_a_step_that_overflows_does_not_spoil_those_after_it(compiled):
+    """At rest steps are long; one of them ends in NaN, and a shorter one follows."""
+    angle = np.arange(1, 13) / 12.0 * 3.0 * np.pi
+    arm = np.stack([angle * np.cos(angle), angle * np.sin(angle)], axis=1) / 6.0
+    X, y = np.concatenate([arm, -arm]), np.repeat([1.0, -1.0], 12)
+    flow = krf.flow_mlp(X, y, depth=4, width=20, alpha=0.1, seed=1, rtol=1e-4)
+    assert flow.status == "STATIONARY"

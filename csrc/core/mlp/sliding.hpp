@@ -35,22 +35,30 @@ template <Team TeamT> class Sliding {
   };
 
 public:
-  // Deeper units that may slide at once; one more is left to cross its kink in small steps.
-  static constexpr int kDeep = 48;
+  // Kinks of deeper units that may slide at once; one more is left to be crossed in small steps.
+  static constexpr int kMostDeep = 256;
   // Squared cosines: inputs above the first are parallel but for rounding, and gradients below the
   // second belong to two surfaces.
   static constexpr double kParallelInputs = 1.0 - 1e-12, kSameSurface = 0.9;
 
-  KRF_HD static int most_rows(int n) { return n > kDeep ? n : kDeep; }
+  KRF_HD static int deep_capacity(const MlpShape &s) {
+    long long kinks = 0;
+    for (int l = 1; l + 1 < s.depth; ++l)
+      kinks += static_cast<long long>(s.copies) * s.n * s.units[l + 1];
+    return kinks < kMostDeep ? static_cast<int>(kinks) : kMostDeep;
+  }
+  KRF_HD static int most_rows(const MlpShape &s) {
+    const int deep = deep_capacity(s);
+    return s.n > deep ? s.n : deep;
+  }
 
   // `exact`: tangent kernels will be asked for.
   KRF_HD Sliding(Network<TeamT> &network, bool exact, Arena &arena)
       : net(network), team(network.team), first(network, arena), n_(network.n()), ldn_(padded(n_)),
-        capacity_(network.layout.s.depth > 2 ? kDeep : 0), lds_(padded(capacity_)),
+        capacity_(deep_capacity(network.layout.s)), lds_(padded(capacity_)),
         ldb_(exact ? padded(first.capacity()) : 0), deep_(arena.take<int>(capacity_)),
-        sample_(arena.take<int>(capacity_)), same_(arena.take<int>(most_rows(n_))),
-        base_(take_deep(arena)), trial_(take_deep(arena)),
-        part_(arena.take(2LL * most_rows(n_) * (lds_ > ldn_ || !exact ? lds_ : ldn_))),
+        sample_(arena.take<int>(capacity_)), same_(arena.take<int>(most_rows(network.layout.s))),
+        base_(take_deep(arena)), trial_(take_deep(arena)), part_(arena.take(2 * part_size(exact))),
         cross_(take_matrix(arena, exact ? capacity_ : 0, ldn_)),
         mix_(take_matrix(arena, exact ? n_ : 0, lds_)), u_(arena.take(lds_)),
         mixed_(arena.take(lds_)), coefficients_(arena.take(static_cast<long long>(n_) * ldb_)),
@@ -62,7 +70,7 @@ public:
   KRF_HD const int *same() const { return same_; }
 
   KRF_HD void start() {
-    team.each(most_rows(n_), [&](int i) { same_[i] = i; });
+    team.each(most_rows(net.layout.s), [&](int i) { same_[i] = i; });
     team.each(lds_, [&](int p) { u_[p] = mixed_[p] = 0.0; });
     clear();
   }
@@ -219,6 +227,14 @@ private:
     return d;
   }
 
+  // Of the products that `inner` multiplies: of deep rows with each other, and with those of
+  // samples.
+  KRF_HD long long part_size(bool exact) const {
+    const long long deep = static_cast<long long>(capacity_) * lds_;
+    const long long with_samples = static_cast<long long>(n_ > capacity_ ? n_ : capacity_) * ldn_;
+    return exact && with_samples > deep ? with_samples : deep;
+  }
+
   // Behind a surface all its kinks are on their other side: one theta for all of them.
   KRF_HD double shared_fraction(int i, const double *dloss_da) const {
     double moved = 0, held = 0;
@@ -279,7 +295,7 @@ private:
       if (!find_row_gram(d, trace))
         return false;
       team.each(count_, [&](int i) { d.row_gram(i, i) += hair * trace; });
-      if (team.factor(d.row_gram.data, lds_, count_, d.pivot) > 0.0)
+      if (team.factor(d.row_gram.data, d.row_gram.ld, count_, d.pivot) > 0.0)
         return true;
     }
     return false;
@@ -292,7 +308,7 @@ private:
     gather(p.features.X, d.X, layout.ld(0));
     for (int copy = 0; copy < layout.s.copies; ++copy) {
       fill(team, 0.0, d.rows.delta + layout.offset(copy, last, capacity_),
-           capacity_ * layout.ldz(last));
+           count_ * layout.ldz(last));
       for (int l = last - 1; l >= 0; --l) {
         const int ldz = layout.ldz(l);
         const long long from = layout.offset(copy, l, n_), to = layout.offset(copy, l, capacity_);
@@ -316,7 +332,8 @@ private:
 
   // Their inner products, where those of one surface count once; false where one is not finite.
   KRF_HD bool find_row_gram(DeepRows &d, double &trace) {
-    fill(team, 0.0, d.row_gram.data, capacity_ * lds_);
+    d.row_gram.ld = padded(count_);
+    fill(team, 0.0, d.row_gram.data, count_ * d.row_gram.ld);
     inner(d.rows, deep_coefficients_, d.rows, deep_coefficients_, d.row_gram, false);
     trace = 0;
     for (int i = 0; i < count_; ++i)
@@ -363,7 +380,7 @@ private:
 
   KRF_HD void solve(const DeepRows &d, double *b) {
     team.each(count_, [&](int i) { b[i] = d.leader[i] == i ? b[i] : 0.0; });
-    team.solve(d.row_gram.data, lds_, count_, d.pivot, b);
+    team.solve(d.row_gram.data, d.row_gram.ld, count_, d.pivot, b);
   }
   KRF_HD void subtract(double *v) {
     team.each(count_, [&](int p) { mixed_[p] = -u_[p]; });

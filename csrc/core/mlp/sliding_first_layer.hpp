@@ -11,7 +11,7 @@ template <Team TeamT> class SlidingFirstLayer {
 public:
   // Samples one unit may slide on.
   static constexpr int kPerUnit = 16;
-  static constexpr int kFewVectors = 64; // up to so many there is room for all
+  static constexpr int kFewVectors = 256; // up to so many there is room for all
   // Of the descent for theta, and the change at which it ends.
   static constexpr int kMaxCycles = 400;
   static constexpr double kConverged = 1e-12;
@@ -290,12 +290,14 @@ private:
   Network<TeamT> &net_;
   TeamT &team_;
   // The number of basis vectors for all units: one for each unit; in small networks as many as the
-  // units may need.
+  // units may need.  Where they are too few, steps end at every crossing of the kinks that are
+  // left.
   KRF_HD static int room_for(const MlpLayout &layout) {
     const int units = layout.s.copies * layout.s.units[1];
     const int each = layout.s.units[0] + layout.s.bias;
     const int all = units * (each < kPerUnit ? each : kPerUnit);
-    return units > kFewVectors ? units : all < kFewVectors ? all : kFewVectors;
+    const int room = units > kFewVectors ? units : kFewVectors;
+    return all < room ? all : room;
   }
 
   int capacity_, units_ = 0, vectors_ = 0;
