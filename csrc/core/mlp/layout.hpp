@@ -50,6 +50,13 @@ struct MlpLayout {
   template <class Item> KRF_HD MatrixView<Item> layer_weights(Item *w, int copy, int l) const {
     return {w + weights(copy, l), ld(l)};
   }
+  // Of the hidden layers after the first, and all samples.
+  KRF_HD long long deeper_kinks() const {
+    long long units = 0;
+    for (int l = 1; l + 1 < s.depth; ++l)
+      units += s.units[l + 1];
+    return units * s.copies * s.n;
+  }
   KRF_HD double sign(int copy) const { return copy == 0 ? 1.0 : -1.0; }
 
   // Of element e of an array with one row per sample.

@@ -33,7 +33,7 @@ public:
   double *work; // as large
 
   KRF_HD MlpSystem(TeamT &team_, const MlpProblem &p, Arena &arena)
-      : team(team_), net(team_, p, Sliding<TeamT>::most_rows(p.shape), arena),
+      : team(team_), net(team_, p, Sliding<TeamT>::most_rows(MlpLayout(p.shape)), arena),
         length(net.layout.length()), w(arena.take(length)), field(arena.take(length)),
         base(net.take_pass(arena)), trial(net.take_pass(arena)), w_trial(arena.take(length)),
         field_trial(arena.take(length)), mode(arena.take(size())), mode_next(arena.take(size())),

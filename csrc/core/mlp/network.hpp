@@ -192,13 +192,13 @@ public:
       }
   }
 
-  // out_ij = the inner product of the gradients of row i of a and row j of b.  `part` and `other`
-  // hold a.rows rows of out.ld.
-  KRF_HD KRF_APART void kernel(const FeatureRows &a, const FeatureRows &b, Matrix out, double *part,
-                               double *other) {
+  // out_ij = the inner product of the gradients of row i of a and row j of b, of which those of one
+  // are zero from layer `layers` on.  `part` and `other` hold a.rows rows of out.ld.
+  KRF_HD KRF_APART void kernel(const FeatureRows &a, const FeatureRows &b, int layers, Matrix out,
+                               double *part, double *other) {
     const ConstMatrix deltas{part, out.ld}, inputs{other, out.ld};
     for (int copy = 0; copy < layout.s.copies; ++copy)
-      for (int l = 0; l < layout.s.depth; ++l) {
+      for (int l = 0; l < layers; ++l) {
         const int ldz = layout.ldz(l), ld = layout.ld(l);
         team.products(a.delta + layout.offset(copy, l, a.capacity), ldz, a.rows,
                       b.delta + layout.offset(copy, l, b.capacity), ldz, b.rows, ldz, part, out.ld,

@@ -41,23 +41,21 @@ public:
   // second belong to two surfaces.
   static constexpr double kParallelInputs = 1.0 - 1e-12, kSameSurface = 0.9;
 
-  KRF_HD static int deep_capacity(const MlpShape &s) {
-    long long kinks = 0;
-    for (int l = 1; l + 1 < s.depth; ++l)
-      kinks += static_cast<long long>(s.copies) * s.n * s.units[l + 1];
+  KRF_HD static int deep_capacity(const MlpLayout &layout) {
+    const long long kinks = layout.deeper_kinks();
     return kinks < kMostDeep ? static_cast<int>(kinks) : kMostDeep;
   }
-  KRF_HD static int most_rows(const MlpShape &s) {
-    const int deep = deep_capacity(s);
-    return s.n > deep ? s.n : deep;
+  KRF_HD static int most_rows(const MlpLayout &layout) {
+    const int deep = deep_capacity(layout);
+    return layout.s.n > deep ? layout.s.n : deep;
   }
 
   // `exact`: tangent kernels will be asked for.
   KRF_HD Sliding(Network<TeamT> &network, bool exact, Arena &arena)
       : net(network), team(network.team), first(network, arena), n_(network.n()), ldn_(padded(n_)),
-        capacity_(deep_capacity(network.layout.s)), lds_(padded(capacity_)),
+        capacity_(deep_capacity(network.layout)), lds_(padded(capacity_)),
         ldb_(exact ? padded(first.capacity()) : 0), deep_(arena.take<int>(capacity_)),
-        sample_(arena.take<int>(capacity_)), same_(arena.take<int>(most_rows(network.layout.s))),
+        sample_(arena.take<int>(capacity_)), same_(arena.take<int>(most_rows(network.layout))),
         base_(take_deep(arena)), trial_(take_deep(arena)), part_(arena.take(2 * part_size(exact))),
         cross_(take_matrix(arena, exact ? capacity_ : 0, ldn_)),
         mix_(take_matrix(arena, exact ? n_ : 0, lds_)), u_(arena.take(lds_)),
@@ -70,7 +68,7 @@ public:
   KRF_HD const int *same() const { return same_; }
 
   KRF_HD void start() {
-    team.each(most_rows(net.layout.s), [&](int i) { same_[i] = i; });
+    team.each(most_rows(net.layout), [&](int i) { same_[i] = i; });
     team.each(lds_, [&](int p) { u_[p] = mixed_[p] = 0.0; });
     clear();
   }
@@ -101,6 +99,9 @@ public:
     }
     count_ = team.collect(size, slides, deep_);
     team.each(count_, [&](int p) { sample_[p] = layout.sample_of(deep_[p]); });
+    layers_ = 0;
+    for (int p = 0; p < count_; ++p)
+      layers_ = layers_ > layout.layer_of(deep_[p]) ? layers_ : layout.layer_of(deep_[p]) + 1;
     base_.rows.rows = trial_.rows.rows = count_;
   }
 
@@ -135,10 +136,10 @@ public:
   // K, the tangent kernel of the samples, becomes that along the weights the sliding units leave
   // free; mix[i][p] is what to take from the gradient of f_i.
   KRF_HD void project_kernel(const FeatureRows &samples, Matrix kernel) {
-    inner(samples, coefficients_, samples, coefficients_, kernel, false);
+    inner(samples, coefficients_, samples, coefficients_, net.layout.s.depth, kernel, false);
     if (!deep())
       return;
-    inner(base_.rows, deep_coefficients_, samples, coefficients_, cross_, true);
+    inner(base_.rows, deep_coefficients_, samples, coefficients_, layers_, cross_, true);
     team.each(n_ * lds_, [&](int e) {
       const int i = e / lds_, p = e % lds_;
       mix_(i, p) = p < count_ ? cross_(p, i) : 0.0;
@@ -227,8 +228,7 @@ private:
     return d;
   }
 
-  // Of the products that `inner` multiplies: of deep rows with each other, and with those of
-  // samples.
+  // Of the products in `inner`: of deep rows with each other, and with those of samples.
   KRF_HD long long part_size(bool exact) const {
     const long long deep = static_cast<long long>(capacity_) * lds_;
     const long long with_samples = static_cast<long long>(n_ > capacity_ ? n_ : capacity_) * ldn_;
@@ -334,7 +334,7 @@ private:
   KRF_HD bool find_row_gram(DeepRows &d, double &trace) {
     d.row_gram.ld = padded(count_);
     fill(team, 0.0, d.row_gram.data, count_ * d.row_gram.ld);
-    inner(d.rows, deep_coefficients_, d.rows, deep_coefficients_, d.row_gram, false);
+    inner(d.rows, deep_coefficients_, d.rows, deep_coefficients_, layers_, d.row_gram, false);
     trace = 0;
     for (int i = 0; i < count_; ++i)
       trace += d.row_gram(i, i);
@@ -363,9 +363,9 @@ private:
   // Inner products of gradients, without what the first layer's sliding units forbid.  `known`: the
   // projected coefficients of b are there already.
   KRF_HD void inner(const FeatureRows &a, double *coefficients_a, const FeatureRows &b,
-                    double *coefficients_b, Matrix out, bool known) {
+                    double *coefficients_b, int layers, Matrix out, bool known) {
     double *other = part_ + static_cast<long long>(a.rows) * out.ld;
-    net.kernel(a, b, out, part_, other);
+    net.kernel(a, b, layers, out, part_, other);
     if (!first.any())
       return;
     const int ld = padded(first.vectors());
@@ -388,7 +388,7 @@ private:
     first.project(v);
   }
 
-  int n_, ldn_, capacity_, lds_, ldb_, count_ = 0;
+  int n_, ldn_, capacity_, lds_, ldb_, count_ = 0, layers_ = 0; // with deeper kinks that slide
   int *deep_, *sample_, *same_;
   DeepRows base_, trial_;
   double *part_;
