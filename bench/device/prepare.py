@@ -55,6 +55,13 @@ def git(root, *words):
     return done.stdout.strip()
 
 
+def are_others(root, commit, head):
+    """Whether the wheel's sources differ between the commits; None where git cannot tell."""
+    words = ("git", "-C", str(root), "diff", "--quiet", commit, head, "--", *SOURCES)
+    done = subprocess.run(words, check=False, capture_output=True)
+    return {0: False, 1: True}.get(done.returncode)  # 128: no such commit, as in a shallow clone
+
+
 def build(root, options):
     """Fills .whl/; what else lies there, wheels of other packages perhaps, stays."""
     if sys.version_info[:2] != PYTHON:
@@ -115,9 +122,10 @@ def faults_of_build(root, wheel):
     if not same:
         return [f".whl/BUILD: is of another wheel than {wheel.name}"]
     head = git(root, "rev-parse", "HEAD")
-    if head is None:
-        print("there is no git repository here to compare the commit of the wheel with")
-    elif git(root, "diff", "--quiet", commit, head, "--", *SOURCES) is None:
+    others = None if head is None else are_others(root, commit, head)
+    if others is None:
+        print(f"there is no git repository here with {commit}, the commit of the wheel, to compare")
+    elif others:
         return [f"{wheel.name}: is of commit {commit}, whose sources are not those of HEAD {head}"]
     return []
 
