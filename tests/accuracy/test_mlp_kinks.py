@@ -55,7 +55,7 @@ def parity(bits):
     ("bits", "depth", "seed", "most_steps"),
     [(3, 3, 0, 500), (3, 3, 2, 500), (3, 4, 0, 1500), (3, 4, 1, 1500), (4, 3, 0, 2000)],
 )
-def test_parities_are_learned_whose_units_slide_by_the_hundred(
+def test_parities_are_learned_whose_units_slide_by_the_dozen(
     bits, depth, seed, most_steps, compiled
 ):
     """Steps that ended at every crossing of the kinks beyond a fixed number took 20,000."""
