@@ -193,37 +193,24 @@ public:
   }
 
   // out_ij = the inner product of the gradients of row i of a and row j of b, of which those of one
-  // are zero from layer `layers` on.  Of rows with themselves the lower triangle, j <= i.  `part`
-  // and `other` hold a.rows rows of out.ld.
+  // are zero from layer `layers` on.  `part` and `other` hold a.rows rows of out.ld.
   KRF_HD KRF_APART void kernel(const FeatureRows &a, const FeatureRows &b, int layers, Matrix out,
                                double *part, double *other) {
     const ConstMatrix deltas{part, out.ld}, inputs{other, out.ld};
-    const bool lower = &a == &b;
     for (int copy = 0; copy < layout.s.copies; ++copy)
       for (int l = 0; l < layers; ++l) {
         const int ldz = layout.ldz(l), ld = layout.ld(l);
-        inner_products(a.delta + layout.offset(copy, l, a.capacity),
-                       b.delta + layout.offset(copy, l, b.capacity), ldz, a.rows, b.rows, lower,
-                       {part, out.ld});
-        inner_products(input(a, copy, l), input(b, copy, l), ld, a.rows, b.rows, lower,
-                       {other, out.ld});
+        team.products(a.delta + layout.offset(copy, l, a.capacity), ldz, a.rows,
+                      b.delta + layout.offset(copy, l, b.capacity), ldz, b.rows, ldz, part, out.ld,
+                      false);
+        team.products(input(a, copy, l), ld, a.rows, input(b, copy, l), ld, b.rows, ld, other,
+                      out.ld, false);
         const bool first = copy + l == 0;
         team.each(a.rows * b.rows, [&](int e) {
           const int i = e / b.rows, j = e % b.rows;
-          if (!lower || j <= i)
-            out(i, j) = (first ? 0.0 : out(i, j)) + deltas(i, j) * inputs(i, j);
+          out(i, j) = (first ? 0.0 : out(i, j)) + deltas(i, j) * inputs(i, j);
         });
       }
-  }
-
-  // out_ij = A_i . B_j for rows of ld; where only the lower triangle is wanted, not much more.
-  KRF_HD void inner_products(const double *A, const double *B, int ld, int rows_a, int rows_b,
-                             bool lower, Matrix out) {
-    for (int begin = 0; begin < rows_a; begin += lower ? kBlock : rows_a) {
-      const int end = lower && begin + kBlock < rows_a ? begin + kBlock : rows_a;
-      team.products(A + static_cast<long long>(begin) * ld, ld, end - begin, B, ld,
-                    lower ? end : rows_b, ld, out.row(begin), out.ld, false);
-    }
   }
 
   // Loss and dL/df of the values f.
@@ -239,8 +226,6 @@ public:
   }
 
 private:
-  static constexpr int kBlock = 64; // rows of a triangle whose products are computed together
-
   // out (+)= the outputs of layer l for rows of its inputs.
   KRF_HD void multiply(const double *inputs, int rows, ConstMatrix weights, int l, Matrix out,
                        bool add) {

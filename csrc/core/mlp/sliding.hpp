@@ -123,7 +123,7 @@ public:
     return true;
   }
 
-  // Weights at which the sliding z are zero again; the deeper ones to first order.
+  // Weights at which the sliding z are zero again, to first order for the deeper ones.
   KRF_HD void restore(const Pass &p, double *w) {
     first.project(w);
     if (!deep())
@@ -344,9 +344,10 @@ private:
     // All gradients are zero where all inputs of the sliding units are: z stays zero by itself.
     trace = trace > 0.0 ? trace : 1.0;
     find_surfaces(d);
-    team.each(count_ * count_, [&](int e) { // the triangle that `factor` reads
-      if (const int i = e / count_, j = e % count_; i < j)
-        d.row_gram(i, j) = d.leader[i] == i && d.leader[j] == j ? d.row_gram(j, i) : 0.0;
+    team.each(count_ * count_, [&](int e) {
+      const int i = e / count_, j = e % count_;
+      if (i != j && (d.leader[i] != i || d.leader[j] != j))
+        d.row_gram(i, j) = 0.0;
     });
     return true;
   }
@@ -359,7 +360,8 @@ private:
     });
   }
 
-  // Network::kernel less what the first layer's sliding units forbid; b's part may be `known`.
+  // Inner products of gradients, without what the first layer's sliding units forbid.  `known`: the
+  // projected coefficients of b are there already.
   KRF_HD void inner(const FeatureRows &a, double *coefficients_a, const FeatureRows &b,
                     double *coefficients_b, int layers, Matrix out, bool known) {
     double *other = part_ + static_cast<long long>(a.rows) * out.ld;
@@ -371,11 +373,9 @@ private:
     if (!known && coefficients_b != coefficients_a)
       first.projected_coefficients(b, {coefficients_b, ld});
     const Matrix part{part_, out.ld};
-    net.inner_products(coefficients_a, coefficients_b, ld, a.rows, b.rows, &a == &b, part);
-    team.each(a.rows * b.rows, [&](int e) {
-      const int i = e / b.rows, j = e % b.rows;
-      out(i, j) -= &a == &b && j > i ? 0.0 : part(i, j);
-    });
+    team.products(coefficients_a, ld, a.rows, coefficients_b, ld, b.rows, ld, part_, out.ld, false);
+    team.each(a.rows * b.rows,
+              [&](int e) { out(e / b.rows, e % b.rows) -= part(e / b.rows, e % b.rows); });
   }
 
   KRF_HD void solve(const DeepRows &d, double *b) {
