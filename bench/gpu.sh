@@ -9,9 +9,9 @@
 # Several stages may be given together.  A command needs at most 40 s more to install the package.
 # So a machine that is lent for 900 s, and takes 90 s of these to start, has time for two commands,
 # `check measure` and then `tests`.  If more than 180 s are left for the tests, TESTS_SECONDS says
-# how many: they may need 200, which are left where the first command goes without `peers`.  A step
-# that its limit ends may take 10 s more to say what it was at, the tests 25.  The steps come in the
-# order of what they tell for their time.
+# how many.  They are estimated, not measured, to need 200 s; the first command leaves time for that
+# if its steps are named without `peers`.  A step that its limit ends may take 10 s more to say what
+# it was at, the tests 25.  The steps come in the order of what they tell for their time.
 #
 # With names of steps after the stages (`check contact parts`) only those are run.
 # The package is installed from the wheel in .whl/, which `bench/device/prepare.py build` makes and

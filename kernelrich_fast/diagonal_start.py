@@ -130,8 +130,7 @@ def new_start(
     xp = namespace(common)
     if model == "two_products":
         b = _balance(0.0 if balance is None else balance)
-        if b.ndim:  # runs may differ in their balance alone
-            common = common * xp.ones((*b.shape, 1))
+        common = common * xp.ones((*b.shape, 1))  # runs may differ in their balance alone
         return Start(model, scale, layers, common, common, b, None)
     b = _balance(1.0 if balance is None else balance)
     if np.any(b == 0.0):
@@ -141,8 +140,8 @@ def new_start(
         )
     # (u + v)^2 = 2 (1 + root) and (u - v)^2 = 2 (1 - root) = 2 b^2 / (1 + root), in units of alpha
     root = 1.0 + np.sqrt(1.0 - b**2)
-    sum_of_layers, gap = np.sqrt(0.5 * root), np.abs(b) / np.sqrt(2.0 * root)
-    plus, minus = (xp.asarray(side[..., None]) * common for side in (sum_of_layers, gap))
+    half_sum, half_gap = np.sqrt(0.5 * root), np.abs(b) / np.sqrt(2.0 * root)
+    plus, minus = (xp.asarray(half[..., None]) * common for half in (half_sum, half_gap))
     return Start(model, scale, layers, plus, minus, b, np.sign(b)[..., None])
 
 

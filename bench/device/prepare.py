@@ -55,7 +55,7 @@ def git(root, *words):
     return done.stdout.strip()
 
 
-def are_others(root, commit, head):
+def sources_differ(root, commit, head):
     """Whether the wheel's sources differ between the commits; None where git cannot tell."""
     words = ("git", "-C", str(root), "diff", "--quiet", commit, head, "--", *SOURCES)
     done = subprocess.run(words, check=False, capture_output=True)
@@ -122,10 +122,10 @@ def faults_of_build(root, wheel):
     if not same:
         return [f".whl/BUILD: is of another wheel than {wheel.name}"]
     head = git(root, "rev-parse", "HEAD")
-    others = None if head is None else are_others(root, commit, head)
-    if others is None:
-        print(f"there is no git repository here with {commit}, the commit of the wheel, to compare")
-    elif others:
+    differ = None if head is None else sources_differ(root, commit, head)
+    if differ is None:
+        print(f"git does not know {commit} here: the wheel may be of other sources than these")
+    elif differ:
         return [f"{wheel.name}: is of commit {commit}, whose sources are not those of HEAD {head}"]
     return []
 

@@ -58,17 +58,17 @@ def parity(bits):
 def test_parities_are_learned_whose_units_slide_by_the_dozen(
     bits, depth, seed, most_steps, compiled
 ):
-    """Steps that ended at every crossing of the kinks beyond a fixed number took 20,000."""
+    """With room for 48 sliding kinks, every crossing of another one ended a step."""
     X, y = parity(bits)
     flow = krf.flow_mlp(X, y, depth=depth, width=20, alpha=0.1, seed=seed, rtol=1e-4)
     assert flow.status == "CONVERGED"
     assert flow.n_steps < most_steps
 
 
-@pytest.mark.parametrize(("depth", "seed", "end"), [(3, 0, 5.0), (3, 1, 4.5)])
-def test_parities_against_gradient_descent(depth, seed, end, compiled):
+@pytest.mark.parametrize(("seed", "end"), [(0, 5.0), (1, 4.5)])
+def test_parities_against_gradient_descent(seed, end, compiled):
     X, y = parity(3)
-    start = krf.flow_mlp(X, y, depth=depth, width=20, alpha=0.1, seed=seed, t_eval=[0.0]).weights0
+    start = krf.flow_mlp(X, y, depth=3, width=20, alpha=0.1, seed=seed, t_eval=[0.0]).weights0
     check(start, X, y, end, 20000, 5e-3, (1e-3,), "auto", 500)
 
 

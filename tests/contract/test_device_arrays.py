@@ -178,8 +178,8 @@ def test_options_of_diagonal_networks_take_data_on_the_device(stand_in, options)
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((5, 12)), rng.standard_normal(5)
     call = dict(alpha=[0.2, 0.4], t_eval=[0.1, 0.5], **options)
-    here = {name: np.asarray(v) if isinstance(v, DeviceArray) else v for name, v in call.items()}
-    expected = krf.flow_diagonal(X, y, **here, backend="cpu")
+    host = {name: np.asarray(v) if isinstance(v, DeviceArray) else v for name, v in call.items()}
+    expected = krf.flow_diagonal(X, y, **host, backend="cpu")
     got = krf.flow_diagonal(on_device(X), on_device(y), **call)
     assert got.backend == "cuda"
     names = ("beta", "w_plus", "w_minus", "dual", "loss", "t", "status", "penalty")

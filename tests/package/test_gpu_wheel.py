@@ -67,7 +67,7 @@ def test_a_wheel_that_would_not_do_is_found_before_a_machine_starts(prepare, rep
     capsys.readouterr()
     write_wheel(root, commit="0" * 40)  # one that this repository, cloned without history, has not
     assert prepare.faults(root) == []
-    assert "no git repository here with 000" in capsys.readouterr().out
+    assert "git does not know 000" in capsys.readouterr().out
     write_wheel(root, commit=head)
     with zipfile.ZipFile(root / ".whl" / WHEEL, "a") as archive:
         archive.writestr("more", "")

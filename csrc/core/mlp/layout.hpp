@@ -50,7 +50,7 @@ struct MlpLayout {
   template <class Item> KRF_HD MatrixView<Item> layer_weights(Item *w, int copy, int l) const {
     return {w + weights(copy, l), ld(l)};
   }
-  // Of the hidden layers after the first, and all samples.
+  // Kinks of the hidden layers after the first: one for each unit and sample.
   KRF_HD long long deeper_kinks() const {
     long long units = 0;
     for (int l = 1; l + 1 < s.depth; ++l)

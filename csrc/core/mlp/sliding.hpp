@@ -100,7 +100,7 @@ public:
     count_ = team.collect(size, slides, deep_);
     team.each(count_, [&](int p) { sample_[p] = layout.sample_of(deep_[p]); });
     layers_ = 0;
-    for (int p = 0; p < count_; ++p)
+    for (int p = 0; p < count_; ++p) // of two copies the first may have the deeper ones
       layers_ = layers_ > layout.layer_of(deep_[p]) ? layers_ : layout.layer_of(deep_[p]) + 1;
     base_.rows.rows = trial_.rows.rows = count_;
   }
@@ -228,11 +228,10 @@ private:
     return d;
   }
 
-  // Of the products in `inner`: of deep rows with each other, and with those of samples.
+  // Doubles of a matrix in `inner`: deep rows by deep rows; if exact, also rows by samples.
   KRF_HD long long part_size(bool exact) const {
-    const long long deep = static_cast<long long>(capacity_) * lds_;
-    const long long with_samples = static_cast<long long>(n_ > capacity_ ? n_ : capacity_) * ldn_;
-    return exact && with_samples > deep ? with_samples : deep;
+    const long long deep = 1LL * capacity_ * lds_, any = 1LL * most_rows(net.layout) * ldn_;
+    return exact && any > deep ? any : deep;
   }
 
   // Behind a surface all its kinks are on their other side: one theta for all of them.
@@ -388,7 +387,8 @@ private:
     first.project(v);
   }
 
-  int n_, ldn_, capacity_, lds_, ldb_, count_ = 0, layers_ = 0; // with deeper kinks that slide
+  int n_, ldn_, capacity_, lds_, ldb_;
+  int count_ = 0, layers_ = 0; // of sliding kinks; of layers up to the last that has one
   int *deep_, *sample_, *same_;
   DeepRows base_, trial_;
   double *part_;
